@@ -1,0 +1,22 @@
+"""The entry point: `python main.py [-m] OVERRIDES`. Hydra composes, `run_one` runs."""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from nlhf.launch.compose import register_resolvers
+
+register_resolvers()
+
+
+@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def main(config: DictConfig) -> float:
+    """Run one config; returns log10 of the final exploitability."""
+    from nlhf.launch.command import run_command
+
+    return run_command(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""An algorithm says which proximal problems are solved, in which order: an immutable dataclass with `init` and `update`.
+
+It is written against `prox` (nlhf/prox/base.py) and knows neither the game nor the class of policies nor how a problem
+is solved. Every tensor of a `State` has the seeds as its first dimension, so that a seed that has stopped can be frozen.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from nlhf.config import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+    from nlhf.prox.base import Prox
+
+    StepSize = Tensor  # (S, 1, 1), what `bind` makes of it
+else:
+    StepSize = float | Literal["theory"]  # what the config says
+
+
+@dataclass(frozen=True)
+class State:
+    """What an algorithm carries from one iteration to the next; its `policy` is what is measured."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Algorithm(ABC):
+    """Base of all algorithms.
+
+    Args:
+        step_size: lambda > 0 in payoff units, `.inf`, or `theory` for the default of the theorem.
+    """
+
+    step_size: StepSize
+
+    needs: ClassVar[frozenset[str]] = frozenset({"advantage"})
+
+    def __post_init__(self) -> None:
+        step: Any = self.step_size
+        if isinstance(step, int | float) and not step > 0:
+            raise ConfigError(f"algorithm.step_size={step} is not positive: give a number > 0, .inf or theory.")
+
+    @property
+    def by_theory(self) -> bool:
+        """Is the step size left to the theorem?"""
+        return isinstance(self.step_size, str)
+
+    def check(self, beta: float) -> None:
+        """Refuse a beta that this algorithm, with this step size, cannot work with.
+
+        Raises: ConfigError.
+        """
+
+    @abstractmethod
+    def update(self, state: Any, prox: Prox) -> Any:
+        """One iteration."""
+
+    def init(self, policy: Policy) -> State:
+        """The state before the first iteration."""
+        return State(policy)
+
+    def bind(self, beta: Tensor) -> Self:
+        """This algorithm with its step size as a tensor (S, 1, 1), for the game's beta (S, 1, 1)."""
+        return replace(self, step_size=self.theory_step(beta) if self.by_theory else beta * 0 + self.step_size)
+
+    def theory_step(self, beta: Tensor) -> Tensor:
+        """The step size that the theorem recommends, shape (S, 1, 1)."""
+        raise ConfigError("algorithm.step_size=theory is not defined for this algorithm: give a number > 0.")
+
+    def current_step(self, state: Any, beta: Tensor) -> Tensor:
+        """The step size of the iteration that starts from `state`, shape (S, 1, 1); the log's column."""
+        return self.step_size
+
+    def contraction(self, beta: Tensor) -> Tensor:
+        """A factor by which every iteration is proved to shrink KL(pi* || pi); nan where no theorem covers the step."""
+        return beta.new_full(beta.shape, float("nan"))
+
+    def kl_bound(self, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+        """What theory promises for KL(pi* || pi) after `iteration` iterations from KL(pi* || pi_0) = `initial`.
+
+        All shapes (S, 1, 1); nan where no theorem covers this algorithm and step size.
+        """
+        return initial * self.contraction(beta) ** iteration

@@ -1,0 +1,74 @@
+"""Nash mirror descent: mirror descent against, and from, a geometric mixture with the reference (arXiv:2312.00886).
+
+    mix ∝ pi_k^(1 - w) ref^w,  w = lambda beta;      pi_{k+1} ∝ mix exp(lambda P mix)
+        = prox(opponent = mix, anchor = pi_k, lambda / (1 - w))
+
+One query an iteration; KL_{k+1} <= (1 - lambda beta) KL_k + lambda^2/8. The default `theory` is the decreasing step
+lambda_k = 2/(beta (k+2)), for which KL_N <= 1/(2 beta^2 (N+1)); its first step has w = 1, and the prox an infinite step.
+A constant step is biased: it rests where mix is the equilibrium of the game with beta/(1 - lambda beta).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nlhf.algorithms.base import Algorithm, State
+from nlhf.config import ConfigError
+from nlhf.policies.base import GeometricMixture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+    from nlhf.prox.base import Prox
+
+
+@dataclass(frozen=True)
+class NashMDState(State):
+    iteration: Tensor  # (S, 1, 1)
+
+
+@dataclass(frozen=True)
+class NashMD(Algorithm):
+    """Nash mirror descent with a decreasing (`theory`) or a constant step size, lambda beta <= 1."""
+
+    def init(self, policy: Policy) -> NashMDState:
+        seeds = policy.log_probabilities.shape[0]
+        return NashMDState(policy, iteration=policy.log_probabilities.new_zeros(seeds, 1, 1))
+
+    def update(self, state: NashMDState, prox: Prox) -> NashMDState:
+        step, weight = self._step_and_weight(state, prox.beta)
+        mixture = GeometricMixture(state.policy, prox.reference, weight)
+        policy = prox(opponent=mixture, anchor=state.policy, step_size=step / (1 - weight))
+        return NashMDState(policy, state.iteration + 1)
+
+    def check(self, beta: float) -> None:
+        if self.by_theory and beta == 0:
+            raise ConfigError("beta=0 leaves Nash-MD without its decreasing step: set beta > 0 or algorithm.step_size.")
+        if not self.by_theory and self.step_size * beta > 1:
+            raise ConfigError(
+                f"algorithm.step_size={self.step_size} is too long for Nash-MD, whose mixture gives the reference the "
+                f"weight step_size*beta: give at most 1/beta = {1 / beta:g}, or theory."
+            )
+
+    def bind(self, beta: Tensor) -> NashMD:
+        return self if self.by_theory else super().bind(beta)
+
+    def current_step(self, state: NashMDState, beta: Tensor) -> Tensor:
+        return self._step_and_weight(state, beta)[0]
+
+    def kl_bound(self, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+        if self.by_theory:
+            bound = 1 / (2 * beta**2 * (iteration + 1))
+        else:
+            kept = (1 - self.step_size * beta) ** iteration
+            bound = kept * initial + (1 - kept) * self.step_size / (8 * beta)
+        return initial.where(iteration == 0, bound)
+
+    def _step_and_weight(self, state: NashMDState, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """lambda and the reference's weight lambda beta, the weight first where it is known exactly."""
+        if self.by_theory:
+            weight = 2 / (state.iteration + 2)
+            return weight / beta, weight
+        return self.step_size, self.step_size * beta

@@ -1,0 +1,45 @@
+"""Online mirror descent, alias magnetic mirror descent with the reference as its magnet.
+
+    pi_{k+1} = prox(opponent = pi_k, anchor = pi_k, lambda)
+
+One query an iteration. KL(pi* || pi) shrinks by 1/(1 + lambda beta) for lambda <= 4 beta, the default `theory`, and by
+1/(1 + 2 lambda beta - lambda^2/4) for 4 beta <= lambda < 8 beta; from about lambda = 2 pi^2 beta on it can cycle.
+Sources: MMD, arXiv:2206.05825; INPO, arXiv:2407.00617, is this map solved by regression. With lambda = inf there is no
+anchor, pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by 1/(4 beta^2) where beta > 1/2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nlhf.algorithms.base import Algorithm, State
+from nlhf.config import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.prox.base import Prox
+
+
+@dataclass(frozen=True)
+class OnlineMirrorDescent(Algorithm):
+    """Online mirror descent with a constant step size; self-play where it is infinite."""
+
+    def update(self, state: State, prox: Prox) -> State:
+        pi = state.policy
+        return State(prox(opponent=pi, anchor=pi, step_size=self.step_size))
+
+    def check(self, beta: float) -> None:
+        if beta == 0 and (self.by_theory or self.step_size == float("inf")):
+            raise ConfigError("beta=0 leaves online mirror descent no step: set beta > 0 or a finite algorithm.step_size.")
+
+    def theory_step(self, beta: Tensor) -> Tensor:
+        return 4 * beta
+
+    def contraction(self, beta: Tensor) -> Tensor:
+        step = self.step_size
+        small = 1 / (1 + step * beta)
+        large = (1 / (1 + 2 * step * beta - step**2 / 4)).where(step < 8 * beta, float("nan"))
+        no_anchor = (1 / (4 * beta**2)).where((beta > 0.5) & step.isinf(), float("nan"))
+        return small.where(step <= 4 * beta, large.where(step.isfinite(), no_anchor))

@@ -1,0 +1,112 @@
+"""When a seed stops: by queries, iterations, seconds or a target, whichever comes first. No torch import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nlhf.config import ConfigError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a run; null means no limit.
+
+    Args:
+        queries: preference queries; an iteration that has begun is finished.
+        iterations: iterations of the algorithm.
+        seconds: training time.
+        target: an exploitability, looked at on scheduled rows.
+    """
+
+    queries: int | None
+    iterations: int | None
+    seconds: float | None
+    target: float | None
+
+    def __post_init__(self) -> None:
+        limits = {"queries": self.queries, "iterations": self.iterations, "seconds": self.seconds, "target": self.target}
+        for name, limit in limits.items():
+            if limit is not None and not 0 <= limit < float("inf"):
+                raise ConfigError(f"budget.{name}={limit} is no limit: give a finite number >= 0, or null for none.")
+        if all(limit is None for limit in limits.values()):
+            raise ConfigError(f"budget has no limit ({', '.join(limits)} are null): set one, or the run never ends.")
+
+
+@dataclass
+class Progress:
+    """How far each seed has come.
+
+    Args:
+        iterations, queries: (S) int64.
+        best: lowest exploitability on a scheduled row, (S).
+        seconds: training time of the batch.
+    """
+
+    iterations: np.ndarray
+    queries: np.ndarray
+    best: np.ndarray
+    seconds: float = 0.0
+
+    @classmethod
+    def none(cls, seeds: int) -> Progress:
+        """Before the first row."""
+        return cls(np.zeros(seeds, np.int64), np.zeros(seeds, np.int64), np.full(seeds, np.inf))
+
+    def to_json(self) -> dict[str, list[float] | float]:
+        """For summary.json and checkpoints."""
+        return {"iterations": self.iterations.tolist(), "queries": self.queries.tolist(), "best": self.best.tolist(),
+                "seconds": self.seconds}  # fmt: skip
+
+    @classmethod
+    def from_json(cls, saved: dict[str, list[float] | float]) -> Progress:
+        """The opposite of `to_json`."""
+        whole = [np.array(saved[name], dtype=np.int64) for name in ("iterations", "queries")]
+        return cls(*whole, np.array(saved["best"], dtype=np.float64), float(saved["seconds"]))  # type: ignore[arg-type]
+
+
+def spent(budget: Budget, progress: Progress) -> np.ndarray:
+    """Which seeds have reached a limit, (S) bool; the one rule by which runs stop and are found completed."""
+    done = np.zeros(len(progress.iterations), dtype=bool)
+    for limit, value in (
+        (budget.queries, progress.queries),
+        (budget.iterations, progress.iterations),
+        (budget.seconds, progress.seconds),
+    ):
+        if limit is not None:
+            done = done | (np.asarray(value) >= limit)
+    return done if budget.target is None else done | (progress.best <= budget.target)
+
+
+def stop_reason(budget: Budget, progress: Progress) -> str:
+    """Which limits the seeds reached, in words."""
+    reasons = {
+        "target": budget.target is not None and (progress.best <= budget.target).any(),
+        "queries": budget.queries is not None and (progress.queries >= budget.queries).any(),
+        "iterations": budget.iterations is not None and (progress.iterations >= budget.iterations).any(),
+        "seconds": budget.seconds is not None and progress.seconds >= budget.seconds,
+    }
+    return ", ".join(name for name, reached in reasons.items() if reached)
+
+
+_DECADE = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
+
+
+def is_scheduled(iteration: int) -> bool:
+    """Is there a permanent row at this iteration: 0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, ..."""
+    if iteration < 10:
+        return iteration not in (7, 9)
+    while iteration >= 100:
+        iteration, rest = divmod(iteration, 10)
+        if rest:
+            return False
+    return iteration in _DECADE
+
+
+def next_scheduled(iteration: int) -> int:
+    """The first scheduled iteration after this one."""
+    iteration += 1
+    while not is_scheduled(iteration):
+        iteration += 1
+    return iteration

@@ -1,0 +1,152 @@
+"""From a config node to a checked object. No torch import.
+
+The dataclass of a plug-in is the schema of its config node, and `_target_` names it: `build` refuses unknown keys and
+wrong types in a sentence, before any work is done. Defaults live in conf/ alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import json
+import math
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+EMBEDDED = "embedded:"  # a path below nlhf/games/data
+
+
+class ConfigError(ValueError):
+    """Bad input: one sentence that names the key or the row, the value and the remedy. Exit code 2."""
+
+
+def build(node: Mapping[str, Any], key: str, **parts: Any) -> Any:
+    """The object that a config node describes: its `_target_` called with its other entries and with run-time `parts`.
+
+    Raises: ConfigError for a target that cannot be imported, an unknown or missing key, a wrong type, or a value that
+    the dataclass itself refuses.
+    """
+    target, options = schema(node, key, frozenset(parts))
+    return target(**options, **parts)
+
+
+def schema(node: Mapping[str, Any], key: str, parts: frozenset[str] = frozenset()) -> tuple[type, dict[str, Any]]:
+    """The dataclass of a config node and its entries, checked; `parts` are fields that the config does not give."""
+    target = _locate(node, key)
+    entries = {name: value for name, value in node.items() if name != "_target_"}
+    return target, checked(target, entries, key, parts)
+
+
+def checked(
+    target: type, entries: Mapping[str, Any], key: str = "", parts: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """`entries` coerced to the types of a dataclass's fields.
+
+    Raises: ConfigError for an unknown or missing entry, or one of a wrong type.
+    """
+    prefix = f"{key}." if key else ""
+    fields = {field.name: field for field in dataclasses.fields(target) if field.name not in parts and field.init}
+    for name in entries:
+        if name not in fields:
+            raise ConfigError(f"{prefix}{name} is not a key of {target.__name__}: {_did_you_mean(name, fields)}.")
+    for name, field in fields.items():
+        if name not in entries and field.default is dataclasses.MISSING:
+            raise ConfigError(f"{prefix}{name} is missing: give {prefix}{name}=VALUE, or its default in conf/.")
+    return {name: coerce(value, _hint(target, name), f"{prefix}{name}") for name, value in entries.items()}
+
+
+def coerce(value: Any, kind: Any, key: str) -> Any:
+    """`value` as the type `kind`: whole floats serve as ints and ints as floats, and nothing else is converted.
+
+    Raises: ConfigError.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        for option in arguments:
+            try:
+                return coerce(value, option, key)
+            except ConfigError:
+                continue
+    elif origin is Literal:
+        if isinstance(value, str) and value in arguments:
+            return value
+    elif origin in (list, tuple) and isinstance(value, list | tuple):
+        return origin(coerce(entry, arguments[0], key) for entry in value)
+    elif origin is dict and isinstance(value, Mapping):
+        return {str(name): coerce(entry, arguments[1], f"{key}.{name}") for name, entry in value.items()}
+    elif kind is float and is_number(value) and not math.isnan(value):
+        return float(value)
+    elif kind is int and is_number(value) and float(value).is_integer():
+        return int(value)
+    elif kind in (str, bool, type(None)) and type(value) is kind:
+        return value
+    raise ConfigError(f"{key}={shown(value)} is not {_described(kind)}.")
+
+
+def input_file(path: str, key: str) -> Path:
+    """The file that a config's path means, `embedded:` standing for the tables that come with nlhf.
+
+    Raises: ConfigError where it does not exist.
+    """
+    embedded = path.startswith(EMBEDDED)
+    folder = Path(__file__).parent / "games" / "data"
+    file = folder / path.removeprefix(EMBEDDED) if embedded else Path(path).expanduser()
+    if not file.is_file():
+        known = f"embedded are {', '.join(sorted(f.name for f in folder.glob('*.csv')))}" if embedded else "check it"
+        raise ConfigError(f"{key}={path} is not a file: {known}.")
+    return file
+
+
+def _locate(node: Mapping[str, Any], key: str) -> type:
+    name = node.get("_target_")
+    if not isinstance(name, str) or "." not in name:
+        raise ConfigError(f"{key}._target_={name} names no class: choose one of conf/{key}/ as {key}=NAME.")
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}._target_={name} cannot be imported ({error}): correct the yaml.") from error
+    if not dataclasses.is_dataclass(found):
+        raise ConfigError(f"{key}._target_={name} is not a dataclass, whose fields are the schema: make it one.")
+    return typing.cast(type, found)
+
+
+def _hint(target: type, name: str) -> Any:
+    """A field's type. Fields that are run-time parts may be annotated with names that exist for type checkers alone."""
+    owner = next(base for base in target.__mro__ if name in base.__dict__.get("__annotations__", {}))
+    annotation = owner.__annotations__[name]
+    return eval(annotation, vars(sys.modules[owner.__module__])) if isinstance(annotation, str) else annotation
+
+
+def is_number(value: Any) -> bool:
+    """A number, and not a truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def shown(value: Any) -> str:
+    """A value as the command line writes it."""
+    return json.dumps(value) if isinstance(value, list | tuple | dict | bool) or value is None else str(value)
+
+
+def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}" if close else f"known keys are {', '.join(known) or 'none'}"
+
+
+def _described(kind: Any) -> str:
+    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_described(option) for option in arguments)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin in (list, tuple):
+        return f"a list, [A,B], each entry {_described(arguments[0])}"
+    if origin is dict:
+        return f"a mapping, {{NAME: VALUE}}, each value {_described(arguments[1])}"
+    return words.get(kind, str(kind))

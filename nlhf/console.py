@@ -1,0 +1,129 @@
+"""What a run shows in the terminal: a progress bar, and a short table of the result."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlhf.budget import Budget, Progress
+from nlhf.specification import Specification
+
+SHOWN_ITEMS = 12
+
+
+@contextmanager
+def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
+    """A bar on the standard error; the value to call with the progress."""
+    if not run.options.progress or not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn()
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task, due = bar.add_task(run.name, total=1.0, state=""), 0.0
+
+        def tick(progress: Progress) -> None:
+            nonlocal due
+            if (now := time.monotonic()) < due:
+                return
+            due = now + 0.1
+            state = f"iteration {progress.iterations.max()}  exploitability {progress.best.max():.1e}"
+            bar.update(task, completed=fraction(run.budget, progress), state=state)
+
+        yield tick
+        bar.update(task, completed=1.0)
+
+
+def fraction(budget: Budget, progress: Progress) -> float:
+    """The share of the budget that the slowest seed has spent; the target is not counted on."""
+    limits = ((budget.queries, progress.queries.min()), (budget.iterations, progress.iterations.min()),
+              (budget.seconds, progress.seconds))  # fmt: skip
+    return max((float(value) / limit for limit, value in limits if limit), default=0.0)
+
+
+def show_line(summary: Mapping[str, Any], skipped: bool) -> None:
+    """One line for a task of a sweep."""
+    value = summary["final"].get("exploitability")
+    result = "" if value is None else f"exploitability {value:.2e} after {max(summary['progress']['queries'])} queries"
+    why = f": {summary['stop_reason']}" if summary["status"] == "failed" else ""
+    print(f"{summary['run']}  {'completed before' if skipped else summary['status']}  {result}{why}")
+
+
+def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
+    """The result of a single run, from its folder's files: how good, which policy, where, and what to try next."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    if skipped:
+        console.print("[dim]completed before: nothing was run[/dim]")
+    if summary["status"] == "failed":
+        console.print(f"[red]failed[/red]: {summary['stop_reason']} (traceback in {folder}/run.log)")
+    console.print(_facts(summary))
+    console.print(_mixtures(folder))
+    console.print(f"run   {folder}", soft_wrap=True)
+    if summary["status"] == "completed":
+        console.print(_suggestions(folder), soft_wrap=True)
+
+
+def _facts(summary: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    final, progress, seeds = summary["final"], summary["progress"], len(summary["seeds"])
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row(f"{summary['status']} ({summary['stop_reason']})", f"mean over {seeds} seeds" if seeds > 1 else "")
+    table.add_row("exploitability", _number(final.get("exploitability")))
+    certificate = summary["equilibrium"]
+    note = "no reference equilibrium was computed"
+    if certificate:
+        kind = "certified" if certificate["certified"] and certificate["unique"] else "not certified, or not unique"
+        note = f"{kind}: the reference equilibrium is exploitable by {certificate['exploitability']:.0e}"
+    table.add_row("KL to the equilibrium", f"{_number(final.get('kl_to_equilibrium'))}  ({note})")
+    table.add_row("KL to the reference", _number(final.get("kl_to_reference")))
+    table.add_row("win rate against the reference", _number(final.get("win_rate_vs_reference")))
+    queries = sorted(set(progress["queries"]))
+    table.add_row("queries", f"{queries[0]}" if len(queries) == 1 else f"{queries[0]} to {queries[-1]}")
+    table.add_row("seconds", f"{progress['seconds']:.3g}")
+    return table
+
+
+def _mixtures(folder: Path) -> Any:
+    """Reference, policy and equilibrium side by side: of the first seed, averaged over contexts, largest first."""
+    from rich.table import Table
+
+    with np.load(folder / "game.npz") as game, np.load(folder / "policy.npz") as trained:
+        items, contexts = game["items"], len(game["contexts"])
+        columns = {"reference": game["log_reference"], "policy": trained["log_policy"]}
+        if "log_equilibrium" in game:
+            columns["equilibrium"] = game["log_equilibrium"]
+    shares = {name: np.exp(values[0]).mean(0) for name, values in columns.items()}
+    title = "first seed" + (f", mean of {contexts} contexts" if contexts > 1 else "")
+    table = Table(title=title, title_justify="left", title_style="dim", box=None, padding=(0, 2, 0, 0))
+    table.add_column("item")
+    for name in shares:
+        table.add_column(name, justify="right")
+    order = np.argsort(-shares["policy"], kind="stable")
+    for index in order[:SHOWN_ITEMS]:
+        table.add_row(str(items[index]), *(f"{share[index]:.4f}" for share in shares.values()))
+    if len(order) > SHOWN_ITEMS:
+        rest = [f"{share[order[SHOWN_ITEMS:]].sum():.4f}" for share in shares.values()]
+        table.add_row(f"{len(order) - SHOWN_ITEMS} others", *rest)
+    return table
+
+
+def _suggestions(folder: Path) -> str:
+    return (
+        "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20\n"
+        f"      python -m nlhf.analysis {folder.parent}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,103 @@
+"""A game answers preference queries; a game family, what `game=<name>` builds, makes the instance of every seed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.streams import stream
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class FiniteGame(Protocol):
+    """A game whose contexts and actions can be listed. S seeds, X contexts, Y actions."""
+
+    seeds: int  # instances that are kept: 1 where all seeds share one
+    contexts: tuple[str, ...]
+    items: tuple[str, ...]
+
+    def payoff(self, probabilities: Tensor) -> Tensor:
+        """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y)."""
+
+    def to(self, device: torch.device) -> FiniteGame:
+        """The same game on another device."""
+
+    def dense(self) -> Tensor:
+        """The advantages A = P - 1/2 of the kept instances, shape (1 or S, X, Y, Y), rows preferred to columns."""
+
+
+@dataclass(frozen=True)
+class PreferenceTable:
+    """Preference probabilities P(row > column | context), shape (X, n, n), with the names of items and contexts."""
+
+    preference: np.ndarray
+    items: tuple[str, ...]
+    contexts: tuple[str, ...]
+
+
+class GameFamily(ABC):
+    """Base of the game families; subclasses are frozen dataclasses whose fields are the keys of conf/game/<name>.yaml.
+
+    A family whose instances fit in a matrix defines `table`; another one overrides `build`.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate"})
+
+    @property
+    @abstractmethod
+    def random(self) -> bool:
+        """Does the seed draw the instance?"""
+
+    @abstractmethod
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        """One instance; only a `random` family may draw from `rng`."""
+
+    def build(self, seeds: list[int]) -> FiniteGame:
+        """The game of these seeds: one instance each, or a single one that they share."""
+        from nlhf.games.matrix import MatrixGame
+
+        drawn = [self.table(stream(seed, "game")) for seed in (seeds if self.random else seeds[:1])]
+        if len({(instance.items, instance.contexts) for instance in drawn}) > 1:
+            raise ConfigError("the seeds' instances have different items: choose game options that keep all items.")
+        return MatrixGame.from_tables(drawn)
+
+
+def numbered(prefix: str, count: int) -> tuple[str, ...]:
+    """Names for things that have none."""
+    return tuple(f"{prefix}{index}" for index in range(count))
+
+
+def check_preference(preference: np.ndarray, source: str) -> np.ndarray:
+    """An array (n, n) or (X, n, n) of preference probabilities as (X, n, n) float64.
+
+    Raises: ConfigError for a wrong shape, one item only, entries that are not numbers in [0, 1], or P + P^T != 1
+    (tolerance 1e-6, as tables are printed with few digits).
+    """
+    table = np.asarray(preference)
+    if table.dtype.kind not in "fiu":
+        raise ConfigError(f"{source} holds {table.dtype}, not numbers: give preference probabilities in [0, 1].")
+    table = np.array(table, dtype=np.float64, ndmin=3)
+    if table.ndim != 3 or table.shape[1] != table.shape[2] or 0 in table.shape:
+        raise ConfigError(f"{source} has shape {np.shape(preference)}: give a square matrix (n, n), or (X, n, n).")
+    if table.shape[1] == 1:
+        raise ConfigError(f"{source} has one item only, and nothing to prefer it to: give at least two.")
+    for problem, wrong in (
+        ("is not a number", ~np.isfinite(table)),
+        ("is outside [0, 1]", (table < 0) | (table > 1)),
+        ("and its opposite do not sum to 1", np.abs(table + table.swapaxes(1, 2) - 1) > 1e-6),
+    ):
+        if wrong.any():
+            where = tuple(int(index) for index in np.argwhere(wrong)[0])
+            entry = where[1:] if table.shape[0] == 1 else where
+            raise ConfigError(
+                f"{source}: entry {list(entry)} = {table[where]:g} {problem}: entries are probabilities that the row "
+                f"is preferred to the column, with P + P^T = 1."
+            )
+    return table

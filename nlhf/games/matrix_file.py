@@ -1,0 +1,94 @@
+"""A preference matrix from a file: npy and npz hold an array (n, n) or (X, n, n), csv a table with optional names."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nlhf.config import ConfigError, input_file
+from nlhf.games.base import GameFamily, PreferenceTable, check_preference, numbered
+
+
+@dataclass(frozen=True)
+class MatrixFile(GameFamily):
+    """P(row > column) from a file.
+
+    Args:
+        path: .npy (the array), .npz (arrays `preference` and optionally `items`, `contexts`, as `game.npz` of a run,
+            or a single array) or .csv (comma-separated numbers; a first row of item names is optional).
+    """
+
+    path: str | None
+
+    random = False
+
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        if self.path is None:
+            raise ConfigError("game.path is not set: give game.path=FILE with a matrix in npy, npz or csv.")
+        file = input_file(self.path, "game.path")
+        preference, items, contexts = _READERS.get(file.suffix, _refuse)(file)
+        preference = check_preference(preference, f"game.path={self.path}")
+        names = items or numbered("item", preference.shape[1])
+        rows = contexts or numbered("context", preference.shape[0])
+        if (len(rows), len(names)) != preference.shape[:2]:
+            raise ConfigError(f"game.path={self.path}: {len(names)} item names and {len(rows)} context names do not "
+                              f"fit a table of shape {preference.shape}: give one name each.")  # fmt: skip
+        return PreferenceTable(preference, names, rows)
+
+
+Named = tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]
+
+
+def _read_npy(file: Path) -> Named:
+    try:
+        return np.load(file, allow_pickle=False), (), ()
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f"game.path={file} is not an array of numbers ({error}): save it with numpy.save.") from error
+
+
+def _read_npz(file: Path) -> Named:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"game.path={file} is not an npz archive ({error}): save it with numpy.savez.") from error
+    if "preference" not in arrays and len(arrays) != 1:
+        raise ConfigError(f"game.path={file} holds {', '.join(arrays) or 'nothing'}: name the matrix `preference`.")
+    preference = arrays.get("preference", next(iter(arrays.values())))
+    names = [tuple(str(name) for name in arrays.get(key, ())) for key in ("items", "contexts")]
+    return preference, names[0], names[1]
+
+
+def _read_csv(file: Path) -> Named:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        rows = [(number, row) for number, row in enumerate(csv.reader(stream), start=1) if row]
+    if not rows:
+        raise ConfigError(f"game.path={file} is empty: give a square table of probabilities.")
+    header = () if all(_number(cell) is not None for cell in rows[0][1]) else tuple(cell.strip() for cell in rows[0][1])
+    table = []
+    for number, row in rows[1:] if header else rows:
+        values = [_number(cell) for cell in row]
+        if None in values:
+            raise ConfigError(f"game.path={file}: row {number} has {row[values.index(None)]!r}, not a number: mend it.")
+        if len(row) != len(rows[0][1]):
+            raise ConfigError(f"game.path={file}: row {number} has {len(row)} cells, not {len(rows[0][1])}: mend it.")
+        table.append(values)
+    return np.array(table, dtype=np.float64), header, ()
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _refuse(file: Path) -> Named:
+    raise ConfigError(f"game.path={file} ends in {file.suffix or 'nothing'}: give a file .npy, .npz or .csv.")
+
+
+_READERS = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}

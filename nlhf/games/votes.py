@@ -1,0 +1,159 @@
+"""Games of votes: a tidy CSV of pairwise counts, `item_a,item_b,wins_a,wins_b`, a tie being half a win for each.
+
+P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-count c, summed over all rows of the pair
+(per context, if there are context columns). Other columns may be filtered on, and are summed over otherwise.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nlhf.config import ConfigError, input_file
+from nlhf.games.base import GameFamily, PreferenceTable
+
+COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
+
+
+@dataclass(frozen=True)
+class Votes(GameFamily):
+    """Preference probabilities from counted votes.
+
+    Args:
+        path: the CSV file.
+        context: columns whose combined values are the contexts; [] pools all votes.
+        where: column -> value, or list of values, that a row must have.
+        drop: items to leave out.
+        pseudo_count: votes added to both sides of every pair with votes, >= 0.
+        unseen: what to do where a pair has no vote: 1/2 (`half`), leave out items until none is missing (`drop_item`),
+            or `refuse`.
+        bootstrap: resample the votes of every pair with replacement, one game per seed.
+    """
+
+    path: str | None
+    context: list[str]
+    where: dict[str, str | float | bool | list[str | float | bool]]
+    drop: list[str]
+    pseudo_count: float
+    unseen: Literal["half", "drop_item", "refuse"]
+    bootstrap: bool
+
+    def __post_init__(self) -> None:
+        if self.pseudo_count < 0:
+            raise ConfigError(f"game.pseudo_count={self.pseudo_count} is negative: give 0 or more votes.")
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        return self.bootstrap
+
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        rows = self._rows()
+        contexts = sorted({row[0] for row in rows}, key=_natural)
+        items = sorted({item for row in rows for item in row[1:3]}, key=_natural)
+        if len(items) < 2:
+            raise ConfigError(f"game.path={self.path} leaves {len(items)} item(s): keep at least two to compare.")
+        index = {item: number for number, item in enumerate(items)}
+        where = {context: number for number, context in enumerate(contexts)}
+        votes = np.zeros((3, len(contexts), len(items), len(items)))  # wins, losses, ties of row against column
+        for context, a, b, wins_a, wins_b in rows:
+            i, j, x = index[a], index[b], where[context]
+            tie = 1.0 if wins_a % 1 == wins_b % 1 == 0.5 else 0.0
+            counts = np.array([wins_a - tie / 2, wins_b - tie / 2, tie])
+            votes[:, x, i, j] += counts
+            votes[:, x, j, i] += counts[[1, 0, 2]]
+        if self.bootstrap:
+            votes = self._resampled(votes, rng)
+        wins = votes[0] + votes[2] / 2
+        return self._preferences(wins, tuple(items), tuple(contexts))
+
+    def _preferences(self, wins: np.ndarray, items: tuple[str, ...], contexts: tuple[str, ...]) -> PreferenceTable:
+        total = wins + wins.swapaxes(1, 2)
+        unseen = (total == 0) & ~np.eye(len(items), dtype=bool)
+        if unseen.any() and self.unseen == "refuse":
+            x, i, j = np.argwhere(unseen)[0]
+            raise ConfigError(
+                f"game.path={self.path} has no vote on {items[i]} against {items[j]} in context {contexts[x]} "
+                f"({int(unseen.sum()) // 2} such pairs): set game.unseen=half or game.unseen=drop_item."
+            )
+        kept = np.arange(len(items))
+        while self.unseen == "drop_item" and unseen[:, kept][:, :, kept].any():
+            missing = unseen[:, kept][:, :, kept].sum((0, 2))
+            kept = np.delete(kept, missing.argmax())
+            if len(kept) < 2:
+                raise ConfigError("game.unseen=drop_item leaves fewer than two items: set game.unseen=half.")
+        with np.errstate(invalid="ignore"):
+            preference = (wins + self.pseudo_count) / (total + 2 * self.pseudo_count)
+        preference = np.where(total == 0, 0.5, preference)[:, kept][:, :, kept]
+        return PreferenceTable(preference, tuple(items[k] for k in kept), contexts)
+
+    def _resampled(self, votes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """As many votes on every pair, drawn from those that were cast on it."""
+        if (votes % 1).any():
+            raise ConfigError("game.bootstrap=true needs whole votes and ties (0.5 and 0.5): this file has other parts.")
+        upper = np.triu_indices(votes.shape[-1], k=1)
+        cast = np.moveaxis(votes[:, :, upper[0], upper[1]], 0, -1)  # (X, pairs, 3)
+        number = cast.sum(-1, keepdims=True)
+        drawn = rng.multinomial(number[..., 0].astype(int), np.where(number > 0, cast / np.maximum(number, 1), 1 / 3))
+        resampled = np.zeros_like(votes)
+        resampled[:, :, upper[0], upper[1]] = np.moveaxis(drawn, -1, 0)
+        resampled[:, :, upper[1], upper[0]] = np.moveaxis(drawn[..., [1, 0, 2]], -1, 0)
+        return resampled
+
+    def _rows(self) -> list[tuple[str, str, str, float, float]]:
+        """Context, both items and both counts of every row that passes the filters."""
+        if self.path is None:
+            raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
+        with input_file(self.path, "game.path").open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            self._check_columns(reader.fieldnames or [])
+            allowed = {name: {_text(v) for v in (value if isinstance(value, list) else [value])}
+                       for name, value in self.where.items()}  # fmt: skip
+            rows, items = [], set()
+            for number, record in enumerate(reader, start=2):
+                if any(record[name] not in values for name, values in allowed.items()):
+                    continue
+                a, b, wins_a, wins_b = self._checked(record, number)
+                items |= {a, b}
+                if a not in self.drop and b not in self.drop:
+                    rows.append(("/".join(record[name] for name in self.context) or "all", a, b, wins_a, wins_b))
+        if unknown := [item for item in self.drop if item not in items]:
+            raise ConfigError(f"game.drop={unknown[0]} is no item of {self.path}: it has {', '.join(sorted(items))}.")
+        if not rows:
+            raise ConfigError(f"game.path={self.path} has no vote left: loosen game.where or game.drop.")
+        return rows
+
+    def _check_columns(self, columns: list[str] | tuple[str, ...]) -> None:
+        for key, names in (("game.path", COLUMNS), ("game.context", self.context), ("game.where", self.where)):
+            for name in names:
+                if name not in columns:
+                    wanted = f"{key}={self.path} lacks" if key == "game.path" else f"{key}={name}: {self.path} lacks"
+                    raise ConfigError(f"{wanted} the column {name}: it has {', '.join(columns) or 'none'}.")
+
+    def _checked(self, record: dict[str, str], number: int) -> tuple[str, str, float, float]:
+        place = f"game.path={self.path}: row {number}"
+        a, b = record["item_a"], record["item_b"]
+        if not a or not b or a == b:
+            raise ConfigError(f"{place} compares {a!r} with {b!r}: name two different items.")
+        counts = []
+        for name in ("wins_a", "wins_b"):
+            try:
+                count = float(record[name])
+            except (TypeError, ValueError):
+                raise ConfigError(f"{place} has {name}={record[name]!r}, not a number: mend or remove it.") from None
+            if not 0 <= count < float("inf"):
+                raise ConfigError(f"{place} has {name}={record[name]}: counts are finite and not negative.")
+            counts.append(count)
+        return a, b, counts[0], counts[1]
+
+
+def _text(value: str | float | bool) -> str:
+    """A filter's value as the file would write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    """Sort numbers by value, before texts."""
+    return (0, float(name), name) if name.replace(".", "", 1).isdigit() else (1, 0.0, name)

@@ -1,0 +1,1 @@
+"""Running runs: every launcher calls `nlhf.launch.run.run_one` and nothing else."""

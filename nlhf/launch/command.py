@@ -1,0 +1,65 @@
+"""What `python main.py` does around `run_one`: shows progress and result, and turns outcomes into exit codes.
+
+0 completed, 1 failed, 2 bad input, 128 + n stopped by signal n. In a multirun no task raises: the sweep goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from nlhf import console
+from nlhf.config import ConfigError
+from nlhf.launch import sweep
+from nlhf.launch.compose import plain
+from nlhf.launch.lock import Busy
+from nlhf.launch.run import run_one, unwatched
+
+
+def run_command(config: DictConfig) -> float:
+    """Run one composed config as a command; returns log10 of the final exploitability, inf where there is none."""
+    _log_to_console()
+    hydra = HydraConfig.get()
+    alone = hydra.mode != RunMode.MULTIRUN
+    try:
+        outcome = run_one(plain(config), console.progress_bar if alone else unwatched)
+    except (ConfigError, Busy) as error:
+        _remove_if_empty(Path(hydra.runtime.output_dir))
+        print(f"error: {error}", file=sys.stderr)
+        if alone:
+            sys.exit(2)
+        sweep.note(" ".join(hydra.overrides.task), "refused")
+        return math.inf
+    if alone:
+        console.show_run(outcome.folder, outcome.summary, outcome.skipped)
+    else:
+        console.show_line(outcome.summary, outcome.skipped)
+        sweep.note(str(outcome.summary["run"]), "skipped" if outcome.skipped else outcome.status)
+    if outcome.signal:
+        print(f"stopped by signal {outcome.signal}: repeat the same command to go on.", file=sys.stderr)
+        sys.exit(128 + outcome.signal)
+    if alone and outcome.status == "failed":
+        sys.exit(1)
+    return outcome.log10_exploitability
+
+
+def _log_to_console() -> None:
+    log = logging.getLogger("nlhf")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Hydra makes a run's folder before we look: a run that is refused leaves none."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

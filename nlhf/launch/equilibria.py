@@ -1,0 +1,121 @@
+"""Reference equilibria of a run's games, computed once and kept under runs_dir/.equilibria."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlhf import equilibrium
+from nlhf.equilibrium import Equilibrium
+from nlhf.games.base import FiniteGame
+from nlhf.records import replacing
+
+log = logging.getLogger(__name__)
+LARGEST = {"newton": 2500, "linear programme": 1000}  # actions up to which `auto` takes at most a minute an instance
+
+
+@dataclass(frozen=True)
+class Certified:
+    """Equilibria of all instances, (G, X, n), with what their certificates allow to be measured.
+
+    Args:
+        found: the equilibria, batch dimensions (G, X).
+        log_policy: the same log-probabilities, nan in instances where a context has no certified single equilibrium.
+        summary: for summary.json.
+    """
+
+    found: Equilibrium
+    log_policy: Tensor
+    summary: dict[str, Any]
+
+
+def reference_equilibria(
+    game: FiniteGame, log_reference: Tensor, beta: float, choice: str, cache: Path
+) -> Certified | None:
+    """The equilibria of every instance, from the cache or solved; None, with a warning, where they are not computed.
+
+    Args:
+        log_reference: (1 or S, X, n).
+        choice: `always`, `never`, or `auto`, which leaves out games above `LARGEST`.
+    """
+    method = "newton" if beta > 0 else "linear programme"
+    n = len(game.items)
+    if choice == "never":
+        return None
+    if choice == "auto" and n > LARGEST[method]:
+        log.warning("no reference equilibrium: %d actions take long; columns stay empty (equilibrium=always)", n)
+        return None
+    advantage = game.dense().cpu()
+    instances = max(len(advantage), len(log_reference))
+    advantage = advantage.expand(instances, -1, -1, -1)
+    log_reference = log_reference.cpu().expand(instances, -1, -1)
+    paths = [cache / f"{_key(*pair, beta)}.npz" for pair in zip(advantage, log_reference, strict=True)]
+    missing = [index for index, path in enumerate(paths) if not _readable(path)]
+    if missing:
+        shape = (len(missing), *log_reference.shape[1:])
+        solved = equilibrium.solve(
+            advantage[missing].reshape(-1, n, n), log_reference[missing].reshape(-1, n).contiguous(), beta
+        )
+        for position, index in enumerate(missing):
+            _save(paths[index], solved, slice(position * shape[1], (position + 1) * shape[1]))
+    found = _load(paths, method)
+    return _certify(found, beta)
+
+
+def _certify(found: Equilibrium, beta: float) -> Certified:
+    certified = found.certified(beta).all(-1)
+    unique = found.unique.all(-1)
+    usable = certified & unique
+    if not certified.all():
+        log.warning("no certified equilibrium for %d of %d instances (exploitability up to %.1e): their columns "
+                    "stay empty", int((~certified).sum()), len(certified), found.exploitability.max())  # fmt: skip
+    elif not unique.all():
+        log.warning("beta=0 leaves %d of %d instances more than one equilibrium, or none that is certified unique: "
+                    "their KL columns stay empty", int((~unique).sum()), len(unique))  # fmt: skip
+    log_policy = found.log_policy.where(usable[:, None, None], float("nan"))
+    summary = {
+        "method": found.method,
+        "exploitability": float(found.exploitability.max()),
+        "floor": float(found.floor.max()),
+        "certified": bool(certified.all()),
+        "unique": bool(unique.all()),
+    }
+    return Certified(found, log_policy, summary)
+
+
+def _key(advantage: Tensor, log_reference: Tensor, beta: float) -> str:
+    content = hashlib.sha256(repr((1, tuple(advantage.shape), beta)).encode())
+    for tensor in (advantage, log_reference):
+        content.update(np.ascontiguousarray(tensor.numpy()).data)
+    return content.hexdigest()
+
+
+def _save(path: Path, solved: Equilibrium, rows: slice) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: getattr(solved, name)[rows].numpy() for name in ("log_policy", "exploitability", "floor", "unique")}
+    with replacing(path, "wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with np.load(path) as archive:
+            return "unique" in archive
+    except (OSError, ValueError, EOFError):
+        return False
+
+
+def _load(paths: list[Path], method: str) -> Equilibrium:
+    archives = []
+    for path in paths:
+        with np.load(path) as archive:
+            archives.append(dict(archive))
+    stacked = {name: torch.from_numpy(np.stack([archive[name] for archive in archives])) for name in archives[0]}
+    return Equilibrium(**stacked, method=method)

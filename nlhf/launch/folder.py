@@ -1,0 +1,151 @@
+"""The files of one run: what it leaves behind, and what it goes on from."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from nlhf.config import ConfigError
+from nlhf.launch.assemble import World
+from nlhf.records import COLUMNS, POLICY_COLUMNS, Table, permanent, replacing
+from nlhf.specification import RESULTS_VERSION, Specification
+
+
+@dataclass
+class RunFolder:
+    """Rows and checkpoints of one run; the trainer's recorder."""
+
+    run: Specification
+    world: World
+
+    def __post_init__(self) -> None:
+        self.path = self.run.folder
+        self.table = Table(self.path / "metrics.csv", COLUMNS)
+        self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS)
+
+    def row(self, seed: int, values: dict[str, Any], policy: Tensor) -> None:
+        number, names = self.run.options.seeds[seed], self.run.options.names
+        self.table.add(**values, run=self.run.name, game=names["game"], algorithm=names["algorithm"], seed=number)
+        if self.run.options.log_policy:
+            game, place = self.world.game, {"seed": number, "iteration": values["iteration"]}
+            for context, row in zip(game.contexts, policy.tolist(), strict=True):
+                for action, value in zip(game.items, row, strict=True):
+                    self.policies.add(**place, context=context, action=action, log_probability=value)
+
+    def checkpoint(self, content: dict[str, Any]) -> None:
+        self.flush()
+        with replacing(self.path / "checkpoint.pt", "wb") as stream:
+            torch.save({"fingerprint": self.run.fingerprint, "results_version": RESULTS_VERSION, **content}, stream)
+
+    def flush(self) -> None:
+        """Bring the rows to the disk."""
+        self.table.flush()
+        if self.run.options.log_policy:
+            self.policies.flush()
+
+    def resume(self, template: Any) -> dict[str, Any] | None:
+        """The last checkpoint, with the rows before it taken up again; None where there is none.
+
+        Args:
+            template: a state of the algorithm, whose classes the checkpoint may hold; no others are unpickled.
+
+        Raises: ConfigError for a checkpoint that cannot be read.
+        """
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            with torch.serialization.safe_globals([*_classes(template)]):
+                content: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.world.beta.device)
+        except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigError(f"{path} cannot be read ({reason}): remove it to start this run again.") from error
+        done = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
+        for table in (self.table, self.policies):
+            table.load()
+            table.keep(lambda row: permanent(row, done))
+        return content
+
+    def begin(self) -> None:
+        """Write the config, the overrides' place and the game."""
+        folder = self.path / ".hydra"
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / "config.yaml") as stream:
+            stream.write(OmegaConf.to_yaml(OmegaConf.create(self.run.config)))
+        with replacing(folder / "overrides.yaml") as stream:
+            stream.write(OmegaConf.to_yaml(OmegaConf.create(_overrides())))
+        if not (self.path / "game.npz").exists():
+            self.world.save(self.path / "game.npz")
+
+    def save_policy(self, policy: Tensor) -> None:
+        """The final log-probabilities (S, X, Y), with the names of its dimensions."""
+        game = self.world.game
+        with replacing(self.path / "policy.npz", "wb") as stream:
+            np.savez(stream, log_policy=policy.cpu().numpy(), seeds=np.array(self.run.options.seeds),
+                     contexts=np.array(game.contexts), items=np.array(game.items))  # fmt: skip
+
+    def final_metrics(self) -> dict[str, float | None]:
+        """Mean over seeds of their last rows; None for what was not measured."""
+        last = {row["seed"]: row for row in self.table.rows}.values()
+        measured = COLUMNS[COLUMNS.index("exploitability") :]
+        cells = {name: [row[name] for row in last] for name in measured}
+        return {name: float(np.mean([float(c) for c in cells[name]])) if all(cells[name]) else None for name in measured}
+
+
+def _overrides() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def _classes(value: Any) -> set[type]:
+    """The dataclasses that a state is built of."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return set()
+    return {type(value)}.union(*(_classes(getattr(value, field.name)) for field in fields(value)))
+
+
+@cache
+def environment() -> Mapping[str, Any]:
+    """Versions and the commit, for summary.json."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in ("nlhf", "torch", "numpy", "hydra-core", "omegaconf", "scipy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    root = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = None
+    return {"versions": versions, "commit": commit, "platform": platform.platform(), "threads": torch.get_num_threads()}
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Hydra makes a run's folder before we look: a run that is refused leaves none."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return

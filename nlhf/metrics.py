@@ -1,0 +1,84 @@
+"""What is measured: pure functions of log-probabilities and answers of the game, float64, shapes (S, X, Y) -> (S).
+
+Averages over contexts, of quantities that are each computed as sums of non-negative terms: an exploitability of 1e-25 is
+measured to a per cent. None of these evaluations is charged to an algorithm.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nlhf import simplex
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.games.base import FiniteGame
+
+
+def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
+    """log of BR ∝ ref exp(A pi / beta), for advantage = A pi; beta > 0 broadcasts."""
+    return (log_reference + advantage / beta).log_softmax(-1)
+
+
+def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
+    """max_mu P_beta(mu > pi) - 1/2 per context, for advantage = A pi; (..., n) -> (...).
+
+    beta is a scalar tensor or broadcasts as (..., 1). For beta > 0 this is beta KL(pi || BR(pi)), good far below 1e-16, where a difference of two log-sum-exps drowns; for
+    beta = 0 it is max_y (A pi)_y.
+    """
+    scale = beta[..., 0] if beta.ndim else beta
+    response = best_response(advantage, log_reference, beta.where(beta > 0, 1.0))
+    return advantage.amax(-1).clamp(min=0.0).where(scale == 0, scale * simplex.kl(policy, response))
+
+
+def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float) -> Tensor:
+    """The exploitability that rounding in float64 alone would show, about beta (eps (max |log pi| + max |log ref| +
+    1/(2 beta)))^2, the first maximum over the support; log-probabilities (..., n) -> (...)."""
+    largest = policy.abs().where(policy > -700, 0.0).amax(-1) + log_reference.abs().amax(-1)
+    return beta * (sys.float_info.epsilon * (largest + 1 / (2 * beta))) ** 2
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Grades policies of one batch of seeds.
+
+    Args:
+        game: answers payoffs.
+        log_reference: (1 or S, X, Y).
+        beta: (S, 1, 1).
+        log_equilibrium: (1 or S, X, Y), nan where none is certified, or None.
+    """
+
+    game: FiniteGame
+    log_reference: Tensor
+    beta: Tensor
+    log_equilibrium: Tensor | None = None
+
+    def __call__(self, policy: Tensor, average: Tensor) -> dict[str, Tensor]:
+        """The columns of one row, each (S), for a policy and the average of its predecessors, both (S, X, Y)."""
+        advantage = self.game.payoff(policy.exp())
+        row = {
+            "exploitability": self._exploitability(policy, advantage),
+            "exploitability_unregularised": advantage.amax(-1).clamp(min=0.0).mean(-1),
+            "average_exploitability": self._exploitability(average, self.game.payoff(average.exp())),
+            "kl_to_reference": simplex.kl(policy, self.log_reference).mean(-1),
+            "entropy": simplex.entropy(policy).mean(-1),
+            "win_rate_vs_reference": 0.5 - (self.log_reference.exp() * advantage).sum(-1).mean(-1),
+        }
+        if self.log_equilibrium is not None:
+            spans = simplex.span(policy, self.log_equilibrium).amax(-1)
+            row["kl_to_equilibrium"] = self.kl_to_equilibrium(policy)
+            row["span_to_equilibrium"] = spans.where(self.beta[:, 0, 0] > 0, float("nan"))
+        return row
+
+    def kl_to_equilibrium(self, policy: Tensor) -> Tensor:
+        """KL(pi* || pi) averaged over contexts, (S); nan without a certified equilibrium."""
+        if self.log_equilibrium is None:
+            return policy.new_full(policy.shape[:1], float("nan"))
+        return simplex.kl(self.log_equilibrium.expand_as(policy), policy).mean(-1)
+
+    def _exploitability(self, policy: Tensor, advantage: Tensor) -> Tensor:
+        return exploitability_of(policy, advantage, self.log_reference, self.beta).mean(-1)

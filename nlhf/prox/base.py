@@ -1,0 +1,108 @@
+"""A prox engine solves the one problem that algorithms are made of,
+
+    max_pi  P(pi > opponent) - beta KL(pi || reference) - (1/step_size) KL(pi || anchor),
+
+and counts the preference queries that this takes. An algorithm calls it and does not know how it is solved.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from nlhf.policies.base import choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+
+
+class Prox(Protocol):
+    """What an algorithm sees of an engine."""
+
+    beta: Tensor  # (S, 1, 1)
+    reference: Policy
+
+    def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
+        """Solve the problem above; `start` is where an iterative engine begins (default: the anchor)."""
+
+    def advantage(self, policy: Policy) -> Tensor:
+        """y -> P(y > policy) - 1/2, shape (S, X, Y); charged once per policy object."""
+
+    def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
+        """`first` in the seeds where `mask` (S) is true, `second` elsewhere; what was asked stays answered."""
+
+
+class ProxEngine(ABC):
+    """What `prox=<name>` builds: a dataclass with the run-time parts game, reference and beta.
+
+    Answers are remembered with the policy object, seed by seed. `queries` (S) counts what was asked; only seeds in
+    `active` (S) are charged, for a seed that has stopped no longer asks.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    random: ClassVar[bool] = False  # does the seed draw the feedback?
+    beta: Tensor
+    queries: np.ndarray
+    active: np.ndarray
+
+    def start(self) -> None:
+        """Begin counting."""
+        seeds = self.beta.shape[0]
+        self.queries, self.active = np.zeros(seeds, np.int64), np.ones(seeds, bool)
+        self._answers: WeakKeyDictionary[Policy, tuple[Tensor, np.ndarray]] = WeakKeyDictionary()
+
+    @abstractmethod
+    def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
+        """Solve one problem (see `Prox`)."""
+
+    @abstractmethod
+    def ask(self, policy: Policy) -> tuple[Tensor, int]:
+        """A fresh answer y -> P(y > policy) - 1/2, shape (S, X, Y), and the queries that it takes per seed."""
+
+    def advantage(self, policy: Policy) -> Tensor:
+        """The answer about a policy; seeds that asked before get the same answer, free of charge."""
+        answer, known = self._answers.get(policy, (None, None))
+        if known is None or answer is None:
+            answer, cost = self.ask(policy)
+            self.queries += cost * self.active
+            self._answers[policy] = answer, self.active.copy()
+        elif (missing := self.active & ~known).any():
+            fresh, cost = self.ask(policy)
+            self.queries += cost * missing
+            answer = choose(as_mask(known, fresh), answer, fresh)
+            self._answers[policy] = answer, known | missing
+        return answer
+
+    def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
+        """`first` where `mask` (S), else `second`, with the answers that are known about them."""
+        chosen: Policy = choose(mask, first, second)
+        (answer, known), (other, other_known) = (self._answers.get(p, (None, None)) for p in (first, second))
+        if known is not None and other_known is not None:
+            self._answers[chosen] = choose(mask, answer, other), np.where(mask.cpu(), known, other_known)
+        elif known is not None:
+            self._answers[chosen] = answer, known & mask.cpu().numpy()
+        elif other_known is not None:
+            self._answers[chosen] = other, other_known & ~mask.cpu().numpy()
+        return chosen
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a checkpoint must hold to go on with the same answers and the same bill."""
+        answers = [(policy, answer, known.tolist()) for policy, (answer, known) in self._answers.items()]
+        return {"queries": self.queries.tolist(), "answers": answers}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Take up where `snapshot` was taken."""
+        self.queries = np.array(snapshot["queries"], dtype=np.int64)
+        self._answers = WeakKeyDictionary(
+            {policy: (answer, np.array(known)) for policy, answer, known in snapshot["answers"]}
+        )
+
+
+def as_mask(seeds: np.ndarray, like: Tensor) -> Tensor:
+    """A mask of seeds as a tensor on the device of `like`."""
+    return like.new_tensor(seeds).bool()

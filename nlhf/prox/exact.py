@@ -1,0 +1,45 @@
+"""The exact engine: the closed form of the proximal step, one preference query each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from nlhf import simplex
+from nlhf.policies.tabular import TabularPolicy
+from nlhf.prox.base import ProxEngine
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.games.base import FiniteGame
+    from nlhf.policies.base import Policy
+
+
+@dataclass
+class ExactProx(ProxEngine):
+    """log pi+ = (log anchor + lambda beta log reference + lambda A opponent) / (1 + lambda beta) - log Z.
+
+    One query is one evaluation of y -> P(y > opponent) for all y, in every context.
+    """
+
+    game: FiniteGame
+    reference: Policy
+    beta: Tensor  # (S, 1, 1)
+
+    needs: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate"})
+
+    def __post_init__(self) -> None:
+        self.start()
+        self._weights: tuple[Tensor | None, tuple[Tensor, Tensor]] = (None, (self.beta, self.beta))
+
+    def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
+        if self._weights[0] is not step_size:  # kept while the step size stays the same tensor
+            self._weights = (step_size, simplex.step_weights(self.beta, step_size))
+        step = simplex.weighted_step(
+            anchor.log_probabilities, self.reference.log_probabilities, self.advantage(opponent), *self._weights[1]
+        )
+        return TabularPolicy(step)
+
+    def ask(self, policy: Policy) -> tuple[Tensor, int]:
+        return self.game.payoff(policy.probabilities), 1

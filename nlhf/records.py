@@ -1,0 +1,118 @@
+"""What a run leaves in its folder: tidy rows, summary, checkpoint; every file is replaced whole, never torn."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from nlhf.budget import is_scheduled
+
+COLUMNS = (
+    "run", "game", "algorithm", "seed", "iteration", "queries", "seconds", "exploitability",
+    "exploitability_unregularised", "average_exploitability", "kl_to_equilibrium", "span_to_equilibrium",
+    "kl_to_reference", "entropy", "win_rate_vs_reference", "step_size", "kl_bound",
+)  # fmt: skip
+POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
+THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
+
+Row = dict[str, str]
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """A file that takes the place of `path` when it is whole and on the disk, and leaves it alone if writing fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, mode, **({} if "b" in mode else {"newline": "", "encoding": "utf-8"})) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file; non-finite numbers become null."""
+    with replacing(path) as stream:
+        json.dump(_finite(content), stream, indent=2)
+        stream.write("\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON file's content, or None where there is none or it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+class Table:
+    """Rows of one CSV file, in memory and, after `flush`, on the disk."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path, self.columns = path, tuple(columns)
+        self.rows: list[Row] = []
+
+    def add(self, **values: Any) -> None:
+        """Append a row: numbers by `repr`, so that reading gives the same bits; what is missing or nan is empty."""
+        self.rows.append({column: cell(values.get(column)) for column in self.columns})
+
+    def keep(self, wanted: Callable[[Row], bool]) -> None:
+        """Drop the rows that are not wanted."""
+        self.rows = [row for row in self.rows if wanted(row)]
+
+    def load(self) -> None:
+        """Take the rows that the file holds; a torn last line is not one."""
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream))
+            self.rows = [row for row in rows if None not in row.values() and None not in row]
+
+    def flush(self) -> None:
+        """Replace the file by the rows."""
+        with replacing(self.path) as stream:
+            writer = csv.DictWriter(stream, self.columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def cell(value: Any) -> str:
+    """A value as a CSV cell."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def permanent(row: Row, iterations: Mapping[int, int]) -> bool:
+    """Does this row stay when the run goes on from a checkpoint with so many iterations per seed?"""
+    iteration = int(row["iteration"])
+    return is_scheduled(iteration) and iteration <= iterations.get(int(row["seed"]), -1)
+
+
+def first_hits(rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, dict[str, int | None]]:
+    """Queries at the first row at which each seed's exploitability is at or below each threshold; None if never."""
+    hits: dict[str, dict[str, int | None]] = {}
+    for threshold in THRESHOLDS:
+        found: dict[str, int | None] = {str(seed): None for seed in seeds}
+        for row in rows:
+            below = row["exploitability"] and float(row["exploitability"]) <= threshold
+            if below and found[row["seed"]] is None:
+                found[row["seed"]] = int(row["queries"])
+        hits[f"{threshold:.0e}"] = found
+    return hits
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(name): _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

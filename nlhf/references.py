@@ -1,0 +1,98 @@
+"""Reference policies: what the KL term keeps a policy close to. `reference=<name>` builds one of these."""
+
+from __future__ import annotations
+
+import csv
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from nlhf.config import ConfigError, input_file
+from nlhf.streams import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.games.base import FiniteGame
+
+
+class Reference(ABC):
+    """Base of the references; subclasses are frozen dataclasses."""
+
+    random: ClassVar[bool] = False  # does the seed draw it?
+
+    @abstractmethod
+    def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
+        """Unnormalised log-probabilities, shape (X, n)."""
+
+    def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
+        """Log-probabilities (S, X, Y), or (1, X, Y) where the seeds share the reference."""
+        import torch
+
+        shape = len(game.contexts), len(game.items)
+        drawn = [self.logits(*shape, stream(seed, "reference")) for seed in (seeds if self.random else seeds[:1])]
+        return torch.from_numpy(np.stack(drawn)).log_softmax(-1)
+
+
+@dataclass(frozen=True)
+class Uniform(Reference):
+    """The same weight on every action."""
+
+    def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
+        return np.zeros((contexts, actions))
+
+
+@dataclass(frozen=True)
+class RandomLogits(Reference):
+    """Normal logits of standard deviation `scale`, drawn by the seed, independent over contexts and actions."""
+
+    scale: float
+
+    random: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale < float("inf"):
+            raise ConfigError(f"reference.scale={self.scale} is no standard deviation: give a finite number >= 0.")
+
+    def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
+        return self.scale * rng.standard_normal((contexts, actions))
+
+
+@dataclass(frozen=True)
+class FromFile(Reference):
+    """Positive weights from a file, csv or npy, of shape (n) or (X, n) in the order of the game's items."""
+
+    path: str | None
+
+    def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
+        if self.path is None:
+            raise ConfigError("reference.path is not set: give reference.path=FILE with one weight per item.")
+        return reference_logits(self._read(), contexts, actions, f"reference.path={self.path}")
+
+    def _read(self) -> np.ndarray:
+        file = input_file(str(self.path), "reference.path")
+        try:
+            if file.suffix == ".npy":
+                return np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
+            with file.open(newline="", encoding="utf-8-sig") as rows:
+                return np.array([[float(cell) for cell in row] for row in csv.reader(rows) if row])
+        except (ValueError, EOFError) as error:
+            raise ConfigError(f"reference.path={self.path} is not a table of weights ({error}): mend it.") from error
+
+
+def reference_logits(weights: np.ndarray, contexts: int, actions: int, source: str) -> np.ndarray:
+    """Logarithms (X, n) of weights of shape (n), (1, n), (n, 1) or (X, n).
+
+    Raises: ConfigError for another shape, or a weight that is not positive and finite.
+    """
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape in ((actions,), (1, actions), (actions, 1)):
+        array = np.broadcast_to(array.reshape(1, actions), (contexts, actions))
+    if array.shape != (contexts, actions):
+        raise ConfigError(f"{source} has shape {np.shape(weights)}: give ({actions},) or ({contexts}, {actions}).")
+    if not (np.isfinite(array) & (array > 0)).all():
+        wrong = array[~(np.isfinite(array) & (array > 0))][0]
+        raise ConfigError(f"{source} has the weight {wrong:g}: give positive finite weights (1e-300 is one).")
+    return np.log(array)

@@ -1,0 +1,194 @@
+"""What a run is: its checked parts, its seeds, its fingerprint and its folder. No torch import.
+
+Two commands that mean the same run find the same folder: the fingerprint is taken over the config after coercion by the
+dataclasses' types, with the content of input files in place of their paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nlhf.algorithms.base import Algorithm
+from nlhf.budget import Budget
+from nlhf.config import ConfigError, checked, input_file, is_number, schema, shown
+from nlhf.games.base import GameFamily
+from nlhf.policies.base import PolicyFamily
+from nlhf.prox.base import ProxEngine
+from nlhf.references import Reference
+
+RESULTS_VERSION = 1  # raised when the same config gives other numbers
+PARTS = frozenset({"game", "reference", "beta"})  # what a prox engine is given at run time
+GROUPS = ("game", "reference", "policy", "algorithm", "prox", "budget")
+LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """The top level of conf/config.yaml, groups apart.
+
+    Args:
+        names: what the game and the algorithm are called in tables and folders.
+        beta: strength of the KL term, >= 0.
+        seeds: distinct seeds; `parse_seeds` makes a list of a count or a range.
+        device: where tensors live, as torch writes it.
+        equilibrium: compute the reference equilibrium always, never, or (`auto`) where that takes seconds.
+        log_policy: write policies.csv too.
+        study, runs_dir: the run's folder lies in runs_dir/study.
+        progress: show a progress bar where the output is a terminal.
+        keep_checkpoint: keep checkpoint.pt of a completed run.
+        checkpoint_seconds: time between two checkpoints.
+    """
+
+    names: dict[str, str]
+    beta: float
+    seeds: list[int]
+    device: str
+    equilibrium: Literal["auto", "always", "never"]
+    log_policy: bool
+    study: str
+    runs_dir: str
+    progress: bool
+    keep_checkpoint: bool
+    checkpoint_seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < float("inf"):
+            raise ConfigError(f"beta={self.beta} is out of range: give a finite number >= 0.")
+        for key in ("game", "algorithm"):
+            if not re.fullmatch(r"[\w.+-]+", self.names.get(key, "")):
+                raise ConfigError(f"names.{key}={self.names.get(key)} cannot name a folder: use letters, digits, . _ + -.")
+        if not self.study or self.study.startswith(("/", ".")):
+            raise ConfigError(f"study={self.study} cannot name a folder of runs_dir: give a relative name.")
+        if not self.checkpoint_seconds >= 0:
+            raise ConfigError(f"checkpoint_seconds={self.checkpoint_seconds} is negative: give a time >= 0.")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Everything about a run that is known before it starts.
+
+    Args:
+        game, reference, policy, algorithm, budget: built from their config nodes.
+        prox, prox_options: the engine's class and its options; it is built when its parts are there.
+        fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is kept beside it.
+        config: the resolved config, for the record.
+        collapsed: how many seeds were asked for where nothing is random and one was kept, else 0.
+    """
+
+    game: GameFamily
+    reference: Reference
+    policy: PolicyFamily
+    algorithm: Algorithm
+    budget: Budget
+    prox: type[ProxEngine]
+    prox_options: dict[str, Any]
+    options: Options
+    fingerprint: str
+    config: dict[str, Any]
+    collapsed: int
+
+    @property
+    def name(self) -> str:
+        """The name of the run and of its folder."""
+        names = self.options.names
+        return f"{names['game']}-{names['algorithm']}-{self.fingerprint[:12]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives."""
+        return Path(self.options.runs_dir) / self.options.study / self.name
+
+
+def specify(config: Mapping[str, Any]) -> Specification:
+    """Check a resolved config and build what needs no torch.
+
+    Raises: ConfigError, one sentence, for whatever cannot work.
+    """
+    nodes = {key: _group(config, key) for key in GROUPS}
+    entries = {key: schema(nodes[key], key, PARTS if key == "prox" else frozenset()) for key in GROUPS}
+    top = {key: value for key, value in config.items() if key not in GROUPS}
+    options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
+    parts = {key: target(**values) for key, (target, values) in entries.items() if key != "prox"}
+    prox, prox_options = entries["prox"]
+    refuse(parts["game"], parts["policy"], prox, parts["algorithm"], options.beta)
+    asked = len(options.seeds)
+    drawn = any(part.random for part in (parts["game"], parts["reference"], parts["policy"], prox))
+    options = options if drawn else replace(options, seeds=[0])
+    coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
+    return Specification(
+        **parts,
+        prox=prox,
+        prox_options=prox_options,
+        options=options,
+        fingerprint=fingerprint(asdict(options) | coerced | {"device": options.device.partition(":")[0]}),
+        config={**config, "seeds": options.seeds},
+        collapsed=0 if drawn or asked == 1 else asked,
+    )
+
+
+def refuse(game: GameFamily, policy: PolicyFamily, prox: type[ProxEngine], algorithm: Algorithm, beta: float) -> None:
+    """Refuse what cannot work together, from what the parts declare.
+
+    Raises: ConfigError.
+    """
+    provided = game.provides | policy.provides
+    for key, part, needs in (("algorithm", algorithm, algorithm.needs), ("prox", prox, prox.needs)):
+        if missing := sorted(needs - provided):
+            name = part.__name__ if isinstance(part, type) else type(part).__name__
+            raise ConfigError(
+                f"{key}={name} needs `{missing[0]}`, which neither {type(game).__name__} nor {type(policy).__name__} "
+                f"offers: choose another game, policy or {key}."
+            )
+    algorithm.check(beta)
+
+
+def parse_seeds(value: Any) -> list[int]:
+    """The seeds that a config's `seeds` means: a positive count, a range `20-39`, or a list.
+
+    Raises: ConfigError.
+    """
+    remedy = "give a positive count (20), a range (20-39) or a list of distinct seeds ([3,7])"
+    if is_number(value) and float(value).is_integer() and value > 0:
+        return list(range(int(value)))
+    if isinstance(value, str) and (ends := value.split("-")) and len(ends) == 2 and all(end.isdigit() for end in ends):
+        first, last = int(ends[0]), int(ends[1])
+        if first <= last:
+            return list(range(first, last + 1))
+    if isinstance(value, list | tuple) and value:
+        whole = all(is_number(seed) and float(seed).is_integer() and seed >= 0 for seed in value)
+        if whole and len(set(value)) == len(value):
+            return [int(seed) for seed in value]
+    raise ConfigError(f"seeds={shown(value)} names no seeds: {remedy}.")
+
+
+def fingerprint(coerced: Mapping[str, Any]) -> str:
+    """SHA-256 over what decides a run's results, of a config coerced by its dataclasses."""
+    kept = {name: value for name, value in coerced.items() if name not in LEFT_OUT}
+    text = json.dumps(canonical(kept), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical(value: Any, key: str = "") -> Any:
+    """A JSON value in which equal numbers are written alike and a group's `path` is the SHA-256 of the file."""
+    if isinstance(value, Mapping):
+        return {str(name): canonical(entry, f"{key}.{name}".lstrip(".")) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(entry, key) for entry in value]
+    if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
+        return hashlib.sha256(input_file(value, key).read_bytes()).hexdigest()
+    if is_number(value):
+        return repr(int(value)) if float(value).is_integer() else repr(float(value))
+    return value
+
+
+def _group(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    node = config.get(key)
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{key}={shown(node)} is no choice of conf/{key}/: give {key}=NAME.")
+    return dict(node)

@@ -1,0 +1,137 @@
+"""The one loop: budget, schedule, clock, checkpoint, stop. It never asks what kind of algorithm, policy or game it holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlhf.algorithms.base import Algorithm
+from nlhf.budget import Budget, Progress, is_scheduled, next_scheduled, spent
+from nlhf.metrics import Measure
+from nlhf.policies.base import Policy, choose
+from nlhf.prox.base import ProxEngine, as_mask
+
+
+class Diverged(RuntimeError):
+    """A scheduled row was not finite."""
+
+
+class Recorder(Protocol):
+    """Where rows and checkpoints go."""
+
+    def row(self, seed: int, values: dict[str, Any], policy: Tensor) -> None:
+        """One row of the seed at this position in the batch; `policy` has log-probabilities (X, Y)."""
+
+    def checkpoint(self, content: dict[str, Any]) -> None:
+        """Keep rows and this content, so that the run can go on from here."""
+
+
+@dataclass
+class Trainer:
+    """Runs one batch of seeds.
+
+    Args:
+        algorithm, prox, policy: what is run, bound to tensors of beta (S, 1, 1), and where it starts.
+        measure: columns of a row.
+        budget: when seeds stop.
+        recorder: takes rows and checkpoints.
+        interrupted: asked after every iteration; a truth ends the loop behind a checkpoint.
+        tick: called with the progress after every iteration.
+        checkpoint_seconds: time between two checkpoints, at scheduled rows.
+    """
+
+    algorithm: Algorithm
+    prox: ProxEngine
+    policy: Policy
+    measure: Measure
+    budget: Budget
+    recorder: Recorder
+    interrupted: Callable[[], bool] = lambda: False
+    tick: Callable[[Progress], None] = lambda progress: None
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        start = self.policy.log_probabilities
+        self.state = self.algorithm.init(self.policy)
+        self.total = torch.full_like(start, -torch.inf)  # log of the sum of all policies so far
+        self.kl_0 = self.measure.kl_to_equilibrium(start)[:, None, None]
+        self.progress = Progress.none(len(start))
+        self.next_row = np.zeros(len(start), np.int64)
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.state, self.total = content["state"], content["total"]
+        self.progress = Progress.from_json(content["progress"])
+        self.next_row = np.array(content["next_row"])
+        self.prox.restore(content["prox"])
+
+    def run(self) -> bool:
+        """Until every seed has reached a limit (True), or an interruption (False).
+
+        Raises: Diverged where a scheduled row is not finite; the row is kept, and the last checkpoint is older.
+        """
+        saved = time.monotonic()
+        while True:
+            due = self.next_row == self.progress.iterations
+            if due.any():
+                self._record(due)
+                for seed in np.flatnonzero(due):
+                    self.next_row[seed] = next_scheduled(self.progress.iterations[seed])
+            self.prox.active = ~spent(self.budget, self.progress)
+            finished = not self.prox.active.any()
+            if finished or self.interrupted():
+                break
+            if due.any() and time.monotonic() - saved > self.checkpoint_seconds:
+                self._checkpoint()
+                saved = time.monotonic()
+            self._iterate()
+            self.tick(self.progress)
+        self._checkpoint()
+        self._record(np.array([not is_scheduled(k) for k in self.progress.iterations]), scheduled=False)
+        return finished
+
+    def _iterate(self) -> None:
+        started = time.perf_counter()
+        active = self.prox.active
+        state = self.algorithm.update(self.state, self.prox)
+        total = self.total.logaddexp(self.state.policy.log_probabilities)
+        if not active.all():
+            mask = as_mask(active, total)
+            state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old))
+            total = choose(mask, total, self.total)
+        self.state, self.total = state, total
+        self.progress.iterations += active
+        self.progress.queries = self.prox.queries
+        self.progress.seconds += time.perf_counter() - started
+
+    def _record(self, seeds: np.ndarray, scheduled: bool = True) -> None:
+        """Measure, and record a row for each of `seeds` (S) bool."""
+        if not seeds.any():
+            return
+        policy = self.state.policy.log_probabilities
+        iteration = torch.from_numpy(self.progress.iterations).to(policy)[:, None, None]
+        beta = self.prox.beta
+        columns = self.measure(policy, policy.where(iteration == 0, self.total.log_softmax(-1)))
+        columns["step_size"] = self.algorithm.current_step(self.state, beta)[:, 0, 0]
+        columns["kl_bound"] = self.algorithm.kl_bound(iteration, beta, self.kl_0)[:, 0, 0]
+        listed = {name: value.tolist() for name, value in columns.items()}
+        for seed in np.flatnonzero(seeds).tolist():
+            values = {name: value[seed] for name, value in listed.items()}
+            values |= {"iteration": int(self.progress.iterations[seed]), "queries": int(self.progress.queries[seed])}
+            self.recorder.row(seed, values | {"seconds": self.progress.seconds}, policy[seed])
+            if not np.isfinite(values["exploitability"]):
+                raise Diverged(f"the exploitability of seed number {seed} is {values['exploitability']}")
+            if scheduled:
+                self.progress.best[seed] = min(self.progress.best[seed], values["exploitability"])
+
+    def _checkpoint(self) -> None:
+        self.recorder.checkpoint(
+            {"state": self.state, "total": self.total, "progress": self.progress.to_json(),
+             "next_row": self.next_row.tolist(), "prox": self.prox.snapshot()}
+        )  # fmt: skip
