@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,12 @@ class Budget:
     target: float | None
 
     def __post_init__(self) -> None:
-        limits = {"queries": self.queries, "iterations": self.iterations, "seconds": self.seconds, "target": self.target}
+        limits = {
+            "queries": self.queries,
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+            "target": self.target,
+        }
         for name, limit in limits.items():
             if limit is not None and not 0 <= limit < float("inf"):
                 raise ConfigError(f"budget.{name}={limit} is no limit: give a finite number >= 0, or null for none.")
@@ -54,16 +60,20 @@ class Progress:
         """Before the first row."""
         return cls(np.zeros(seeds, np.int64), np.zeros(seeds, np.int64), np.full(seeds, np.inf))
 
-    def to_json(self) -> dict[str, list[float] | float]:
+    def of(self, seed: int) -> dict[str, Any]:
+        """The cost of the seed at this position in the batch, for a row."""
+        return {"iteration": int(self.iterations[seed]), "queries": int(self.queries[seed]), "seconds": self.seconds}
+
+    def to_json(self) -> dict[str, Any]:
         """For summary.json and checkpoints."""
         return {"iterations": self.iterations.tolist(), "queries": self.queries.tolist(), "best": self.best.tolist(),
                 "seconds": self.seconds}  # fmt: skip
 
     @classmethod
-    def from_json(cls, saved: dict[str, list[float] | float]) -> Progress:
+    def from_json(cls, saved: dict[str, Any]) -> Progress:
         """The opposite of `to_json`."""
-        whole = [np.array(saved[name], dtype=np.int64) for name in ("iterations", "queries")]
-        return cls(*whole, np.array(saved["best"], dtype=np.float64), float(saved["seconds"]))  # type: ignore[arg-type]
+        iterations, queries = (np.array(saved[name], dtype=np.int64) for name in ("iterations", "queries"))
+        return cls(iterations, queries, np.array(saved["best"], dtype=np.float64), float(saved["seconds"]))
 
 
 def spent(budget: Budget, progress: Progress) -> np.ndarray:
@@ -94,7 +104,7 @@ _DECADE = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
 
 
 def is_scheduled(iteration: int) -> bool:
-    """Is there a permanent row at this iteration: 0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, ..."""
+    """Is there a permanent row at this iteration: 0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80..."""
     if iteration < 10:
         return iteration not in (7, 9)
     while iteration >= 100:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import inspect
 import json
 import math
 import sys
@@ -118,8 +119,8 @@ def _locate(node: Mapping[str, Any], key: str) -> type:
 
 def _hint(target: type, name: str) -> Any:
     """A field's type. Fields that are run-time parts may be annotated with names that exist for type checkers alone."""
-    owner = next(base for base in target.__mro__ if name in base.__dict__.get("__annotations__", {}))
-    annotation = owner.__annotations__[name]
+    owner = next(base for base in target.__mro__ if name in inspect.get_annotations(base))
+    annotation = inspect.get_annotations(owner)[name]
     return eval(annotation, vars(sys.modules[owner.__module__])) if isinstance(annotation, str) else annotation
 
 

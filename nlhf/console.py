@@ -21,10 +21,11 @@ SHOWN_ITEMS = 12
 def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
     """A bar on the standard error; the value to call with the progress."""
     if not run.options.progress or not sys.stderr.isatty():
-        yield lambda progress: None
+        yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn()
     with Bar(*columns, console=Console(stderr=True)) as bar:

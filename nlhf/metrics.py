@@ -1,6 +1,6 @@
 """What is measured: pure functions of log-probabilities and answers of the game, float64, shapes (S, X, Y) -> (S).
 
-Averages over contexts, of quantities that are each computed as sums of non-negative terms: an exploitability of 1e-25 is
+Averages over contexts of quantities that are computed as sums of non-negative terms: an exploitability of 1e-25 is
 measured to a per cent. None of these evaluations is charged to an algorithm.
 """
 
@@ -26,8 +26,8 @@ def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Ten
 def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
     """max_mu P_beta(mu > pi) - 1/2 per context, for advantage = A pi; (..., n) -> (...).
 
-    beta is a scalar tensor or broadcasts as (..., 1). For beta > 0 this is beta KL(pi || BR(pi)), good far below 1e-16, where a difference of two log-sum-exps drowns; for
-    beta = 0 it is max_y (A pi)_y.
+    beta is a scalar tensor or broadcasts as (..., 1). For beta > 0 this is beta KL(pi || BR(pi)), good far below
+    1e-16, where a difference of two log-sum-exps drowns; for beta = 0 it is max_y (A pi)_y.
     """
     scale = beta[..., 0] if beta.ndim else beta
     response = best_response(advantage, log_reference, beta.where(beta > 0, 1.0))

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from nlhf.budget import is_scheduled
 
@@ -24,16 +24,27 @@ THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 Row = dict[str, str]
 
 
+class Recorder(Protocol):
+    """Where a trainer's rows and checkpoints go."""
+
+    def row(self, seed: int, values: dict[str, Any], policy: Any) -> None:
+        """One row of the seed at this position in the batch; `policy` is a tensor of log-probabilities (X, Y)."""
+
+    def checkpoint(self, content: dict[str, Any]) -> None:
+        """Keep the rows so far and this content, so that the run can go on from here."""
+
+
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """A file that takes the place of `path` when it is whole and on the disk, and leaves it alone if writing fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, mode, **({} if "b" in mode else {"newline": "", "encoding": "utf-8"})) as stream:
+        text = "b" not in mode
+        with temporary.open(mode, newline="" if text else None, encoding="utf-8" if text else None) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -62,7 +62,9 @@ class Options:
             raise ConfigError(f"beta={self.beta} is out of range: give a finite number >= 0.")
         for key in ("game", "algorithm"):
             if not re.fullmatch(r"[\w.+-]+", self.names.get(key, "")):
-                raise ConfigError(f"names.{key}={self.names.get(key)} cannot name a folder: use letters, digits, . _ + -.")
+                raise ConfigError(
+                    f"names.{key}={self.names.get(key)} cannot name a folder: use letters, digits, . _ + -."
+                )
         if not self.study or self.study.startswith(("/", ".")):
             raise ConfigError(f"study={self.study} cannot name a folder of runs_dir: give a relative name.")
         if not self.checkpoint_seconds >= 0:
@@ -115,16 +117,16 @@ def specify(config: Mapping[str, Any]) -> Specification:
     top = {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items() if key != "prox"}
-    prox, prox_options = entries["prox"]
+    prox: type[ProxEngine] = entries["prox"][0]
     refuse(parts["game"], parts["policy"], prox, parts["algorithm"], options.beta)
     asked = len(options.seeds)
-    drawn = any(part.random for part in (parts["game"], parts["reference"], parts["policy"], prox))
+    drawn = prox.random or any(parts[key].random for key in ("game", "reference", "policy"))
     options = options if drawn else replace(options, seeds=[0])
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
     return Specification(
         **parts,
         prox=prox,
-        prox_options=prox_options,
+        prox_options=entries["prox"][1],
         options=options,
         fingerprint=fingerprint(asdict(options) | coerced | {"device": options.device.partition(":")[0]}),
         config={**config, "seeds": options.seeds},

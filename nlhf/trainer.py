@@ -1,35 +1,25 @@
-"""The one loop: budget, schedule, clock, checkpoint, stop. It never asks what kind of algorithm, policy or game it holds."""
+"""The one loop: budget, schedule, clock, checkpoint, stop. It never asks what kind of part it holds."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget, Progress, is_scheduled, next_scheduled, spent
 from nlhf.metrics import Measure
 from nlhf.policies.base import Policy, choose
 from nlhf.prox.base import ProxEngine, as_mask
+from nlhf.records import Recorder
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """A scheduled row was not finite."""
-
-
-class Recorder(Protocol):
-    """Where rows and checkpoints go."""
-
-    def row(self, seed: int, values: dict[str, Any], policy: Tensor) -> None:
-        """One row of the seed at this position in the batch; `policy` has log-probabilities (X, Y)."""
-
-    def checkpoint(self, content: dict[str, Any]) -> None:
-        """Keep rows and this content, so that the run can go on from here."""
 
 
 @dataclass
@@ -53,7 +43,7 @@ class Trainer:
     budget: Budget
     recorder: Recorder
     interrupted: Callable[[], bool] = lambda: False
-    tick: Callable[[Progress], None] = lambda progress: None
+    tick: Callable[[Progress], None] = lambda _: None
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -74,15 +64,14 @@ class Trainer:
     def run(self) -> bool:
         """Until every seed has reached a limit (True), or an interruption (False).
 
-        Raises: Diverged where a scheduled row is not finite; the row is kept, and the last checkpoint is older.
+        Raises: DivergedError where a scheduled row is not finite; the row is kept, and the last checkpoint is older.
         """
         saved = time.monotonic()
         while True:
             due = self.next_row == self.progress.iterations
             if due.any():
                 self._record(due)
-                for seed in np.flatnonzero(due):
-                    self.next_row[seed] = next_scheduled(self.progress.iterations[seed])
+                self.next_row[due] = [next_scheduled(k) for k in self.progress.iterations[due]]
             self.prox.active = ~spent(self.budget, self.progress)
             finished = not self.prox.active.any()
             if finished or self.interrupted():
@@ -93,7 +82,7 @@ class Trainer:
             self._iterate()
             self.tick(self.progress)
         self._checkpoint()
-        self._record(np.array([not is_scheduled(k) for k in self.progress.iterations]), scheduled=False)
+        self._record(~np.array([is_scheduled(k) for k in self.progress.iterations]), scheduled=False)
         return finished
 
     def _iterate(self) -> None:
@@ -112,8 +101,6 @@ class Trainer:
 
     def _record(self, seeds: np.ndarray, scheduled: bool = True) -> None:
         """Measure, and record a row for each of `seeds` (S) bool."""
-        if not seeds.any():
-            return
         policy = self.state.policy.log_probabilities
         iteration = torch.from_numpy(self.progress.iterations).to(policy)[:, None, None]
         beta = self.prox.beta
@@ -123,10 +110,9 @@ class Trainer:
         listed = {name: value.tolist() for name, value in columns.items()}
         for seed in np.flatnonzero(seeds).tolist():
             values = {name: value[seed] for name, value in listed.items()}
-            values |= {"iteration": int(self.progress.iterations[seed]), "queries": int(self.progress.queries[seed])}
-            self.recorder.row(seed, values | {"seconds": self.progress.seconds}, policy[seed])
+            self.recorder.row(seed, values | self.progress.of(seed), policy[seed])
             if not np.isfinite(values["exploitability"]):
-                raise Diverged(f"the exploitability of seed number {seed} is {values['exploitability']}")
+                raise DivergedError(f"the exploitability of seed number {seed} is {values['exploitability']}")
             if scheduled:
                 self.progress.best[seed] = min(self.progress.best[seed], values["exploitability"])
 

@@ -1,0 +1,1 @@
+"""Algorithms: which proximal problems are solved, in which order."""

@@ -1,7 +1,7 @@
-"""An algorithm says which proximal problems are solved, in which order: an immutable dataclass with `init` and `update`.
+"""An algorithm says which proximal problems are solved, in which order: an immutable value with `init` and `update`.
 
 It is written against `prox` (nlhf/prox/base.py) and knows neither the game nor the class of policies nor how a problem
-is solved. Every tensor of a `State` has the seeds as its first dimension, so that a seed that has stopped can be frozen.
+is solved. Every tensor of a `State` has the seeds as its first dimension, so that a stopped seed can be frozen.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Algorithm(ABC):
         """Is the step size left to the theorem?"""
         return isinstance(self.step_size, str)
 
-    def check(self, beta: float) -> None:
+    def check(self, beta: float) -> None:  # noqa: B027 (nothing to refuse is the usual case)
         """Refuse a beta that this algorithm, with this step size, cannot work with.
 
         Raises: ConfigError.

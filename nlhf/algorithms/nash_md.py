@@ -4,7 +4,7 @@
         = prox(opponent = mix, anchor = pi_k, lambda / (1 - w))
 
 One query an iteration; KL_{k+1} <= (1 - lambda beta) KL_k + lambda^2/8. The default `theory` is the decreasing step
-lambda_k = 2/(beta (k+2)), for which KL_N <= 1/(2 beta^2 (N+1)); its first step has w = 1, and the prox an infinite step.
+lambda_k = 2/(beta (k+2)), for which KL_N <= 1/(2 beta^2 (N+1)); its first step has w = 1, an infinite step for prox.
 A constant step is biased: it rests where mix is the equilibrium of the game with beta/(1 - lambda beta).
 """
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NashMDState(State):
+    """The policy and how many iterations led to it."""
+
     iteration: Tensor  # (S, 1, 1)
 
 

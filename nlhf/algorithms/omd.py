@@ -32,7 +32,9 @@ class OnlineMirrorDescent(Algorithm):
 
     def check(self, beta: float) -> None:
         if beta == 0 and (self.by_theory or self.step_size == float("inf")):
-            raise ConfigError("beta=0 leaves online mirror descent no step: set beta > 0 or a finite algorithm.step_size.")
+            raise ConfigError(
+                "beta=0 leaves online mirror descent no step: set beta > 0 or a finite algorithm.step_size."
+            )
 
     def theory_step(self, beta: Tensor) -> Tensor:
         return 4 * beta

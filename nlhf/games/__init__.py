@@ -1,0 +1,1 @@
+"""Games: what answers preference queries."""

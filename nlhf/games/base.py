@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 class FiniteGame(Protocol):
     """A game whose contexts and actions can be listed. S seeds, X contexts, Y actions."""
 
-    seeds: int  # instances that are kept: 1 where all seeds share one
-    contexts: tuple[str, ...]
-    items: tuple[str, ...]
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Names of the contexts."""
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Names of the actions."""
 
     def payoff(self, probabilities: Tensor) -> Tensor:
         """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y)."""

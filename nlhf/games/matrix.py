@@ -33,10 +33,6 @@ class MatrixGame:
             torch.sub(preference.mT, preference, out=against[index])
         return cls(against.mul_(0.5), first.items, first.contexts)
 
-    @property
-    def seeds(self) -> int:
-        return self.against.shape[0]
-
     def to(self, device: torch.device) -> MatrixGame:
         """The same game on another device."""
         return MatrixGame(self.against.to(device), self.items, self.contexts)

@@ -1,4 +1,4 @@
-"""Odd cycles: every action beats the (n-1)/2 actions before it. At n = 3: paper beats rock, scissors paper, rock scissors."""
+"""Odd cycles: every action beats the (n-1)/2 before it. At n = 3: paper beats rock, scissors paper, rock scissors."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-cou
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +47,7 @@ class Votes(GameFamily):
             raise ConfigError(f"game.pseudo_count={self.pseudo_count} is negative: give 0 or more votes.")
 
     @property
-    def random(self) -> bool:  # type: ignore[override]
+    def random(self) -> bool:
         return self.bootstrap
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
@@ -92,7 +93,9 @@ class Votes(GameFamily):
     def _resampled(self, votes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """As many votes on every pair, drawn from those that were cast on it."""
         if (votes % 1).any():
-            raise ConfigError("game.bootstrap=true needs whole votes and ties (0.5 and 0.5): this file has other parts.")
+            raise ConfigError(
+                "game.bootstrap=true needs whole votes and ties (0.5 and 0.5): this file has other parts."
+            )
         upper = np.triu_indices(votes.shape[-1], k=1)
         cast = np.moveaxis(votes[:, :, upper[0], upper[1]], 0, -1)  # (X, pairs, 3)
         number = cast.sum(-1, keepdims=True)
@@ -125,7 +128,7 @@ class Votes(GameFamily):
             raise ConfigError(f"game.path={self.path} has no vote left: loosen game.where or game.drop.")
         return rows
 
-    def _check_columns(self, columns: list[str] | tuple[str, ...]) -> None:
+    def _check_columns(self, columns: Sequence[str]) -> None:
         for key, names in (("game.path", COLUMNS), ("game.context", self.context), ("game.where", self.where)):
             for name in names:
                 if name not in columns:

@@ -18,7 +18,7 @@ from nlhf import console
 from nlhf.config import ConfigError
 from nlhf.launch import sweep
 from nlhf.launch.compose import plain
-from nlhf.launch.lock import Busy
+from nlhf.launch.lock import BusyError
 from nlhf.launch.run import run_one, unwatched
 
 
@@ -29,7 +29,7 @@ def run_command(config: DictConfig) -> float:
     alone = hydra.mode != RunMode.MULTIRUN
     try:
         outcome = run_one(plain(config), console.progress_bar if alone else unwatched)
-    except (ConfigError, Busy) as error:
+    except (ConfigError, BusyError) as error:
         _remove_if_empty(Path(hydra.runtime.output_dir))
         print(f"error: {error}", file=sys.stderr)
         if alone:

@@ -16,7 +16,7 @@ from pathlib import Path
 BEAT, SILENCE = 10.0, 60.0  # seconds
 
 
-class Busy(RuntimeError):
+class BusyError(RuntimeError):
     """Another process works on this run."""
 
 
@@ -24,7 +24,7 @@ class Busy(RuntimeError):
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder`/lock with owner (host, pid, token) and heartbeat; the file goes when the work is done.
 
-    Raises: Busy where another process of this host holds it, or one of another host that was heard of within 60 s.
+    Raises: BusyError where another process of this host holds it, or one of another host that was heard of within 60 s.
     """
     path = folder / "lock"
     descriptor = _acquire(path)
@@ -54,7 +54,7 @@ def _acquire(path: Path) -> int:
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
-            raise Busy(
+            raise BusyError(
                 f"{path.parent} is being worked on by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
                 f"wait for it, or stop it and repeat the command."
             ) from None

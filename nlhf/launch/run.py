@@ -1,24 +1,29 @@
-"""`run_one(config)`: the one function that every launcher calls. A run is absent, running, completed, failed or interrupted,
-as its folder says; repeating a command runs only what is missing. No torch import where nothing is."""
+"""`run_one(config)`: the one function that every launcher calls.
+
+A run is running, completed, failed or interrupted, as its folder says; repeating a command runs only what is missing,
+and imports no torch where nothing is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlhf.budget import Progress, spent, stop_reason
 from nlhf.config import ConfigError
 from nlhf.launch.lock import locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
-from nlhf.records import first_hits, read_json, write_json
+from nlhf.records import read_json
 from nlhf.specification import RESULTS_VERSION, Specification, specify
+
+if TYPE_CHECKING:
+    from nlhf.world import World
 
 log = logging.getLogger("nlhf")
 
@@ -55,9 +60,9 @@ Watch = Callable[[Specification], contextlib.AbstractContextManager[Callable[[Pr
 
 
 @contextlib.contextmanager
-def unwatched(run: Specification) -> Iterator[Callable[[Progress], None]]:
+def unwatched(run: Specification) -> Iterator[Callable[[Progress], None]]:  # noqa: ARG001 (shape of a Watch)
     """No progress is shown."""
-    yield lambda progress: None
+    yield lambda _: None
 
 
 def run_one(config: Mapping[str, Any], watch: Watch = unwatched) -> Outcome:
@@ -67,8 +72,8 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched) -> Outcome:
         config: as `nlhf.launch.compose.plain` gives it.
         watch: opens a display of the progress.
 
-    Raises: ConfigError for bad input, before any work; Busy where another process works on the run. A failure of the
-    run itself is recorded and returned.
+    Raises: ConfigError for bad input, before any work; BusyError where another process works on the run. A failure of
+    the run itself is recorded and returned.
     """
     run = specify(config)
     if run.collapsed:
@@ -76,7 +81,7 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched) -> Outcome:
                     run.collapsed)  # fmt: skip
     if earlier := completed(run):
         return Outcome(run.folder, earlier, skipped=True)
-    from nlhf.launch.assemble import assemble
+    from nlhf.world import assemble
 
     world = assemble(run)
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -104,12 +109,13 @@ def completed(run: Specification) -> dict[str, Any] | None:
     return summary
 
 
-def _train(run: Specification, world: Any, stop: StopRequest, watch: Watch) -> Outcome:
-    from nlhf.launch.assemble import prox_and_policy
-    from nlhf.launch.folder import RunFolder, environment, peak_memory
-    from nlhf.trainer import Diverged, Trainer
+def _train(run: Specification, world: World, stop: StopRequest, watch: Watch) -> Outcome:
+    """Train from the start or the last checkpoint, and record how it ended."""
+    from nlhf.folder import RunFolder
+    from nlhf.trainer import DivergedError, Trainer
+    from nlhf.world import prox_and_policy
 
-    started, folder = time.time(), RunFolder(run, world)
+    folder = RunFolder(run, world)
     prox, policy = prox_and_policy(run, world)
     trainer = Trainer(run.algorithm.bind(world.beta), prox, policy, world.measure, run.budget, folder, stop,
                       checkpoint_seconds=run.options.checkpoint_seconds)  # fmt: skip
@@ -117,42 +123,21 @@ def _train(run: Specification, world: Any, stop: StopRequest, watch: Watch) -> O
         trainer.restore(checkpoint)
         log.info("going on from iteration %d", trainer.progress.iterations.max())
     folder.begin()
-    status, error = "failed", None
+    status, reason = "failed", None
     try:
         with watch(run) as trainer.tick:
-            status = "completed" if trainer.run() else "interrupted"
-    except Diverged as problem:
-        error = f"{problem}: a smaller algorithm.step_size or a larger beta may help."
-        log.error("%s failed: %s", run.name, error)
-    except Exception as problem:
-        error = f"{type(problem).__name__}: {problem}"
-        log.error("%s failed: %s\n%s", run.name, error, traceback.format_exc())
-    folder.flush()
-    folder.save_policy(trainer.state.policy.log_probabilities)
-    reason = {"completed": stop_reason(run.budget, trainer.progress), "failed": error,
-              "interrupted": f"signal {stop.received.name}" if stop.received else None}[status]  # fmt: skip
-    summary = {
-        "status": status,
-        "stop_reason": reason,
-        "run": run.name,
-        "fingerprint": run.fingerprint,
-        "results_version": RESULTS_VERSION,
-        "seeds": run.options.seeds,
-        "final": folder.final_metrics(),
-        "queries_to_exploitability": {
-            "resolution": "scheduled rows",
-            **first_hits(folder.table.rows, run.options.seeds),
-        },
-        "equilibrium": world.equilibria and world.equilibria.summary,
-        "progress": trainer.progress.to_json(),
-        "wall_seconds": time.time() - started,
-        "peak_memory_bytes": peak_memory(),
-        **environment(),
-    }
-    write_json(folder.path / "summary.json", summary)
-    if status == "completed" and not run.options.keep_checkpoint:
-        (folder.path / "checkpoint.pt").unlink(missing_ok=True)
-    return Outcome(folder.path, read_json(folder.path / "summary.json") or summary, signal=stop.received or 0)
+            if trainer.run():
+                status, reason = "completed", stop_reason(run.budget, trainer.progress)
+            else:
+                status, reason = "interrupted", stop.received.name if stop.received else None
+    except DivergedError as problem:
+        reason = f"{problem}: a smaller algorithm.step_size or a larger beta may help"
+        log.error("%s failed: %s", run.name, reason)
+    except Exception as problem:  # recorded, so that the siblings of a sweep go on
+        reason = f"{type(problem).__name__}: {problem}"
+        log.error("%s failed: %s\n%s", run.name, reason, traceback.format_exc())
+    folder.conclude(status, reason, trainer.state.policy.log_probabilities, trainer.progress)
+    return Outcome(folder.path, read_json(folder.path / "summary.json") or {}, signal=stop.received or 0)
 
 
 @contextlib.contextmanager

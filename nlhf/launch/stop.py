@@ -1,4 +1,4 @@
-"""Stopping by signal: the first INT, TERM or USR1 ends the iteration and writes a checkpoint, a second INT ends at once."""
+"""Stopping by signal: the first INT, TERM or USR1 ends the iteration behind a checkpoint, a second INT ends at once."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Policies: immutable values, distributions over actions given a context."""

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 class Policy:
     """What every policy over finitely many actions can say of itself; subclasses are frozen dataclasses."""
 
-    log_probabilities: Tensor  # log pi(y | x), shape (S, X, Y), normalised over the last dimension
+    if TYPE_CHECKING:
+
+        @property
+        def log_probabilities(self) -> Tensor:
+            """log pi(y | x), shape (S, X, Y), normalised over the last dimension."""
 
     @cached_property
     def probabilities(self) -> Tensor:

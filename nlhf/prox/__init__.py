@@ -1,0 +1,1 @@
+"""Prox engines: how one proximal problem is solved, and what it costs."""

@@ -47,6 +47,7 @@ class ProxEngine(ABC):
     needs: ClassVar[frozenset[str]]
     random: ClassVar[bool] = False  # does the seed draw the feedback?
     beta: Tensor
+    reference: Policy
     queries: np.ndarray
     active: np.ndarray
 
@@ -81,13 +82,12 @@ class ProxEngine(ABC):
     def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
         """`first` where `mask` (S), else `second`, with the answers that are known about them."""
         chosen: Policy = choose(mask, first, second)
-        (answer, known), (other, other_known) = (self._answers.get(p, (None, None)) for p in (first, second))
-        if known is not None and other_known is not None:
-            self._answers[chosen] = choose(mask, answer, other), np.where(mask.cpu(), known, other_known)
-        elif known is not None:
-            self._answers[chosen] = answer, known & mask.cpu().numpy()
-        elif other_known is not None:
-            self._answers[chosen] = other, other_known & ~mask.cpu().numpy()
+        answers = [self._answers.get(policy) for policy in (first, second)]
+        if found := [answer for answer in answers if answer is not None]:
+            nobody = np.zeros(len(self.queries), bool)
+            (answer, known), (other, other_known) = (answer or (found[0][0], nobody) for answer in answers)
+            known = np.where(mask.cpu().numpy(), known, other_known)
+            self._answers[chosen] = choose(mask, answer, other), known
         return chosen
 
     def snapshot(self) -> dict[str, Any]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nlhf.config import ConfigError
+from nlhf.equilibrium_cache import Certified, reference_equilibria
 from nlhf.games.base import FiniteGame
-from nlhf.launch.equilibria import Certified, reference_equilibria
 from nlhf.metrics import Measure
+from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
+from nlhf.prox.base import ProxEngine
+from nlhf.records import replacing
 from nlhf.specification import Specification
 
 PREFERENCE_ACTIONS, PREFERENCE_ENTRIES = 512, 4_000_000  # game.npz holds P up to so many actions and entries
@@ -43,9 +47,7 @@ class World:
 
     def save(self, path: Path) -> None:
         """What figures need: names, reference, equilibrium, and P of as many instances as is sensible."""
-        from nlhf.records import replacing
-
-        arrays = {
+        arrays: dict[str, Any] = {
             "items": np.array(self.game.items),
             "contexts": np.array(self.game.contexts),
             "log_reference": self.log_reference.cpu().numpy(),
@@ -75,7 +77,7 @@ def assemble(run: Specification) -> World:
     return World(game.to(device), log_reference.to(device), beta, equilibria)
 
 
-def prox_and_policy(run: Specification, world: World) -> tuple[object, object]:
+def prox_and_policy(run: Specification, world: World) -> tuple[ProxEngine, Policy]:
     """The engine, with its parts, and the policy that the run starts from."""
     seeds = len(run.options.seeds)
     reference = TabularPolicy(world.log_reference)

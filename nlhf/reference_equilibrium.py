@@ -69,7 +69,9 @@ def solve(advantage: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
         for first in range(0, batch, size)
     ]
     policy = torch.cat(parts)
-    value = metrics.exploitability_of(policy, _products(advantage, policy.exp()), log_reference, policy.new_tensor(beta))
+    value = metrics.exploitability_of(
+        policy, _products(advantage, policy.exp()), log_reference, policy.new_tensor(beta)
+    )
     everywhere = torch.ones(batch, dtype=torch.bool)
     return Equilibrium(policy, value, metrics.exploitability_floor(policy, log_reference, beta), everywhere, "newton")
 
@@ -195,7 +197,7 @@ def _linear_programme(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
     With S the support, p is the only equilibrium if (A p)_y < 0 outside S and the kernel of A_SS is a line: any other
     equilibrium q has q^T A p = 0, hence its support in S, hence A_SS q = 0.
     """
-    from scipy.optimize import linprog  # type: ignore[import-untyped]
+    from scipy.optimize import linprog
 
     n = len(matrix)
     found = linprog(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -20,10 +20,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from nlhf.budget import Progress
 from nlhf.config import ConfigError
-from nlhf.launch.assemble import World
-from nlhf.records import COLUMNS, POLICY_COLUMNS, Table, permanent, replacing
+from nlhf.records import COLUMNS, POLICY_COLUMNS, Table, first_hits, permanent, replacing, write_json
 from nlhf.specification import RESULTS_VERSION, Specification
+from nlhf.world import World
 
 
 @dataclass
@@ -34,7 +35,7 @@ class RunFolder:
     world: World
 
     def __post_init__(self) -> None:
-        self.path = self.run.folder
+        self.path, self.started = self.run.folder, time.time()
         self.table = Table(self.path / "metrics.csv", COLUMNS)
         self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS)
 
@@ -92,19 +93,41 @@ class RunFolder:
         if not (self.path / "game.npz").exists():
             self.world.save(self.path / "game.npz")
 
-    def save_policy(self, policy: Tensor) -> None:
-        """The final log-probabilities (S, X, Y), with the names of its dimensions."""
-        game = self.world.game
+    def conclude(self, status: str, reason: str | None, policy: Tensor, progress: Progress) -> dict[str, Any]:
+        """Write the last rows, the final policy (S, X, Y) and summary.json; returns the summary."""
+        self.flush()
+        game, seeds = self.world.game, self.run.options.seeds
         with replacing(self.path / "policy.npz", "wb") as stream:
-            np.savez(stream, log_policy=policy.cpu().numpy(), seeds=np.array(self.run.options.seeds),
+            np.savez(stream, log_policy=policy.cpu().numpy(), seeds=np.array(seeds),
                      contexts=np.array(game.contexts), items=np.array(game.items))  # fmt: skip
+        summary = {
+            "status": status,
+            "stop_reason": reason,
+            "run": self.run.name,
+            "fingerprint": self.run.fingerprint,
+            "results_version": RESULTS_VERSION,
+            "seeds": seeds,
+            "final": self._final_metrics(),
+            "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
+            "equilibrium": self.world.equilibria and self.world.equilibria.summary,
+            "progress": progress.to_json(),
+            "wall_seconds": time.time() - self.started,
+            "peak_memory_bytes": peak_memory(),
+            **environment(),
+        }
+        write_json(self.path / "summary.json", summary)
+        if status == "completed" and not self.run.options.keep_checkpoint:
+            (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        return summary
 
-    def final_metrics(self) -> dict[str, float | None]:
+    def _final_metrics(self) -> dict[str, float | None]:
         """Mean over seeds of their last rows; None for what was not measured."""
         last = {row["seed"]: row for row in self.table.rows}.values()
         measured = COLUMNS[COLUMNS.index("exploitability") :]
         cells = {name: [row[name] for row in last] for name in measured}
-        return {name: float(np.mean([float(c) for c in cells[name]])) if all(cells[name]) else None for name in measured}
+        return {
+            name: float(np.mean([float(c) for c in cells[name]])) if all(cells[name]) else None for name in measured
+        }
 
 
 def _overrides() -> list[str]:
@@ -141,11 +164,3 @@ def environment() -> Mapping[str, Any]:
 def peak_memory() -> int:
     """Peak resident memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def remove_if_empty(folder: Path) -> None:
-    """Hydra makes a run's folder before we look: a run that is refused leaves none."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        return

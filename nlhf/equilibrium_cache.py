@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf import equilibrium
-from nlhf.equilibrium import Equilibrium
+from nlhf import reference_equilibrium
 from nlhf.games.base import FiniteGame
 from nlhf.records import replacing
+from nlhf.reference_equilibrium import Equilibrium
 
 log = logging.getLogger(__name__)
 LARGEST = {"newton": 2500, "linear programme": 1000}  # actions up to which `auto` takes at most a minute an instance
@@ -60,7 +60,7 @@ def reference_equilibria(
     missing = [index for index, path in enumerate(paths) if not _readable(path)]
     if missing:
         shape = (len(missing), *log_reference.shape[1:])
-        solved = equilibrium.solve(
+        solved = reference_equilibrium.solve(
             advantage[missing].reshape(-1, n, n), log_reference[missing].reshape(-1, n).contiguous(), beta
         )
         for position, index in enumerate(missing):

@@ -1,0 +1,27 @@
+"""A laboratory for Nash learning from human feedback. Names below are imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nlhf import analysis
+    from nlhf.config import ConfigError
+    from nlhf.interface import equilibrium, evaluate, exploitability, run
+
+__version__ = "0.1.0"
+__all__ = ["ConfigError", "analysis", "equilibrium", "evaluate", "exploitability", "run"]
+
+_HOMES = {"ConfigError": "nlhf.config", "analysis": "nlhf.analysis"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"nlhf has no {name}: it offers {', '.join(__all__)}.")
+    home = importlib.import_module(_HOMES.get(name, "nlhf.interface"))
+    return home if name == "analysis" else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,59 @@
+"""A tree of runs as one tidy DataFrame."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+
+class NothingToAnalyseError(ValueError):
+    """A folder without usable runs: one sentence with the remedy."""
+
+
+def load(folder: str | PathLike[str]) -> pd.DataFrame:
+    """All rows of all runs below a folder, with their config and status.
+
+    Returns: one row per (run, seed, evaluation): the columns of metrics.csv, `status` (`completed`, `failed`,
+    `interrupted`, or `unfinished` where there is no summary), `folder`, and a column per entry of the run's config,
+    nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`).
+
+    Raises: NothingToAnalyseError where there is no folder or no run in it.
+    """
+    root = Path(folder)
+    files = sorted(root.rglob("metrics.csv"))
+    if not files:
+        raise NothingToAnalyseError(f"{root} holds no run (no metrics.csv): give runs/STUDY of a study that was run.")
+    runs = [frame for file in files if not (frame := _load_run(file)).empty]
+    if not runs:
+        raise NothingToAnalyseError(f"no run below {root} has rows yet: wait, or repeat the command that made them.")
+    return pd.concat(runs, ignore_index=True)
+
+
+def _load_run(file: Path) -> pd.DataFrame:
+    frame = pd.read_csv(file, float_precision="round_trip")
+    summary = file.with_name("summary.json")
+    config = file.parent / ".hydra" / "config.yaml"
+    added: dict[str, Any] = {
+        "status": json.loads(summary.read_text())["status"] if summary.exists() else "unfinished",
+        "folder": str(file.parent),
+    }
+    if config.exists():
+        added |= _flat(yaml.safe_load(config.read_text()))
+    added = {name: value for name, value in added.items() if name not in frame.columns}
+    return pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots; lists as text."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
+    return flat
