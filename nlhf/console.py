@@ -67,8 +67,7 @@ def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
         console.print("[dim]completed before: nothing was run[/dim]")
     if summary["status"] == "failed":
         console.print(f"[red]failed[/red]: {summary['stop_reason']} (traceback in {folder}/run.log)")
-    console.print(_facts(summary))
-    console.print(_mixtures(folder))
+    console.print(_facts(summary), "", _mixtures(folder), "", sep="\n")
     console.print(f"run   {folder}", soft_wrap=True)
     if summary["status"] == "completed":
         console.print(_suggestions(folder), soft_wrap=True)
@@ -81,12 +80,8 @@ def _facts(summary: Mapping[str, Any]) -> Any:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row(f"{summary['status']} ({summary['stop_reason']})", f"mean over {seeds} seeds" if seeds > 1 else "")
     table.add_row("exploitability", _number(final.get("exploitability")))
-    certificate = summary["equilibrium"]
-    note = "no reference equilibrium was computed"
-    if certificate:
-        kind = "certified" if certificate["certified"] and certificate["unique"] else "not certified, or not unique"
-        note = f"{kind}: the reference equilibrium is exploitable by {certificate['exploitability']:.0e}"
-    table.add_row("KL to the equilibrium", f"{_number(final.get('kl_to_equilibrium'))}  ({note})")
+    table.add_row("KL to the equilibrium", _number(final.get("kl_to_equilibrium")))
+    table.add_row("  its certificate", _certificate(summary["equilibrium"]))
     table.add_row("KL to the reference", _number(final.get("kl_to_reference")))
     table.add_row("win rate against the reference", _number(final.get("win_rate_vs_reference")))
     queries = sorted(set(progress["queries"]))
@@ -95,17 +90,27 @@ def _facts(summary: Mapping[str, Any]) -> Any:
     return table
 
 
+def _certificate(equilibrium: Mapping[str, Any] | None) -> str:
+    if not equilibrium:
+        return "none: no reference equilibrium was computed"
+    found = f"{equilibrium['method']}, exploitability {equilibrium['exploitability']:.1g}"
+    if not equilibrium["certified"]:
+        return f"refused: {found}"
+    return found if equilibrium["unique"] else f"{found}, but not certified to be the only equilibrium"
+
+
 def _mixtures(folder: Path) -> Any:
     """Reference, policy and equilibrium side by side: of the first seed, averaged over contexts, largest first."""
     from rich.table import Table
 
     with np.load(folder / "game.npz") as game, np.load(folder / "policy.npz") as trained:
-        items, contexts = game["items"], len(game["contexts"])
+        items, contexts, seeds = game["items"], len(game["contexts"]), len(trained["seeds"])
         columns = {"reference": game["log_reference"], "policy": trained["log_policy"]}
         if "log_equilibrium" in game:
             columns["equilibrium"] = game["log_equilibrium"]
     shares = {name: np.exp(values[0]).mean(0) for name, values in columns.items()}
-    title = "first seed" + (f", mean of {contexts} contexts" if contexts > 1 else "")
+    notes = ["first seed"] * (seeds > 1) + [f"mean of {contexts} contexts"] * (contexts > 1)
+    title = ", ".join(notes) or None
     table = Table(title=title, title_justify="left", title_style="dim", box=None, padding=(0, 2, 0, 0))
     table.add_column("item")
     for name in shares:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nlhf.analysis.load import label
 
 MARKERS = "oD^sPXv<>*hd"
 BAND = (0.1, 0.9)  # quantiles of the seeds between which the band lies
@@ -23,27 +21,28 @@ PANELS = {"exploitability": "exploitability", "kl_to_equilibrium": "KL to the eq
 
 
 def convergence(data: pd.DataFrame) -> Figure:
-    """Exploitability and KL to the equilibrium against preference queries, one row of panels per game and beta.
+    """Exploitability and KL to the equilibrium against preference queries, one row of panels per setting.
 
     A line is the median over seeds, its band the 10% to 90% quantiles, dashed is the theorem's bound (its median over
     seeds); unfinished and failed runs are drawn pale.
     """
     sns.set_theme(style="ticks", context="paper", font_scale=1.1)
-    games = list(data.groupby(["game", "beta"], sort=True))
+    data = label(data)
+    settings = list(data.groupby("setting", sort=True))
     panels = {name: title for name, title in PANELS.items() if data[name].notna().any()}
-    looks = _looks(data["algorithm"].unique())
-    figure, grid = plt.subplots(
-        len(games), len(panels), figsize=(4.6 * len(panels), 3.2 * len(games)), squeeze=False, layout="constrained"
-    )
-    for axes, ((game, beta), rows) in zip(grid, games, strict=True):
+    looks = _looks(data["method"].unique())
+    figure = Figure(figsize=(4.6 * len(panels), 3.2 * len(settings)), layout="constrained")
+    grid = figure.subplots(len(settings), len(panels), squeeze=False)
+    for axes, (setting, rows) in zip(grid, settings, strict=True):
         for axis, (metric, title) in zip(axes, panels.items(), strict=True):
-            for algorithm, runs in rows.groupby("algorithm", sort=True):
-                _draw(axis, runs, metric, str(algorithm), *looks[str(algorithm)])
+            for method, runs in rows.groupby("method", sort=True):
+                _draw(axis, runs, metric, str(method), *looks[str(method)])
             axis.set(xscale="log", yscale="log", xlabel="preference queries", ylabel=title)
-            axis.set_title(f"{game}, beta = {beta:g}")
+            axis.set_title(str(setting))
             sns.despine(ax=axis)
-    handles, labels = _legend(grid)
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False)
+    handles, labels = _legend(grid, any(data["kl_bound"].notna()))
+    columns = max(1, int(figure.get_figwidth() * 11 / (max(map(len, labels)) + 8)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
@@ -53,7 +52,6 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}{ending}" for ending in (".pdf", ".png")]
     for path in paths:
         figure.savefig(path, dpi=160)
-    plt.close(figure)
     return paths
 
 
@@ -77,20 +75,22 @@ def _draw(axis: Axes, runs: pd.DataFrame, metric: str, label: str, colour: tuple
     if metric == "kl_to_equilibrium" and runs["kl_bound"].notna().any():
         bound = over_seeds(runs, "kl_bound").median(axis=1)
         bound = bound[bound >= middle.min() / 10]
-        axis.plot(bound.index, bound, color=colour, ls="--", lw=1, alpha=alpha, label="theorem's bound")
+        axis.plot(bound.index, bound, color=colour, ls="--", lw=1, alpha=alpha)
 
 
-def _looks(algorithms: Iterable[str]) -> dict[str, tuple[tuple[float, ...], str]]:
-    """One colour-blind safe colour and one marker per algorithm."""
-    names = sorted(algorithms)
+def _looks(methods: Iterable[str]) -> dict[str, tuple[tuple[float, ...], str]]:
+    """One colour-blind safe colour and one marker per method."""
+    names = sorted(methods)
     colours = sns.color_palette("colorblind", max(len(names), 1))
     return {name: (colours[i], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
 
 
-def _legend(grid: np.ndarray) -> tuple[list[Artist], list[str]]:
-    """Every label once."""
+def _legend(grid: np.ndarray, bounds: bool) -> tuple[list[Artist], list[str]]:
+    """Every label once, and the dashed line where there are bounds."""
     found: dict[str, Artist] = {}
     for axis in grid.flat:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    if bounds:
+        found["theorem's bound"] = Line2D([], [], color="0.4", ls="--", lw=1)
     return list(found.values()), list(found)

@@ -10,6 +10,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
+_BOOKKEEPING = ("seeds", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds", "log_policy",
+                "device", "names.", "budget.")  # fmt: skip
+
 
 class NothingToAnalyseError(ValueError):
     """A folder without usable runs: one sentence with the remedy."""
@@ -32,6 +35,41 @@ def load(folder: str | PathLike[str]) -> pd.DataFrame:
     if not runs:
         raise NothingToAnalyseError(f"no run below {root} has rows yet: wait, or repeat the command that made them.")
     return pd.concat(runs, ignore_index=True)
+
+
+def label(data: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns `setting` and `method`: the game and the algorithm with all that varies around them.
+
+    Runs that differ in more than their seeds are never pooled: what differs within the data is part of the name, of the
+    setting for keys of the game, the reference and the rest, of the method for keys of algorithm, policy and prox.
+    """
+    data = data.copy()
+    runs = data.drop_duplicates("folder").set_index("folder")
+    first = list(runs).index("status") + 1
+    keys = [str(key) for key in list(runs)[first:] if not str(key).startswith(_BOOKKEEPING)]
+    of_method = [key for key in keys if key.startswith(("algorithm.", "policy.", "prox."))]
+    of_setting = [key for key in keys if key not in of_method]
+    for column, name, varied in (("setting", "game", of_setting), ("method", "algorithm", of_method)):
+        data[column] = data["folder"].map(_names(runs, name, varied))
+    return data
+
+
+def _names(runs: pd.DataFrame, name: str, keys: list[str]) -> pd.Series:
+    """For every run its `name`, with the values of `keys` that differ between runs of this name."""
+    parts = {}
+    for title, group in runs.groupby(name):
+        varied = [key for key in keys if key == "beta" or group[key].astype(str).nunique() > 1]
+        for folder, row in group.iterrows():
+            values = [f"{key.removeprefix(f'{name}.')} = {_short(row[key])}" for key in varied]
+            parts[folder] = ", ".join([str(title), *values])
+    return pd.Series(parts)
+
+
+def _short(value: object) -> str:
+    """A value for a title: numbers with few digits, classes and files by their last name."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).rpartition("/")[2].rpartition(".")[2] if isinstance(value, str) else str(value)
 
 
 def _load_run(file: Path) -> pd.DataFrame:

@@ -26,7 +26,7 @@ class Votes(GameFamily):
     Args:
         path: the CSV file.
         context: columns whose combined values are the contexts; [] pools all votes.
-        where: column -> value, or list of values, that a row must have.
+        where: column -> value, or list of values, that a row must have; null for all rows.
         drop: items to leave out.
         pseudo_count: votes added to both sides of every pair with votes, >= 0.
         unseen: what to do where a pair has no vote: 1/2 (`half`), leave out items until none is missing (`drop_item`),
@@ -36,7 +36,7 @@ class Votes(GameFamily):
 
     path: str | None
     context: list[str]
-    where: dict[str, str | float | bool | list[str | float | bool]]
+    where: dict[str, str | float | bool | list[str | float | bool]] | None
     drop: list[str]
     pseudo_count: float
     unseen: Literal["half", "drop_item", "refuse"]
@@ -113,7 +113,7 @@ class Votes(GameFamily):
             reader = csv.DictReader(stream)
             self._check_columns(reader.fieldnames or [])
             allowed = {name: {_text(v) for v in (value if isinstance(value, list) else [value])}
-                       for name, value in self.where.items()}  # fmt: skip
+                       for name, value in (self.where or {}).items()}  # fmt: skip
             rows, items = [], set()
             for number, record in enumerate(reader, start=2):
                 if any(record[name] not in values for name, values in allowed.items()):
@@ -129,7 +129,7 @@ class Votes(GameFamily):
         return rows
 
     def _check_columns(self, columns: Sequence[str]) -> None:
-        for key, names in (("game.path", COLUMNS), ("game.context", self.context), ("game.where", self.where)):
+        for key, names in (("game.path", COLUMNS), ("game.context", self.context), ("game.where", self.where or {})):
             for name in names:
                 if name not in columns:
                     wanted = f"{key}={self.path} lacks" if key == "game.path" else f"{key}={name}: {self.path} lacks"

@@ -1,0 +1,180 @@
+"""Every yaml on disk is a plug-in that works: what can be combined is run for three steps, the rest refused in words."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from nlhf.config import ConfigError
+from nlhf.launch.compose import CONF, composed, plain
+from nlhf.policies.base import Policy, choose
+from nlhf.specification import GROUPS, specify
+from nlhf.trainer import Trainer
+from nlhf.world import assemble, prox_and_policy
+
+README = CONF.parent / "README.md"
+ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
+GAMES, REFERENCES, ALGORITHMS = ON_DISK["game"], ON_DISK["reference"], ON_DISK["algorithm"]
+ENGINES = list(itertools.product(ON_DISK["policy"], ON_DISK["prox"]))
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    """The node that every choice composes to, files filled in where a plug-in reads one."""
+    folder = tmp_path_factory.mktemp("contract")
+    matrix = np.array([[0.5, 0.1, 0.9], [0.9, 0.5, 0.2], [0.1, 0.8, 0.5]])
+    np.save(folder / "matrix.npy", matrix)
+    (folder / "votes.csv").write_text("item_a,item_b,wins_a,wins_b\nx,y,3,1\ny,z,2,1\nz,x,1.5,0.5\n")
+    files = {"matrix": folder / "matrix.npy", "votes": folder / "votes.csv"}
+    with composed(
+        [f"runs_dir={folder}", "equilibrium=never", "seeds=2", "budget.iterations=3", "budget.target=null"]
+    ) as config:
+        base = plain(config)
+    nodes = {}
+    for group in GROUPS:
+        for choice in ON_DISK[group]:
+            with composed([f"{group}={choice}"]) as config:
+                node = plain(config)[group]
+            if group == "game" and choice in files:
+                node["path"] = str(files[choice])
+            if group == "game" and "actions" in node:
+                node["actions"] = 3
+            nodes[group, choice] = node
+
+    def config(beta=0.05, **choices):
+        chosen = {group: nodes[group, choice] for group, choice in choices.items()}
+        if choices.get("reference") == "file":
+            chosen["reference"] = dict(chosen["reference"], path=str(_weights(folder, chosen["game"])))
+        return {**base, **chosen, "beta": beta}
+
+    return config
+
+
+def _weights(folder: Path, game) -> Path:
+    """A reference of as many weights as the game has items."""
+    from nlhf.config import build
+
+    items = len(build(game, "game").build([0]).items)
+    path = folder / f"weights{items}.csv"
+    path.write_text(",".join(str(1 + index) for index in range(items)) + "\n")
+    return path
+
+
+class Recorder:
+    def __init__(self):
+        self.rows, self.content = [], None
+
+    def row(self, seed, values, policy):
+        self.rows.append((seed, values, policy.clone()))
+
+    def checkpoint(self, content):
+        self.content = content
+
+
+def trained(config):
+    run = specify(config)
+    world = assemble(run)
+    prox, policy = prox_and_policy(run, world)
+    recorder = Recorder()
+    trainer = Trainer(run.algorithm.bind(world.beta), prox, policy, world.measure, run.budget, recorder)
+    trainer.run()
+    return trainer, recorder, world
+
+
+def combinations():
+    for (policy, prox), game, reference, algorithm in itertools.product(ENGINES, GAMES, REFERENCES, ALGORITHMS):
+        yield pytest.param(
+            {"policy": policy, "prox": prox, "game": game, "reference": reference, "algorithm": algorithm},
+            id=f"{algorithm}-{game}-{reference}-{policy}-{prox}",
+        )
+
+
+@pytest.mark.parametrize("choices", list(combinations()))
+def test_three_steps_or_a_sentence(configs, choices):
+    try:
+        trainer, recorder, world = trained(configs(**choices))
+    except ConfigError as refusal:
+        assert str(refusal).endswith(".")
+        assert "needs" in str(refusal)
+        return
+    seeds = len(world.beta)
+    assert len(recorder.rows) == 4 * seeds
+    for _, values, policy in recorder.rows:
+        assert policy.exp().sum(-1).allclose(torch.ones(1, dtype=torch.float64), atol=1e-12)
+        assert values["exploitability"] >= 0
+        assert values["iteration"] <= values["queries"]
+    (_, first, start), (_, _, end) = recorder.rows[0], recorder.rows[-1]
+    assert start.equal(end) == (first["exploitability"] == 0), "a policy moves unless it started at the equilibrium"
+    assert _leading_dimensions(trainer.state) == {seeds}
+    half = choose(torch.arange(seeds) % 2 == 0, trainer.state, trainer.algorithm.init(trainer.policy))
+    assert type(half) is type(trainer.state)
+
+
+def _leading_dimensions(value):
+    """First dimensions of all tensors of a state."""
+    if isinstance(value, torch.Tensor):
+        return {value.shape[0]}
+    return set().union(*(_leading_dimensions(getattr(value, name)) for name in value.__dataclass_fields__))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_grade_notices_a_perturbed_answer(configs, algorithm):
+    """The method does not grade itself: near the equilibrium, a perturbed policy is graded worse."""
+    config = configs(game="matrix", reference="uniform", algorithm=algorithm, beta=2.0)
+    trainer, _, _ = trained({**config, "budget": {**config["budget"], "iterations": 200}})
+    policy = trainer.state.policy.log_probabilities
+    noise = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
+    worse = (policy + noise).log_softmax(-1)
+    assert trainer.measure(policy, policy)["exploitability"] < trainer.measure(worse, worse)["exploitability"] / 2
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_state_goes_through_a_checkpoint(configs, algorithm, tmp_path):
+    from nlhf.folder import _classes
+
+    trainer, recorder, _ = trained(configs(game="random_tournament", reference="uniform", algorithm=algorithm))
+    torch.save(recorder.content, tmp_path / "checkpoint.pt")
+    with torch.serialization.safe_globals([*_classes(trainer.state)]):
+        content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert isinstance(content["state"].policy, Policy)
+    assert content["state"].policy.log_probabilities.equal(trainer.state.policy.log_probabilities)
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in ON_DISK[group]])
+def test_every_yaml_says_what_it_is_and_names_its_class(group, choice):
+    text = (CONF / group / f"{choice}.yaml").read_text()
+    assert text.startswith("# ")
+    config = OmegaConf.load(CONF / group / f"{choice}.yaml")
+    assert "_target_" in config or "defaults" in config
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_composes(experiment):
+    with composed([f"experiment={experiment}"]) as config:
+        assert specify(plain(config)).fingerprint
+
+
+def _table(configs):
+    """The README's table: for every algorithm the games it runs on, and what it says to beta = 0."""
+    lines = ["| algorithm | " + " | ".join(GAMES) + " | beta = 0 |", "| --- |" + " --- |" * (len(GAMES) + 1)]
+    for algorithm in ALGORITHMS:
+        cells = []
+        for game, beta in [(game, 0.05) for game in GAMES] + [("tversky", 0.0)]:
+            try:
+                specify(configs(game=game, reference="uniform", algorithm=algorithm, beta=beta))
+                cells.append("yes")
+            except ConfigError as refusal:
+                cells.append(str(refusal).partition(":")[0])
+        lines.append(f"| `{algorithm}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def test_the_readme_shows_what_can_be_combined(configs):
+    table = _table(configs)
+    print(table)
+    assert table in README.read_text(), f"README.md should contain:\n{table}"
