@@ -78,6 +78,10 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
             return value
     elif origin in (list, tuple) and isinstance(value, list | tuple):
         return origin(coerce(entry, arguments[0], key) for entry in value)
+    elif dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        built = build(value, key)
+        if isinstance(built, typing.cast(type, kind)):
+            return built
     elif origin is dict and isinstance(value, Mapping):
         return {str(name): coerce(entry, arguments[1], f"{key}.{name}") for name, entry in value.items()}
     elif kind is float and is_number(value) and not math.isnan(value):

@@ -80,6 +80,7 @@ def _facts(summary: Mapping[str, Any]) -> Any:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row(f"{summary['status']} ({summary['stop_reason']})", f"mean over {seeds} seeds" if seeds > 1 else "")
     table.add_row("exploitability", _number(final.get("exploitability")))
+    table.add_row("  of the average policy", _number(final.get("average_exploitability")))
     table.add_row("KL to the equilibrium", _number(final.get("kl_to_equilibrium")))
     table.add_row("  its certificate", _certificate(summary["equilibrium"]))
     table.add_row("KL to the reference", _number(final.get("kl_to_reference")))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from nlhf.config import ConfigError, input_file
+from nlhf.games.base import sigmoid
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
@@ -24,20 +25,25 @@ class Reference(ABC):
     random: ClassVar[bool] = False  # does the seed draw it?
 
     @abstractmethod
+    def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
+        """Log-probabilities (S, X, Y), or (1, X, Y) where the seeds share the reference."""
+
+
+class Independent(Reference):
+    """Base of the references that know the game's size alone."""
+
+    @abstractmethod
     def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
         """Unnormalised log-probabilities, shape (X, n)."""
 
     def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
-        """Log-probabilities (S, X, Y), or (1, X, Y) where the seeds share the reference."""
-        import torch
-
         shape = len(game.contexts), len(game.items)
         drawn = [self.logits(*shape, stream(seed, "reference")) for seed in (seeds if self.random else seeds[:1])]
-        return torch.from_numpy(np.stack(drawn)).log_softmax(-1)
+        return _normalised(np.stack(drawn))
 
 
 @dataclass(frozen=True)
-class Uniform(Reference):
+class Uniform(Independent):
     """The same weight on every action."""
 
     def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
@@ -45,7 +51,7 @@ class Uniform(Reference):
 
 
 @dataclass(frozen=True)
-class RandomLogits(Reference):
+class RandomLogits(Independent):
     """Normal logits of standard deviation `scale`, drawn by the seed, independent over contexts and actions."""
 
     scale: float
@@ -61,7 +67,7 @@ class RandomLogits(Reference):
 
 
 @dataclass(frozen=True)
-class FromFile(Reference):
+class FromFile(Independent):
     """Positive weights from a file, csv or npy, of shape (n) or (X, n) in the order of the game's items."""
 
     path: str | None
@@ -80,6 +86,57 @@ class FromFile(Reference):
                 return np.array([[float(cell) for cell in row] for row in csv.reader(rows) if row])
         except (ValueError, EOFError) as error:
             raise ConfigError(f"reference.path={self.path} is not a table of weights ({error}): mend it.") from error
+
+
+@dataclass(frozen=True)
+class BradleyTerryFit(Reference):
+    """The strengths of the Bradley-Terry model that fits the same game best: what a reward model would make of it.
+
+    Per instance and context the scores s maximise  sum_ij P_ij log sigmoid(s_i - s_j) - ridge |s|^2/2,  and the policy
+    is proportional to exp(s), so that a transitive game has P_ij = pi_i/(pi_i + pi_j).
+
+    Args:
+        ridge: > 0 keeps the scores of items finite that win or lose against all others for certain.
+    """
+
+    ridge: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ridge < float("inf"):
+            raise ConfigError(f"reference.ridge={self.ridge} is out of range: give a finite number > 0.")
+
+    def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
+        preference = game.dense().cpu().numpy() + 0.5
+        fits = [bradley_terry_scores(table, self.ridge) for instance in preference for table in instance]
+        return _normalised(np.stack(fits).reshape(preference.shape[:3]))
+
+
+def bradley_terry_scores(preference: np.ndarray, ridge: float) -> np.ndarray:
+    """Scores (n) of the ridge-penalised Bradley-Terry fit of P (n, n), by damped Newton steps."""
+    scores = np.zeros(len(preference))
+
+    def objective(s: np.ndarray) -> float:
+        return float(-(preference * np.logaddexp(0, s - s[:, None])).sum() - ridge * (s @ s) / 2)
+
+    for _ in range(100):
+        expected = sigmoid(scores[:, None] - scores)
+        gradient = (preference - expected).sum(1) - ridge * scores
+        weights = expected * (1 - expected)
+        hessian = np.diag(weights.sum(1) + ridge) - weights
+        step = np.linalg.solve(hessian, gradient)
+        length, before = 1.0, objective(scores)
+        while objective(scores + length * step) < before and length > 1e-6:
+            length /= 2
+        scores = scores + length * step
+        if np.abs(length * step).max() < 1e-12:
+            break
+    return scores
+
+
+def _normalised(logits: np.ndarray) -> Tensor:
+    import torch
+
+    return torch.from_numpy(logits).log_softmax(-1)
 
 
 def reference_logits(weights: np.ndarray, contexts: int, actions: int, source: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -178,6 +178,9 @@ def fingerprint(coerced: Mapping[str, Any]) -> str:
 
 def canonical(value: Any, key: str = "") -> Any:
     """A JSON value in which equal numbers are written alike and a group's `path` is the SHA-256 of the file."""
+    if is_dataclass(value) and not isinstance(value, type):
+        entries = {field.name: getattr(value, field.name) for field in fields(value)}
+        return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key)
     if isinstance(value, Mapping):
         return {str(name): canonical(entry, f"{key}.{name}".lstrip(".")) for name, entry in value.items()}
     if isinstance(value, list | tuple):

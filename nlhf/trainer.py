@@ -89,7 +89,10 @@ class Trainer:
         started = time.perf_counter()
         active = self.prox.active
         state = self.algorithm.update(self.state, self.prox)
-        total = self.total.logaddexp(self.state.policy.log_probabilities)
+        term = self.state.policy.log_probabilities
+        if self.algorithm.averaging:
+            term = term + self._per_seed(self.algorithm.averaging * np.log1p(self.progress.iterations))
+        total = self.total.logaddexp(term)
         if not active.all():
             mask = as_mask(active, total)
             state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old))
@@ -102,11 +105,11 @@ class Trainer:
     def _record(self, seeds: np.ndarray, scheduled: bool = True) -> None:
         """Measure, and record a row for each of `seeds` (S) bool."""
         policy = self.state.policy.log_probabilities
-        iteration = torch.from_numpy(self.progress.iterations).to(policy)[:, None, None]
+        iteration = self._per_seed(self.progress.iterations)
         beta = self.prox.beta
         columns = self.measure(policy, policy.where(iteration == 0, self.total.log_softmax(-1)))
         columns["step_size"] = self.algorithm.current_step(self.state, beta)[:, 0, 0]
-        columns["kl_bound"] = self.algorithm.kl_bound(iteration, beta, self.kl_0)[:, 0, 0]
+        columns["kl_bound"] = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)[:, 0, 0]
         listed = {name: value.tolist() for name, value in columns.items()}
         for seed in np.flatnonzero(seeds).tolist():
             values = {name: value[seed] for name, value in listed.items()}
@@ -115,6 +118,10 @@ class Trainer:
                 raise DivergedError(f"the exploitability of seed number {seed} is {values['exploitability']}")
             if scheduled:
                 self.progress.best[seed] = min(self.progress.best[seed], values["exploitability"])
+
+    def _per_seed(self, values: np.ndarray) -> torch.Tensor:
+        """Values (S) as a tensor (S, 1, 1)."""
+        return self.total.new_tensor(values)[:, None, None]
 
     def _checkpoint(self) -> None:
         self.recorder.checkpoint(

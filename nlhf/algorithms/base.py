@@ -32,15 +32,54 @@ class State:
 
 @dataclass(frozen=True)
 class Algorithm(ABC):
-    """Base of all algorithms.
+    """Base of all algorithms."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"advantage"})
+
+    @property
+    def averaging(self) -> int:
+        """Iterate k has the weight (k+1)^averaging in the average that is measured."""
+        return 0
+
+    @abstractmethod
+    def update(self, state: Any, prox: Prox) -> Any:
+        """One iteration."""
+
+    def init(self, policy: Policy) -> State:
+        """The state before the first iteration."""
+        return State(policy)
+
+    def check(self, beta: float) -> None:  # noqa: B027 (nothing to refuse is the usual case)
+        """Refuse a beta that this algorithm, with its options, cannot work with.
+
+        Raises: ConfigError.
+        """
+
+    def bind(self, beta: Tensor) -> Self:
+        """This algorithm for the game's beta (S, 1, 1)."""
+        return self
+
+    def current_step(self, state: Any, beta: Tensor) -> Tensor:
+        """The step size of the iteration that starts from `state`, the log's column, (S, 1, 1); nan where none is."""
+        return beta.new_full(beta.shape, float("nan"))
+
+    def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+        """What theory promises for KL(pi* || pi) in `state`, after `iteration` iterations from `initial`.
+
+        All shapes (S, 1, 1); nan where no theorem covers this algorithm and step size.
+        """
+        return beta.new_full(beta.shape, float("nan"))
+
+
+@dataclass(frozen=True)
+class ProximalAlgorithm(Algorithm):
+    """Base of the algorithms that move by proximal steps of a size that is given.
 
     Args:
         step_size: lambda > 0 in payoff units, `.inf`, or `theory` for the default of the theorem.
     """
 
     step_size: StepSize
-
-    needs: ClassVar[frozenset[str]] = frozenset({"advantage"})
 
     def __post_init__(self) -> None:
         step: Any = self.step_size
@@ -52,20 +91,6 @@ class Algorithm(ABC):
         """Is the step size left to the theorem?"""
         return isinstance(self.step_size, str)
 
-    def check(self, beta: float) -> None:  # noqa: B027 (nothing to refuse is the usual case)
-        """Refuse a beta that this algorithm, with this step size, cannot work with.
-
-        Raises: ConfigError.
-        """
-
-    @abstractmethod
-    def update(self, state: Any, prox: Prox) -> Any:
-        """One iteration."""
-
-    def init(self, policy: Policy) -> State:
-        """The state before the first iteration."""
-        return State(policy)
-
     def bind(self, beta: Tensor) -> Self:
         """This algorithm with its step size as a tensor (S, 1, 1), for the game's beta (S, 1, 1)."""
         return replace(self, step_size=self.theory_step(beta) if self.by_theory else beta * 0 + self.step_size)
@@ -75,16 +100,11 @@ class Algorithm(ABC):
         raise ConfigError("algorithm.step_size=theory is not defined for this algorithm: give a number > 0.")
 
     def current_step(self, state: Any, beta: Tensor) -> Tensor:
-        """The step size of the iteration that starts from `state`, shape (S, 1, 1); the log's column."""
         return self.step_size
 
     def contraction(self, beta: Tensor) -> Tensor:
         """A factor by which every iteration is proved to shrink KL(pi* || pi); nan where no theorem covers the step."""
         return beta.new_full(beta.shape, float("nan"))
 
-    def kl_bound(self, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
-        """What theory promises for KL(pi* || pi) after `iteration` iterations from KL(pi* || pi_0) = `initial`.
-
-        All shapes (S, 1, 1); nan where no theorem covers this algorithm and step size.
-        """
+    def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         return initial * self.contraction(beta) ** iteration

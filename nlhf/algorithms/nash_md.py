@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import Algorithm, State
+from nlhf.algorithms.base import ProximalAlgorithm, State
 from nlhf.config import ConfigError
 from nlhf.policies.base import GeometricMixture
 
@@ -32,7 +32,7 @@ class NashMDState(State):
 
 
 @dataclass(frozen=True)
-class NashMD(Algorithm):
+class NashMD(ProximalAlgorithm):
     """Nash mirror descent with a decreasing (`theory`) or a constant step size, lambda beta <= 1."""
 
     def init(self, policy: Policy) -> NashMDState:
@@ -60,7 +60,7 @@ class NashMD(Algorithm):
     def current_step(self, state: NashMDState, beta: Tensor) -> Tensor:
         return self._step_and_weight(state, beta)[0]
 
-    def kl_bound(self, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+    def kl_bound(self, state: NashMDState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         if self.by_theory:
             bound = 1 / (2 * beta**2 * (iteration + 1))
         else:

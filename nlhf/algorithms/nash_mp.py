@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import Algorithm, State
+from nlhf.algorithms.base import ProximalAlgorithm, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NashMP(Algorithm):
+class NashMP(ProximalAlgorithm):
     """Nash Mirror Prox with a constant step size."""
 
     def update(self, state: State, prox: Prox) -> State:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import Algorithm, State
+from nlhf.algorithms.base import ProximalAlgorithm, State
 from nlhf.config import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OnlineMirrorDescent(Algorithm):
+class OnlineMirrorDescent(ProximalAlgorithm):
     """Online mirror descent with a constant step size; self-play where it is infinite."""
 
     def update(self, state: State, prox: Prox) -> State:

@@ -39,11 +39,15 @@ class FiniteGame(Protocol):
 
 @dataclass(frozen=True)
 class PreferenceTable:
-    """Preference probabilities P(row > column | context), shape (X, n, n), with the names of items and contexts."""
+    """Preference probabilities P(row > column | context), shape (X, n, n), with the names of items and contexts.
+
+    `features`, where contexts have any, has shape (X, d).
+    """
 
     preference: np.ndarray
     items: tuple[str, ...]
     contexts: tuple[str, ...]
+    features: np.ndarray | None = None
 
 
 class GameFamily(ABC):
@@ -76,6 +80,31 @@ class GameFamily(ABC):
 def numbered(prefix: str, count: int) -> tuple[str, ...]:
     """Names for things that have none."""
     return tuple(f"{prefix}{index}" for index in range(count))
+
+
+def antisymmetric(upper: np.ndarray) -> np.ndarray:
+    """Preference probabilities (X, n, n) from those above the diagonal: 1/2 on it, complements below."""
+    below = np.tril(1 - upper.swapaxes(1, 2), k=-1)
+    return np.asarray(np.triu(upper, k=1) + below + 0.5 * np.eye(upper.shape[1]))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1/(1 + e^-x), with sigmoid(x) + sigmoid(-x) = 1 to rounding and no overflow."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits))
+
+
+def check_size(least: int = 2, **sizes: int) -> None:
+    """Refuse a size of the game that is below `least`."""
+    for name, size in sizes.items():
+        if size < least:
+            raise ConfigError(f"game.{name}={size} is too small: give at least {least}.")
+
+
+def check_spread(**spreads: float) -> None:
+    """Refuse a standard deviation that is negative or infinite."""
+    for name, spread in spreads.items():
+        if not 0 <= spread < float("inf"):
+            raise ConfigError(f"game.{name}={spread} is no spread: give a finite number >= 0.")
 
 
 def check_preference(preference: np.ndarray, source: str) -> np.ndarray:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, numbered
+from nlhf.games.base import GameFamily, PreferenceTable, antisymmetric, check_size, numbered
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,9 @@ class RandomTournament(GameFamily):
     random = True
 
     def __post_init__(self) -> None:
-        if self.actions < 2:
-            raise ConfigError(f"game.actions={self.actions} leaves nothing to choose: give at least 2.")
-        if self.contexts < 1:
-            raise ConfigError(f"game.contexts={self.contexts} leaves nothing to answer: give at least 1.")
+        check_size(actions=self.actions)
+        check_size(least=1, contexts=self.contexts)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
-        drawn = rng.random((self.contexts, self.actions, self.actions))
-        upper = np.triu(drawn, k=1)
-        lower = np.tril(1 - drawn.swapaxes(1, 2), k=-1)
-        preference = upper + lower + 0.5 * np.eye(self.actions)
+        preference = antisymmetric(rng.random((self.contexts, self.actions, self.actions)))
         return PreferenceTable(preference, numbered("action", self.actions), numbered("context", self.contexts))

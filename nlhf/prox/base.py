@@ -8,7 +8,8 @@ and counts the preference queries that this takes. An algorithm calls it and doe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -35,6 +36,9 @@ class Prox(Protocol):
 
     def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
         """`first` in the seeds where `mask` (S) is true, `second` elsewhere; what was asked stays answered."""
+
+    def regularised(self, beta: Tensor, reference: Policy) -> Prox:
+        """The same game with another beta (S, 1, 1) and reference: the same answers, on the same bill."""
 
 
 class ProxEngine(ABC):
@@ -89,6 +93,12 @@ class ProxEngine(ABC):
             known = np.where(mask.cpu().numpy(), known, other_known)
             self._answers[chosen] = choose(mask, answer, other), known
         return chosen
+
+    def regularised(self, beta: Tensor, reference: Policy) -> Self:
+        """A view with another beta and reference; it shares the answers and the bill."""
+        view = copy(self)
+        view.beta, view.reference = beta, reference
+        return view
 
     def snapshot(self) -> dict[str, Any]:
         """What a checkpoint must hold to go on with the same answers and the same bill."""

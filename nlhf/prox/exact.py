@@ -31,13 +31,15 @@ class ExactProx(ProxEngine):
 
     def __post_init__(self) -> None:
         self.start()
-        self._weights: tuple[Tensor | None, tuple[Tensor, Tensor]] = (None, (self.beta, self.beta))
+        self._weights: tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor]] = (None, None, (self.beta, self.beta))
 
     def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
-        if self._weights[0] is not step_size:  # kept while the step size stays the same tensor
-            self._weights = (step_size, simplex.step_weights(self.beta, step_size))
+        for_step, for_beta, weights = self._weights
+        if for_step is not step_size or for_beta is not self.beta:  # kept while both stay the same tensors
+            weights = simplex.step_weights(self.beta, step_size)
+            self._weights = (step_size, self.beta, weights)
         step = simplex.weighted_step(
-            anchor.log_probabilities, self.reference.log_probabilities, self.advantage(opponent), *self._weights[1]
+            anchor.log_probabilities, self.reference.log_probabilities, self.advantage(opponent), *weights
         )
         return TabularPolicy(step)
 

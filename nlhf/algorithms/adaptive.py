@@ -1,0 +1,82 @@
+"""Steps that grow while they prove themselves, by identity (M) and without a further query. Source: ours.
+
+    half = prox(opponent = o, anchor = pi_k, lambda);   new = prox(opponent = half, anchor = pi_k, lambda)
+
+Adaptive Nash-MP, o = pi_k: accept iff (1 + lambda beta) KL(half || new) <= KL(half || pi_k). An accepted iteration
+contracts KL(pi* || pi) by 1/(1 + lambda beta); every lambda up to 2 beta + 2 sqrt(1 + beta^2), the first one, passes.
+Adaptive optimistic, o = the half step before: accept iff 2 (1 + lambda beta) KL(half || new) <= KL(half || pi_k) + E_k,
+then E_{k+1} = KL(half || new), E_0 = 0; KL + E contracts by 1/(1 + lambda beta), with one query an iteration.
+Accepted: lambda *= grow. Refused: lambda *= shrink, again from pi_k; its queries are charged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nlhf import simplex
+from nlhf.algorithms.base import ProximalAlgorithm, State
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+    from nlhf.prox.base import Prox
+
+ROUNDING = 1e-24  # a step this short, in KL, no longer tells a good lambda from a bad one
+
+
+@dataclass(frozen=True)
+class AdaptiveState(State):
+    """The policy, the half step before, the error E, the step to try next, and log KL(pi*||pi) - log KL_0 as proved."""
+
+    previous: Policy
+    error: Tensor  # (S, 1, 1), as the others
+    step_size: Tensor
+    log_contraction: Tensor
+
+
+@dataclass(frozen=True)
+class Adaptive(ProximalAlgorithm):
+    """Nash-MP or, with `optimistic`, optimistic mirror descent, with a step size per seed that adapts."""
+
+    optimistic: bool
+    grow: float
+    shrink: float
+
+    def init(self, policy: Policy) -> AdaptiveState:
+        zero = self.step_size * 0
+        return AdaptiveState(policy, policy, error=zero, step_size=self.step_size, log_contraction=zero)
+
+    def update(self, state: AdaptiveState, prox: Prox) -> AdaptiveState:
+        pi, step = state.policy, state.step_size
+        half = prox(opponent=state.previous if self.optimistic else pi, anchor=pi, step_size=step)
+        new = prox(opponent=half, anchor=pi, step_size=step, start=half)
+        moved, missed = kl_per_seed(half, pi), kl_per_seed(half, new)
+        growth = 1 + step * prox.beta
+        accept = (1 + self.optimistic) * growth * missed <= moved + state.error
+        tiny = moved <= ROUNDING
+        accept, mask = accept | tiny, (accept | tiny)[:, 0, 0]
+        return AdaptiveState(
+            prox.select(mask, new, pi),
+            prox.select(mask, half, state.previous) if self.optimistic else pi,
+            error=missed.where(accept, state.error) if self.optimistic else state.error,
+            step_size=step.where(tiny, (step * self.grow).where(accept, step * self.shrink)),
+            log_contraction=state.log_contraction - growth.log().where(accept, 0.0),
+        )
+
+    def theory_step(self, beta: Tensor) -> Tensor:
+        if self.optimistic:
+            return (beta + (beta**2 + 4).sqrt()) / 2
+        return 2 * beta + 2 * (1 + beta**2).sqrt()
+
+    def current_step(self, state: AdaptiveState, beta: Tensor) -> Tensor:
+        return state.step_size
+
+    def kl_bound(self, state: AdaptiveState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+        return initial * state.log_contraction.exp()
+
+
+def kl_per_seed(first: Policy, second: Policy) -> Tensor:
+    """KL averaged over contexts, (S, 1, 1)."""
+    return simplex.kl(first.log_probabilities, second.log_probabilities).mean(-1)[:, None, None]

@@ -1,0 +1,86 @@
+"""Proximal point: solve the game regularised to the anchor as well, then move the anchor (MPO, COMAL, Nash Prox).
+
+    inner game: beta_in = beta + 1/lambda,  ref_in ∝ anchor^(1/(1+lambda beta)) ref^(lambda beta/(1+lambda beta))
+    h: an iterate of the inner algorithm;   n = prox(opponent = h, anchor, lambda) = its best response in the inner game
+    anchor <- n  as soon as (1 + lambda beta) KL(h || n) <= KL(h || anchor)  (`inner_steps: null`), or after inner_steps
+
+By identity (M) the certified test contracts KL(pi* || anchor) by 1/(1 + lambda beta), for any lambda; at beta = 0 it
+never rises, for every pi*, and there lambda should grow. A fixed inner length is the papers' version; with one step of
+self-play inside it is Nash-MP. The policy that is measured is the anchor. Sources: arXiv:2410.16714, arXiv:2410.23223,
+arXiv:2505.19731 v2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nlhf import simplex
+from nlhf.algorithms.adaptive import kl_per_seed
+from nlhf.algorithms.base import Algorithm, ProximalAlgorithm, State
+from nlhf.policies.base import GeometricMixture, choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+    from nlhf.prox.base import Prox
+
+
+@dataclass(frozen=True)
+class ProximalPointState(State):
+    """The anchor as `policy`, the inner algorithm's state and length so far, lambda, and the proved contraction."""
+
+    inner: State
+    length: Tensor  # (S, 1, 1), as the others
+    step_size: Tensor
+    log_contraction: Tensor
+
+
+@dataclass(frozen=True)
+class ProximalPoint(ProximalAlgorithm):
+    """Proximal point with any algorithm inside.
+
+    Args:
+        inner: solves the inner game.
+        inner_steps: a fixed number of inner iterations, or null for the certified stop.
+        grow: factor of lambda at every move of the anchor.
+    """
+
+    inner: Algorithm
+    inner_steps: int | None
+    grow: float
+
+    def init(self, policy: Policy) -> ProximalPointState:
+        zero = self.step_size * 0
+        inner = self.inner.bind(1 / self.step_size).init(policy)
+        return ProximalPointState(policy, inner, length=zero, step_size=self.step_size, log_contraction=zero)
+
+    def update(self, state: ProximalPointState, prox: Prox) -> ProximalPointState:
+        anchor, step = state.policy, state.step_size
+        pull, gain = simplex.step_weights(prox.beta, step)
+        inner_prox = prox.regularised(1 / gain, GeometricMixture(anchor, prox.reference, pull))
+        solver = self.inner.bind(1 / gain)
+        inner = solver.update(state.inner, inner_prox)
+        new = prox(opponent=inner.policy, anchor=anchor, step_size=step, start=inner.policy)
+        growth = 1 + step * prox.beta
+        proved = growth * kl_per_seed(inner.policy, new) <= kl_per_seed(inner.policy, anchor)
+        move = proved if self.inner_steps is None else state.length + 1 >= self.inner_steps
+        mask = move[:, 0, 0]
+        earned = -growth.log().where(proved, float("nan"))
+        return ProximalPointState(
+            prox.select(mask, new, anchor),
+            choose(mask, solver.init(new), inner, lambda first, second: prox.select(mask, first, second)),
+            length=(state.length + 1).where(~move, 0.0),
+            step_size=(step * self.grow).where(move, step),
+            log_contraction=state.log_contraction + earned.where(move, 0.0),
+        )
+
+    def theory_step(self, beta: Tensor) -> Tensor:
+        return (1 / beta).where(beta > 0, 4.0)
+
+    def current_step(self, state: ProximalPointState, beta: Tensor) -> Tensor:
+        return state.step_size
+
+    def kl_bound(self, state: ProximalPointState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+        return initial * state.log_contraction.exp()

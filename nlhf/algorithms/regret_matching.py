@@ -1,0 +1,59 @@
+"""Regret matching+ and its predictive form, for unregularised games (beta = 0).
+
+    u = A pi_k;   R_{k+1} = max(R_k + u - <pi_k, u>, 0);   pi_{k+1} ∝ R_{k+1}                       regret matching+
+                                                           pi_{k+1} ∝ max(R_{k+1} + u - <pi_k, u>, 0)   predictive
+
+R_0 = 0; pi is uniform where its weights are all zero. One query an iteration; the average of the iterates converges,
+with weights k for RM+ and k^2 for the predictive form. Sources: arXiv:1407.5042, arXiv:2007.14358.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from nlhf.algorithms.base import Algorithm, State
+from nlhf.config import ConfigError
+from nlhf.policies.tabular import TabularPolicy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+    from nlhf.prox.base import Prox
+
+
+@dataclass(frozen=True)
+class RegretState(State):
+    """The policy and the regrets above zero."""
+
+    regret: Tensor  # (S, X, Y)
+
+
+@dataclass(frozen=True)
+class RegretMatching(Algorithm):
+    """Regret matching+, predictive or not; starts from the run's first policy, and knows no reference."""
+
+    predictive: bool
+
+    needs: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate"})
+
+    @property
+    def averaging(self) -> int:
+        return 2 if self.predictive else 1
+
+    def check(self, beta: float) -> None:
+        if beta != 0:
+            raise ConfigError(f"beta={beta} regularises the game, and regret matching knows no KL term: set beta=0.")
+
+    def init(self, policy: Policy) -> RegretState:
+        return RegretState(policy, regret=policy.probabilities * 0)
+
+    def update(self, state: RegretState, prox: Prox) -> RegretState:
+        pi, answer = state.policy.probabilities, prox.advantage(state.policy)
+        instant = answer - (pi * answer).sum(-1, keepdim=True)
+        regret = (state.regret + instant).clamp(min=0.0)
+        weights = (regret + instant).clamp(min=0.0) if self.predictive else regret
+        total = weights.sum(-1, keepdim=True)
+        policy = (weights / total).where(total > 0, 1 / weights.shape[-1])
+        return RegretState(TabularPolicy(policy.log()), regret)

@@ -1,0 +1,55 @@
+"""Self-play without regularisation: multiplicative weights against oneself (Hedge; SPO, SPPO).
+
+    pi_{k+1} ∝ pi_k exp(lambda A pi_k)                                   constant step
+    pi_{k+1} ∝ ref exp(lambda_{k+1} sum_{j<=k} A pi_j)                   `theory`: lambda_k = 2 sqrt(log n / k)
+
+One query an iteration. The *average* of the iterates is exploitable by at most log(1/min ref)/(lambda N) + lambda/8,
+and with the anytime step by sqrt(log n / N) from a uniform start, both at beta = 0; the last cycles or diverges.
+It steps with beta = 0 whatever the game's beta, which metrics keep. Sources: arXiv:2405.00675, arXiv:2401.04056.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nlhf.algorithms.base import ProximalAlgorithm, State
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+    from nlhf.prox.base import Prox
+
+
+@dataclass(frozen=True)
+class SPPOState(State):
+    """The policy and how many iterations led to it."""
+
+    iteration: Tensor  # (S, 1, 1)
+
+
+@dataclass(frozen=True)
+class SPPO(ProximalAlgorithm):
+    """Multiplicative weights; an anytime step is a proximal step pulled to ref with 1/lambda_{k+1} - 1/lambda_k."""
+
+    def init(self, policy: Policy) -> SPPOState:
+        seeds = policy.log_probabilities.shape[0]
+        return SPPOState(policy, iteration=policy.log_probabilities.new_zeros(seeds, 1, 1))
+
+    def update(self, state: SPPOState, prox: Prox) -> SPPOState:
+        pi, step = state.policy, self.current_step(state, prox.beta)
+        following = SPPOState(pi, state.iteration + 1)
+        pull = 1 / self.current_step(following, prox.beta) - 1 / step
+        policy = prox.regularised(pull, prox.reference)(opponent=pi, anchor=pi, step_size=step)
+        return SPPOState(policy, following.iteration)
+
+    def bind(self, beta: Tensor) -> SPPO:
+        return self if self.by_theory else super().bind(beta)
+
+    def current_step(self, state: SPPOState, beta: Tensor) -> Tensor:
+        if not self.by_theory:
+            return self.step_size
+        actions = state.policy.log_probabilities.shape[-1]
+        return 2 * (math.log(actions) / state.iteration).sqrt()

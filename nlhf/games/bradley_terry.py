@@ -1,0 +1,44 @@
+"""Bradley-Terry models: preferences from scores, P(y > y') = sigmoid(score_y - score_y'), averaged over annotators.
+
+One annotator is transitive. The mean of several, each with scores of their own, can be intransitive although every
+one of them is transitive: Condorcet's paradox.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered, sigmoid
+
+
+@dataclass(frozen=True)
+class BradleyTerry(GameFamily):
+    """P is the mean over annotators of their Bradley-Terry preferences, scores normal, one instance per seed.
+
+    Args:
+        actions: n >= 2.
+        annotators: K >= 1; 1 makes the game transitive.
+        scale: standard deviation of the scores.
+    """
+
+    actions: int
+    annotators: int
+    scale: float
+
+    random = True
+
+    def __post_init__(self) -> None:
+        check_size(actions=self.actions)
+        check_spread(scale=self.scale)
+        if self.annotators < 1:
+            raise ConfigError(f"game.annotators={self.annotators} leaves nobody to ask: give at least 1.")
+
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        scores = self.scale * rng.standard_normal((self.annotators, self.actions))
+        preference = np.zeros((1, self.actions, self.actions))
+        for score in scores:
+            preference += sigmoid(score[:, None] - score) / self.annotators
+        return PreferenceTable(preference, numbered("action", self.actions), ("all",))

@@ -1,0 +1,64 @@
+"""Contextual games: preferences that depend on features of the context, so that a policy can learn across contexts.
+
+In context x with features c, action y has the embedding v_y(x) = tanh(W_y c), and P(y > y' | x) = sigmoid(<Rv_y, v_y'>)
+as in `general_preference`. The maps W are the same for all contexts, train and test; the seed draws them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered, sigmoid
+from nlhf.games.general_preference import skew_products
+
+
+@dataclass(frozen=True)
+class Contextual(GameFamily):
+    """Train contexts come first, then test contexts; rows are measured on the former.
+
+    Args:
+        actions: n >= 2.
+        contexts: train contexts, X >= 1.
+        test_contexts: held-out contexts, >= 0; they do not change the others.
+        features: dimension of the context's features.
+        dimension: of the embeddings, even.
+        scale: multiplies the logits of P.
+    """
+
+    actions: int
+    contexts: int
+    test_contexts: int
+    features: int
+    dimension: int
+    scale: float
+
+    random = True
+
+    def __post_init__(self) -> None:
+        check_size(actions=self.actions)
+        check_size(least=1, contexts=self.contexts, features=self.features)
+        check_size(least=0, test_contexts=self.test_contexts)
+        check_spread(scale=self.scale)
+        if self.dimension < 2 or self.dimension % 2:
+            raise ConfigError(f"game.dimension={self.dimension} has no pairs of coordinates: give an even number.")
+
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        return self.tables(rng)[0]
+
+    def tables(self, rng: np.random.Generator) -> tuple[PreferenceTable, PreferenceTable | None]:
+        """The train contexts' table and, if there are any, the test contexts', from one draw of the maps."""
+        maps = rng.standard_normal((self.actions, self.dimension, self.features)) / np.sqrt(self.features)
+        train = self._table(maps, rng.standard_normal((self.contexts, self.features)), "context")
+        if self.test_contexts == 0:
+            return train, None
+        return train, self._table(maps, rng.standard_normal((self.test_contexts, self.features)), "test")
+
+    def _table(self, maps: np.ndarray, features: np.ndarray, prefix: str) -> PreferenceTable:
+        embedding = np.tanh(np.einsum("ydf,xf->xyd", maps, features))
+        preference = sigmoid(self.scale * skew_products(embedding))
+        return PreferenceTable(
+            preference, numbered("action", self.actions), numbered(prefix, len(features)), features=features
+        )

@@ -1,0 +1,78 @@
+"""General preferences: skew-symmetric embeddings, P(y > y') = sigmoid(<R v_y, v_y'>), R a rotation by a right angle in
+every pair of coordinates (the general preference model, arXiv:2410.02197), and the spinning top made of such a part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered, sigmoid
+
+
+@dataclass(frozen=True)
+class GeneralPreference(GameFamily):
+    """Normal embeddings, one instance per seed.
+
+    Args:
+        actions: n >= 2.
+        dimension: of the embeddings, even.
+        scale: standard deviation of the logits of P.
+    """
+
+    actions: int
+    dimension: int
+    scale: float
+
+    random = True
+
+    def __post_init__(self) -> None:
+        check_size(actions=self.actions)
+        check_spread(scale=self.scale)
+        if self.dimension < 2 or self.dimension % 2:
+            raise ConfigError(f"game.dimension={self.dimension} has no pairs of coordinates: give an even number.")
+
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        embedding = rng.standard_normal((self.actions, self.dimension))
+        logits = self.scale / np.sqrt(self.dimension) * skew_products(embedding)
+        return PreferenceTable(sigmoid(logits)[None], numbered("action", self.actions), ("all",))
+
+
+@dataclass(frozen=True)
+class SpinningTop(GameFamily):
+    """A dial from transitive to cyclic: logits (1 - cyclicity) (s_y - s_y') + cyclicity <R v_y, v_y'>, v on a circle.
+
+    Args:
+        actions: n >= 2.
+        cyclicity: 0 is a Bradley-Terry model, 1 a soft circle.
+        scale: standard deviation of the logits, about the same at both ends.
+    """
+
+    actions: int
+    cyclicity: float
+    scale: float
+
+    random = True
+
+    def __post_init__(self) -> None:
+        check_size(actions=self.actions)
+        check_spread(scale=self.scale)
+        if not 0 <= self.cyclicity <= 1:
+            raise ConfigError(f"game.cyclicity={self.cyclicity} is off the dial: give a number in [0, 1].")
+
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        score = rng.standard_normal(self.actions)
+        angle = rng.uniform(0, 2 * np.pi, self.actions)
+        transitive = (score[:, None] - score) / np.sqrt(2)
+        cyclic = np.sqrt(2) * skew_products(np.stack([np.cos(angle), np.sin(angle)], axis=1))
+        logits = self.scale * ((1 - self.cyclicity) * transitive + self.cyclicity * cyclic)
+        return PreferenceTable(sigmoid(logits)[None], numbered("action", self.actions), ("all",))
+
+
+def skew_products(embedding: np.ndarray) -> np.ndarray:
+    """<R v_y, v_y'> for embeddings (..., n, 2d): skew-symmetric to the bit, shape (..., n, n)."""
+    even, odd = embedding[..., 0::2], embedding[..., 1::2]
+    forward = odd @ even.swapaxes(-1, -2)
+    return np.asarray(forward - forward.swapaxes(-1, -2))
