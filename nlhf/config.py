@@ -6,6 +6,7 @@ wrong types in a sentence, before any work is done. Defaults live in conf/ alone
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import difflib
 import importlib
@@ -84,9 +85,11 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
             return built
     elif origin is dict and isinstance(value, Mapping):
         return {str(name): coerce(entry, arguments[1], f"{key}.{name}") for name, entry in value.items()}
-    elif kind is float and is_number(value) and not math.isnan(value):
+    elif kind is float and value in (".inf", "inf"):
+        return math.inf
+    elif (kind is float and is_number(value) and abs(value) <= sys.float_info.max) or value == math.inf:
         return float(value)
-    elif kind is int and is_number(value) and float(value).is_integer():
+    elif kind is int and is_whole(value):
         return int(value)
     elif kind in (str, bool, type(None)) and type(value) is kind:
         return value
@@ -105,6 +108,19 @@ def input_file(path: str, key: str) -> Path:
         known = f"embedded are {', '.join(sorted(f.name for f in folder.glob('*.csv')))}" if embedded else "check it"
         raise ConfigError(f"{key}={path} is not a file: {known}.")
     return file
+
+
+def csv_rows(file: Path, key: str) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not empty, with their line numbers from 1.
+
+    Raises: ConfigError for a file that is no text.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            return [(reader.line_num, row) for row in reader if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{key}={file} is no CSV in UTF-8 ({error}): save it as such.") from error
 
 
 def _locate(node: Mapping[str, Any], key: str) -> type:
@@ -131,6 +147,11 @@ def _hint(target: type, name: str) -> Any:
 def is_number(value: Any) -> bool:
     """A number, and not a truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """A number without a fraction."""
+    return is_number(value) and (isinstance(value, int) or value.is_integer())
 
 
 def shown(value: Any) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nlhf import reference_equilibrium
 from nlhf.games.base import FiniteGame
-from nlhf.records import replacing
+from nlhf.records import read_arrays, replacing
 from nlhf.reference_equilibrium import Equilibrium
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def reference_equilibria(
     advantage = advantage.expand(instances, -1, -1, -1)
     log_reference = log_reference.cpu().expand(instances, -1, -1)
     paths = [cache / f"{_key(*pair, beta)}.npz" for pair in zip(advantage, log_reference, strict=True)]
-    missing = [index for index, path in enumerate(paths) if not _readable(path)]
+    missing = [index for index, path in enumerate(paths) if "unique" not in (read_arrays(path) or {})]
     if missing:
         shape = (len(missing), *log_reference.shape[1:])
         solved = reference_equilibrium.solve(
@@ -104,18 +104,7 @@ def _save(path: Path, solved: Equilibrium, rows: slice) -> None:
         np.savez(stream, **arrays)
 
 
-def _readable(path: Path) -> bool:
-    try:
-        with np.load(path) as archive:
-            return "unique" in archive
-    except (OSError, ValueError, EOFError):
-        return False
-
-
 def _load(paths: list[Path], method: str) -> Equilibrium:
-    archives = []
-    for path in paths:
-        with np.load(path) as archive:
-            archives.append(dict(archive))
+    archives = [read_arrays(path) or {} for path in paths]
     stacked = {name: torch.from_numpy(np.stack([archive[name] for archive in archives])) for name in archives[0]}
     return Equilibrium(**stacked, method=method)

@@ -76,6 +76,9 @@ class RunFolder:
         except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigError(f"{path} cannot be read ({reason}): remove it to start this run again.") from error
+        if not isinstance(content, dict) or not {"progress", "fingerprint"} <= content.keys():
+            raise ConfigError(f"{path} is no checkpoint of a run: remove it to start this run again.")
+        self.run.check_same(content)
         done = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
         for table in (self.table, self.policies):
             table.load()
@@ -152,7 +155,7 @@ def environment() -> Mapping[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()

@@ -13,6 +13,7 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.games.base import check_preference
+from nlhf.records import read_arrays
 from nlhf.references import reference_logits
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Run:
         """The rows of metrics.csv, numbers to the bit."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "metrics.csv", float_precision="round_trip")
+        return pd.read_csv(self.folder / "metrics.csv")
 
     @cached_property
     def log_policy(self) -> np.ndarray:
@@ -123,7 +124,7 @@ def exploitability(preference: Any, log_policy: Any, beta: float, reference: Any
     from nlhf.metrics import exploitability_of
 
     advantage, log_reference, strength = _game(preference, beta, reference)
-    policy = _policy(np.asarray(log_policy, dtype=np.float64), tuple(log_reference.shape), "log_policy")[0]
+    policy = _policy(np.asarray(log_policy), tuple(log_reference.shape), "log_policy")[0]
     answer = (advantage @ policy.exp()[..., None])[..., 0]
     return float(exploitability_of(policy, answer, log_reference, policy.new_tensor(strength)).mean())
 
@@ -178,25 +179,27 @@ def _policy(values: np.ndarray, shape: tuple[int, ...], source: str) -> Tensor:
     """Log-probabilities (n), (X, n) or (S, X, n) as (S, X, n), renormalised."""
     import torch
 
+    if values.dtype.kind not in "fiu":
+        raise ConfigError(f"{source}: log_policy holds {values.dtype}, not numbers: give log-probabilities.")
     array = np.array(values, dtype=np.float64, ndmin=3)
     if array.shape[1:] != tuple(shape):
         raise ConfigError(
             f"{source} has shape {np.shape(values)}, the game {shape[0]} contexts and {shape[1]} actions."
         )
-    mass = np.exp(array).sum(-1)
-    if not (np.abs(mass - 1) < 1e-6).all():
-        raise ConfigError(f"{source} has probabilities that sum to {mass.flat[0]:.6g}: give normalised logarithms.")
-    return torch.from_numpy(array).log_softmax(-1)
+    policy = torch.from_numpy(array)
+    mass = policy.logsumexp(-1)
+    if not bool((mass.abs() < 1e-6).all()):
+        raise ConfigError(f"{source} has probabilities that do not sum to 1: give normalised logarithms.")
+    return policy.log_softmax(-1)
 
 
 def _saved_policy(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ConfigError(f"{path} is not a file: give an npz with log_policy, or an npy.")
-    try:
-        content = np.load(path, allow_pickle=False)
-        saved = {"log_policy": content} if isinstance(content, np.ndarray) else dict(content)
-    except (ValueError, OSError, EOFError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): give an npz with log_policy, or an npy.") from error
+    saved = read_arrays(path)
+    if saved is None:
+        raise ConfigError(f"{path} cannot be read: give an npz with log_policy, or an npy.")
+    saved = {"log_policy" if name == "" else name: value for name, value in saved.items()}
     if "log_policy" not in saved:
         raise ConfigError(f"{path} has no array log_policy, but {', '.join(saved)}: name it so.")
     return saved

@@ -6,10 +6,13 @@ import csv
 import json
 import math
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
+
+import numpy as np
 
 from nlhf.budget import is_scheduled
 
@@ -65,6 +68,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an npz file by name, or that of an npy file under the name ""; None where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            content = np.load(stream, allow_pickle=False)
+            return {"": content} if isinstance(content, np.ndarray) else dict(content)
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
 class Table:
     """Rows of one CSV file, in memory and, after `flush`, on the disk."""
 
@@ -83,9 +96,8 @@ class Table:
     def load(self) -> None:
         """Take the rows that the file holds; a torn last line is not one."""
         if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
-            self.rows = [row for row in rows if None not in row.values() and None not in row]
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            self.rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
 
     def flush(self) -> None:
         """Replace the file by the rows."""

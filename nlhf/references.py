@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from nlhf.config import ConfigError, input_file
+from nlhf.config import ConfigError, csv_rows, input_file
 from nlhf.games.base import sigmoid
+from nlhf.records import read_arrays
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
@@ -81,10 +81,9 @@ class FromFile(Independent):
         file = input_file(str(self.path), "reference.path")
         try:
             if file.suffix == ".npy":
-                return np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
-            with file.open(newline="", encoding="utf-8-sig") as rows:
-                return np.array([[float(cell) for cell in row] for row in csv.reader(rows) if row])
-        except (ValueError, EOFError) as error:
+                return np.asarray((read_arrays(file) or {})[""], dtype=np.float64)
+            return np.array([[float(cell) for cell in row] for _, row in csv_rows(file, "reference.path")])
+        except (ValueError, KeyError) as error:
             raise ConfigError(f"reference.path={self.path} is not a table of weights ({error}): mend it.") from error
 
 

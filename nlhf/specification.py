@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget
-from nlhf.config import ConfigError, checked, input_file, is_number, schema, shown
+from nlhf.config import ConfigError, checked, input_file, is_number, is_whole, schema, shown
 from nlhf.games.base import GameFamily
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxEngine
 from nlhf.references import Reference
 
 RESULTS_VERSION = 1  # raised when the same config gives other numbers
+MOST_SEEDS = 1_000_000
 PARTS = frozenset({"game", "reference", "beta"})  # what a prox engine is given at run time
 GROUPS = ("game", "reference", "policy", "algorithm", "prox", "budget")
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds"})
@@ -65,7 +66,7 @@ class Options:
                 raise ConfigError(
                     f"names.{key}={self.names.get(key)} cannot name a folder: use letters, digits, . _ + -."
                 )
-        if not self.study or self.study.startswith(("/", ".")):
+        if not self.study or self.study.startswith(("/", ".")) or ".." in Path(self.study).parts:
             raise ConfigError(f"study={self.study} cannot name a folder of runs_dir: give a relative name.")
         if not self.checkpoint_seconds >= 0:
             raise ConfigError(f"checkpoint_seconds={self.checkpoint_seconds} is negative: give a time >= 0.")
@@ -105,6 +106,18 @@ class Specification:
     def folder(self) -> Path:
         """Where the run lives."""
         return Path(self.options.runs_dir) / self.options.study / self.name
+
+    def check_same(self, saved: Mapping[str, Any]) -> None:
+        """Refuse what another run, or another RESULTS_VERSION, has left in the folder.
+
+        Raises: ConfigError.
+        """
+        remedy = "choose another study, or remove the folder."
+        if saved.get("results_version") != RESULTS_VERSION:
+            raise ConfigError(f"{self.folder} holds results of version {saved.get('results_version')}, this is version "
+                              f"{RESULTS_VERSION}: {remedy}")  # fmt: skip
+        if saved.get("fingerprint") != self.fingerprint:
+            raise ConfigError(f"{self.folder} holds a run of another config: {remedy}")
 
 
 def specify(config: Mapping[str, Any]) -> Specification:
@@ -156,14 +169,14 @@ def parse_seeds(value: Any) -> list[int]:
     Raises: ConfigError.
     """
     remedy = "give a positive count (20), a range (20-39) or a list of distinct seeds ([3,7])"
-    if is_number(value) and float(value).is_integer() and value > 0:
+    if is_whole(value) and 0 < value <= MOST_SEEDS:
         return list(range(int(value)))
-    if isinstance(value, str) and (ends := value.split("-")) and len(ends) == 2 and all(end.isdigit() for end in ends):
-        first, last = int(ends[0]), int(ends[1])
-        if first <= last:
+    if isinstance(value, str) and (ends := re.fullmatch(r"(\d{1,15})-(\d{1,15})", value, re.ASCII)):
+        first, last = int(ends[1]), int(ends[2])
+        if first <= last < first + MOST_SEEDS:
             return list(range(first, last + 1))
     if isinstance(value, list | tuple) and value:
-        whole = all(is_number(seed) and float(seed).is_integer() and seed >= 0 for seed in value)
+        whole = all(is_whole(seed) and seed >= 0 for seed in value)
         if whole and len(set(value)) == len(value):
             return [int(seed) for seed in value]
     raise ConfigError(f"seeds={shown(value)} names no seeds: {remedy}.")
@@ -188,7 +201,7 @@ def canonical(value: Any, key: str = "") -> Any:
     if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
         return hashlib.sha256(input_file(value, key).read_bytes()).hexdigest()
     if is_number(value):
-        return repr(int(value)) if float(value).is_integer() else repr(float(value))
+        return repr(int(value)) if is_whole(value) else repr(value)
     return value
 
 

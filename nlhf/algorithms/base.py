@@ -91,6 +91,12 @@ class ProximalAlgorithm(Algorithm):
         """Is the step size left to the theorem?"""
         return isinstance(self.step_size, str)
 
+    def check(self, beta: float) -> None:
+        if beta == 0 and self.step_size == float("inf"):
+            raise ConfigError(
+                "beta=0 leaves an infinite step no solution: set beta > 0 or a finite algorithm.step_size."
+            )
+
     def bind(self, beta: Tensor) -> Self:
         """This algorithm with its step size as a tensor (S, 1, 1), for the game's beta (S, 1, 1)."""
         return replace(self, step_size=self.theory_step(beta) if self.by_theory else beta * 0 + self.step_size)
@@ -107,4 +113,4 @@ class ProximalAlgorithm(Algorithm):
         return beta.new_full(beta.shape, float("nan"))
 
     def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
-        return initial * self.contraction(beta) ** iteration
+        return initial * (iteration * self.contraction(beta).log()).exp()

@@ -46,6 +46,7 @@ class NashMD(ProximalAlgorithm):
         return NashMDState(policy, state.iteration + 1)
 
     def check(self, beta: float) -> None:
+        super().check(beta)
         if self.by_theory and beta == 0:
             raise ConfigError("beta=0 leaves Nash-MD without its decreasing step: set beta > 0 or algorithm.step_size.")
         if not self.by_theory and self.step_size * beta > 1:

@@ -31,9 +31,10 @@ class OnlineMirrorDescent(ProximalAlgorithm):
         return State(prox(opponent=pi, anchor=pi, step_size=self.step_size))
 
     def check(self, beta: float) -> None:
-        if beta == 0 and (self.by_theory or self.step_size == float("inf")):
+        super().check(beta)
+        if beta == 0 and self.by_theory:
             raise ConfigError(
-                "beta=0 leaves online mirror descent no step: set beta > 0 or a finite algorithm.step_size."
+                "beta=0 makes online mirror descent's step 4 beta zero: give algorithm.step_size a number."
             )
 
     def theory_step(self, beta: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def convergence(data: pd.DataFrame) -> Figure:
             axis.set_title(str(setting))
             sns.despine(ax=axis)
     handles, labels = _legend(grid, any(data["kl_bound"].notna()))
-    columns = max(1, int(figure.get_figwidth() * 11 / (max(map(len, labels)) + 8)))
+    columns = max(1, int(figure.get_figwidth() * 11 / (max(map(len, labels), default=0) + 8)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 

@@ -73,7 +73,7 @@ def _short(value: object) -> str:
 
 
 def _load_run(file: Path) -> pd.DataFrame:
-    frame = pd.read_csv(file, float_precision="round_trip")
+    frame = pd.read_csv(file)
     summary = file.with_name("summary.json")
     config = file.parent / ".hydra" / "config.yaml"
     added: dict[str, Any] = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nlhf.config import ConfigError, input_file
+from nlhf.config import ConfigError, csv_rows, input_file
 from nlhf.games.base import GameFamily, PreferenceTable, check_preference, numbered
+from nlhf.records import read_arrays
 
 
 @dataclass(frozen=True)
@@ -43,29 +42,21 @@ class MatrixFile(GameFamily):
 Named = tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]
 
 
-def _read_npy(file: Path) -> Named:
-    try:
-        return np.load(file, allow_pickle=False), (), ()
-    except (ValueError, EOFError) as error:
-        raise ConfigError(f"game.path={file} is not an array of numbers ({error}): save it with numpy.save.") from error
-
-
-def _read_npz(file: Path) -> Named:
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"game.path={file} is not an npz archive ({error}): save it with numpy.savez.") from error
+def _read_arrays(file: Path) -> Named:
+    arrays = read_arrays(file)
+    if arrays is None:
+        raise ConfigError(f"game.path={file} is no file of numpy arrays: save it with numpy.savez or numpy.save.")
     if "preference" not in arrays and len(arrays) != 1:
         raise ConfigError(f"game.path={file} holds {', '.join(arrays) or 'nothing'}: name the matrix `preference`.")
     preference = arrays.get("preference", next(iter(arrays.values())))
-    names = [tuple(str(name) for name in arrays.get(key, ())) for key in ("items", "contexts")]
-    return preference, names[0], names[1]
+    if preference.ndim == 4 and len(preference) == 1:  # the game.npz of a run with one instance
+        preference = preference[0]
+    items, contexts = (tuple(str(name) for name in arrays.get(key, ())) for key in ("items", "contexts"))
+    return preference, items, contexts
 
 
 def _read_csv(file: Path) -> Named:
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        rows = [(number, row) for number, row in enumerate(csv.reader(stream), start=1) if row]
+    rows = csv_rows(file, "game.path")
     if not rows:
         raise ConfigError(f"game.path={file} is empty: give a square table of probabilities.")
     header = () if all(_number(cell) is not None for cell in rows[0][1]) else tuple(cell.strip() for cell in rows[0][1])
@@ -91,4 +82,4 @@ def _refuse(file: Path) -> Named:
     raise ConfigError(f"game.path={file} ends in {file.suffix or 'nothing'}: give a file .npy, .npz or .csv.")
 
 
-_READERS = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+_READERS = {".npy": _read_arrays, ".npz": _read_arrays, ".csv": _read_csv}

@@ -6,14 +6,13 @@ P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-cou
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from nlhf.config import ConfigError, input_file
+from nlhf.config import ConfigError, csv_rows, input_file
 from nlhf.games.base import GameFamily, PreferenceTable
 
 COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
@@ -43,8 +42,8 @@ class Votes(GameFamily):
     bootstrap: bool
 
     def __post_init__(self) -> None:
-        if self.pseudo_count < 0:
-            raise ConfigError(f"game.pseudo_count={self.pseudo_count} is negative: give 0 or more votes.")
+        if not 0 <= self.pseudo_count < float("inf"):
+            raise ConfigError(f"game.pseudo_count={self.pseudo_count} is no count: give 0 or more votes.")
 
     @property
     def random(self) -> bool:
@@ -109,19 +108,22 @@ class Votes(GameFamily):
         """Context, both items and both counts of every row that passes the filters."""
         if self.path is None:
             raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
-        with input_file(self.path, "game.path").open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            self._check_columns(reader.fieldnames or [])
-            allowed = {name: {_text(v) for v in (value if isinstance(value, list) else [value])}
-                       for name, value in (self.where or {}).items()}  # fmt: skip
-            rows, items = [], set()
-            for number, record in enumerate(reader, start=2):
-                if any(record[name] not in values for name, values in allowed.items()):
-                    continue
-                a, b, wins_a, wins_b = self._checked(record, number)
-                items |= {a, b}
-                if a not in self.drop and b not in self.drop:
-                    rows.append(("/".join(record[name] for name in self.context) or "all", a, b, wins_a, wins_b))
+        (_, columns), *records = csv_rows(input_file(self.path, "game.path"), "game.path") or [(0, [])]
+        self._check_columns(columns)
+        allowed = {name: {_text(v) for v in (value if isinstance(value, list) else [value])}
+                   for name, value in (self.where or {}).items()}  # fmt: skip
+        rows, items = [], set()
+        for number, cells in records:
+            if len(cells) != len(columns):
+                lacks = f"lacks {columns[len(cells)]}" if len(cells) < len(columns) else f"has {len(cells)} cells"
+                raise ConfigError(f"game.path={self.path}: row {number} {lacks}: mend or remove it.")
+            record = dict(zip(columns, cells, strict=True))
+            if any(record[name] not in values for name, values in allowed.items()):
+                continue
+            a, b, wins_a, wins_b = self._checked(record, number)
+            items |= {a, b}
+            if a not in self.drop and b not in self.drop:
+                rows.append(("/".join(record[name] for name in self.context) or "all", a, b, wins_a, wins_b))
         if unknown := [item for item in self.drop if item not in items]:
             raise ConfigError(f"game.drop={unknown[0]} is no item of {self.path}: it has {', '.join(sorted(items))}.")
         if not rows:
@@ -154,7 +156,7 @@ class Votes(GameFamily):
 
 def _text(value: str | float | bool) -> str:
     """A filter's value as the file would write it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _natural(name: str) -> tuple[int, float, str]:

@@ -30,7 +30,7 @@ def run_command(config: DictConfig) -> float:
     try:
         outcome = run_one(plain(config), console.progress_bar if alone else unwatched)
     except (ConfigError, BusyError) as error:
-        _remove_if_empty(Path(hydra.runtime.output_dir))
+        _remove_empty(Path(hydra.runtime.output_dir), Path(config.runs_dir))
         print(f"error: {error}", file=sys.stderr)
         if alone:
             sys.exit(2)
@@ -59,7 +59,8 @@ def _log_to_console() -> None:
         log.addHandler(handler)
 
 
-def _remove_if_empty(folder: Path) -> None:
+def _remove_empty(folder: Path, root: Path) -> None:
     """Hydra makes a run's folder before we look: a run that is refused leaves none."""
-    if folder.is_dir() and not any(folder.iterdir()):
+    while folder.is_relative_to(root.absolute()) and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+        folder = folder.parent

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlhf.budget import Progress, spent, stop_reason
-from nlhf.config import ConfigError
 from nlhf.launch.lock import locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
 from nlhf.records import read_json
-from nlhf.specification import RESULTS_VERSION, Specification, specify
+from nlhf.specification import Specification, specify
 
 if TYPE_CHECKING:
     from nlhf.world import World
@@ -99,11 +98,7 @@ def completed(run: Specification) -> dict[str, Any] | None:
     summary = read_json(run.folder / "summary.json")
     if summary is None:
         return None
-    if summary.get("results_version") != RESULTS_VERSION:
-        raise ConfigError(f"{run.folder} holds results of version {summary.get('results_version')}, this is version "
-                          f"{RESULTS_VERSION}: choose another study, or remove the folder.")  # fmt: skip
-    if summary.get("fingerprint") != run.fingerprint:
-        raise ConfigError(f"{run.folder} holds a run of another config: choose another study, or remove the folder.")
+    run.check_same(summary)
     if summary["status"] != "completed" or not spent(run.budget, Progress.from_json(summary["progress"])).all():
         return None
     return summary
