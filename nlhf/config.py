@@ -87,7 +87,7 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
         return {str(name): coerce(entry, arguments[1], f"{key}.{name}") for name, entry in value.items()}
     elif kind is float and value in (".inf", "inf"):
         return math.inf
-    elif (kind is float and is_number(value) and abs(value) <= sys.float_info.max) or value == math.inf:
+    elif kind is float and is_number(value) and (abs(value) <= sys.float_info.max or value == math.inf):
         return float(value)
     elif kind is int and is_whole(value):
         return int(value)

@@ -33,9 +33,7 @@ class OnlineMirrorDescent(ProximalAlgorithm):
     def check(self, beta: float) -> None:
         super().check(beta)
         if beta == 0 and self.by_theory:
-            raise ConfigError(
-                "beta=0 makes online mirror descent's step 4 beta zero: give algorithm.step_size a number."
-            )
+            raise ConfigError("beta=0 makes the step 4 beta zero: set beta > 0 or give algorithm.step_size a number.")
 
     def theory_step(self, beta: Tensor) -> Tensor:
         return 4 * beta
