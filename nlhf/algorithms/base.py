@@ -94,7 +94,7 @@ class ProximalAlgorithm(Algorithm):
     def check(self, beta: float) -> None:
         if beta == 0 and self.step_size == float("inf"):
             raise ConfigError(
-                "beta=0 leaves an infinite step no solution: set beta > 0 or a finite algorithm.step_size."
+                "beta=0 leaves an infinite step no solution: set beta > 0 or give a finite algorithm.step_size."
             )
 
     def bind(self, beta: Tensor) -> Self:
