@@ -12,16 +12,9 @@ Accepted: lambda *= grow. Refused: lambda *= shrink, again from pi_k; its querie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nlhf import simplex
-from nlhf.algorithms.base import ProximalAlgorithm, State
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
+from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor
 
 ROUNDING = 1e-24  # a step this short, in KL, no longer tells a good lambda from a bad one
 

@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from nlhf.config import ConfigError
+from nlhf.policies.base import Policy
+from nlhf.prox.base import Prox
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
-
     StepSize = Tensor  # (S, 1, 1), what `bind` makes of it
 else:
+    Tensor = Any  # an algorithm needs no torch to be imported
     StepSize = float | Literal["theory"]  # what the config says
+
+__all__ = ["Algorithm", "ConfigError", "CountingState", "Policy", "Prox", "ProximalAlgorithm", "State", "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,18 @@ class State:
     """What an algorithm carries from one iteration to the next; its `policy` is what is measured."""
 
     policy: Policy
+
+
+@dataclass(frozen=True)
+class CountingState(State):
+    """The policy and the number of iterations that led to it, (S, 1, 1)."""
+
+    iteration: Tensor
+
+    @classmethod
+    def first(cls, policy: Policy) -> Self:
+        """Before the first iteration."""
+        return cls(policy, policy.log_probabilities[:, :1, :1] * 0)
 
 
 @dataclass(frozen=True)

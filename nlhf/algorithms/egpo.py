@@ -10,18 +10,11 @@ coded on logits, not through prox, so that the equality of the two is a test of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from nlhf.algorithms.base import State
+from nlhf.algorithms.base import ConfigError, Policy, Prox, State, Tensor
 from nlhf.algorithms.nash_mp import NashMP
-from nlhf.config import ConfigError
 from nlhf.policies.tabular import TabularPolicy
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
 
 
 @dataclass(frozen=True)

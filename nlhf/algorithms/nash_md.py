@@ -11,39 +11,23 @@ A constant step is biased: it rests where mix is the equilibrium of the game wit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import ProximalAlgorithm, State
-from nlhf.config import ConfigError
+from nlhf.algorithms.base import ConfigError, CountingState, Policy, Prox, ProximalAlgorithm, Tensor
 from nlhf.policies.base import GeometricMixture
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
-
-
-@dataclass(frozen=True)
-class NashMDState(State):
-    """The policy and how many iterations led to it."""
-
-    iteration: Tensor  # (S, 1, 1)
 
 
 @dataclass(frozen=True)
 class NashMD(ProximalAlgorithm):
     """Nash mirror descent with a decreasing (`theory`) or a constant step size, lambda beta <= 1."""
 
-    def init(self, policy: Policy) -> NashMDState:
-        seeds = policy.log_probabilities.shape[0]
-        return NashMDState(policy, iteration=policy.log_probabilities.new_zeros(seeds, 1, 1))
+    def init(self, policy: Policy) -> CountingState:
+        return CountingState.first(policy)
 
-    def update(self, state: NashMDState, prox: Prox) -> NashMDState:
+    def update(self, state: CountingState, prox: Prox) -> CountingState:
         step, weight = self._step_and_weight(state, prox.beta)
         mixture = GeometricMixture(state.policy, prox.reference, weight)
         policy = prox(opponent=mixture, anchor=state.policy, step_size=step / (1 - weight))
-        return NashMDState(policy, state.iteration + 1)
+        return CountingState(policy, state.iteration + 1)
 
     def check(self, beta: float) -> None:
         super().check(beta)
@@ -58,10 +42,10 @@ class NashMD(ProximalAlgorithm):
     def bind(self, beta: Tensor) -> NashMD:
         return self if self.by_theory else super().bind(beta)
 
-    def current_step(self, state: NashMDState, beta: Tensor) -> Tensor:
+    def current_step(self, state: CountingState, beta: Tensor) -> Tensor:
         return self._step_and_weight(state, beta)[0]
 
-    def kl_bound(self, state: NashMDState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+    def kl_bound(self, state: CountingState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         if self.by_theory:
             bound = 1 / (2 * beta**2 * (iteration + 1))
         else:
@@ -69,7 +53,7 @@ class NashMD(ProximalAlgorithm):
             bound = kept * initial + (1 - kept) * self.step_size / (8 * beta)
         return initial.where(iteration == 0, bound)
 
-    def _step_and_weight(self, state: NashMDState, beta: Tensor) -> tuple[Tensor, Tensor]:
+    def _step_and_weight(self, state: CountingState, beta: Tensor) -> tuple[Tensor, Tensor]:
         """lambda and the reference's weight lambda beta, the weight first where it is known exactly."""
         if self.by_theory:
             weight = 2 / (state.iteration + 2)

@@ -10,14 +10,8 @@ where eta = lambda beta), and by identity (M) up to lambda = 2 beta + 2 sqrt(1 +
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import ProximalAlgorithm, State
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.prox.base import Prox
+from nlhf.algorithms.base import Prox, ProximalAlgorithm, State, Tensor
 
 
 @dataclass(frozen=True)

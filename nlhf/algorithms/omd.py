@@ -11,15 +11,8 @@ anchor, pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by 1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import ProximalAlgorithm, State
-from nlhf.config import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.prox.base import Prox
+from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Tensor
 
 
 @dataclass(frozen=True)

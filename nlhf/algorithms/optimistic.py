@@ -12,15 +12,8 @@ ONPO, arXiv:2502.16852.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import ProximalAlgorithm, State
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
+from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor
 
 
 @dataclass(frozen=True)

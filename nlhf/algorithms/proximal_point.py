@@ -13,18 +13,11 @@ arXiv:2505.19731 v2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nlhf import simplex
 from nlhf.algorithms.adaptive import kl_per_seed
-from nlhf.algorithms.base import Algorithm, ProximalAlgorithm, State
+from nlhf.algorithms.base import Algorithm, Policy, Prox, ProximalAlgorithm, State, Tensor
 from nlhf.policies.base import GeometricMixture, choose
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
 
 
 @dataclass(frozen=True)

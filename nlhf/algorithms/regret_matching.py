@@ -10,17 +10,10 @@ with weights k for RM+ and k^2 for the predictive form. Sources: arXiv:1407.5042
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from nlhf.algorithms.base import Algorithm, State
-from nlhf.config import ConfigError
+from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, State, Tensor
 from nlhf.policies.tabular import TabularPolicy
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
 
 
 @dataclass(frozen=True)

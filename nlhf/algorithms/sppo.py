@@ -12,43 +12,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from nlhf.algorithms.base import ProximalAlgorithm, State
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlhf.policies.base import Policy
-    from nlhf.prox.base import Prox
-
-
-@dataclass(frozen=True)
-class SPPOState(State):
-    """The policy and how many iterations led to it."""
-
-    iteration: Tensor  # (S, 1, 1)
+from nlhf.algorithms.base import CountingState, Policy, Prox, ProximalAlgorithm, Tensor
 
 
 @dataclass(frozen=True)
 class SPPO(ProximalAlgorithm):
     """Multiplicative weights; an anytime step is a proximal step pulled to ref with 1/lambda_{k+1} - 1/lambda_k."""
 
-    def init(self, policy: Policy) -> SPPOState:
-        seeds = policy.log_probabilities.shape[0]
-        return SPPOState(policy, iteration=policy.log_probabilities.new_zeros(seeds, 1, 1))
+    def init(self, policy: Policy) -> CountingState:
+        return CountingState.first(policy)
 
-    def update(self, state: SPPOState, prox: Prox) -> SPPOState:
+    def update(self, state: CountingState, prox: Prox) -> CountingState:
         pi, step = state.policy, self.current_step(state, prox.beta)
-        following = SPPOState(pi, state.iteration + 1)
+        following = CountingState(pi, state.iteration + 1)
         pull = 1 / self.current_step(following, prox.beta) - 1 / step
         policy = prox.regularised(pull, prox.reference)(opponent=pi, anchor=pi, step_size=step)
-        return SPPOState(policy, following.iteration)
+        return CountingState(policy, following.iteration)
 
     def bind(self, beta: Tensor) -> SPPO:
         return self if self.by_theory else super().bind(beta)
 
-    def current_step(self, state: SPPOState, beta: Tensor) -> Tensor:
+    def current_step(self, state: CountingState, beta: Tensor) -> Tensor:
         if not self.by_theory:
             return self.step_size
         actions = state.policy.log_probabilities.shape[-1]
