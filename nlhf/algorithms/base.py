@@ -41,7 +41,7 @@ class CountingState(State):
     @classmethod
     def first(cls, policy: Policy) -> Self:
         """Before the first iteration."""
-        return cls(policy, policy.log_probabilities[:, :1, :1] * 0)
+        return cls(policy, policy.log_probabilities.new_zeros(len(policy.log_probabilities), 1, 1))
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
     inner game: beta_in = beta + 1/lambda,  ref_in ∝ anchor^(1/(1+lambda beta)) ref^(lambda beta/(1+lambda beta))
     h: an iterate of the inner algorithm;   n = prox(opponent = h, anchor, lambda) = its best response in the inner game
-    anchor <- n  as soon as (1 + lambda beta) KL(h || n) <= KL(h || anchor)  (`inner_steps: null`), or after inner_steps
+    anchor <- n  as soon as (1 + lambda beta) KL(h || n) <= accuracy KL(h || anchor), or after `inner_steps`
 
-By identity (M) the certified test contracts KL(pi* || anchor) by 1/(1 + lambda beta), for any lambda; at beta = 0 it
-never rises, for every pi*, and there lambda should grow. A fixed inner length is the papers' version; with one step of
-self-play inside it is Nash-MP. The policy that is measured is the anchor. Sources: arXiv:2410.16714, arXiv:2410.23223,
-arXiv:2505.19731 v2.
+By identity (M) any accuracy <= 1 contracts KL(pi* || anchor) by 1/(1 + lambda beta), for any lambda. At beta = 0 it
+never rises then, for every pi*, but falls by (1 - accuracy) KL(h || anchor) only: with accuracy 1 it may stand still.
+A fixed inner length is the papers' version; with one step of self-play inside it is Nash-MP. What is measured is the
+anchor. Sources: arXiv:2410.16714, arXiv:2410.23223, arXiv:2505.19731 v2.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from nlhf import simplex
 from nlhf.algorithms.adaptive import kl_per_seed
-from nlhf.algorithms.base import Algorithm, Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
 from nlhf.policies.base import GeometricMixture, choose
 
 
@@ -37,12 +37,19 @@ class ProximalPoint(ProximalAlgorithm):
     Args:
         inner: solves the inner game.
         inner_steps: a fixed number of inner iterations, or null for the certified stop.
+        accuracy: of the certified stop, in (0, 1].
         grow: factor of lambda at every move of the anchor.
     """
 
     inner: Algorithm
     inner_steps: int | None
+    accuracy: float
     grow: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.accuracy <= 1:
+            raise ConfigError(f"algorithm.accuracy={self.accuracy} certifies nothing: give a number in (0, 1].")
 
     def init(self, policy: Policy) -> ProximalPointState:
         zero = self.step_size * 0
@@ -57,8 +64,10 @@ class ProximalPoint(ProximalAlgorithm):
         inner = solver.update(state.inner, inner_prox)
         new = prox(opponent=inner.policy, anchor=anchor, step_size=step, start=inner.policy)
         growth = 1 + step * prox.beta
-        proved = growth * kl_per_seed(inner.policy, new) <= kl_per_seed(inner.policy, anchor)
-        move = proved if self.inner_steps is None else state.length + 1 >= self.inner_steps
+        error, moved = growth * kl_per_seed(inner.policy, new), kl_per_seed(inner.policy, anchor)
+        proved = error <= moved
+        close = error <= self.accuracy * moved
+        move = close if self.inner_steps is None else state.length + 1 >= self.inner_steps
         mask = move[:, 0, 0]
         earned = -growth.log().where(proved, float("nan"))
         return ProximalPointState(

@@ -1,0 +1,363 @@
+"""Each algorithm against a formula written by hand, and the equalities between them that the README states."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import nlhf
+from nlhf.algorithms.adaptive import Adaptive
+from nlhf.algorithms.egpo import EGPO
+from nlhf.algorithms.nash_md import NashMD
+from nlhf.algorithms.nash_mp import NashMP
+from nlhf.algorithms.omd import OnlineMirrorDescent
+from nlhf.algorithms.optimistic import Optimistic
+from nlhf.algorithms.proximal_point import ProximalPoint
+from nlhf.algorithms.regret_matching import RegretMatching
+from nlhf.algorithms.sppo import SPPO
+from nlhf.config import build
+from nlhf.games.circle import Circle
+from tests.adversarial import FAMILIES, Arena, arena, log_policy, matrix_game
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ROOT = Path(nlhf.__file__).parents[1]
+INF = math.inf
+ADAPTIVE = Adaptive("theory", optimistic=False, grow=1.5, shrink=0.5)
+ADAPTIVE_OPTIMISTIC = Adaptive("theory", optimistic=True, grow=1.2, shrink=0.5)
+
+
+# --- by hand, in numpy and probabilities -----------------------------------------------------------------------------
+
+
+def small():
+    """A, reference and beta of a game of four actions."""
+    games = arena("uniform", 4, (0.3,), (1.0,), draw=3)
+    return games, games.game.dense()[0, 0].numpy(), games.log_reference[0, 0].exp().numpy(), 0.3
+
+
+def normal(weights):
+    return weights / weights.sum()
+
+
+def final(algorithm, iterations, start=None):
+    games, *_ = small()
+    return games.policies(algorithm, iterations, start)[-1][0, 0].exp().numpy()
+
+
+def test_nash_mp_by_hand():
+    _, A, ref, b = small()
+    pi, w = ref, 1 / (1 + 2 * b)
+    for _ in range(3):
+        half = normal(pi**w * ref ** (1 - w) * np.exp(2 * w * A @ pi))
+        pi = normal(pi**w * ref ** (1 - w) * np.exp(2 * w * A @ half))
+    np.testing.assert_allclose(final(NashMP("theory"), 3), pi, rtol=1e-13)
+
+
+def test_optimistic_by_hand():
+    _, A, ref, b = small()
+    step = (b + math.sqrt(b * b + 4)) / 2
+    pi, half, w = ref, ref, 1 / (1 + step * b)
+    for _ in range(3):
+        half = normal(pi**w * ref ** (1 - w) * np.exp(step * w * A @ half))
+        pi = normal(pi**w * ref ** (1 - w) * np.exp(step * w * A @ half))
+    np.testing.assert_allclose(final(Optimistic("theory"), 3), pi, rtol=1e-13)
+
+
+def test_online_mirror_descent_is_the_explicit_form_of_inpo():
+    """arXiv:2407.00617, tau = beta, eta = beta + 1/lambda: pi+ ∝ exp(P(y > pi)/eta) ref^(tau/eta) pi^(1 - tau/eta)."""
+    _, A, ref, b = small()
+    pi, eta = ref, b + 1 / 0.7
+    for _ in range(3):
+        pi = normal(np.exp((A + 0.5) @ pi / eta) * ref ** (b / eta) * pi ** (1 - b / eta))
+    np.testing.assert_allclose(final(OnlineMirrorDescent(0.7), 3), pi, rtol=1e-13)
+
+
+@pytest.mark.parametrize("step", ["theory", 0.8])
+def test_nash_md_by_hand(step):
+    _, A, ref, b = small()
+    pi = ref
+    for k in range(4):
+        size = 2 / (b * (k + 2)) if step == "theory" else step
+        mix = normal(pi ** (1 - size * b) * ref ** (size * b))
+        pi = normal(mix * np.exp(size * (A + 0.5) @ mix))
+    np.testing.assert_allclose(final(NashMD(step), 4), pi, rtol=1e-13)
+
+
+def test_sppo_with_a_constant_step_by_hand():
+    _, A, ref, _ = small()
+    pi = ref
+    for _ in range(3):
+        pi = normal(pi * np.exp(0.4 * A @ pi))
+    np.testing.assert_allclose(final(SPPO(0.4), 3), pi, rtol=1e-13)
+
+
+def test_sppo_with_the_anytime_step_sums_all_answers():
+    _, A, ref, _ = small()
+    pi, total = ref, 0
+    for k in range(1, 6):
+        total = total + A @ pi
+        pi = normal(ref * np.exp(2 * math.sqrt(math.log(4) / k) * total))
+    np.testing.assert_allclose(final(SPPO("theory"), 5), pi, rtol=1e-12)
+
+
+@pytest.mark.parametrize("predictive", [False, True])
+def test_regret_matching_by_hand(predictive):
+    _, A, ref, _ = small()
+    pi, R = ref, np.zeros(4)
+    for _ in range(6):
+        u = A @ pi
+        R = np.maximum(R + u - pi @ u, 0)
+        Z = np.maximum(R + u - pi @ u, 0) if predictive else R
+        pi = Z / Z.sum() if Z.sum() > 0 else np.full(4, 1 / 4)
+    np.testing.assert_allclose(final(RegretMatching(predictive), 6), pi, rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimistic", [False, True])
+def test_adaptive_steps_by_hand(optimistic):
+    """From a step so long that some are refused."""
+    games, A, ref, b = small()
+    pi = previous = ref
+    step, error, asked, taken = 60.0, 0.0, [], []
+
+    def prox(opponent, anchor):
+        w = 1 / (1 + step * b)
+        return normal(anchor**w * ref ** (1 - w) * np.exp(step * w * A @ opponent))
+
+    def kl(p, q):
+        return float((p * np.log(p / q)).sum())
+
+    for _ in range(8):
+        half = prox(previous if optimistic else pi, pi)
+        new = prox(half, pi)
+        accept = (1 + optimistic) * (1 + step * b) * kl(half, new) <= kl(half, pi) + error
+        asked.append(step)
+        taken.append(accept)
+        if accept:
+            pi, previous, error = new, half, optimistic * kl(half, new)
+        step *= (1.2 if optimistic else 1.5) if accept else 0.5
+    assert not all(taken)
+    assert any(taken)
+    algorithm = Adaptive(60.0, optimistic=optimistic, grow=1.2 if optimistic else 1.5, shrink=0.5)
+    states = [state for state, _ in games.states(algorithm, 8)]
+    np.testing.assert_allclose(states[-1].policy.probabilities[0, 0].numpy(), pi, rtol=1e-12)
+    assert [state.step_size.item() for state in states[:-1]] == pytest.approx(asked, rel=1e-15)
+
+
+# --- one is the other ------------------------------------------------------------------------------------------------
+
+
+def agree(games, first, second, iterations=40, tolerance=1e-10):
+    for one, other in zip(games.policies(first, iterations), games.policies(second, iterations), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_egpo_is_nash_mp(family):
+    games = arena(family, 9, (0.05, 1.0), (0.0, 3.0))
+    agree(games, EGPO("theory"), NashMP("theory"))
+    agree(games, EGPO(0.3), NashMP(0.3))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_proximal_point_with_one_inner_step_of_self_play_is_nash_mp(family):
+    games = arena(family, 9, (0.05, 1.0), (0.0, 3.0))
+    agree(games, ProximalPoint(2.0, inner=OnlineMirrorDescent(INF), inner_steps=1, accuracy=1.0, grow=1.0), NashMP(2.0))
+
+
+def test_sppo_with_a_constant_step_is_online_mirror_descent_without_regularisation():
+    games = arena("uniform", 9, (0.0,), (0.0, 3.0))
+    agree(games, SPPO(0.2), OnlineMirrorDescent(0.2))
+
+
+def test_sppo_steps_without_regularisation_whatever_the_games_beta():
+    with_beta, without = arena("uniform", 9, (0.5,), (1.0,)), arena("uniform", 9, (0.0,), (1.0,))
+    for one, other in zip(with_beta.policies(SPPO(0.2), 10), without.policies(SPPO(0.2), 10), strict=True):
+        assert one.equal(other)
+
+
+# --- what theory says of each ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_adaptive_step_is_always_accepted(family):
+    games = arena(family, 13, (1e-2, 0.1, 1.0, 5.0), (0.0, 2.0, 30.0))
+    for scale in (0.1, 3.0, 30.0):
+        start = log_policy(scale, tuple(games.log_reference.shape), np.random.default_rng(5))
+        first, second = (state for state, _ in games.states(ADAPTIVE, 1, start))
+        moving = second.policy.log_probabilities.sub(first.policy.log_probabilities).abs().amax(-1) > 1e-9
+        grown = (second.step_size / first.step_size)[..., 0]
+        assert (grown[moving] == 1.5).all()
+
+
+def circle_with_random_reference(beta, seeds, scale):
+    game = Circle(100).build([0])
+    return Arena(game, log_policy(scale, (seeds, 1, 100), np.random.default_rng(0)), (beta,) * seeds)
+
+
+def queries_to(games, algorithm, target, most=3000):
+    """Queries until KL(pi* || pi) <= target in every seed, one seed at a time."""
+    counts = []
+    for seed in range(len(games.strengths)):
+        game = games.game if len(games.game.against) == 1 else type(games.game)(
+            games.game.against[seed : seed + 1], games.game.items, games.game.contexts)  # fmt: skip
+        alone = Arena(game, games.log_reference[seed : seed + 1], games.strengths[seed : seed + 1])
+        grades = ((nlhf_kl(alone.log_equilibrium, state.policy.log_probabilities), queries)
+                  for state, queries in alone.states(algorithm, most))  # fmt: skip
+        counts.append(next((queries for grade, queries in grades if grade <= target), INF))
+    return float(np.median(counts))
+
+
+def nlhf_kl(p, q):
+    from nlhf.simplex import kl
+
+    return kl(p, q).mean().item()
+
+
+def drawn(family, n, beta, seeds):
+    rng = np.random.default_rng(1)
+    preference = np.stack([FAMILIES[family](n, rng)[None] for _ in range(seeds)])
+    return Arena(matrix_game(preference), torch.full((seeds, 1, n), -math.log(n)).double(), (beta,) * seeds)
+
+
+@pytest.mark.parametrize(
+    ("games", "nash_mp", "adaptive", "optimistic"),  # queries to KL <= 1e-8: theory.md, section 4, the table's rows
+    [
+        (lambda: drawn("uniform", 100, 0.01, 3), 874, 225, 190),
+        (lambda: drawn("deterministic", 101, 0.003, 1), 2712, 1122, 917),
+        (lambda: circle_with_random_reference(0.01, 3, 1.0), 780, 666, 542),
+    ],
+    ids=["random tournament", "deterministic tournament", "circle"],
+)
+def test_adaptive_steps_need_no_more_queries_than_the_table_says(games, nash_mp, adaptive, optimistic):
+    games = games()
+    plain = queries_to(games, NashMP("theory"), 1e-8)
+    assert plain <= 1.1 * nash_mp
+    for algorithm, promised in ((ADAPTIVE, adaptive), (ADAPTIVE_OPTIMISTIC, optimistic)):
+        assert queries_to(games, algorithm, 1e-8) <= min(1.1 * promised, 1.1 * plain)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adaptive_steps_never_need_more_than_nash_mp_and_a_tenth(family):
+    games = arena(family, 13, (0.02, 0.2), (0.0, 3.0))
+    plain = queries_to(games, NashMP("theory"), 1e-8)
+    for algorithm in (ADAPTIVE, ADAPTIVE_OPTIMISTIC):
+        assert queries_to(games, algorithm, 1e-8) <= max(1.1 * plain, plain + 2)
+
+
+@pytest.mark.parametrize(("beta", "cycles"), [(0.31, True), (0.325, False)])
+def test_self_play_cycles_on_the_circle_below_one_over_pi(beta, cycles):
+    games = circle_with_random_reference(beta, 1, 1.0)
+    *_, last = games.policies(OnlineMirrorDescent(INF), 4000)
+    assert (games.exploitability(last).item() > 1e-6) == cycles
+
+
+def average(policies, power=0):
+    weights = torch.arange(1.0, len(policies) + 1, dtype=torch.float64) ** power
+    stacked = torch.stack(policies).exp()
+    return ((weights[:, None, None, None] * stacked).sum(0) / weights.sum()).log()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_average_of_sppo_keeps_its_bounds(family):
+    games = arena(family, 20, (0.0,), (0.0,))
+    for count in (10, 100, 400):
+        anytime = games.exploitability(average(games.policies(SPPO("theory"), count - 1)))
+        assert (anytime <= math.sqrt(math.log(20) / count)).all()
+        step = math.sqrt(8 * math.log(20) / count)
+        constant = games.exploitability(average(games.policies(SPPO(step), count - 1)))
+        assert (constant <= math.log(20) / (step * count) + step / 8).all()
+
+
+def test_the_last_iterate_of_sppo_cycles_while_its_average_converges():
+    games = arena("cycle", 3, (0.0,), (1.0,))
+    policies = games.policies(SPPO(0.1), 4000)
+    assert games.exploitability(policies[-1]).item() > games.exploitability(policies[0]).item()
+    assert games.exploitability(average(policies)).item() < 0.01
+
+
+def test_averages_of_regret_matching_converge_and_prediction_helps():
+    games = arena("uniform", 20, (0.0,), (0.0,))
+    plain = games.exploitability(average(games.policies(RegretMatching(False), 2000), power=1)).item()
+    predictive = games.exploitability(average(games.policies(RegretMatching(True), 2000), power=2)).item()
+    assert plain < 2e-3
+    assert predictive < plain / 50
+
+
+@pytest.mark.parametrize("family", ["uniform", "deterministic", "cycle", "circle"])
+def test_proximal_point_reaches_the_value_of_the_unregularised_game(family):
+    """With a doubling step, to 1e-10 of the linear programme's value, which is 0; KL(pi* || anchor) never rises."""
+    games = arena(family, 5, (0.0,), (1.0,))
+    algorithm = ProximalPoint("theory", inner=ADAPTIVE, inner_steps=None, accuracy=0.01, grow=2.0)
+    star = games.log_equilibrium
+    best, before = INF, INF
+    for state, _ in games.states(algorithm, 20_000):
+        p = state.policy.log_probabilities
+        distance = nlhf_kl(star, p)
+        assert distance <= before * (1 + 1e-9) + 1e-13
+        before = distance
+        best = min(best, games.exploitability(p).item())
+        if best <= 1e-10:
+            return
+    pytest.fail(f"exploitability stayed at {best}")
+
+
+# --- plug-ins and the README -----------------------------------------------------------------------------------------
+
+NAMES = sorted(path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml"))
+
+
+def readme_rows():
+    """The cells of the README's table of algorithms, by name."""
+    text = (ROOT / "README.md").read_text().partition("## Algorithms")[2].partition("Much of what papers")[0]
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line[:3] == "| `"
+    ]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_the_readme_lists_every_algorithm():
+    assert sorted(readme_rows()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_says_of_an_algorithm_what_its_module_says(name):
+    node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "algorithm" / f"{name}.yaml"))
+    if "defaults" in node:
+        base = OmegaConf.load(ROOT / "conf" / "algorithm" / f"{node.pop('defaults')[0]}.yaml")
+        node = {**OmegaConf.to_container(base), **node}
+    algorithm = build(node, "algorithm")
+    module = __import__(type(algorithm).__module__, fromlist=["__doc__"])
+    _, queries, _, _, source = readme_rows()[name]
+    for number in re.findall(r"\d{4}\.\d{5}", source):
+        assert number in module.__doc__, f"{module.__name__} does not name its source arXiv:{number}"
+    if source == "ours":
+        assert "Source: ours" in module.__doc__
+    if queries.isdigit():
+        games = arena("uniform", 6, (0.0 if "regret" in name else 0.5,), (1.0,))
+        (_, first), *_, (_, last) = games.states(algorithm, 8)
+        assert (last - first) // 8 == int(queries)
+
+
+def test_an_algorithm_is_added_by_one_python_file_and_one_yaml(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "algorithm").mkdir(parents=True)
+    (tmp_path / "my_plug_in.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from nlhf.algorithms.base import ProximalAlgorithm, State\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class MyAlgorithm(ProximalAlgorithm):\n"
+        "    def update(self, state, prox):\n"
+        "        return State(prox(opponent=state.policy, anchor=prox.reference, step_size=self.step_size))\n"
+    )
+    (tmp_path / "conf" / "algorithm" / "mine.yaml").write_text("_target_: my_plug_in.MyAlgorithm\nstep_size: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    overrides = [f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "algorithm=mine", f"runs_dir={tmp_path / 'runs'}"]
+    run = nlhf.run([*overrides, "game=rock_paper_scissors", "reference=random", "beta=1", "budget.iterations=50"])
+    assert run.summary["status"] == "completed"
+    assert set(run.metrics["algorithm"]) == {"mine"}
+    assert run.metrics["iteration"].max() >= 3
