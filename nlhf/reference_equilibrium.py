@@ -165,7 +165,7 @@ class _Continuation:
         block = self.advantage[:, :, support]  # (B, n, s)
         centred = (block * mass[:, None, :]).sub_(answer[:, :, None] * mass[:, None, :]).div_(self.beta[:, :, None])
         jacobian = torch.eye(len(support), dtype=torch.float64) - centred[:, support]
-        inner = torch.linalg.solve(jacobian, right[:, support])
+        inner = _linear_solve(jacobian, right[:, support])
         return right + _products(centred, inner)
 
     def _assign(self, where: Tensor, **values: Tensor) -> None:
@@ -179,6 +179,14 @@ class _Continuation:
 def _products(matrix: Tensor, vector: Tensor) -> Tensor:
     """Batched matrix-vector products (B, m, n), (B, n) -> (B, m)."""
     return torch.bmm(matrix, vector[:, :, None])[:, :, 0]
+
+
+def _linear_solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solutions (B, n) of (B, n, n) systems, large ones one by one: on two threads, torch's batched solver may fail
+    with MKL from n = 150 on (pytorch issue 142815)."""
+    if matrix.shape[-1] <= 64:
+        return torch.linalg.solve(matrix, right)
+    return torch.stack([torch.linalg.solve(*system) for system in zip(matrix, right, strict=True)])
 
 
 def _linear_programmes(advantage: Tensor) -> Equilibrium:
@@ -200,6 +208,7 @@ def _linear_programme(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
     from scipy.optimize import linprog
 
     n = len(matrix)
+    matrix = matrix / (float(np.abs(matrix).max()) or 1.0)  # the solver's tolerances are absolute
     found = linprog(
         np.r_[np.zeros(n), 1.0],
         A_ub=np.c_[matrix, -np.ones(n)],

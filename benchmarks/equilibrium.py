@@ -1,0 +1,71 @@
+"""How long a reference equilibrium takes, and how good it is.
+
+Measured: `reference_equilibrium.solve` on games of n = 1000 actions with beta from 1e-1 to 1e-4, preferences uniform in
+[0, 1] or 0/1, and a reference that is uniform or has logits of standard deviation 30; and at beta = 0, by linear
+programmes, n = 100, 500 and 1000. Float64, two threads.
+
+Run from the checkout: python -m benchmarks.equilibrium [--actions 1000]. The last line gives the longest time and its
+limit, and the problems that took longer or whose exploitability does not certify them; exit code 1 if there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlhf import reference_equilibrium
+
+THREADS = 2
+LIMIT = 30.0  # seconds
+BETAS = (1e-1, 1e-2, 1e-3, 1e-4)
+KINDS = ("uniform", "0/1", "reference of std 30")
+
+
+def main(actions: int) -> int:
+    """Solve all problems, print, and return the exit code."""
+    torch.set_num_threads(THREADS)
+    short, longest = [], 0.0
+    for n, beta, kind in problems(actions):
+        advantage, log_reference = game(n, kind)
+        started = time.perf_counter()
+        found = reference_equilibrium.solve(advantage, log_reference, beta)
+        taken = time.perf_counter() - started
+        longest = max(longest, taken)
+        certified = bool(found.certified(beta))
+        if taken > LIMIT or not certified:
+            short.append(f"n={n} beta={beta:g} {kind}")
+        print(
+            f"n={n:<5} beta={beta:<7g} {kind:20} {taken:6.2f} s  exploitability {float(found.exploitability):.1e}, "
+            f"floor {float(found.floor):.1e}, {'certified' if certified else 'NOT CERTIFIED'}",
+            flush=True,
+        )
+    print(f"longest {longest:.1f} s of at most {LIMIT:.0f}; fall short: {'; '.join(short) or 'none'}")
+    return int(bool(short))
+
+
+def problems(actions: int) -> Iterator[tuple[int, float, str]]:
+    """Size, beta and kind of every problem."""
+    yield from ((actions, beta, kind) for beta in BETAS for kind in KINDS)
+    yield from ((n, 0.0, kind) for n in (actions // 10, actions // 2, actions) for kind in KINDS[:2])
+
+
+def game(n: int, kind: str) -> tuple[Tensor, Tensor]:
+    """Advantages (1, n, n) and log reference (1, n), the same at every call."""
+    rng = np.random.default_rng(n)
+    drawn = rng.random((n, n))
+    half = np.triu((np.round(drawn) if kind == "0/1" else drawn) - 0.5, k=1)
+    advantage = (half - half.T)[None]
+    logits = rng.standard_normal((1, n)) * (30 if kind.startswith("reference") else 0)
+    return torch.from_numpy(advantage), torch.from_numpy(logits).log_softmax(-1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--actions", type=int, default=1000, help="n of the largest problems")
+    sys.exit(main(parser.parse_args().actions))

@@ -1,0 +1,63 @@
+"""How long a command takes to begin, over what torch alone takes.
+
+Measured, in fresh processes, in turn: `import torch`; `python main.py` on the default game in an empty folder;
+`python main.py` where that run is completed, which imports no torch; `import nlhf`; and an interpreter that does
+nothing. Medians of wall time.
+
+Run from the checkout: python -m benchmarks.startup [--repetitions 9]. The last line says what the first run takes over
+`import torch`, and its limit; exit code 1 if that is exceeded, or if the completed run takes as long as `import torch`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 1.5  # seconds of a first run over `import torch`
+
+
+def main(repetitions: int) -> int:
+    """Measure, print, and return the exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {
+            "python": ["-c", "pass"],
+            "import nlhf": ["-c", "import nlhf"],
+            "import torch": ["-c", "import torch"],
+            "first run": ["main.py"],
+            "completed run": ["main.py"],
+        }
+        taken: dict[str, list[float]] = {name: [] for name in commands}
+        for repetition in range(repetitions + 1):
+            for name, command in commands.items():
+                place = [f"runs_dir={folder}/{repetition}"] if command == ["main.py"] else []
+                taken[name].append(seconds([*command, *place]))
+    measured = {name: np.array(values[1:]) for name, values in taken.items()}  # the first round warms the disk
+    for name, values in measured.items():
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        print(f"{name:14} {middle:.3f} s [{low:.3f}, {high:.3f}]")
+    torch = measured["import torch"]
+    extra = float(np.median(measured["first run"] - torch))
+    saved = float(np.median(measured["completed run"] - torch))
+    print(f"completed run over import torch: {saved:+.3f} s of less than 0")
+    print(f"first run over import torch: {extra:+.3f} s of at most {LIMIT}")
+    return int(extra > LIMIT or saved >= 0)
+
+
+def seconds(arguments: list[str]) -> float:
+    """Wall time of an interpreter with these arguments."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=9, help="rounds, after one that is not counted")
+    sys.exit(main(parser.parse_args().repetitions))

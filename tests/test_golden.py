@@ -1,0 +1,84 @@
+"""Against numbers computed once in 60-digit arithmetic (../shared/golden/matrix_games.json)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nlhf import simplex
+from nlhf.algorithms.nash_md import NashMD
+from nlhf.algorithms.nash_mp import NashMP
+from nlhf.algorithms.omd import OnlineMirrorDescent
+from nlhf.algorithms.optimistic import Optimistic
+from nlhf.metrics import Measure
+from tests.adversarial import Arena, matrix_game
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FILE = Path(__file__).resolve().parents[2] / "shared" / "golden" / "matrix_games.json"
+GAMES = json.loads(FILE.read_text()) if FILE.exists() else [None]
+
+
+@pytest.fixture(params=GAMES, ids=lambda game: game["name"] if game else "absent")
+def golden(request):
+    if request.param is None:
+        pytest.skip(f"{FILE} is not there")
+    return request.param
+
+
+def tensor(digits):
+    """Decimal strings as (1, 1, n)."""
+    return torch.tensor([[[float(entry) for entry in digits]]], dtype=torch.float64)
+
+
+def arena_of(golden):
+    reference = tensor(golden["reference_weights"]).log().log_softmax(-1)
+    return Arena(matrix_game(np.array(golden["preference"])), reference, (golden["beta"],))
+
+
+def near_equilibrium(golden, size):
+    """The golden file's perturbation of the equilibrium."""
+    equilibrium = tensor(golden["log_equilibrium"])
+    return (equilibrium + size * (torch.arange(equilibrium.shape[-1]) % 3 - 1)).log_softmax(-1)
+
+
+def test_newton_finds_the_equilibrium(golden):
+    assert arena_of(golden).log_equilibrium.sub(tensor(golden["log_equilibrium"])).abs().max() < 1e-12
+
+
+def test_exploitability_and_divergence_of_the_reference(golden):
+    arena = arena_of(golden)
+    row = Measure(arena.game, arena.log_reference, arena.beta, arena.log_equilibrium)(*[arena.log_reference] * 2)
+    assert row["exploitability"].item() == pytest.approx(float(golden["exploitability_of_reference"]), rel=1e-12)
+    for measured in (row["kl_to_equilibrium"], simplex.kl(arena.log_equilibrium, arena.log_reference)):
+        assert measured.item() == pytest.approx(float(golden["kl_equilibrium_to_reference"]), rel=1e-12)
+
+
+@pytest.mark.parametrize(("size", "precision"), [("1e-8", 1e-6), ("1e-12", 1e-2)])
+def test_distances_close_to_the_equilibrium(golden, size, precision):
+    arena, policy = arena_of(golden), near_equilibrium(golden, float(size))
+    row = Measure(arena.game, arena.log_reference, arena.beta, arena.log_equilibrium)(policy, policy)
+    expected = golden[f"exploitability_{size}_from_equilibrium"]
+    assert row["exploitability"].item() == pytest.approx(float(expected["value"]), rel=precision, abs=0)
+    for measured in (row["kl_to_equilibrium"], simplex.kl(tensor(golden["log_equilibrium"]), policy)):
+        assert measured.item() == pytest.approx(float(expected["kl_from_equilibrium"]), rel=precision, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key"),
+    [
+        (NashMP(2.0), "nash_mp_5_iterations_step_2"),
+        (NashMP("theory"), "nash_mp_5_iterations_step_2"),
+        (OnlineMirrorDescent(2.0), "omd_5_iterations_step_2"),
+        (NashMD("theory"), "nash_md_5_iterations_decreasing_step"),
+        (Optimistic(1.0), "optimistic_5_iterations_step_1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value.step_size),
+)
+def test_five_iterations(golden, algorithm, key):
+    policy = arena_of(golden).policies(algorithm, 5)[-1]
+    assert policy.sub(tensor(golden[key])).abs().max() < 1e-12
