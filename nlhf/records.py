@@ -27,6 +27,10 @@ THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 Row = dict[str, str]
 
 
+class DivergedError(RuntimeError):
+    """A scheduled row was not finite."""
+
+
 class Recorder(Protocol):
     """Where a trainer's rows and checkpoints go."""
 

@@ -185,7 +185,8 @@ def _linear_solve(matrix: Tensor, right: Tensor) -> Tensor:
     """Solutions (B, n) of (B, n, n) systems, large ones one by one: on two threads, torch's batched solver may fail
     with MKL from n = 150 on (pytorch issue 142815)."""
     if matrix.shape[-1] <= 64:
-        return torch.linalg.solve(matrix, right)
+        together: Tensor = torch.linalg.solve(matrix, right)
+        return together
     return torch.stack([torch.linalg.solve(*system) for system in zip(matrix, right, strict=True)])
 
 

@@ -15,11 +15,7 @@ from nlhf.budget import Budget, Progress, is_scheduled, next_scheduled, spent
 from nlhf.metrics import Measure
 from nlhf.policies.base import Policy, choose
 from nlhf.prox.base import ProxEngine, as_mask
-from nlhf.records import Recorder
-
-
-class DivergedError(RuntimeError):
-    """A scheduled row was not finite."""
+from nlhf.records import DivergedError, Recorder
 
 
 @dataclass
@@ -28,12 +24,9 @@ class Trainer:
 
     Args:
         algorithm, prox, policy: what is run, bound to tensors of beta (S, 1, 1), and where it starts.
-        measure: columns of a row.
-        budget: when seeds stop.
-        recorder: takes rows and checkpoints.
-        interrupted: asked after every iteration; a truth ends the loop behind a checkpoint.
+        measure, recorder: give the columns of a row; take rows and checkpoints, every checkpoint_seconds or later.
+        budget, interrupted: end a seed; end the loop, asked after every iteration.
         tick: called with the progress after every iteration.
-        checkpoint_seconds: time between two checkpoints, at scheduled rows.
     """
 
     algorithm: Algorithm
@@ -64,8 +57,7 @@ class Trainer:
     def run(self) -> bool:
         """Until every seed has reached a limit (True), or an interruption (False).
 
-        Raises: DivergedError where a scheduled row is not finite; the row is kept, and the last checkpoint is older.
-        """
+        Raises: DivergedError where a row is not finite; the row is kept, and the last checkpoint is older."""
         saved = time.monotonic()
         while True:
             due = self.next_row == self.progress.iterations
@@ -81,17 +73,15 @@ class Trainer:
                 saved = time.monotonic()
             self._iterate()
             self.tick(self.progress)
-        self._checkpoint()
         self._record(~np.array([is_scheduled(k) for k in self.progress.iterations]), scheduled=False)
+        self._checkpoint()
         return finished
 
     def _iterate(self) -> None:
-        started = time.perf_counter()
-        active = self.prox.active
-        state = self.algorithm.update(self.state, self.prox)
-        term = self.state.policy.log_probabilities
-        if self.algorithm.averaging:
-            term = term + self._per_seed(self.algorithm.averaging * np.log1p(self.progress.iterations))
+        started, active = time.perf_counter(), self.prox.active
+        state, term = self.algorithm.update(self.state, self.prox), self.state.policy.log_probabilities
+        if power := self.algorithm.averaging:
+            term = term + self._per_seed(power * np.log1p(self.progress.iterations))
         total = self.total.logaddexp(term)
         if not active.all():
             mask = as_mask(active, total)
@@ -104,9 +94,8 @@ class Trainer:
 
     def _record(self, seeds: np.ndarray, scheduled: bool = True) -> None:
         """Measure, and record a row for each of `seeds` (S) bool."""
-        policy = self.state.policy.log_probabilities
+        policy, beta = self.state.policy.log_probabilities, self.prox.beta
         iteration = self._per_seed(self.progress.iterations)
-        beta = self.prox.beta
         columns = self.measure(policy, policy.where(iteration == 0, self.total.log_softmax(-1)))
         columns["step_size"] = self.algorithm.current_step(self.state, beta)[:, 0, 0]
         columns["kl_bound"] = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)[:, 0, 0]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nlhf.budget import Progress, spent, stop_reason
 from nlhf.launch.lock import locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
-from nlhf.records import read_json
+from nlhf.records import DivergedError, read_json
 from nlhf.specification import Specification, specify
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def completed(run: Specification) -> dict[str, Any] | None:
 def _train(run: Specification, world: World, stop: StopRequest, watch: Watch) -> Outcome:
     """Train from the start or the last checkpoint, and record how it ended."""
     from nlhf.folder import RunFolder
-    from nlhf.trainer import DivergedError, Trainer
+    from nlhf.trainer import Trainer
     from nlhf.world import prox_and_policy
 
     folder = RunFolder(run, world)
