@@ -211,6 +211,20 @@ def test_nash_md_with_a_constant_step_is_online_mirror_descent_of_its_mixture_el
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_nash_md_by_hand(family):
+    """arXiv:2312.00886: pi_{k+1} ∝ mix exp(lambda P mix), mix ∝ pi_k^(1 - lambda beta) ref^(lambda beta)."""
+    games = arena(family, 7, (0.3, 0.6), (0.0, 2.0))
+    policy, beta = games.log_reference, games.beta
+    preference = games.game.dense() + 0.5
+    for k, (state, _) in enumerate(games.states(NashMD("theory"), 20)):
+        torch.testing.assert_close(state.policy.log_probabilities, policy, rtol=0, atol=1e-12)
+        step = 2 / (beta * (k + 2))
+        torch.testing.assert_close(NashMD("theory").current_step(state, beta), step, rtol=1e-15, atol=0)
+        mixture = ((1 - step * beta) * policy + step * beta * games.log_reference).log_softmax(-1)
+        policy = (mixture + step * (preference @ mixture.exp()[..., None])[..., 0]).log_softmax(-1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_online_mirror_descent_with_an_infinite_step_answers_itself(family):
     games = arena(family, 13, LARGE, SCALES)
     policy = games.log_reference
