@@ -55,7 +55,8 @@ def checked(
     fields = {field.name: field for field in dataclasses.fields(target) if field.name not in parts and field.init}
     for name in entries:
         if name not in fields:
-            raise ConfigError(f"{prefix}{name} is not a key of {target.__name__}: {_did_you_mean(name, fields)}.")
+            owner = target.__name__ if key else "the config"
+            raise ConfigError(f"{prefix}{name} is not a key of {owner}: {_did_you_mean(name, fields)}.")
     for name, field in fields.items():
         if name not in entries and field.default is dataclasses.MISSING:
             raise ConfigError(f"{prefix}{name} is missing: give {prefix}{name}=VALUE, or its default in conf/.")
@@ -93,7 +94,8 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
         return int(value)
     elif kind in (str, bool, type(None)) and type(value) is kind:
         return value
-    raise ConfigError(f"{key}={shown(value)} is not {_described(kind)}.")
+    remedy = f"quote it, {key}=\"'{value}'\"" if kind is str and is_number(value) else "give one"
+    raise ConfigError(f"{key}={shown(value)} is not {_described(kind)}: {remedy}.")
 
 
 def input_file(path: str, key: str) -> Path:

@@ -20,7 +20,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from nlhf.budget import Progress
+from nlhf.budget import Progress, is_scheduled
 from nlhf.config import ConfigError
 from nlhf.records import COLUMNS, POLICY_COLUMNS, Table, first_hits, permanent, replacing, write_json
 from nlhf.specification import RESULTS_VERSION, Specification
@@ -55,9 +55,11 @@ class RunFolder:
 
     def flush(self) -> None:
         """Bring the rows to the disk."""
-        self.table.flush()
-        if self.run.options.log_policy:
-            self.policies.flush()
+        for table in self._tables():
+            table.flush()
+
+    def _tables(self) -> list[Table]:
+        return [self.table, self.policies] if self.run.options.log_policy else [self.table]
 
     def resume(self, template: Any) -> dict[str, Any] | None:
         """The last checkpoint, with the rows before it taken up again; None where there is none.
@@ -70,19 +72,22 @@ class RunFolder:
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
+        again = f"remove {path} to start this run again."
         try:
             with torch.serialization.safe_globals([*_classes(template)]):
                 content: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.world.beta.device)
         except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ConfigError(f"{path} cannot be read ({reason}): remove it to start this run again.") from error
+            raise ConfigError(f"{path} cannot be read: {again}") from error
         if not isinstance(content, dict) or not {"progress", "fingerprint"} <= content.keys():
-            raise ConfigError(f"{path} is no checkpoint of a run: remove it to start this run again.")
+            raise ConfigError(f"{path} is no checkpoint of a run: {again}")
         self.run.check_same(content)
         done = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
-        for table in (self.table, self.policies):
+        for table in self._tables():
             table.load()
             table.keep(lambda row: permanent(row, done))
+        expected = sum(is_scheduled(k) for last in done.values() for k in range(last + 1))
+        if len(self.table.rows) != expected:
+            raise ConfigError(f"{self.table.path} has lost rows from before the checkpoint: {again}")
         return content
 
     def begin(self) -> None:

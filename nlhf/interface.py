@@ -155,7 +155,9 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
     shape = (len(world.beta), len(world.game.contexts), len(world.game.items))
     log_policy = _policy(saved["log_policy"], shape[1:], str(policy)).to(world.beta.device)
     if len(log_policy) not in (1, shape[0]):
-        raise ConfigError(f"{policy} holds {len(log_policy)} seeds and the game {shape[0]}: give seeds=LIST to match.")
+        raise ConfigError(
+            f"{policy} holds {len(log_policy)} seeds and the game has {shape[0]}: give one policy, or as many seeds."
+        )
     log_policy = log_policy.expand(shape).contiguous()
     row = world.measure(log_policy, log_policy)
     del row["average_exploitability"]
@@ -184,7 +186,8 @@ def _policy(values: np.ndarray, shape: tuple[int, ...], source: str) -> Tensor:
     array = np.array(values, dtype=np.float64, ndmin=3)
     if array.shape[1:] != tuple(shape):
         raise ConfigError(
-            f"{source} has shape {np.shape(values)}, the game {shape[0]} contexts and {shape[1]} actions."
+            f"{source} has shape {np.shape(values)}, the game {shape[0]} contexts and {shape[1]} actions: "
+            "grade it in the game that it was trained in."
         )
     policy = torch.from_numpy(array)
     mass = policy.logsumexp(-1)

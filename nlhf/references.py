@@ -78,13 +78,21 @@ class FromFile(Independent):
         return reference_logits(self._read(), contexts, actions, f"reference.path={self.path}")
 
     def _read(self) -> np.ndarray:
-        file = input_file(str(self.path), "reference.path")
-        try:
-            if file.suffix == ".npy":
-                return np.asarray((read_arrays(file) or {})[""], dtype=np.float64)
-            return np.array([[float(cell) for cell in row] for _, row in csv_rows(file, "reference.path")])
-        except (ValueError, KeyError) as error:
-            raise ConfigError(f"reference.path={self.path} is not a table of weights ({error}): mend it.") from error
+        file, key = input_file(str(self.path), "reference.path"), f"reference.path={self.path}"
+        if file.suffix == ".npy":
+            array = (read_arrays(file) or {}).get("")
+            if array is None or array.dtype.kind not in "fiu":
+                raise ConfigError(f"{key} is not an array of numbers: save one with numpy.save.")
+            return array.astype(np.float64)
+        table = []
+        for number, row in csv_rows(file, "reference.path"):
+            try:
+                table.append([float(cell) for cell in row])
+            except ValueError as error:
+                raise ConfigError(f"{key}: row {number} is not all numbers ({error}): mend it.") from error
+            if len(row) != len(table[0]):
+                raise ConfigError(f"{key}: row {number} has another length than the first: mend it.")
+        return np.array(table)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ class Options:
                 raise ConfigError(
                     f"names.{key}={self.names.get(key)} cannot name a folder: use letters, digits, . _ + -."
                 )
+        if not self.runs_dir:
+            raise ConfigError("runs_dir= is empty: give a folder.")
         if not self.study or self.study.startswith(("/", ".")) or ".." in Path(self.study).parts:
             raise ConfigError(f"study={self.study} cannot name a folder of runs_dir: give a relative name.")
         if not self.checkpoint_seconds >= 0:

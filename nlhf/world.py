@@ -88,7 +88,7 @@ def prox_and_policy(run: Specification, world: World) -> tuple[ProxEngine, Polic
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device={name} is not there ({str(error).splitlines()[0]}): give device=cpu.") from error
+        raise ConfigError(f"device={name} is not there: give device=cpu, or one that torch finds.") from error
     return device

@@ -238,7 +238,7 @@ WEIGHTS = {
     "infinite": ("w.npy", np.array([1, 1, 1, 1, np.inf]), "weight inf", "give positive finite weights"),
     "a word": ("w.csv", "1,1,x,1,1\n", "'x'", "mend it"),
     "ragged": ("w.csv", "1,2\n1\n", "w.csv", "mend it"),
-    "no npy": ("w.npy", b"hello", "w.npy", "mend it"),
+    "no npy": ("w.npy", b"hello", "w.npy", "numpy.save"),
 }
 
 

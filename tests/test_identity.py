@@ -72,7 +72,7 @@ def problems(draw, strengths):
 
 REGULARISED = problems(st.floats(np.log10(1e-2), np.log10(5)).map(lambda exponent: 10**exponent))
 UNREGULARISED = problems(st.just(0.0))
-SETTINGS = settings(deadline=None, derandomize=True, max_examples=150)
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=100)
 
 
 @SETTINGS

@@ -293,7 +293,10 @@ POLICIES = {
     ),
     "too few contexts": ({"log_policy": np.log(np.full((2, 1, 4), 1 / 4))}, "the game 2 contexts and 4 actions"),
     "too many dimensions": ({"log_policy": np.log(np.full((1, 1, 2, 4), 1 / 4))}, "the game 2 contexts and 4 actions"),
-    "too many seeds": ({"log_policy": np.log(np.full((3, 2, 4), 1 / 4))}, "holds 3 seeds and the game 1: give seeds="),
+    "too many seeds": (
+        {"log_policy": np.log(np.full((3, 2, 4), 1 / 4))},
+        "holds 3 seeds and the game has 1",
+    ),
     "probabilities": ({"log_policy": np.full((1, 2, 4), 1 / 4)}, "give normalised logarithms"),
     "texts": ({"log_policy": np.full((1, 2, 4), "a")}, "log_policy"),
     "other items": (

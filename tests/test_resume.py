@@ -370,12 +370,19 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence_and_the_rows_stay(tmp_pat
         run(tmp_path, "s", iterations=20)
     message = str(refused.value)
     assert message.startswith(f"{outcome.folder / 'checkpoint.pt'} ")
-    assert message.endswith("remove it to start this run again.")
+    assert message.endswith(f"remove {outcome.folder / 'checkpoint.pt'} to start this run again.")
     assert "\n" not in message
     assert table(outcome.folder / "metrics.csv") == before
     assert not (outcome.folder / "lock").exists()
     (outcome.folder / "checkpoint.pt").unlink()
     assert run(tmp_path, "s", iterations=20).status == "completed"
+
+
+def test_rows_that_were_lost_are_missed(tmp_path):
+    outcome = run(tmp_path, "s", iterations=10)
+    (outcome.folder / "metrics.csv").unlink()
+    with pytest.raises(ConfigError, match=r"has lost rows .* to start this run again\.$"):
+        run(tmp_path, "s", iterations=20)
 
 
 def raise_version(monkeypatch):

@@ -53,8 +53,6 @@ class Votes(GameFamily):
         rows = self._rows()
         contexts = sorted({row[0] for row in rows}, key=_natural)
         items = sorted({item for row in rows for item in row[1:3]}, key=_natural)
-        if len(items) < 2:
-            raise ConfigError(f"game.path={self.path} leaves {len(items)} item(s): keep at least two to compare.")
         index = {item: number for number, item in enumerate(items)}
         where = {context: number for number, context in enumerate(contexts)}
         votes = np.zeros((3, len(contexts), len(items), len(items)))  # wins, losses, ties of row against column
@@ -76,7 +74,7 @@ class Votes(GameFamily):
             x, i, j = np.argwhere(unseen)[0]
             raise ConfigError(
                 f"game.path={self.path} has no vote on {items[i]} against {items[j]} in context {contexts[x]} "
-                f"({int(unseen.sum()) // 2} such pairs): set game.unseen=half or game.unseen=drop_item."
+                f"(such pairs: {int(unseen.sum()) // 2}): set game.unseen=half or game.unseen=drop_item."
             )
         kept = np.arange(len(items))
         while self.unseen == "drop_item" and unseen[:, kept][:, :, kept].any():
@@ -159,6 +157,6 @@ def _text(value: str | float | bool) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _natural(name: str) -> tuple[int, float, str]:
-    """Sort numbers by value, before texts."""
-    return (0, float(name), name) if name.replace(".", "", 1).isdigit() else (1, 0.0, name)
+def _natural(name: str) -> list[tuple[int, float, str]]:
+    """Sort numbers by value, before texts; the parts of a combined context one after the other."""
+    return [(0, float(p), p) if p.replace(".", "", 1).isdecimal() else (1, 0.0, p) for p in name.split("/")]

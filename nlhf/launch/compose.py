@@ -66,7 +66,7 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             try:
                 config = compose("config", list(overrides), return_hydra_config=True)
-            except (HydraException, OmegaConfBaseException) as error:
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
                 raise ConfigError(str(error)) from error
             HydraConfig.instance().set_config(config)
             yield config
