@@ -20,6 +20,7 @@ from nlhf import metrics, simplex
 
 SUPPORT = -57.6  # log-probabilities below log(1e-25) enter the solution only through the others
 SLACK = 1e-9  # at beta = 0: what counts as zero in the test of uniqueness
+SMALL = 64  # actions up to which problems are solved together, on all actions; larger ones alone, on their support
 MEMORY = 8_000_000  # entries of one batch of Jacobians
 CERTIFIED = 1e-18  # exploitability/beta, a bound of KL(pi || pi*), up to which an equilibrium is trusted
 UNREGULARISED = 1e-12  # the same for the exploitability at beta = 0
@@ -63,7 +64,7 @@ def solve(advantage: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
     if beta == 0:
         return _linear_programmes(advantage)
     batch, n = log_reference.shape
-    size = max(1, MEMORY // (n * n))
+    size = MEMORY // (n * n) if n <= SMALL else 1
     parts = [
         newton(advantage[first : first + size], log_reference[first : first + size], beta)
         for first in range(0, batch, size)
@@ -78,6 +79,9 @@ def solve(advantage: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
 
 def newton(advantage: Tensor, log_reference: Tensor, target: float) -> Tensor:
     """Newton's method with continuation in 1/beta, all problems of a batch in step; log-probabilities (B, n).
+
+    Large problems come alone: on two threads, torch's batched solver may fail with MKL from n = 150 on (pytorch issue
+    142815), and a support that a batch shared would let a problem's bits depend on its neighbours.
 
     Every problem has its own beta, step of the continuation and line search. A problem that cannot be continued keeps
     its best point: the certificate tells.
@@ -157,15 +161,16 @@ class _Continuation:
         return beta[:, 0] * simplex.kl(point, response), response
 
     def _solve(self, right: Tensor) -> Tensor:
-        """(I - A C/beta) d = right, solved on the joint support of the batch and extended to the rest."""
+        """(I - A C/beta) d = right, solved on the support of a large problem and extended to the rest."""
         policy = self.point.exp()
-        support = (self.point > SUPPORT).any(0).nonzero()[:, 0]
+        together = self.point.shape[1] <= SMALL
+        support = (self.point > (-torch.inf if together else SUPPORT)).any(0).nonzero()[:, 0]
         mass = policy[:, support]
         answer = _products(self.advantage, policy)
         block = self.advantage[:, :, support]  # (B, n, s)
         centred = (block * mass[:, None, :]).sub_(answer[:, :, None] * mass[:, None, :]).div_(self.beta[:, :, None])
         jacobian = torch.eye(len(support), dtype=torch.float64) - centred[:, support]
-        inner = _linear_solve(jacobian, right[:, support])
+        inner: Tensor = torch.linalg.solve(jacobian, right[:, support])
         return right + _products(centred, inner)
 
     def _assign(self, where: Tensor, **values: Tensor) -> None:
@@ -179,15 +184,6 @@ class _Continuation:
 def _products(matrix: Tensor, vector: Tensor) -> Tensor:
     """Batched matrix-vector products (B, m, n), (B, n) -> (B, m)."""
     return torch.bmm(matrix, vector[:, :, None])[:, :, 0]
-
-
-def _linear_solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solutions (B, n) of (B, n, n) systems, large ones one by one: on two threads, torch's batched solver may fail
-    with MKL from n = 150 on (pytorch issue 142815)."""
-    if matrix.shape[-1] <= 64:
-        together: Tensor = torch.linalg.solve(matrix, right)
-        return together
-    return torch.stack([torch.linalg.solve(*system) for system in zip(matrix, right, strict=True)])
 
 
 def _linear_programmes(advantage: Tensor) -> Equilibrium:

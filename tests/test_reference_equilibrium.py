@@ -97,6 +97,15 @@ def test_a_batch_of_large_games_is_solved_on_two_threads():
     assert done.returncode == 0, done.stderr[-500:].decode()
 
 
+def test_a_problem_keeps_its_bits_whatever_its_neighbours_are():
+    rng = np.random.default_rng(3)
+    preference = np.stack([FAMILIES[name](32, rng) for name in ("uniform", "deterministic", "bradley_terry", "circle")])
+    log_reference = torch.stack([log_policy(scale, (32,), rng) for scale in (1, 3, 30, 0)])
+    advantage = advantage_of(preference)
+    first, second = (solve(advantage[rows], log_reference[rows], 1e-3).log_policy for rows in ([0, 1, 2], [0, 3, 1]))
+    assert first[0].equal(second[0])
+
+
 # --- beta = 0 --------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,8 @@ PANELS = {"exploitability": "exploitability", "kl_to_equilibrium": "KL to the eq
 def convergence(data: pd.DataFrame) -> Figure:
     """Exploitability and KL to the equilibrium against preference queries, one row of panels per setting.
 
+    Where a beta is 0 also the exploitability of the average policy, which is what converges for many methods.
+
     A line is the median over seeds, its band the 10% to 90% quantiles, dashed is the theorem's bound (its median over
     seeds); unfinished and failed runs are drawn pale.
     """
@@ -30,6 +32,8 @@ def convergence(data: pd.DataFrame) -> Figure:
     data = label(data)
     settings = list(data.groupby("setting", sort=True))
     panels = {name: title for name, title in PANELS.items() if data[name].notna().any()}
+    if (data["beta"] == 0).any():
+        panels["average_exploitability"] = "exploitability of the average"
     looks = _looks(data["method"].unique())
     figure = Figure(figsize=(4.6 * len(panels), 3.2 * len(settings)), layout="constrained")
     grid = figure.subplots(len(settings), len(panels), squeeze=False)
@@ -66,6 +70,7 @@ def _draw(axis: Axes, runs: pd.DataFrame, metric: str, label: str, colour: tuple
     if runs[metric].notna().sum() == 0:
         return
     table = over_seeds(runs, metric).clip(lower=1e-33)
+    table = table.where(np.isfinite(table))  # KL to a policy without the equilibrium's support
     alpha = 1.0 if (runs["status"] == "completed").all() else 0.35
     middle = table.median(axis=1)
     axis.plot(middle.index, middle, color=colour, marker=marker, markersize=4, lw=1.4, alpha=alpha, label=label)
