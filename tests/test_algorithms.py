@@ -204,8 +204,8 @@ def queries_to(games, algorithm, target, most=3000):
     """Queries until KL(pi* || pi) <= target in every seed, one seed at a time."""
     counts = []
     for seed in range(len(games.strengths)):
-        game = games.game if len(games.game.against) == 1 else type(games.game)(
-            games.game.against[seed : seed + 1], games.game.items, games.game.contexts)  # fmt: skip
+        game = games.game if len(games.game.advantage) == 1 else type(games.game)(
+            games.game.advantage[seed : seed + 1], games.game.items, games.game.contexts)  # fmt: skip
         alone = Arena(game, games.log_reference[seed : seed + 1], games.strengths[seed : seed + 1])
         grades = ((nlhf_kl(alone.log_equilibrium, state.policy.log_probabilities), queries)
                   for state, queries in alone.states(algorithm, most))  # fmt: skip

@@ -42,8 +42,8 @@ def contextual(draw, seeds=3, contexts=4, n=17, games=None):
 
 def mixed(first, second, seeds=slice(None), contexts=slice(None)):
     """`first` with the values of `second` in these seeds and contexts."""
-    against, log_reference = first.game.against.clone(), first.log_reference.clone()
-    against[seeds, contexts] = second.game.against[seeds, contexts]
+    against, log_reference = first.game.advantage.clone(), first.log_reference.clone()
+    against[seeds, contexts] = second.game.advantage[seeds, contexts]
     log_reference[seeds, contexts] = second.log_reference[seeds, contexts]
     return Arena(type(first.game)(against, first.game.items, first.game.contexts), log_reference, first.strengths)
 
@@ -94,7 +94,7 @@ def test_the_grade_of_a_seed_keeps_its_bits_whatever_the_others_are():
 def test_a_shared_game_is_the_same_as_a_copy_for_every_seed(algorithm):
     shared = contextual(2, games=1)
     copies = Arena(
-        type(shared.game)(shared.game.against.repeat(3, 1, 1, 1), shared.game.items, shared.game.contexts),
+        type(shared.game)(shared.game.advantage.repeat(3, 1, 1, 1), shared.game.items, shared.game.contexts),
         shared.log_reference,
         tuple(max(beta, 0.6) for beta in shared.strengths),  # where all algorithms contract
     )

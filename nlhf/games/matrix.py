@@ -15,11 +15,11 @@ from nlhf.games.base import PreferenceTable
 class MatrixGame:
     """One matrix of advantages per instance and context.
 
-    `against[g, x, y', y]` = P(y > y' | x) - 1/2, float64 (G, X, n, n): indexed by the opponent's action first, because
-    a product of a row with a matrix is the fastest of its kind for batches. G is 1 where the seeds share the instance.
+    `advantage[g, x, y, y']` = P(y > y' | x) - 1/2, float64 (G, X, n, n), contiguous; G is 1 where the seeds share the
+    instance.
     """
 
-    against: Tensor
+    advantage: Tensor
     items: tuple[str, ...]
     contexts: tuple[str, ...]
 
@@ -27,26 +27,26 @@ class MatrixGame:
     def from_tables(cls, tables: list[PreferenceTable]) -> MatrixGame:
         """The game of these instances. A = (P - P^T)/2, skew-symmetric to the bit."""
         first = tables[0]
-        against = torch.empty((len(tables), *first.preference.shape), dtype=torch.float64)
+        advantage = torch.empty((len(tables), *first.preference.shape), dtype=torch.float64)
         for index, table in enumerate(tables):
             preference = torch.from_numpy(np.ascontiguousarray(table.preference, dtype=np.float64))
-            torch.sub(preference.mT, preference, out=against[index])
-        return cls(against.mul_(0.5), first.items, first.contexts)
+            torch.sub(preference, preference.mT, out=advantage[index])
+        return cls(advantage.mul_(0.5), first.items, first.contexts)
 
     def to(self, device: torch.device) -> MatrixGame:
         """The same game on another device."""
-        return MatrixGame(self.against.to(device), self.items, self.contexts)
+        return MatrixGame(self.advantage.to(device), self.items, self.contexts)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
-        games, contexts, n, _ = self.against.shape
+        games, contexts, n, _ = self.advantage.shape
         seeds = probabilities.shape[0]
         if seeds == contexts == 1:  # a batched product of one is slower than a plain one
-            return (probabilities.view(n) @ self.against.view(n, n)).view(1, 1, n)
+            return (self.advantage.view(n, n) @ probabilities.view(n)).view(1, 1, n)
         if games == 1:  # seeds share the matrix: one product of matrices per context
-            together = torch.bmm(probabilities.transpose(0, 1), self.against[0])  # (X, S, n)
+            together = torch.bmm(probabilities.transpose(0, 1), self.advantage[0].mT)  # (X, S, n)
             return together.transpose(0, 1)
-        rows = torch.bmm(probabilities.reshape(-1, 1, n), self.against.view(-1, n, n))
-        return rows.view(seeds, contexts, n)
+        columns = torch.bmm(self.advantage.view(-1, n, n), probabilities.reshape(-1, n, 1))
+        return columns.view(seeds, contexts, n)
 
     def dense(self) -> Tensor:
-        return self.against.mT
+        return self.advantage
