@@ -181,8 +181,8 @@ def products(advantage: Tensor, probabilities: Tensor) -> Sequence[Call]:
 
 
 def fastest(calls: Sequence[Call]) -> Call:
-    """The call with the lowest median of 30 rounds."""
-    rounds = [[seconds(call, 3) for call in calls] for _ in range(30)]
+    """The call with the lowest median of 100 rounds."""
+    rounds = [[seconds(call, 3) for call in calls] for _ in range(100)]
     return calls[int(np.median(rounds, axis=0).argmin())]
 
 
