@@ -115,6 +115,10 @@ class RunFolder:
             "fingerprint": self.run.fingerprint,
             "results_version": RESULTS_VERSION,
             "seeds": seeds,
+            "method": {
+                "sources": self.run.algorithm.sources,
+                "caveat": self.run.algorithm.caveat(self.run.options.beta),
+            },
             "final": self._final_metrics(),
             "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
             "equilibrium": self.world.equilibria and self.world.equilibria.summary,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from nlhf.bradley_terry import bradley_terry_scores
 from nlhf.config import ConfigError, csv_rows, input_file
-from nlhf.games.base import sigmoid
 from nlhf.records import read_arrays
 from nlhf.streams import stream
 
@@ -116,28 +116,6 @@ class BradleyTerryFit(Reference):
         preference = game.dense().cpu().numpy() + 0.5
         fits = [bradley_terry_scores(table, self.ridge) for instance in preference for table in instance]
         return _normalised(np.stack(fits).reshape(preference.shape[:3]))
-
-
-def bradley_terry_scores(preference: np.ndarray, ridge: float) -> np.ndarray:
-    """Scores (n) of the ridge-penalised Bradley-Terry fit of P (n, n), by damped Newton steps."""
-    scores = np.zeros(len(preference))
-
-    def objective(s: np.ndarray) -> float:
-        return float(-(preference * np.logaddexp(0, s - s[:, None])).sum() - ridge * (s @ s) / 2)
-
-    for _ in range(100):
-        expected = sigmoid(scores[:, None] - scores)
-        gradient = (preference - expected).sum(1) - ridge * scores
-        weights = expected * (1 - expected)
-        hessian = np.diag(weights.sum(1) + ridge) - weights
-        step = np.linalg.solve(hessian, gradient)
-        length, before = 1.0, objective(scores)
-        while objective(scores + length * step) < before and length > 1e-6:
-            length /= 2
-        scores = scores + length * step
-        if np.abs(length * step).max() < 1e-12:
-            break
-    return scores
 
 
 def _normalised(logits: np.ndarray) -> Tensor:

@@ -46,7 +46,7 @@ class World:
         return Measure(self.game, self.log_reference, self.beta, known)
 
     def save(self, path: Path) -> None:
-        """What figures need: names, reference, equilibrium, and P of as many instances as is sensible."""
+        """What figures need: names, reference, equilibrium, P of as many instances as is sensible, votes of the first."""
         arrays: dict[str, Any] = {
             "items": np.array(self.game.items),
             "contexts": np.array(self.game.contexts),
@@ -58,6 +58,8 @@ class World:
         if n <= PREFERENCE_ACTIONS:
             kept = max(1, PREFERENCE_ENTRIES // (n * n * len(self.game.contexts)))
             arrays["preference"] = (self.game.dense()[:kept] + 0.5).cpu().numpy()
+            if self.game.votes is not None:
+                arrays["votes"] = self.game.votes
         with replacing(path, "wb") as stream:
             np.savez(stream, **arrays)
 

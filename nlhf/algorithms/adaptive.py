@@ -1,4 +1,4 @@
-"""Steps that grow while they prove themselves, by identity (M) and without a further query. Source: ours.
+"""Steps that grow while they prove themselves, by identity (M) and without a further query.
 
     half = prox(opponent = o, anchor = pi_k, lambda);   new = prox(opponent = half, anchor = pi_k, lambda)
 
@@ -7,6 +7,7 @@ contracts KL(pi* || pi) by 1/(1 + lambda beta); every lambda up to 2 beta + 2 sq
 Adaptive optimistic, o = the half step before: accept iff 2 (1 + lambda beta) KL(half || new) <= KL(half || pi_k) + E_k,
 then E_{k+1} = KL(half || new), E_0 = 0; KL + E contracts by 1/(1 + lambda beta), with one query an iteration.
 Accepted: lambda *= grow. Refused: lambda *= shrink, again from pi_k; its queries are charged.
+Source: ours, upon arXiv:2505.19731 and arXiv:2105.15186.
 """
 
 from __future__ import annotations

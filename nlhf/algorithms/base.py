@@ -6,8 +6,10 @@ is solved. Every tensor of a `State` has the seeds as its first dimension, so th
 
 from __future__ import annotations
 
+import re
+import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from nlhf.config import ConfigError
@@ -54,6 +56,22 @@ class Algorithm(ABC):
     def averaging(self) -> int:
         """Iterate k has the weight (k+1)^averaging in the average that is measured."""
         return 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The arXiv numbers that the docstring of the algorithm's module names, those of inner algorithms behind."""
+        text = sys.modules[type(self).__module__].__doc__ or ""
+        inner = [value for field in fields(self) if isinstance(value := getattr(self, field.name), Algorithm)]
+        found = [*re.findall(r"arXiv:(\d{4}\.\d{4,5})", text), *(source for part in inner for source in part.sources)]
+        return tuple(dict.fromkeys(found))
+
+    def caveat(self, beta: float) -> str | None:
+        """Where the method rests, if that is not the equilibrium: its floor is then bias, not noise. None where it is.
+
+        Args:
+            beta: of the game.
+        """
+        return None
 
     @abstractmethod
     def update(self, state: Any, prox: Prox) -> Any:

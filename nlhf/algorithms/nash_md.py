@@ -39,6 +39,11 @@ class NashMD(ProximalAlgorithm):
                 f"weight step_size*beta: give at most 1/beta = {1 / beta:g}, or theory."
             )
 
+    def caveat(self, beta: float) -> str | None:
+        if self.by_theory or beta == 0:
+            return None
+        return "with a constant step it is biased: its mixture rests at the equilibrium for beta/(1 - step_size beta)"
+
     def bind(self, beta: Tensor) -> NashMD:
         return self if self.by_theory else super().bind(beta)
 

@@ -39,6 +39,9 @@ class RegretMatching(Algorithm):
         if beta != 0:
             raise ConfigError(f"beta={beta} regularises the game, and regret matching knows no KL term: set beta=0.")
 
+    def caveat(self, beta: float) -> str | None:
+        return "its average goes to the equilibrium, its last iterate need not"
+
     def init(self, policy: Policy) -> RegretState:
         return RegretState(policy, regret=policy.probabilities * 0)
 

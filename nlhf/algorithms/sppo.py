@@ -30,6 +30,10 @@ class SPPO(ProximalAlgorithm):
         policy = prox.regularised(pull, prox.reference)(opponent=pi, anchor=pi, step_size=step)
         return CountingState(policy, following.iteration)
 
+    def caveat(self, beta: float) -> str | None:
+        last = "its last iterate cycles, its average goes to the equilibrium"
+        return f"{last} of beta = 0: it knows no KL term" if beta > 0 else last
+
     def bind(self, beta: Tensor) -> SPPO:
         return self if self.by_theory else super().bind(beta)
 

@@ -1,5 +1,9 @@
-"""From folders of runs to tables and figures. Reads what runs left behind and imports nothing else of nlhf."""
+"""From folders of runs to tables, figures and a report. Reads what runs left behind; of nlhf it imports floor 0 alone."""
 
-from nlhf.analysis.load import load
+from nlhf.analysis.errors import AnalysisError
+from nlhf.analysis.load import export, load
+from nlhf.analysis.statistics import compare, overall, profile, summarise
+from nlhf.analysis.units import units
+from nlhf.analysis.view import View
 
-__all__ = ["load"]
+__all__ = ["AnalysisError", "View", "compare", "export", "load", "overall", "profile", "summarise", "units"]

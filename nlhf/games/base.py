@@ -27,6 +27,10 @@ class FiniteGame(Protocol):
     def items(self) -> tuple[str, ...]:
         """Names of the actions."""
 
+    @property
+    def votes(self) -> np.ndarray | None:
+        """Votes behind each pair of the first instance and how many of them are ties, (2, X, Y, Y), or None."""
+
     def payoff(self, probabilities: Tensor) -> Tensor:
         """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y)."""
 
@@ -41,13 +45,15 @@ class FiniteGame(Protocol):
 class PreferenceTable:
     """Preference probabilities P(row > column | context), shape (X, n, n), with the names of items and contexts.
 
-    `features`, where contexts have any, has shape (X, d).
+    `features`, where contexts have any, has shape (X, d); `votes`, where there are any, has shape
+    (2, X, n, n): how many are behind each pair, and how many of these are ties.
     """
 
     preference: np.ndarray
     items: tuple[str, ...]
     contexts: tuple[str, ...]
     features: np.ndarray | None = None
+    votes: np.ndarray | None = None
 
 
 class GameFamily(ABC):
@@ -86,11 +92,6 @@ def antisymmetric(upper: np.ndarray) -> np.ndarray:
     """Preference probabilities (X, n, n) from those above the diagonal: 1/2 on it, complements below."""
     below = np.tril(1 - upper.swapaxes(1, 2), k=-1)
     return np.asarray(np.triu(upper, k=1) + below + 0.5 * np.eye(upper.shape[1]))
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1/(1 + e^-x), with sigmoid(x) + sigmoid(-x) = 1 to rounding and no overflow."""
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits))
 
 
 def check_size(least: int = 2, **sizes: int) -> None:

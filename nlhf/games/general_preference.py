@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered, sigmoid
+from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ class MatrixGame:
     advantage: Tensor
     items: tuple[str, ...]
     contexts: tuple[str, ...]
+    votes: np.ndarray | None = None
 
     @classmethod
     def from_tables(cls, tables: list[PreferenceTable]) -> MatrixGame:
@@ -31,11 +32,11 @@ class MatrixGame:
         for index, table in enumerate(tables):
             preference = torch.from_numpy(np.ascontiguousarray(table.preference, dtype=np.float64))
             torch.sub(preference, preference.mT, out=advantage[index])
-        return cls(advantage.mul_(0.5), first.items, first.contexts)
+        return cls(advantage.mul_(0.5), first.items, first.contexts, first.votes)
 
     def to(self, device: torch.device) -> MatrixGame:
         """The same game on another device."""
-        return MatrixGame(self.advantage.to(device), self.items, self.contexts)
+        return replace(self, advantage=self.advantage.to(device))
 
     def payoff(self, probabilities: Tensor) -> Tensor:
         games, contexts, n, _ = self.advantage.shape

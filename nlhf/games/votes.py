@@ -64,10 +64,11 @@ class Votes(GameFamily):
             votes[:, x, j, i] += counts[[1, 0, 2]]
         if self.bootstrap:
             votes = self._resampled(votes, rng)
-        wins = votes[0] + votes[2] / 2
-        return self._preferences(wins, tuple(items), tuple(contexts))
+        return self._preferences(votes[0] + votes[2] / 2, votes[2], tuple(items), tuple(contexts))
 
-    def _preferences(self, wins: np.ndarray, items: tuple[str, ...], contexts: tuple[str, ...]) -> PreferenceTable:
+    def _preferences(
+        self, wins: np.ndarray, ties: np.ndarray, items: tuple[str, ...], contexts: tuple[str, ...]
+    ) -> PreferenceTable:
         total = wins + wins.swapaxes(1, 2)
         unseen = (total == 0) & ~np.eye(len(items), dtype=bool)
         if unseen.any() and self.unseen == "refuse":
@@ -85,7 +86,8 @@ class Votes(GameFamily):
         with np.errstate(invalid="ignore"):
             preference = (wins + self.pseudo_count) / (total + 2 * self.pseudo_count)
         preference = np.where(total == 0, 0.5, preference)[:, kept][:, :, kept]
-        return PreferenceTable(preference, tuple(items[k] for k in kept), contexts)
+        votes = np.stack([total, ties])[:, :, kept][..., kept]
+        return PreferenceTable(preference, tuple(items[k] for k in kept), contexts, votes=votes)
 
     def _resampled(self, votes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """As many votes on every pair, drawn from those that were cast on it."""

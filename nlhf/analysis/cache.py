@@ -1,0 +1,111 @@
+"""Rows of many runs kept in one parquet file, so that thousands of folders load in a second or two.
+
+A run is taken from the cache only where size, times of modification and of change, and inode of all its files are as
+when it was read, and where it was read two seconds or more after they were written: two writes within one tick of the
+clock are never mistaken for one. The records of the runs lie in the file's metadata, so that one file is all there is
+to keep whole; checksums tell where it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from nlhf.records import replacing
+
+VERSION = 1  # of the layout
+PLACE = Path(".analysis") / "rows.parquet"
+FEWEST = 50  # runs; fewer load faster than they clutter
+SETTLED = 2_000_000_000  # nanoseconds after which a file's stamp is trusted
+
+Read = Callable[[Path], tuple[pa.Table, dict[str, Any]]]
+
+
+def through(
+    root: Path, folders: Sequence[Path], files: Sequence[str], read: Read
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """All rows, with their `run_number` in the records, and the records; from the cache below `root` where it is fresh.
+
+    Args:
+        files: names within a run's folder on which what is read depends.
+        read: gives the rows and the record of a run's folder; the record must survive JSON.
+    """
+    known, records_known = _open(root / PLACE)
+    tables: list[pa.Table] = []
+    records: list[dict[str, Any]] = []
+    kept: list[tuple[int, int]] = []
+    for folder in folders:
+        now = time.time_ns()
+        stamp = [_stamp(folder / name) for name in files]
+        place = folder.relative_to(root).as_posix()
+        old = records_known.get(place)
+        if old is not None and old["stamp"] == stamp and _settled(stamp, old["read"]):
+            kept.append((old["number"], len(records)))
+            records.append(old | {"folder": str(folder)})
+            continue
+        table, record = read(folder)
+        record |= {"place": place, "stamp": stamp, "read": now, "rows": len(table), "columns": table.column_names}
+        tables.append(table.append_column("run_number", pa.array([len(records)] * len(table), pa.int64())))
+        records.append(record)
+    if kept and known is not None:
+        tables.insert(0, _renumbered(known, dict(kept)))
+    for number, record in enumerate(records):
+        record["number"] = number
+    columns = dict.fromkeys(name for record in records for name in record["columns"])
+    everything = pa.concat_tables(tables, promote_options="default").select([*columns, "run_number"])
+    if len(folders) >= FEWEST and (len(kept) < len(folders) or len(kept) < len(records_known)):
+        _save(root / PLACE, everything, records)
+    rows = everything.to_pandas(split_blocks=True)
+    return rows.sort_values("run_number", kind="stable", ignore_index=True) if kept else rows, records
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _settled(stamp: Sequence[list[int] | None], read: int) -> bool:
+    return all(entry is None or max(entry[1:3]) + SETTLED < read for entry in stamp)
+
+
+def _renumbered(known: pa.Table, numbers: dict[int, int]) -> pa.Table:
+    """The rows of the runs that are kept, with their new numbers."""
+    place = known.column_names.index("run_number")
+    old = known.column(place).to_pandas()
+    new = old.map(numbers)
+    wanted = new.notna()
+    table = known.filter(pa.array(wanted))
+    return table.set_column(place, "run_number", pa.array(new[wanted].astype("int64")))
+
+
+def _open(path: Path) -> tuple[pa.Table | None, dict[str, dict[str, Any]]]:
+    """The cached rows and the records by folder; nothing where there is no cache that can be used."""
+    try:
+        table = parquet.read_table(path, page_checksum_verification=True)
+        content = json.loads((table.schema.metadata or {})[b"nlhf"])
+        if content["version"] != VERSION:
+            return None, {}
+        return table, {record["place"]: record for record in content["records"]}
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+        return None, {}
+
+
+def _save(path: Path, table: pa.Table, records: list[dict[str, Any]]) -> None:
+    """Write the cache; where that is not allowed there is none."""
+    content = json.dumps({"version": VERSION, "records": records}).encode()
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path, "wb") as stream:
+            parquet.write_table(table.replace_schema_metadata({b"nlhf": content}), stream, write_page_checksum=True)
+    except OSError:
+        return

@@ -1,0 +1,152 @@
+"""What all figures share: how methods look, how panels are laid out, how a figure is saved.
+
+Colours are told apart by colour-blind readers and in grey print; every algorithm has one colour and one marker in all
+figures, and its configurations are shades of it.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nlhf.analysis.words import notes
+
+INK = "#1f2328"
+COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#8c510a", "#5b2c83", "#7f7f7f", "#1f2328")
+MARKERS = "oD^sPXv<>*hd"
+FAMILIAR = ("nash_mp", "adaptive_nash_mp", "optimistic", "nash_md", "self_play", "omd", "adaptive_optimistic", "sppo",
+            "proximal_point", "egpo")  # fmt: skip
+STYLE = {
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "axes.labelsize": 9,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "font.size": 9, "legend.frameon": False,
+    "pdf.fonttype": 42, "svg.fonttype": "path", "savefig.dpi": 200,
+}  # fmt: skip
+PANEL = (3.1, 2.5)  # inches
+ACROSS = 3
+MOST_PANELS = 24
+MARK = " †"  # of a method with a caveat
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a method."""
+
+    colour: Any
+    marker: str
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The rcParams of all figures."""
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def looks(data: pd.DataFrame) -> dict[str, Look]:
+    """The look of every method of a table with the columns `method` and `algorithm`."""
+    methods = data[["algorithm", "method"]].drop_duplicates().sort_values(["algorithm", "method"])
+    found: dict[str, Look] = {}
+    names = sorted(methods["algorithm"].unique(), key=_familiarity)
+    for place, algorithm in enumerate(names):
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        variants = methods.loc[methods["algorithm"] == algorithm, "method"].tolist()
+        shades = [colour] if len(variants) == 1 else sns.light_palette(colour, len(variants) + 2)[2:]
+        found |= {method: Look(shade, marker) for method, shade in zip(variants, shades, strict=True)}
+    return found
+
+
+def _familiarity(name: str) -> tuple[int, str]:
+    return (FAMILIAR.index(name) if name in FAMILIAR else len(FAMILIAR), name)
+
+
+def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = PANEL) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel per title, in rows of at most `across`; further ones than MOST_PANELS are left out."""
+    shown = titles[:MOST_PANELS]
+    columns = min(across, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(max(size[0] * columns, 4.2), size[1] * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for axis in grid[len(shown) :]:
+        axis.remove()
+    for axis, title in zip(grid, shown, strict=False):
+        axis.set_title(wrapped(title))
+    if len(shown) < len(titles):
+        figure.suptitle(f"{len(shown)} of {len(titles)} settings", fontsize=9)
+    return figure, grid[: len(shown)]
+
+
+def wrapped(title: str, width: int = 40) -> str:
+    """A title in lines, broken behind commas."""
+    lines = [""]
+    for part in title.split(", "):
+        if lines[-1] and len(lines[-1]) + len(part) + 2 > width:
+            lines.append(part)
+        else:
+            lines[-1] = f"{lines[-1]}, {part}" if lines[-1] else part
+    return ",\n".join(lines)
+
+
+def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], shown: Iterable[str]) -> None:
+    """One legend below all panels, in as many columns as fit, and under it what the marks of methods mean."""
+    width, height = figure.get_size_inches()
+    columns = max(1, min(len(entries), int(width * 14 / (max(map(len, entries), default=0) + 6))))
+    lines = (textwrap.fill(line, int(width * 17), subsequent_indent="   ") for line in notes(caveats, shown))
+    note = "\n".join(lines)
+    of_note = 0.125 * (note.count("\n") + 1) + 0.08 if note else 0.02
+    of_legend = 0.19 * -(-len(entries) // columns) + 0.1 if entries else 0.0
+    total = height + of_note + of_legend
+    figure.set_size_inches(width, total)
+    layout: Any = figure.get_layout_engine()
+    layout.set(rect=(0, (of_note + of_legend) / total, 1, height / total))
+    if entries:
+        figure.legend(list(entries.values()), list(entries), loc="lower center", ncols=columns, borderaxespad=0,
+                      bbox_to_anchor=(0.5, (of_note + 0.04) / total))  # fmt: skip
+    figure.text(0.01, 0.05 / total, note, fontsize=7, va="bottom")
+
+
+def handle(look: Look, **options: Any) -> Line2D:
+    """A legend's line for a look."""
+    return Line2D([], [], color=look.colour, marker=look.marker, ms=4.5, lw=1.3, **options)
+
+
+def marked(names: Iterable[str], caveats: dict[str, str]) -> dict[str, str]:
+    """What figures call methods: those with a caveat carry a mark."""
+    return {name: f"{name}{MARK}" if name in caveats else name for name in names}
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write PDF and PNG; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}{ending}" for ending in (".pdf", ".png")]
+    with style():
+        for path in paths:
+            figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
+    return paths
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element whose ink is the page's text colour, with ids of its own."""
+    stream = io.StringIO()
+    with style(), mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")
+
+
+def over_cost(runs: pd.DataFrame, metric: str, x: str) -> pd.DataFrame:
+    """A metric as a table cost x seeds; a seed keeps its last value until the next row and after its end."""
+    table = runs.pivot_table(index=x, columns=["folder", "seed"], values=metric, aggfunc="last")
+    return table.sort_index().ffill()

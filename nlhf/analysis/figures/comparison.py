@@ -1,0 +1,171 @@
+"""Methods side by side: cost to the target over games, performance profiles, and quantities against a config key."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nlhf.analysis import bootstrap
+from nlhf.analysis.figures import base
+from nlhf.analysis.naming import name_of
+from nlhf.analysis.statistics import profile
+from nlhf.analysis.view import View
+from nlhf.analysis.words import number
+
+
+def heatmap(summary: pd.DataFrame, view: View = View(), caveats: dict[str, str] | None = None) -> Figure:
+    """Median cost to the target, groups x methods, of the table that `summarise` returns; `never` where more than half
+    of the seeds do not reach it. Methods stand in the order of their mean rank."""
+    caveats = caveats or {}
+    table = summary.pivot_table(index="group", columns="method", values="cost", aggfunc="first", dropna=False)
+    order = summary.groupby("method")["rank"].mean().sort_values(kind="stable").index
+    table = table[[name for name in order if name in table]]
+    names = base.marked(table.columns, caveats)
+    with base.style():
+        width, height = 0.62 * table.shape[1] + 2.8, 0.34 * table.shape[0] + 1.7
+        figure = Figure(figsize=(max(width, 4.2), height), layout="constrained")
+        axis = figure.subplots()
+        values = table.to_numpy(float)
+        finite = values[np.isfinite(values)]
+        axis.set_facecolor("#e9e9e9")
+        if len(finite):
+            norm = LogNorm(max(finite.min(), 1e-9), max(finite.max(), finite.min() * 1.01))
+            shown = np.where(np.isfinite(values), np.maximum(values, finite.min()), np.nan)
+            image = axis.imshow(shown, cmap="viridis_r", norm=norm, aspect="auto")
+            figure.colorbar(image, label=f"{view.cost} to {view.title}\n≤ {number(view.target)}", aspect=30, pad=0.02)
+            _annotate(axis, values, norm)
+        axis.set_xticks(range(table.shape[1]), [names[n] for n in table], rotation=35, ha="right",
+                        rotation_mode="anchor")  # fmt: skip
+        axis.set_yticks(range(table.shape[0]), [base.wrapped(str(name), 46) for name in table.index])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        base.below(figure, {}, caveats, table.columns)
+    return figure
+
+
+def _annotate(axis: Axes, values: np.ndarray, norm: LogNorm) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
+        text = "never" if np.isinf(value) else compact(value)
+        dark = np.isfinite(value) and norm(max(value, norm.vmin or 1)) > 0.55
+        axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+
+
+def compact(value: float) -> str:
+    """A count in few characters: 850, 1.2k, 31k, 2.5M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * size:
+            scaled = value / size
+            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
+    return f"{value:.0f}" if value >= 9.95 or value == int(value) else f"{value:.2g}"
+
+
+def performance_profile(units: pd.DataFrame, view: View = View(), caveats: dict[str, str] | None = None) -> Figure:
+    """The share of settings x seeds that a method solves within a factor of the fewest cost any method needed there."""
+    caveats = caveats or {}
+    factors = np.geomspace(1, 1000, 121)
+    table, looks = profile(units, factors), base.looks(units)
+    with base.style():
+        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+        axis = figure.subplots()
+        for method in table:
+            look = looks[str(method)]
+            axis.step(factors, table[method], where="post", color=look.colour, marker=look.marker, ms=3.5, lw=1.3,
+                      markevery=12)  # fmt: skip
+        axis.set(xscale="log", xlim=(1, 1000), ylim=(-0.02, 1.02), ylabel="share of instances solved",
+                 xlabel=f"factor of the fewest {view.cost}, to {number(view.target)}")  # fmt: skip
+        names = base.marked(looks, caveats)
+        order = sorted(table, key=lambda method: -table[method].mean())
+        base.below(figure, {names[str(m)]: base.handle(looks[str(m)]) for m in order}, caveats, looks)
+    return figure
+
+
+def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: dict[str, str] | None = None) -> Figure:
+    """A quantity of `units` against a number of the configs, a line per algorithm and a panel per remaining setting.
+
+    Args:
+        units: with the column `key`, and `panel`, what a panel is called (`by_key`).
+        key: as `beta`, `algorithm.step_size`, `game.cyclicity`, `game.actions`.
+        quantity: `cost`, medians, with crosses at the top where more than half of the seeds never reach the target;
+            `final`, medians; or `rate`, means, with what the theorem promises dashed.
+    """
+    caveats = caveats or {}
+    with base.style():
+        groups = dict(iter(units.groupby("panel", sort=True)))
+        figure, axes = base.panels([str(name) for name in groups], size=(3.6, 2.8))
+        looks = base.looks(units.assign(method=units["line"]))
+        caveats = {str(row.line): caveats[row.method] for row in units.itertuples() if row.method in caveats}
+        names = base.marked(looks, caveats)
+        entries: dict[str, Line2D] = {}
+        for axis, members in zip(axes, groups.values(), strict=False):
+            top = 2 * members.loc[members["reached"], "cost"].max() if members["reached"].any() else 1.0
+            for place, (line, rows) in enumerate(members.groupby("line", sort=True)):
+                if _line(axis, rows, key, quantity, looks[str(line)], top * 1.3**place):
+                    entries[names[str(line)]] = base.handle(looks[str(line)])
+            _finish(axis, units[key].to_numpy(float), key, quantity, view)
+        if quantity == "rate":
+            entries["theorem"] = Line2D([], [], color="0.45", ls="--", lw=0.9)
+        if quantity == "cost" and not units["reached"].all():
+            entries["target not reached"] = Line2D([], [], color="0.45", marker="x", ls="")
+        base.below(figure, entries, caveats, units["line"].unique())
+    return figure
+
+
+def by_key(units: pd.DataFrame, data: pd.DataFrame, key: str) -> pd.DataFrame:
+    """`units` with the column `key` as numbers (rows without one are left out), `panel`, the setting without it, and
+    `line`, the method without it."""
+    column = data.drop_duplicates("folder").set_index("folder")[key]
+    values = pd.to_numeric(units["folder"].map(column), errors="coerce")
+    found = units.assign(**{key: values})[np.isfinite(values)]
+    name = f"{name_of(key)} = "
+    for new, old in (("panel", "setting"), ("line", "method")):
+        parts = found[old].str.split(", ")
+        found[new] = parts.map(lambda words: ", ".join(word for word in words if not word.startswith(name)))
+    return found
+
+
+def _line(axis: Axes, rows: pd.DataFrame, key: str, quantity: str, look: base.Look, top: float) -> bool:
+    """A line with its band; False where no point has a value."""
+    points = [(value, *_point(members, quantity)) for value, members in rows.groupby(key)]
+    x, middle, low, high, promised = (np.array(column) for column in zip(*points, strict=True))
+    never = np.isinf(middle)
+    shown = np.where(never, np.nan, middle)
+    axis.plot(x, shown, color=look.colour, marker=look.marker, ms=4, lw=1.3)
+    axis.fill_between(x, np.where(never, np.nan, low), np.minimum(high, top if quantity == "cost" else np.inf),
+                      color=look.colour, alpha=0.2, lw=0)  # fmt: skip
+    if quantity == "cost" and never.any():
+        axis.plot(x[never], np.full(never.sum(), top), color=look.colour, marker="x", ls="", ms=4.5, clip_on=False)
+    axis.plot(x, promised, color=look.colour, ls="--", lw=0.9)
+    return not np.isnan(middle).all()
+
+
+def _point(members: pd.DataFrame, quantity: str) -> tuple[float, float, float, float]:
+    """The statistic of one point, its interval, and what the theorem promises (nan unless a rate)."""
+    kept = members[~members["replica"]]
+    if quantity == "cost":
+        costs, reached = kept["cost"].to_numpy(), kept["reached"].to_numpy()
+        ends = bootstrap.censored_median_interval(costs, reached)
+        return float(bootstrap.censored_median(costs, reached)[0]), *ends, np.nan
+    values = kept[quantity].dropna().to_numpy()
+    if not len(values):
+        return np.nan, np.nan, np.nan, kept["bound_rate"].mean() if quantity == "rate" else np.nan
+    if quantity == "rate":
+        return float(values.mean()), *bootstrap.mean_interval(values), float(kept["bound_rate"].mean())
+    values = 10.0**values
+    return float(bootstrap.median(values)), *bootstrap.interval(values, bootstrap.median), np.nan
+
+
+def _finish(axis: Axes, x: np.ndarray, key: str, quantity: str, view: View) -> None:
+    wide = x.min() > 0 and x.max() > 8 * x.min()
+    labels = {
+        "cost": f"{view.cost} to {number(view.target)}",
+        "final": f"last {view.title}",
+        "rate": f"rate: fall of ln {view.title}\nper {view.cost.removesuffix('s').replace('querie', 'query')}",
+    }
+    axis.set(xscale="log" if wide else "linear", yscale="log", xlabel=name_of(key).replace("_", " "),
+             ylabel=labels[quantity])  # fmt: skip

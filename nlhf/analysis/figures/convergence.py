@@ -1,0 +1,103 @@
+"""Curves against cost: medians over seeds with their 95% bootstrap band, the theorem's bound dashed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nlhf.analysis import bootstrap
+from nlhf.analysis.figures import base
+from nlhf.analysis.view import FLOOR, View
+
+PALE = 0.35
+DRAWS = 500  # for a band, at every point of a curve
+
+
+def convergence(data: pd.DataFrame, view: View = View(), caveats: dict[str, str] | None = None) -> Figure:
+    """The view's metric against its cost, a panel per setting.
+
+    A line is the median over seeds, its band the 95% bootstrap interval of the median (from five seeds on), dashed what
+    the theorem promises: `kl_bound`, and for the exploitability (beta + 1/(4 beta)) times it (the sandwich between the
+    two). Unfinished and failed runs are pale.
+    """
+    view.check(data)
+    caveats = caveats or {}
+    with base.style():
+        settings = dict(iter(data.groupby("setting", sort=True)))
+        figure, axes = base.panels([str(name) for name in settings])
+        looks = base.looks(data)
+        drawn: set[str] = set()
+        for axis, rows in zip(axes, settings.values(), strict=False):
+            drawn |= {str(m) for m, runs in rows.groupby("method") if draw(axis, runs, view, looks[str(m)])}
+            finish(axis, view)
+        entries = _entries(drawn, looks, caveats, _with_bound(data, view))
+        base.below(figure, entries, caveats, drawn)
+    return figure
+
+
+def draw(axis: Axes, runs: pd.DataFrame, view: View, look: base.Look, bound: bool = True) -> bool:
+    """One method's curve, band and (if wanted) bound; False where there is nothing to draw."""
+    runs = runs[runs[view.x] > 0]
+    if runs[view.metric].notna().sum() == 0:
+        return False
+    table = base.over_cost(runs, view.metric, view.x).clip(lower=FLOOR)
+    table = table.where(np.isfinite(table))  # KL to a policy without the equilibrium's support
+    if view.x == "seconds":  # no two seeds' rows share a time
+        table = _thinned(table)
+    alpha = 1.0 if (runs["status"] == "completed").all() else PALE
+    middle = table.median(axis=1)
+    axis.plot(middle.index, middle, color=look.colour, marker=look.marker, ms=3.2, lw=1.3, alpha=alpha,
+              markevery=max(1, len(middle) // 12))  # fmt: skip
+    if table.shape[1] >= bootstrap.FEWEST:
+        low, high = band(table.to_numpy())
+        axis.fill_between(middle.index, low, high, color=look.colour, alpha=0.2 * alpha, lw=0)
+    if bound and _with_bound(runs, view):
+        promised = _bound(runs, view)
+        promised = promised[promised >= middle.min() / 10]
+        axis.plot(promised.index, promised, color=look.colour, ls="--", lw=0.9, alpha=alpha)
+    return True
+
+
+def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95% percentile intervals (T) of the median over seeds of values (T, n), of the seeds that are there already."""
+    drawn = values[:, bootstrap.resamples(np.zeros(values.shape[1], int), DRAWS)]  # (T, draws, n)
+    with np.errstate(all="ignore"):
+        medians = bootstrap.median(np.where(np.isnan(drawn), np.inf, drawn))
+    medians = np.where(np.isnan(values).any(1, keepdims=True), np.nan, medians)
+    low, high = np.quantile(medians, [(1 - bootstrap.LEVEL) / 2, (1 + bootstrap.LEVEL) / 2], axis=1, method="nearest")
+    return low, high
+
+
+def finish(axis: Axes, view: View) -> None:
+    """Scales, words, and limits that are those of the curves: a bound may lie far above."""
+    curves = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "-"]
+    values = np.concatenate([np.asarray(curve, float) for curve in curves]) if curves else np.array([])
+    axis.set(xscale="log", yscale="log", xlabel=view.cost, ylabel=view.title)
+    if np.isfinite(values).any():
+        axis.set_ylim(top=5 * np.nanmax(values))
+
+
+def _thinned(table: pd.DataFrame, rows: int = 80) -> pd.DataFrame:
+    return table if len(table) <= rows else table.iloc[np.unique(np.geomspace(1, len(table), rows).astype(int)) - 1]
+
+
+def _with_bound(runs: pd.DataFrame, view: View) -> bool:
+    return view.metric in ("kl_to_equilibrium", "exploitability") and view.x != "seconds" and bool(
+        runs["kl_bound"].notna().any() and (runs["beta"] > 0).all())  # fmt: skip
+
+
+def _bound(runs: pd.DataFrame, view: View) -> pd.Series:
+    beta = float(runs["beta"].iloc[0])
+    factor = 1.0 if view.metric == "kl_to_equilibrium" else beta + 1 / (4 * beta)
+    return base.over_cost(runs, "kl_bound", view.x).median(axis=1) * factor
+
+
+def _entries(drawn: set[str], looks: dict[str, base.Look], caveats: dict[str, str], bound: bool) -> dict[str, Line2D]:
+    names = base.marked(drawn, caveats)
+    entries = {names[name]: base.handle(look) for name, look in looks.items() if name in drawn}
+    if bound:
+        entries["theorem's bound"] = Line2D([], [], color="0.45", ls="--", lw=0.9)
+    return entries

@@ -1,0 +1,165 @@
+"""Every preset of conf/experiment has its own figure: the one that a person would publish of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nlhf.analysis.figures import base, comparison, games
+from nlhf.analysis.figures.convergence import draw, finish
+from nlhf.analysis.figures.simplex import simplex
+from nlhf.analysis.material import Material
+from nlhf.analysis.view import FLOOR
+from nlhf.analysis.words import number
+
+Draw = Callable[[Material], Figure | None]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A preset's question, its figure, and which pictures of the gallery would show the same."""
+
+    question: str
+    draw: Draw
+    caption: str
+    same_as: frozenset[str] = frozenset()
+
+
+def _sweep(key: str, quantity: str) -> Draw:
+    def figure(material: Material) -> Figure | None:
+        table = comparison.by_key(material.units, material.study.rows, key)
+        return comparison.against(table, key, quantity, material.view, material.caveats) if len(table) else None
+
+    return figure
+
+
+def _baselines(material: Material) -> Figure:
+    return comparison.heatmap(material.summary, material.view, material.caveats)
+
+
+def _action_space(material: Material) -> Figure | None:
+    """A panel per algorithm, a curve per number of actions."""
+    key = "game.actions"
+    with base.style():
+        algorithms = dict(iter(material.study.rows.groupby("algorithm", sort=True)))
+        figure, axes = base.panels(list(base.marked(algorithms, material.caveats).values()))
+        sizes = sorted(material.study.rows[key].dropna().unique())
+        shades = dict(zip(sizes, sns.color_palette("viridis_r", len(sizes) + 1)[1:], strict=True))
+        looks = {n: base.Look(shades[n], base.MARKERS[k % len(base.MARKERS)]) for k, n in enumerate(sizes)}
+        for axis, rows in zip(axes, algorithms.values(), strict=False):
+            for size, runs in rows.groupby(key):
+                draw(axis, runs, material.view, looks[size], bound=False)
+            finish(axis, material.view)
+        low, high = (f([axis.get_ylim()[k] for axis in axes]) for f, k in ((min, 0), (max, 1)))
+        for axis in axes:
+            axis.set_ylim(low, high)
+        entries = {f"{number(n)} actions": base.handle(look) for n, look in looks.items()}
+        base.below(figure, entries, material.caveats, algorithms)
+    return figure
+
+
+def _human_votes(material: Material) -> Figure | None:
+    """Preference matrices above, convergence below, a column per game."""
+    settings = dict(iter(material.study.rows.groupby("setting", sort=True)))
+    matrices = {name: games.matrix_of(Path(rows["folder"].iloc[0])) for name, rows in settings.items()}
+    with base.style():
+        figure = Figure(figsize=(base.PANEL[0] * len(settings), 2.15 * base.PANEL[1]), layout="constrained")
+        grid = figure.subplots(2, len(settings), squeeze=False)
+        looks = base.looks(material.study.rows)
+        for (above, axis), (name, rows) in zip(grid.T, settings.items(), strict=True):
+            game = matrices[name]
+            above.set_title(base.wrapped(str(name)))
+            if game is None:
+                above.axis("off")
+            else:
+                games.draw_matrix(above, game)
+            for method, runs in rows.groupby("method"):
+                draw(axis, runs, material.view, looks[str(method)])
+            finish(axis, material.view)
+        names = base.marked(looks, material.caveats)
+        entries = {names[name]: base.handle(look) for name, look in looks.items()}
+        entries["theorem's bound"] = Line2D([], [], color="0.45", ls="--", lw=0.9)
+        base.below(figure, entries, material.caveats, looks)
+    return figure
+
+
+def _unregularised(material: Material) -> Figure:
+    """The last iterate, solid, and the average, dashed, a panel per game."""
+    with base.style():
+        settings = dict(iter(material.study.rows.groupby("setting", sort=True)))
+        figure, axes = base.panels([str(name) for name in settings])
+        looks = base.looks(material.study.rows)
+        for axis, rows in zip(axes, settings.values(), strict=False):
+            for method, runs in rows[rows[material.view.x] > 0].groupby("method"):
+                for metric, line in (("exploitability", "-"), ("average_exploitability", "--")):
+                    middle = base.over_cost(runs, metric, material.view.x).clip(lower=FLOOR).median(axis=1)
+                    axis.plot(middle.index, middle, color=looks[str(method)].colour, ls=line, lw=1.2,
+                              marker=looks[str(method)].marker, ms=3, markevery=max(1, len(middle) // 8))  # fmt: skip
+            axis.set(xscale="log", yscale="log", xlabel=material.view.cost, ylabel="exploitability")
+        names = base.marked(looks, material.caveats)
+        entries = {names[name]: base.handle(look) for name, look in looks.items()}
+        entries |= {"last iterate": Line2D([], [], color="0.45"), "average": Line2D([], [], color="0.45", ls="--")}
+        base.below(figure, entries, material.caveats, looks)
+    return figure
+
+
+def _trajectories(material: Material) -> Figure | None:
+    return simplex(material.runs, material.caveats)
+
+
+LINES = "Lines are medians over seeds, bands their 95% bootstrap intervals."
+EXPERIMENTS = {
+    "rates": Experiment(
+        "Does every algorithm converge at the rate of its theorem, for every beta?",
+        _sweep("beta", "rate"),
+        "The linear rate of the tail, fitted, against beta: mean over seeds, its 95% interval, and dashed what the theorem "
+        "promises for KL(pi* || pi). A method without a linear tail has no point.",
+        frozenset({"rate"}),
+    ),
+    "baselines": Experiment(
+        "Which algorithm needs the fewest queries, on games from transitive to cyclic?",
+        _baselines,
+        "Median preference queries to the target; never: more than half of the seeds do not get there.",
+        frozenset({"heatmap"}),
+    ),
+    "action_space": Experiment(
+        "Does the rate depend on the number of actions?",
+        _action_space,
+        "One curve per number of actions: those of Nash-MP fall at one rate.",
+    ),
+    "intransitivity": Experiment(
+        "What do cycles do to each algorithm?",
+        _sweep("game.cyclicity", "cost"),
+        f"From a transitive (0) to a cyclic (1) game. {LINES} Crosses: more than half do not reach the target.",
+    ),
+    "human_votes": Experiment(
+        "Are real human choices cyclic, and which algorithm solves their games?",
+        _human_votes,
+        "Above, preferences by falling Bradley-Terry score, majorities that are part of a cyclic triple framed; whether "
+        "such cycles are more than chance is said below. Below, exploitability against preference queries.",
+        frozenset({"preferences"}),
+    ),
+    "unregularised": Experiment(
+        "Without a KL term: does the last iterate converge, or only the average?",
+        _unregularised,
+        "Exploitability of the last iterate, solid, and of the average, dashed; medians over seeds.",
+    ),
+    "step_size": Experiment(
+        "How sensitive is each algorithm to its step size, and up to which one does it converge?",
+        _sweep("algorithm.step_size", "cost"),
+        f"{LINES} Crosses: more than half of the seeds do not reach the target.",
+        frozenset({"step_size"}),
+    ),
+    "trajectories": Experiment(
+        "Where do policies go, and where do they rest?",
+        _trajectories,
+        "Policies on the simplex of three actions, over level sets of the exploitability (darker is more exploitable); "
+        "dots are the recorded rows, about ten per decade of iterations, so that fast cycles look like jumps.",
+        frozenset({"simplex"}),
+    ),
+}

@@ -1,0 +1,164 @@
+"""Which pictures a study has: its preset's own, then all that its data allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nlhf.analysis.figures import comparison, games, simplex
+from nlhf.analysis.figures.convergence import convergence
+from nlhf.analysis.figures.experiments import EXPERIMENTS
+from nlhf.analysis.material import Material
+from nlhf.analysis.words import number
+
+MOST_GAMES = 6  # votes games that are drawn one by one
+MOST_METHODS = 12  # in one panel
+OF_A_KEY = frozenset({"step_size", "rate"})  # these show every configuration
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with the name of its files and what it shows, in a sentence or two."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+def pictures(material: Material) -> Iterator[Picture]:
+    """One after the other, so that a figure can be saved and forgotten."""
+    focused, drawn = _focused(material), frozenset[str]()
+    preset = material.study.experiment
+    if preset in EXPERIMENTS:
+        own = EXPERIMENTS[preset]
+        figure = own.draw(material)
+        if figure is not None:
+            drawn = own.same_as
+            said = _said(material) if "preferences" in own.same_as else []
+            yield Picture(preset, figure, " ".join([own.caption, *said]))
+    for kind, make in KINDS.items():
+        if kind not in drawn:
+            yield from make(material if kind in OF_A_KEY else focused)
+
+
+def _focused(material: Material) -> Material:
+    """Where more methods ran on a setting than a picture can show, the best configuration of each algorithm there."""
+    ranked = material.summary.sort_values(["group", "rank"])
+    if ranked.groupby("group").size().max() <= MOST_METHODS:
+        return material
+    best = ranked.drop_duplicates(["group", "algorithm"])
+    chosen = pd.MultiIndex.from_frame(best[["group", "method"]])
+    units = material.units[pd.MultiIndex.from_frame(material.units[["group", "method"]]).isin(chosen)]
+    kept = pd.MultiIndex.from_frame(units[["setting", "method"]])
+    rows = material.study.rows
+    rows = rows[pd.MultiIndex.from_frame(rows[["setting", "method"]]).isin(kept)]
+    return Material(replace(material.study, rows=rows), units, best, material.view)
+
+
+def _convergence(material: Material) -> Iterator[Picture]:
+    view, data = material.view, material.study.rows
+    words = ("Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on), dashed is what the "
+             "theorem promises; unfinished and failed runs are pale.")  # fmt: skip
+    yield Picture("convergence", convergence(data, view, material.caveats), f"{_start(view.title)} against {view.cost}. "
+                  f"{words}")  # fmt: skip
+    for metric in ("kl_to_equilibrium", "average_exploitability"):
+        wanted = metric == "kl_to_equilibrium" or (data["beta"] == 0).any()
+        if wanted and metric != view.metric and data[metric].notna().any():
+            other = replace(view, metric=metric)
+            yield Picture(metric, convergence(data, other, material.caveats), f"{_start(other.title)} against "
+                          f"{view.cost}; lines as above.")  # fmt: skip
+    if view.x != "seconds":
+        timed = replace(view, x="seconds")
+        yield Picture("seconds", convergence(data, timed, material.caveats), f"{_start(view.title)} against training "
+                      "time, the clock stopped while measuring; all seeds of a run are trained as one batch.")  # fmt: skip
+
+
+def _heatmap(material: Material) -> Iterator[Picture]:
+    if material.summary["group"].nunique() > 1 and material.summary["method"].nunique() > 1:
+        view = material.view
+        figure = comparison.heatmap(material.summary, view, material.caveats)
+        yield Picture("heatmap", figure, f"Median {view.cost} until the {view.title} is at most {number(view.target)}; "
+                      "never: more than half of the seeds do not get there.")  # fmt: skip
+
+
+def _profile(material: Material) -> Iterator[Picture]:
+    enough = material.units.groupby("setting")["method"].nunique().min() > 1 and len(material.units) > 10
+    if enough and material.units["reached"].any() and material.units["method"].nunique() <= 12:
+        figure = comparison.performance_profile(material.units, material.view, material.caveats)
+        yield Picture("profile", figure, "Performance profile (Dolan and Moré 2002): the share of settings × seeds that a "
+                      "method solves within a factor of the best method there; at factor 1 how often it is best, at the "
+                      "right how often it succeeds at all.")  # fmt: skip
+
+
+def _against(key: str, quantity: str, name: str, caption: str) -> Callable[[Material], Iterator[Picture]]:
+    def make(material: Material) -> Iterator[Picture]:
+        data = material.study.rows
+        if key not in data or pd.to_numeric(data[key], errors="coerce").nunique() < 3:
+            return
+        table = comparison.by_key(material.units, data, key)
+        if quantity == "rate" and table["rate"].isna().all():
+            return
+        yield Picture(name, comparison.against(table, key, quantity, material.view, material.caveats), caption)
+
+    return make
+
+
+def _simplex(material: Material) -> Iterator[Picture]:
+    figure = simplex.simplex(material.runs, material.caveats)
+    if figure is not None:
+        yield Picture("simplex", figure, SIMPLEX)
+
+
+def _votes(material: Material) -> Iterator[Picture]:
+    runs = first_runs(material.runs)
+    for place, (title, run) in enumerate(list(runs.items())[:MOST_GAMES]):
+        figure = games.preference_matrix(run, title)
+        if figure is not None:
+            yield Picture(f"preferences-{place + 1}" if len(runs) > 1 else "preferences", figure,
+                          f"By falling Bradley-Terry score. {games.what_votes_say(run, title)}")  # fmt: skip
+
+
+def _said(material: Material) -> list[str]:
+    return [games.what_votes_say(run, title) for title, run in list(first_runs(material.runs).items())[:MOST_GAMES]]
+
+
+def _mixtures(material: Material) -> Iterator[Picture]:
+    figure = games.mixtures(dict(list(first_runs(material.runs).items())[:MOST_GAMES]))
+    if figure is not None:
+        yield Picture(
+            "mixtures", figure, "The equilibrium against the reference policy: first seed, mean over contexts."
+        )
+
+
+def first_runs(runs: pd.DataFrame) -> dict[str, Path]:
+    """A run of every setting whose items are worth naming: games of votes or matrices, or of few actions."""
+    found: dict[str, Path] = {}
+    for row in runs.sort_values("setting").itertuples():
+        game = games.matrix_of(Path(row.folder))
+        if row.setting not in found and game is not None and ("votes" in game or len(game["items"]) <= 12):
+            found[row.setting] = Path(row.folder)
+    return found
+
+
+def _start(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
+SIMPLEX = ("Policies on the simplex, over level sets of the exploitability (darker is more exploitable); dots are the "
+           "recorded rows, about ten per decade of iterations, so that fast cycles look like jumps.")  # fmt: skip
+KINDS: dict[str, Callable[[Material], Iterator[Picture]]] = {
+    "convergence": _convergence,
+    "heatmap": _heatmap,
+    "profile": _profile,
+    "step_size": _against("algorithm.step_size", "cost", "step_size", "How sensitive each algorithm is to its step size "
+                          "lambda; crosses: the target is not reached."),
+    "rate": _against("beta", "rate", "rate", "The linear rate of the tail, fitted, against beta, beside what the theorem "
+                     "promises for KL(pi* || pi), dashed; a method without a linear tail has no point."),
+    "simplex": _simplex,
+    "preferences": _votes,
+    "mixtures": _mixtures,
+}  # fmt: skip

@@ -1,0 +1,128 @@
+"""Figures of one game, from a run's game.npz: who beats whom, and which mixture is the equilibrium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+
+from nlhf.analysis.figures import base
+from nlhf.analysis.votes import Diagnosis, diagnose
+from nlhf.records import read_arrays
+
+MOST_ITEMS = 40
+CYCLE = "#d55e00"
+
+
+def preference_matrix(run: Path, title: str) -> Figure | None:
+    """P(row preferred to column) of a run's first context, by falling Bradley-Terry score; majorities that are part of a
+    cyclic triple are framed. None where game.npz has no P, or more items than can be read."""
+    game = matrix_of(run)
+    if game is None:
+        return None
+    with base.style():
+        size = 0.36 * len(game["items"])
+        figure = Figure(figsize=(max(size + 2.4, 4.2), max(size + 1.2, 3.2)), layout="constrained")
+        axis = figure.subplots()
+        figure.colorbar(draw_matrix(axis, game), label="P(row preferred to column)", aspect=25, pad=0.02)
+        axis.set_title(base.wrapped(title + of_context(game)))
+    return figure
+
+
+def matrix_of(run: Path) -> dict[str, np.ndarray] | None:
+    """The content of a run's game.npz, where it has a P that can be drawn."""
+    game = read_arrays(run / "game.npz") or {}
+    return game if "preference" in game and len(game["items"]) <= MOST_ITEMS else None
+
+
+def of_context(game: dict[str, np.ndarray]) -> str:
+    """Which context is shown, where there are several."""
+    return f", context {game['contexts'][0]}" if len(game["contexts"]) > 1 else ""
+
+
+def diagnosis(game: dict[str, np.ndarray]) -> Diagnosis:
+    """Of the first context of the first instance."""
+    return diagnose(game["preference"][0, 0], game["votes"][:, 0] if "votes" in game else None)
+
+
+def draw_matrix(axis: Axes, game: dict[str, np.ndarray]) -> AxesImage:
+    """One matrix with its numbers and frames."""
+    preference, found = game["preference"][0, 0], diagnosis(game)
+    order = np.argsort(-found.scores, kind="stable")
+    image = axis.imshow(preference[np.ix_(order, order)], cmap="RdBu", vmin=0, vmax=1)
+    if len(order) <= 12:
+        _numbers(axis, preference[np.ix_(order, order)])
+    _frames(axis, found, order)
+    items = [str(game["items"][k]) for k in order]
+    axis.set_xticks(range(len(items)), items, rotation=45, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(items)), items)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return image
+
+
+def what_votes_say(run: Path, title: str) -> str:
+    """What may be said of the cycles in a picture of `preference_matrix`."""
+    game = matrix_of(run)
+    if game is None:
+        return ""
+    found = diagnosis(game)
+    return f"{title}{of_context(game)}: {found.sentence}{_named(found, [str(item) for item in game['items']])}"
+
+
+def _numbers(axis: Axes, preference: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(preference):
+        if row != column:
+            colour = "white" if abs(value - 0.5) > 0.3 else "black"
+            axis.text(column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=7, color=colour)
+
+
+def _frames(axis: Axes, found: Diagnosis, order: np.ndarray) -> None:
+    """A frame around every majority that is part of a cyclic triple."""
+    place = np.argsort(order)
+    edges = {(a, b) for i, j, k in found.triples for a, b in ((i, j), (j, k), (k, i))}
+    for a, b in edges:
+        corner = place[b] - 0.5 + 0.06, place[a] - 0.5 + 0.06
+        axis.add_patch(Rectangle(corner, 0.88, 0.88, fill=False, ec=CYCLE, lw=1.6))
+
+
+def _named(found: Diagnosis, items: list[str]) -> str:
+    shown = [" ≻ ".join(items[k] for k in (*triple, triple[0])) for triple in found.triples[:3]]
+    more = f", and {len(found.triples) - 3} more" if len(found.triples) > 3 else ""
+    return f" Framed: {'; '.join(shown)}{more}." if shown else ""
+
+
+def mixtures(runs: dict[str, Path]) -> Figure | None:
+    """Equilibrium against reference as bars with the items' names, a panel per game; first seed, mean over contexts.
+    None where no game has an equilibrium and few enough items."""
+    games = {title: game for title, run in runs.items()
+             if "log_equilibrium" in (game := read_arrays(run / "game.npz") or {})
+             and len(game["items"]) <= MOST_ITEMS}  # fmt: skip
+    if not games:
+        return None
+    with base.style():
+        most = max(len(game["items"]) for game in games.values())
+        figure, axes = base.panels(list(games), across=3, size=(3.1, 0.21 * most + 1.2))
+        for axis, game in zip(axes, games.values(), strict=False):
+            _bars(axis, game)
+        handles = {name: Rectangle((0, 0), 1, 1, color=colour) for name, colour in
+                   (("reference", "0.75"), ("equilibrium", base.COLOURS[0]))}  # fmt: skip
+        base.below(figure, handles, {}, ())
+    return figure
+
+
+def _bars(axis: Axes, game: dict[str, np.ndarray]) -> None:
+    reference, equilibrium = (np.exp(game[name][0]).mean(0) for name in ("log_reference", "log_equilibrium"))
+    order = np.argsort(equilibrium, kind="stable")
+    places = np.arange(len(order))
+    axis.barh(places + 0.2, equilibrium[order], 0.4, color=base.COLOURS[0])
+    axis.barh(places - 0.2, reference[order], 0.4, color="0.75")
+    axis.set_yticks(places, [str(game["items"][k]) for k in order])
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel("probability")
+    sns.despine(ax=axis, left=True)

@@ -1,0 +1,101 @@
+"""Trajectories of policies over three actions, in barycentric coordinates, over level sets of the exploitability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nlhf.analysis.figures import base
+from nlhf.records import read_arrays
+
+CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+RESOLUTION = 160
+
+
+def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure | None:
+    """Where policies went: a panel per run with three actions, one context and a policies.csv, of its first seed.
+
+    Args:
+        runs: a row per run with the columns `folder`, `setting`, `method`, `algorithm`, `beta`.
+
+    Returns: None where there is no such run.
+    """
+    caveats = caveats or {}
+    found = {row.folder: game for row in runs.itertuples() if (game := _game(Path(row.folder))) is not None}
+    shown = runs[runs["folder"].isin(found)].sort_values(["setting", "method"])
+    if shown.empty:
+        return None
+    looks, names = base.looks(runs), base.marked(runs["method"], caveats)
+    several = shown["setting"].nunique() > 1
+    titles = [f"{names[row.method]}, {row.setting}" if several else names[row.method] for row in shown.itertuples()]
+    with base.style():
+        figure, axes = base.panels(titles, across=4, size=(2.5, 2.45))
+        for axis, row in zip(axes, shown.itertuples(), strict=False):
+            _panel(axis, Path(row.folder), found[row.folder], float(row.beta), looks[row.method])
+        base.below(figure, {
+            "reference": Line2D([], [], marker="o", mfc="white", mec=base.INK, ls="", ms=5),
+            "equilibrium": Line2D([], [], marker="*", color=base.INK, ls="", ms=9),
+            "last policy": Line2D([], [], marker="s", color="0.45", ls="", ms=5),
+        }, caveats, shown["method"])  # fmt: skip
+    return figure
+
+
+def exploitability(policies: np.ndarray, preference: np.ndarray, reference: np.ndarray, beta: float) -> np.ndarray:
+    """max_mu P_beta(mu > pi) - 1/2 of policies (..., n), to plotting accuracy; P (n, n), reference weights (n).
+
+    beta > 0: beta log sum ref exp(A pi/beta) + beta KL(pi || ref), as pi A pi = 0; beta = 0: max A pi.
+    """
+    answer = policies @ ((preference - preference.T) / 2).T
+    if beta == 0:
+        return np.asarray(answer.max(-1))
+    largest = answer.max(-1, keepdims=True)
+    soft = largest[..., 0] + beta * np.log((reference * np.exp((answer - largest) / beta)).sum(-1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kl = np.where(policies > 0, policies * np.log(policies / reference), 0.0).sum(-1)
+    return np.asarray(soft + beta * kl)
+
+
+def _game(run: Path) -> dict[str, np.ndarray] | None:
+    game = read_arrays(run / "game.npz") or {}
+    three = "preference" in game and game["preference"].shape[1:] == (1, 3, 3)
+    return game if three and (run / "policies.csv").exists() else None
+
+
+def _panel(axis: Axes, run: Path, game: dict[str, np.ndarray], beta: float, look: base.Look) -> None:
+    reference = np.exp(game["log_reference"][0, 0])
+    _level_sets(axis, game["preference"][0, 0], reference, beta)
+    axis.plot(*CORNERS[[0, 1, 2, 0]].T, color=base.INK, lw=0.8)
+    table = pd.read_csv(run / "policies.csv", dtype={"context": str, "action": str})
+    table = table[table["seed"] == table["seed"].iloc[0]]
+    wide = table.pivot_table(index="iteration", columns="action", values="log_probability", sort=True)
+    path = np.exp(wide[[str(item) for item in game["items"]]].to_numpy()) @ CORNERS
+    axis.plot(*path.T, color=look.colour, lw=1, marker=".", ms=3.5, alpha=0.9)
+    axis.plot(*(reference @ CORNERS), marker="o", mfc="white", mec=base.INK, ms=5)
+    axis.plot(*path[-1], marker="s", color=look.colour, ms=5, mec="white", mew=0.6)
+    if "log_equilibrium" in game:
+        axis.plot(*(np.exp(game["log_equilibrium"][0, 0]) @ CORNERS), marker="*", color=base.INK, ms=9, mec="white",
+                  mew=0.6, ls="")  # fmt: skip
+    for corner, item, (dx, dy), align in zip(CORNERS, game["items"], ((-0.02, -0.05), (0.02, -0.05), (0, 0.04)),
+                                             ("right", "left", "center"), strict=True):  # fmt: skip
+        axis.text(corner[0] + dx, corner[1] + dy, str(item), ha=align, va="center", fontsize=8)
+    axis.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.12, 0.97))
+    axis.axis("off")
+
+
+def _level_sets(axis: Axes, preference: np.ndarray, reference: np.ndarray, beta: float) -> None:
+    """Logarithmic level sets over a triangular grid."""
+    i, j = np.meshgrid(np.arange(RESOLUTION + 1), np.arange(RESOLUTION + 1))
+    inside = i + j <= RESOLUTION
+    grid = np.stack([i[inside], j[inside], RESOLUTION - i[inside] - j[inside]], axis=-1) / RESOLUTION
+    values = np.maximum(exploitability(grid, preference, reference, beta), 1e-6)
+    levels = np.geomspace(max(values.min(), values.max() * 1e-3), values.max(), 9)
+    place = grid @ CORNERS
+    axis.tricontourf(*place.T, values, levels=[0, *levels[1:]], cmap="Greys", norm=LogNorm(levels[0], 100 * levels[-1]),
+                     extend="max")  # fmt: skip
+    axis.tricontour(*place.T, values, levels=levels[1:-1], colors="white", linewidths=0.5)

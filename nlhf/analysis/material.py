@@ -1,0 +1,56 @@
+"""A study under one view: what tables, sentences, figures and the report are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+
+import pandas as pd
+
+from nlhf.analysis.load import Study, load_study
+from nlhf.analysis.statistics import compare, overall, summarise
+from nlhf.analysis.units import units
+from nlhf.analysis.view import View
+
+
+@dataclass(frozen=True)
+class Material:
+    """A study, its observations (`units`) and their table (`summarise`), under one view."""
+
+    study: Study
+    units: pd.DataFrame
+    summary: pd.DataFrame
+    view: View
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """`compare` of the observations."""
+        return compare(self.units)
+
+    @cached_property
+    def overall(self) -> pd.DataFrame:
+        """`overall` of the observations."""
+        return overall(self.units)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """The first row of every run that has rows."""
+        return self.study.rows.drop_duplicates("folder")
+
+    @cached_property
+    def caveats(self) -> dict[str, str]:
+        """Method -> where it rests, for those that rest elsewhere than at the equilibrium."""
+        method = dict(zip(self.runs["folder"], self.runs["method"], strict=True))
+        found = ((run["folder"], (run["summary"].get("method") or {}).get("caveat")) for run in self.study.runs)
+        return {method[folder]: caveat for folder, caveat in found if caveat and folder in method}
+
+
+def gather(folder: str | PathLike[str], view: View) -> Material:
+    """Load a folder of runs and take its observations.
+
+    Raises: AnalysisError.
+    """
+    study = load_study(folder)
+    observed = units(study.rows, view)
+    return Material(study, observed, summarise(observed), view)

@@ -1,0 +1,85 @@
+"""Where numbers come from: commands that make them again, configs, versions, and what to cite."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+BIBLIOGRAPHY = Path(__file__).with_name("bibliography.bib")
+OF_PLACE = ("runs_dir", "progress")  # these decide no result
+MOST_COMMANDS = 200
+Run = Mapping[str, Any]
+
+
+def commands(runs: Sequence[Run]) -> list[str]:
+    """Shell commands that make these runs again: one sweep where they are all combinations of their overrides' values,
+    else one command per run."""
+    each = [_by_key(run["overrides"]) for run in runs]
+    if len({tuple(sorted(words)) for words in each}) == 1:
+        values = {key: list(dict.fromkeys(words[key] for words in each)) for key in sorted(each[0])}
+        chosen = {tuple(words[key] for key in values) for words in each}
+        if len(chosen) == prod(map(len, values.values())) and chosen == set(product(*values.values())):
+            several = any(len(choices) > 1 for choices in values.values()) or "experiment" in values
+            words = [f"{key}={','.join(choices)}" for key, choices in values.items()]
+            return [_command(words, several)]
+    return list(dict.fromkeys(_command([f"{key}={value}" for key, value in words.items()], False) for words in each))
+
+
+def _by_key(overrides: Iterable[str]) -> dict[str, str]:
+    pairs = (word.partition("=") for word in overrides)
+    return {key: value for key, _, value in pairs if key not in OF_PLACE}
+
+
+def _command(words: Sequence[str], several: bool) -> str:
+    return " ".join(["python main.py", *(["-m"] if several else []), *map(shlex.quote, words)])
+
+
+def configs(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The entries of the configs that all runs share, and the values of those that differ."""
+    texts = [{key: str(value) for key, value in run["config"].items()} for run in runs if run["config"]]
+    keys = sorted({key for text in texts for key in text})
+    values = {key: sorted({text[key] for text in texts if key in text}) for key in keys}
+    shared = {key: found[0] for key, found in values.items() if len(found) == 1 and all(key in text for text in texts)}
+    return shared, {key: found for key, found in values.items() if key not in shared}
+
+
+def versions(runs: Sequence[Run]) -> dict[str, str]:
+    """What runs were made with; where they differ, each value with its number of runs."""
+    counted: dict[str, Counter[str]] = {}
+    for run in runs:
+        summary = run["summary"]
+        found = {
+            **(summary.get("versions") or {}),
+            **{key: summary.get(key) for key in ("commit", "platform", "threads")},
+        }
+        for key, value in found.items():
+            counted.setdefault(key, Counter())[str(value)] += 1
+    return {key: next(iter(values)) if len(values) == 1 else
+            "mixed: " + ", ".join(f"{value} ({n} runs)" for value, n in values.most_common())
+            for key, values in counted.items()}  # fmt: skip
+
+
+def citations(runs: Sequence[Run]) -> list[str]:
+    """BibTeX entries of the methods that were run and of the statistics."""
+    entries = bibliography()
+    wanted = {source: None for run in runs for source in (run["summary"].get("method") or {}).get("sources", ())}
+    return [entries[source] for source in [*wanted, "2108.13264"] if source in entries]
+
+
+def bibliography() -> dict[str, str]:
+    """arXiv number -> BibTeX entry."""
+    entries = BIBLIOGRAPHY.read_text(encoding="utf-8").strip().split("\n\n")
+    return {entry.partition("{arXiv-")[2].partition(",")[0]: _spread(entry) for entry in entries}
+
+
+def _spread(entry: str) -> str:
+    """An entry with a field per line."""
+    fields = ("title", "author", "year", "eprint", "archivePrefix")
+    for field in fields:
+        entry = entry.replace(f", {field}=", f",\n  {field}=")
+    return entry[:-1] + "\n}"

@@ -1,0 +1,174 @@
+"""report.html: one self-contained page of a study, to send to a colleague; and the figures as files beside it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from nlhf.analysis import provenance, words
+from nlhf.analysis.figures import base
+from nlhf.analysis.figures.experiments import EXPERIMENTS
+from nlhf.analysis.figures.gallery import pictures
+from nlhf.analysis.material import Material
+from nlhf.analysis.terminal import spread, tenths
+from nlhf.records import replacing
+
+MOST_COMPARISONS = 400
+Cell = tuple[str, float | str]  # what is read, and by what it is sorted
+
+
+def write(material: Material, folder: Path) -> Path:
+    """Write folder/report.html and folder/figures/*.pdf, *.png; returns the page's path.
+
+    Raises: AnalysisError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for picture in pictures(material):
+        base.save(picture.figure, folder / "figures", picture.name)
+        shown.append({"name": picture.name, "caption": picture.caption, "svg": base.svg(picture.figure, picture.name)})
+    page = _template().render(**_context(material), pictures=shown)
+    with replacing(folder / "report.html") as stream:
+        stream.write(page)
+    return folder / "report.html"
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(files("nlhf.analysis").joinpath("report.html.jinja").read_text(encoding="utf-8"))
+
+
+def _context(material: Material) -> dict[str, Any]:
+    study, view, summary = material.study, material.view, material.summary
+    runs = study.runs
+    preset = EXPERIMENTS.get(study.experiment or "")
+    shared, varied = provenance.configs(runs)
+    states = Counter(str(run["status"]) for run in runs)
+    return {
+        "title": study.root.resolve().name,
+        "question": preset.question if preset else f"Which method needs the fewest {view.cost}?",
+        "headline": words.headline(summary, material.comparisons, view),
+        "cautions": words.cautions(material.units, summary, runs),
+        "facts": _facts(material, states),
+        "view": view,
+        "target": words.number(view.target),
+        "columns": _columns(material),
+        "rows": list(_rows(material)),
+        "choices": {name: _distinct(material.units[name]) for name in ("game", "beta")},
+        "notes": words.notes(material.caveats, summary["method"]),
+        "overall": _overall(material),
+        "comparisons": _comparisons(material.comparisons),
+        "left_out": max(0, len(material.comparisons) - MOST_COMPARISONS),
+        "shared": shared,
+        "varied": {
+            key: ", ".join(values[:30]) + (" ..." if len(values) > 30 else "") for key, values in varied.items()
+        },
+        "versions": provenance.versions(runs),
+        "commands": provenance.commands(runs),
+        "bad": [_bad(run) for run in runs if run["status"] != "completed"],
+        "bibtex": "\n\n".join(provenance.citations(runs)),
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def _facts(material: Material, states: Counter[str]) -> str:
+    seeds, rows = len(material.units), len(material.study.rows)
+    counts = ", ".join(f"{count} {status}" for status, count in states.items())
+    return f"{len(material.study.runs)} runs ({counts}), {seeds:,} observations, {rows:,} rows"
+
+
+def _columns(material: Material) -> list[str]:
+    view = material.view
+    return ["setting", "rank", "method", "seeds", f"{view.cost} to {words.number(view.target)}", "reached",
+            "log10 last, median", "mean", "mean of curve", "rate", "theory", "tried"]  # fmt: skip
+
+
+def _rows(material: Material) -> Iterator[dict[str, Any]]:
+    """Rows of the large table: cells with what they are sorted by, and the games and betas that a filter asks for."""
+    of_group = {str(group): (_distinct(rows["game"]), _distinct(rows["beta"]))
+                for group, rows in material.units.groupby("group")}  # fmt: skip
+    for row in material.summary.to_dict("records"):
+        name = base.marked([row["method"]], material.caveats)[row["method"]]
+        remarks = "".join(f", {row[state]} {state}" for state in ("failed", "unfinished") if row[state])
+        cost = spread(row["cost"], row["cost_low"], row["cost_high"]) if row["reached"] else "never"
+        cells: list[Cell] = [
+            (str(row["group"]), str(row["group"])),
+            (str(row["rank"]), row["rank"]),
+            (name + remarks, name),
+            (str(row["seeds"]), row["seeds"]),
+            (cost, _sortable(row["cost"])),
+            (f"{row['reached']:.0%}", row["reached"]),
+            (tenths(row["final"], row["final_low"], row["final_high"]), _sortable(row["final"])),
+            (tenths(row["final_mean"], row["final_mean_low"], row["final_mean_high"]), _sortable(row["final_mean"])),
+            (tenths(row["area"], math.nan, math.nan), _sortable(row["area"])),
+            (spread(row["rate"], row["rate_low"], row["rate_high"]), _sortable(row["rate"])),
+            (words.number(row["bound_rate"]), _sortable(row["bound_rate"])),
+            (str(row["tried"]), row["tried"]),
+        ]
+        games, betas = of_group[str(row["group"])]
+        yield {"cells": cells, "game": "|".join(games), "beta": "|".join(betas)}
+
+
+def _sortable(value: float) -> float:
+    """Missing values come last, behind infinite ones."""
+    return 1e308 if math.isnan(value) else 1e307 if value == math.inf else value
+
+
+def _distinct(values: pd.Series) -> list[str]:
+    return [f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(values.unique())]
+
+
+def _overall(material: Material) -> list[list[str]]:
+    if material.summary["group"].nunique() < 2:
+        return []
+    return [[base.marked([row["method"]], material.caveats)[row["method"]], str(row["wins"]), f"{row['reached']:.0%}",
+             tenths(row["area"], row["area_low"], row["area_high"]),
+             tenths(row["final"], row["final_low"], row["final_high"])]
+            for row in material.overall.to_dict("records")]  # fmt: skip
+
+
+def _comparisons(table: pd.DataFrame) -> list[list[Cell]]:
+    """Rows of the table of pairs, the better method first."""
+    shown = []
+    for row in table.head(MOST_COMPARISONS).to_dict("records"):
+        first, second = row["first"], row["second"]
+        ratio = [row["ratio"], row["ratio_low"], row["ratio_high"]]
+        better = [row["better"], row["better_low"], row["better_high"]]
+        if row["better"] < 0.5 or (row["better"] == 0.5 and row["ratio"] > 1):
+            first, second = second, first
+            ratio = [1 / value if value else math.inf for value in (ratio[0], ratio[2], ratio[1])]
+            better = [1 - better[0], 1 - better[2], 1 - better[1]]
+        shown.append([
+            (row["group"], row["group"]), (first, first), (second, second),
+            ("cost" if row["quantity"] == "cost" else "last value",) * 2, (str(row["pairs"]), row["pairs"]),
+            (_ratio(*ratio), _sortable(ratio[0])), (_share(*better), _sortable(better[0])),
+            (words.number(row["p"]), _sortable(row["p"])), (words.number(row["p_holm"]), _sortable(row["p_holm"])),
+        ])  # fmt: skip
+    return shown
+
+
+def _ratio(value: float, low: float, high: float) -> str:
+    """A ratio of costs or values; 0 and infinity are those of pairs in which one method alone reached the target."""
+    words_of = {0.0: "only the first", math.inf: "only the second"}
+    middle = words_of.get(value, words.number(value))
+    return middle if math.isnan(low) or low == high else f"{middle} [{words.number(low)}, {words.number(high)}]"
+
+
+def _share(value: float, low: float, high: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0%}" if math.isnan(low) else f"{value:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def _bad(run: dict[str, Any]) -> dict[str, str]:
+    reason = run["summary"].get("stop_reason") or ("no summary.json: it is running, or was killed"
+                                                   if run["status"] == "unfinished" else "")  # fmt: skip
+    return {"folder": run["folder"], "status": run["status"], "reason": str(reason), "rows": str(run["rows"])}

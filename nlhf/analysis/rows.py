@@ -1,0 +1,47 @@
+"""The rows of one metrics.csv as an arrow table; numbers to the bit, a torn last line left out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv
+
+from nlhf.analysis.errors import AnalysisError
+
+WORDS = ("run", "game", "algorithm")
+COUNTS = ("seed", "iteration", "queries")
+TYPES = {name: pa.string() for name in WORDS} | {name: pa.int64() for name in COUNTS}
+
+
+def read_rows(path: Path) -> pa.Table:
+    """The rows of a file, empty where there is none; every column that is neither word nor count is float64.
+
+    Raises: AnalysisError for a file that is no metrics.csv.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return EMPTY
+    except OSError as error:
+        raise AnalysisError(f"{path} cannot be read ({error.strerror}): mend it, or remove its folder.") from error
+    content = content[: content.rfind(b"\n") + 1]
+    header = content.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split(",")
+    if not content:
+        return EMPTY
+    if missing := [name for name in (*TYPES, "exploitability") if name not in header]:
+        raise AnalysisError(f"{path} is no metrics.csv of a run, as it lacks the column {missing[0]}: remove it.")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise AnalysisError(f"{path} is no metrics.csv of a run, as it has the column {twice[0]} twice: remove it.")
+    types = {name: TYPES.get(name, pa.float64()) for name in header}
+    try:
+        table = csv.read_csv(io.BytesIO(content), convert_options=csv.ConvertOptions(column_types=types))
+    except pa.ArrowInvalid as error:
+        raise AnalysisError(f"{path} cannot be read ({error}): mend it, or remove its folder.") from error
+    if empty := [name for name in COUNTS if table[name].null_count]:
+        raise AnalysisError(f"{path} cannot be read (a row without {empty[0]}): mend it, or remove its folder.")
+    return table
+
+
+EMPTY = pa.table({name: pa.array([], kind) for name, kind in TYPES.items()})

@@ -1,0 +1,33 @@
+"""Runs as TensorBoard event files (extra `tensorboard`), for people who keep the viewer they like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from nlhf.analysis.errors import AnalysisError
+from nlhf.analysis.view import View
+
+
+def write(data: pd.DataFrame, folder: Path, view: View) -> int:
+    """A scalar per metric and row, a TensorBoard run per run and seed, stepped by the view's cost; how many runs.
+
+    Raises: AnalysisError where TensorBoard is not installed, or a step would not be whole.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise AnalysisError('--tensorboard needs TensorBoard: pip install -e ".[tensorboard]".') from error
+    if view.x == "seconds":
+        raise AnalysisError("--x=seconds is no step of TensorBoard, which counts: give --x queries or iteration.")
+    metrics = list(data.columns[data.columns.get_loc("exploitability") : data.columns.get_loc("status")])
+    count = 0
+    for (run, seed), rows in data.groupby(["run", "seed"], sort=True):
+        with SummaryWriter(str(folder / str(run) / f"seed-{seed}")) as writer:  # type: ignore[no-untyped-call]
+            for row in rows.to_dict("records"):
+                for name in metrics:
+                    if pd.notna(row[name]):
+                        writer.add_scalar(name, row[name], row[view.x], walltime=row["seconds"])  # type: ignore[no-untyped-call]
+        count += 1
+    return count

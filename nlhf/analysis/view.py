@@ -1,0 +1,82 @@
+"""What is asked of a study: which metric, against which cost, down to which target, grouped by what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from nlhf.analysis.errors import AnalysisError
+
+METRICS = {  # lower is better
+    "exploitability": "exploitability",
+    "exploitability_unregularised": "exploitability without KL term",
+    "average_exploitability": "exploitability of the average policy",
+    "kl_to_equilibrium": "KL to the equilibrium",
+    "span_to_equilibrium": "span to the equilibrium",
+}
+COSTS = {"queries": "preference queries", "iteration": "iterations", "seconds": "training time in seconds"}
+FLOOR = 1e-33  # smaller values are taken for this one: the logarithm of an exact zero would hide all others
+
+
+@dataclass(frozen=True)
+class View:
+    """A question to a study.
+
+    Args:
+        metric: a column that falls towards 0, one of METRICS.
+        target: the value of the metric that is to be reached.
+        x: the cost, one of COSTS.
+        by: columns whose values are compared apart; () for every setting.
+    """
+
+    metric: str = "exploitability"
+    target: float = 1e-6
+    x: str = "queries"
+    by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key, value, known in (("metric", self.metric, METRICS), ("x", self.x, COSTS)):
+            if value not in known:
+                raise AnalysisError(f"--{key}={value} is unknown: give one of {', '.join(known)}.")
+        if not 0 < self.target < float("inf"):
+            raise AnalysisError(f"--target={self.target:g} is no target: give a number > 0, as 1e-6.")
+
+    @property
+    def title(self) -> str:
+        """The metric in words."""
+        return METRICS[self.metric]
+
+    @property
+    def cost(self) -> str:
+        """The cost in words."""
+        return COSTS[self.x]
+
+    def check(self, data: pd.DataFrame) -> None:
+        """Refuse columns that the data do not have, and a metric that no run has measured.
+
+        Raises: AnalysisError.
+        """
+        for name in self.by:
+            if name not in data.columns:
+                raise AnalysisError(f"--by={name} is no column: give game, beta, or a key of the configs "
+                                    f"({', '.join(sorted(map(str, data.columns)))}).")  # fmt: skip
+        if self.metric not in data.columns or data[self.metric].isna().all():
+            measured = [name for name in METRICS if name in data.columns and data[name].notna().any()]
+            raise AnalysisError(
+                f"--metric={self.metric} was measured in no run: give one of {', '.join(measured) or 'none'}."
+            )
+
+    def group(self, data: pd.DataFrame) -> pd.Series:
+        """The name of the group that each row belongs to, columns of `by` in words."""
+        if not self.by:
+            return data["setting"]
+        parts = [data[name].map(lambda value, name=name: _part(name, value)) for name in self.by]
+        first, *others = parts
+        return first.str.cat(others, sep=", ") if others else first
+
+
+def _part(name: str, value: object) -> str:
+    if name in ("game", "setting", "algorithm", "method"):
+        return str(value)
+    return f"{name} = {value:g}" if isinstance(value, int | float) else f"{name} = {value}"

@@ -1,0 +1,177 @@
+"""What the numbers say, in sentences: who wins where, by how much, and what cannot be concluded."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from nlhf.analysis.bootstrap import FEWEST
+from nlhf.analysis.statistics import evidence
+from nlhf.analysis.view import View
+
+ALPHA = 0.05
+
+
+def number(value: float) -> str:
+    """A number as people write it: 1e-6, 0.05, 1,250, 4.7."""
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "∞"
+    if abs(value) >= 1000 and value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def notes(caveats: Mapping[str, str], shown: Iterable[str]) -> list[str]:
+    """A line per caveat of the methods that are shown; many configurations of one algorithm go by its name."""
+    of_text: dict[str, list[str]] = {}
+    for name in sorted(set(shown) & set(caveats)):
+        of_text.setdefault(caveats[name], []).append(name)
+    found = []
+    for text, names in of_text.items():
+        algorithms = list(dict.fromkeys(name.partition(", ")[0] for name in names))
+        found.append(f"† {listed(names if len(names) <= 2 else algorithms)}: {text}.")
+    return found
+
+
+def distinct(groups: Sequence[str]) -> dict[str, str]:
+    """Names of groups without the parts that all of them share: a, beta = 1 and b, beta = 1 are a and b."""
+    parts = {group: group.split(", ") for group in groups}
+    shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
+    return {group: ", ".join(part for part in words if part not in shared) or group for group, words in parts.items()}
+
+
+def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> str:
+    """One sentence that says who wins where."""
+    groups = {str(group): rows for group, rows in summary.groupby("group", sort=True)}
+    if len(groups) == 1:
+        return _of_group(*next(iter(groups.items())), comparisons, view)
+    short = distinct(list(groups))
+    groups = {short[group]: rows for group, rows in groups.items()}
+    winners = {group: _winners(table) for group, table in groups.items()}
+    solved = {group: names for group, names in winners.items() if math.isfinite(groups[group]["cost"].min())}
+    rest = [group for group in groups if group not in solved]
+    parts = []
+    if solved:
+        counts = Counter(name for names in solved.values() for name in names)
+        leading = [name for name, _ in counts.most_common(4)]
+        told = [f"{name} on {_where([g for g, names in solved.items() if name in names], len(groups))}"
+                for name in leading]  # fmt: skip
+        if others := sorted(set(counts) - set(leading)):
+            told.append(f"{listed(others)} on the rest")
+        ties = ", ties counted for each" if sum(counts.values()) > len(solved) else ""
+        parts.append(f"The fewest {view.cost} to {view.title} {number(view.target)}: {'; '.join(told)}{ties}")
+    if rest:
+        lowest = Counter(name for group in rest for name in winners[group])
+        told = [f"{name} ({count})" if len(rest) > 1 else name for name, count in lowest.most_common(3)]
+        parts.append(f"no method reaches it on {_where(rest, len(groups))}, where the lowest last value has {listed(told)}"
+                     if solved else f"No method reaches {view.title} {number(view.target)}; the lowest last value has "
+                     f"{listed(told)}")  # fmt: skip
+    return "; ".join(parts) + "."
+
+
+def _where(groups: list[str], of: int) -> str:
+    if len(groups) == of > 1:
+        return f"all {of}"
+    if of == 1 or (len(groups) <= 2 and of > 2):
+        return listed(groups)
+    return f"{len(groups)} of {of}"
+
+
+def _winners(table: pd.DataFrame) -> list[str]:
+    """The methods of a group with the lowest median cost; where none reaches the target, the lowest last value."""
+    column = "cost" if math.isfinite(table["cost"].min()) else "final"
+    return [str(name) for name in table.loc[table[column] == table[column].min(), "method"]]
+
+
+def _of_group(group: str, table: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> str:
+    table = table.sort_values("rank")
+    best, names = table.iloc[0], _winners(table)
+    if not math.isfinite(best["cost"]):
+        if not names:
+            return f"No run on {group} has ended, so that no method can be called best."
+        return (f"On {group} no method reaches {view.title} {number(view.target)}; the lowest last value has "
+                f"{listed(names)} (median {number(10 ** best['final'])}).")  # fmt: skip
+    of_seeds = f"median of {best['seeds']} seeds" if best["seeds"] > 1 else "one seed"
+    needs = "needs" if len(names) == 1 else "need"
+    start = (f"{listed(names)} {needs} the fewest {view.cost} to {view.title} {number(view.target)} on {group}: "
+             f"{number(best['cost'])} ({of_seeds}{_between(best)})")  # fmt: skip
+    others = table[~table["method"].isin(names)]
+    if others.empty:
+        return f"{start}."
+    second = others.iloc[0]
+    times = f"{number(second['cost'] / best['cost'])} times fewer than" if math.isfinite(second["cost"]) else (
+        "a target that is not reached by")  # fmt: skip
+    return f"{start}, {times} the next, {second['method']}{_luck(str(best['method']), str(second['method']), comparisons)}."
+
+
+def _between(row: pd.Series) -> str:
+    if math.isnan(row["cost_low"]):
+        return ""
+    return f", 95% interval {number(row['cost_low'])} to {number(row['cost_high'])}"
+
+
+def _luck(first: str, second: str, comparisons: pd.DataFrame) -> str:
+    p = corrected_p(first, second, comparisons)
+    if math.isnan(p):
+        return ""
+    told = "" if p < ALPHA else ", which is not told apart from it"
+    return f"{told} (p = {number(p)}, Holm)"
+
+
+def corrected_p(first: str, second: str, comparisons: pd.DataFrame) -> float:
+    """Holm's p of two methods in the comparisons of one group, in either order; nan where they were not compared."""
+    pair = comparisons[comparisons[["first", "second"]].isin([first, second]).all(axis=1)]
+    return float("nan") if pair.empty else float(pair.iloc[0]["p_holm"])
+
+
+def cautions(units: pd.DataFrame, summary: pd.DataFrame, runs: Sequence[dict[str, object]]) -> list[str]:
+    """What a reader must know before believing the table: what did not end, what is no evidence, what cannot be told."""
+    found = []
+    states = Counter(str(run["status"]) for run in runs)
+    if failed := states["failed"]:
+        found.append(f"{failed} {_runs(failed)} failed: they count as never reaching the target and as infinitely bad.")
+    if going := states["interrupted"] + states["unfinished"]:
+        found.append(f"{going} {_runs(going)} did not end: they are censored where they stopped, and are left out of last "
+                     "values and areas; repeat the command that made them.")  # fmt: skip
+    if empty := [run for run in runs if not run["rows"]]:
+        found.append(f"{len(empty)} {_runs(len(empty))} left no rows: {empty[0]['folder']}.")
+    if replicas := int(units["replica"].sum()):
+        found.append(
+            f"{replicas} seeds repeat another one to the bit: copies are one observation, and are not counted."
+        )
+    if (summary["seeds"] == 1).all():
+        found.append("Every method has one observation a setting: what is shown is exact for these runs, and no interval "
+                     "or test is possible. Where nothing is random, none is needed.")  # fmt: skip
+    elif (few := int(summary["seeds"].min())) < FEWEST:
+        found.append(f"Some methods have {few} observations only: intervals and tests need {FEWEST} or more.")
+    else:
+        needed = evidence(units)
+        pairs = units[~units["replica"]].groupby("group").apply(lambda g: g.groupby("method").size().min())
+        poor = [group for group, least in needed.items() if least > pairs[group]]
+        short = distinct(list(needed))
+        if poor:
+            found.append(f"On {_where([short[group] for group in poor], len(needed))} no test can reach p < {ALPHA} "
+                         f"after Holm's correction: that takes {max(needed[group] for group in poor)} seeds or more, or "
+                         "fewer methods.")  # fmt: skip
+    tried = summary.groupby("algorithm")["tried"].max()
+    if tried.max() > 1 and tried.nunique() > 1:
+        found.append("Tuning budgets differ: " + ", ".join(f"{name} {n}" for name, n in tried.items())
+                     + " configurations; the best of many looks better than it is.")  # fmt: skip
+    elif tried.max() > 1:
+        found.append(f"Every algorithm had {tried.max()} configurations, tried on these same seeds: the best of them looks "
+                     "better than it is.")  # fmt: skip
+    return found
+
+
+def _runs(count: int) -> str:
+    return "run" if count == 1 else "runs"
