@@ -46,7 +46,7 @@ class World:
         return Measure(self.game, self.log_reference, self.beta, known)
 
     def save(self, path: Path) -> None:
-        """What figures need: names, reference, equilibrium, P of as many instances as is sensible, votes of the first."""
+        """What figures need: names, reference, equilibrium, P of as many instances as is sensible, votes."""
         arrays: dict[str, Any] = {
             "items": np.array(self.game.items),
             "contexts": np.array(self.game.contexts),

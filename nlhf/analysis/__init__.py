@@ -1,4 +1,4 @@
-"""From folders of runs to tables, figures and a report. Reads what runs left behind; of nlhf it imports floor 0 alone."""
+"""From folders of runs to tables, figures and a report. Reads what runs left behind; of nlhf it imports floor 0."""
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.load import export, load

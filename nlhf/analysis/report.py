@@ -64,6 +64,7 @@ def _context(material: Material) -> dict[str, Any]:
         "target": words.number(view.target),
         "columns": _columns(material),
         "rows": list(_rows(material)),
+        "everywhere": _everywhere([str(group) for group in summary["group"].unique()]),
         "choices": {name: _distinct(material.units[name]) for name in ("game", "beta")},
         "notes": words.notes(material.caveats, summary["method"]),
         "overall": _overall(material),
@@ -97,12 +98,13 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
     """Rows of the large table: cells with what they are sorted by, and the games and betas that a filter asks for."""
     of_group = {str(group): (_distinct(rows["game"]), _distinct(rows["beta"]))
                 for group, rows in material.units.groupby("group")}  # fmt: skip
+    short = words.distinct(list(of_group))
     for row in material.summary.to_dict("records"):
         name = base.marked([row["method"]], material.caveats)[row["method"]]
         remarks = "".join(f", {row[state]} {state}" for state in ("failed", "unfinished") if row[state])
         cost = spread(row["cost"], row["cost_low"], row["cost_high"]) if row["reached"] else "never"
         cells: list[Cell] = [
-            (str(row["group"]), str(row["group"])),
+            (short[str(row["group"])], str(row["group"])),
             (str(row["rank"]), row["rank"]),
             (name + remarks, name),
             (str(row["seeds"]), row["seeds"]),
@@ -117,6 +119,12 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
         ]
         games, betas = of_group[str(row["group"])]
         yield {"cells": cells, "game": "|".join(games), "beta": "|".join(betas)}
+
+
+def _everywhere(groups: list[str]) -> str:
+    """The parts that all groups share, which the table leaves out."""
+    short = words.distinct(groups)
+    return ", ".join(part for part in groups[0].split(", ") if part not in short[groups[0]].split(", "))
 
 
 def _sortable(value: float) -> float:

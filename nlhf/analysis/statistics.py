@@ -22,6 +22,7 @@ from scipy import stats
 from nlhf.analysis import bootstrap
 
 PAIR = ["setting", "seed"]
+EXACT = 100  # differences up to which the signed-rank test is exact
 
 
 def summarise(units: pd.DataFrame) -> pd.DataFrame:
@@ -147,14 +148,27 @@ def _difference(a: pd.Series, b: pd.Series) -> pd.Series:
 
 
 def signed_rank(difference: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; infinite differences are the largest. nan below five differences."""
+    """Two-sided p of Wilcoxon's signed-rank test, zeros left out; infinite differences are the largest. nan below five
+    differences.
+
+    Exact up to EXACT differences, ties included: the distribution of the sum of positive ranks over all signs, by
+    adding one rank after the other (doubled, so that mid-ranks are whole); beyond, the normal approximation.
+    """
     if len(difference) < bootstrap.FEWEST:
         return float("nan")
-    if not difference.any():
+    moved = difference[difference != 0]
+    if not len(moved):
         return 1.0
-    finite = np.abs(difference[np.isfinite(difference)])
-    largest = 2 * finite.max(initial=0.5)
-    return float(stats.wilcoxon(np.clip(difference, -largest, largest)).pvalue)
+    if len(moved) > EXACT:
+        largest = 2 * np.abs(moved[np.isfinite(moved)]).max(initial=0.5)
+        return float(stats.wilcoxon(np.clip(moved, -largest, largest), method="asymptotic").pvalue)
+    ranks = np.rint(2 * stats.rankdata(np.abs(moved))).astype(int)
+    chance = np.zeros(ranks.sum() + 1)
+    chance[0] = 1.0
+    for rank in ranks:
+        chance = (chance + np.concatenate([np.zeros(rank), chance[:-rank]])) / 2
+    positive = ranks[moved > 0].sum()
+    return float(min(1.0, 2 * min(chance[: positive + 1].sum(), chance[positive:].sum())))
 
 
 def holm(p: list[float]) -> list[float]:

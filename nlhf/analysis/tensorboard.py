@@ -24,10 +24,10 @@ def write(data: pd.DataFrame, folder: Path, view: View) -> int:
     metrics = list(data.columns[data.columns.get_loc("exploitability") : data.columns.get_loc("status")])
     count = 0
     for (run, seed), rows in data.groupby(["run", "seed"], sort=True):
-        with SummaryWriter(str(folder / str(run) / f"seed-{seed}")) as writer:  # type: ignore[no-untyped-call]
+        with SummaryWriter(str(folder / str(run) / f"seed-{seed}")) as writer:
             for row in rows.to_dict("records"):
                 for name in metrics:
                     if pd.notna(row[name]):
-                        writer.add_scalar(name, row[name], row[view.x], walltime=row["seconds"])  # type: ignore[no-untyped-call]
+                        writer.add_scalar(name, row[name], row[view.x], walltime=row["seconds"])
         count += 1
     return count

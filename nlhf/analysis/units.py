@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import integrate
 
-from nlhf.analysis.view import FLOOR, View
+from nlhf.analysis.view import FLOOR, PLAIN, View
 
 TAIL = 4  # the tail of a curve is what lies behind a quarter of its cost
 LINEAR = 0.99  # share of the variance that a straight line must explain
@@ -17,7 +17,7 @@ ROUNDING = 1e-26  # smaller values of a metric are too noisy for a rate
 UNIT = ["setting", "method", "seed"]
 
 
-def units(data: pd.DataFrame, view: View = View()) -> pd.DataFrame:
+def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
     """One row per (setting, method, seed) of the rows that `load` returns.
 
     Columns:

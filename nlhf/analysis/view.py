@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nlhf.analysis.errors import AnalysisError
+from nlhf.analysis.naming import name_of, shown
 
 METRICS = {  # lower is better
     "exploitability": "exploitability",
@@ -71,12 +72,14 @@ class View:
         """The name of the group that each row belongs to, columns of `by` in words."""
         if not self.by:
             return data["setting"]
-        parts = [data[name].map(lambda value, name=name: _part(name, value)) for name in self.by]
-        first, *others = parts
-        return first.str.cat(others, sep=", ") if others else first
+        parts = [[_part(name, value) for value in data[name]] for name in self.by]
+        return pd.Series([", ".join(words) for words in zip(*parts, strict=True)], index=data.index, dtype=str)
 
 
 def _part(name: str, value: object) -> str:
     if name in ("game", "setting", "algorithm", "method"):
         return str(value)
-    return f"{name} = {value:g}" if isinstance(value, int | float) else f"{name} = {value}"
+    return f"{name_of(name)} = {shown(value)}"
+
+
+PLAIN = View()  # exploitability against queries, down to 1e-6

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -31,7 +32,7 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def notes(caveats: Mapping[str, str], shown: Iterable[str]) -> list[str]:
+def notes(caveats: Mapping[str, str], shown: Iterable[Any]) -> list[str]:
     """A line per caveat of the methods that are shown; many configurations of one algorithm go by its name."""
     of_text: dict[str, list[str]] = {}
     for name in sorted(set(shown) & set(caveats)):
@@ -60,6 +61,7 @@ def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> st
     winners = {group: _winners(table) for group, table in groups.items()}
     solved = {group: names for group, names in winners.items() if math.isfinite(groups[group]["cost"].min())}
     rest = [group for group in groups if group not in solved]
+    goal = f"{view.title} {number(view.target)}"
     parts = []
     if solved:
         counts = Counter(name for names in solved.values() for name in names)
@@ -69,13 +71,13 @@ def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> st
         if others := sorted(set(counts) - set(leading)):
             told.append(f"{listed(others)} on the rest")
         ties = ", ties counted for each" if sum(counts.values()) > len(solved) else ""
-        parts.append(f"The fewest {view.cost} to {view.title} {number(view.target)}: {'; '.join(told)}{ties}")
+        parts.append(f"The fewest {view.cost} to {goal}: {'; '.join(told)}{ties}")
     if rest:
         lowest = Counter(name for group in rest for name in winners[group])
         told = [f"{name} ({count})" if len(rest) > 1 else name for name, count in lowest.most_common(3)]
-        parts.append(f"no method reaches it on {_where(rest, len(groups))}, where the lowest last value has {listed(told)}"
-                     if solved else f"No method reaches {view.title} {number(view.target)}; the lowest last value has "
-                     f"{listed(told)}")  # fmt: skip
+        last = f"the lowest last value has {listed(told)}" if told else "no run has ended"
+        parts.append(f"no method reaches it on {_where(rest, len(groups))}, where {last}" if solved else
+                     f"No method reaches {goal}; {last}")  # fmt: skip
     return "; ".join(parts) + "."
 
 
@@ -109,9 +111,11 @@ def _of_group(group: str, table: pd.DataFrame, comparisons: pd.DataFrame, view: 
     if others.empty:
         return f"{start}."
     second = others.iloc[0]
-    times = f"{number(second['cost'] / best['cost'])} times fewer than" if math.isfinite(second["cost"]) else (
-        "a target that is not reached by")  # fmt: skip
-    return f"{start}, {times} the next, {second['method']}{_luck(str(best['method']), str(second['method']), comparisons)}."
+    times = "a target that is not reached by"
+    if math.isfinite(second["cost"]):
+        times = f"{number(second['cost'] / best['cost'])} times fewer than" if best["cost"] else "fewer than"
+    luck = _luck(str(best["method"]), str(second["method"]), comparisons)
+    return f"{start}, {times} the next, {second['method']}{luck}."
 
 
 def _between(row: pd.Series) -> str:
@@ -134,44 +138,60 @@ def corrected_p(first: str, second: str, comparisons: pd.DataFrame) -> float:
     return float("nan") if pair.empty else float(pair.iloc[0]["p_holm"])
 
 
-def cautions(units: pd.DataFrame, summary: pd.DataFrame, runs: Sequence[dict[str, object]]) -> list[str]:
-    """What a reader must know before believing the table: what did not end, what is no evidence, what cannot be told."""
-    found = []
+def cautions(units: pd.DataFrame, summary: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know before believing the table: what did not end, and what cannot be told from it."""
+    return [*_ends(runs), *_few(units, summary), *_tuning(summary)]
+
+
+def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     states = Counter(str(run["status"]) for run in runs)
     if failed := states["failed"]:
-        found.append(f"{failed} {_runs(failed)} failed: they count as never reaching the target and as infinitely bad.")
+        yield f"{_runs(failed)} failed: they count as never reaching the target and as infinitely bad."
     if going := states["interrupted"] + states["unfinished"]:
-        found.append(f"{going} {_runs(going)} did not end: they are censored where they stopped, and are left out of last "
-                     "values and areas; repeat the command that made them.")  # fmt: skip
-    if empty := [run for run in runs if not run["rows"]]:
-        found.append(f"{len(empty)} {_runs(len(empty))} left no rows: {empty[0]['folder']}.")
-    if replicas := int(units["replica"].sum()):
-        found.append(
-            f"{replicas} seeds repeat another one to the bit: copies are one observation, and are not counted."
+        yield (
+            f"{_runs(going)} did not end: they are censored where they stopped, and left out of last values and areas; "
+            "repeat the command that made them."
         )
+    if empty := [run for run in runs if not run["rows"]]:
+        yield f"{_runs(len(empty))} left no rows: {empty[0]['folder']}."
+
+
+def _few(units: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
+    """What the number of observations does not allow."""
+    if replicas := int(units["replica"].sum()):
+        yield f"{replicas} seeds repeat another one to the bit: copies are one observation, and are not counted."
+    least = int(summary["seeds"].min())
     if (summary["seeds"] == 1).all():
-        found.append("Every method has one observation a setting: what is shown is exact for these runs, and no interval "
-                     "or test is possible. Where nothing is random, none is needed.")  # fmt: skip
-    elif (few := int(summary["seeds"].min())) < FEWEST:
-        found.append(f"Some methods have {few} observations only: intervals and tests need {FEWEST} or more.")
+        yield (
+            "Every method has one observation a setting: what is shown is exact for these runs, and no interval or "
+            "test is possible. Where nothing is random, none is needed."
+        )
+    elif least < FEWEST:
+        yield f"Some methods have only {least} observations: intervals and tests need {FEWEST} or more."
     else:
-        needed = evidence(units)
-        pairs = units[~units["replica"]].groupby("group").apply(lambda g: g.groupby("method").size().min())
-        poor = [group for group, least in needed.items() if least > pairs[group]]
+        needed, had = evidence(units), summary.groupby("group")["seeds"].min()
         short = distinct(list(needed))
-        if poor:
-            found.append(f"On {_where([short[group] for group in poor], len(needed))} no test can reach p < {ALPHA} "
-                         f"after Holm's correction: that takes {max(needed[group] for group in poor)} seeds or more, or "
-                         "fewer methods.")  # fmt: skip
+        if poor := [group for group, wanted in needed.items() if wanted > had[group]]:
+            most = max(needed[group] for group in poor)
+            where = _where([short[group] for group in poor], len(needed))
+            yield (
+                f"On {where} no test can reach p < {ALPHA} after Holm's correction: that takes {most} seeds or more, "
+                "or fewer methods."
+            )
+
+
+def _tuning(summary: pd.DataFrame) -> Iterator[str]:
+    """Who had more chances than others."""
     tried = summary.groupby("algorithm")["tried"].max()
-    if tried.max() > 1 and tried.nunique() > 1:
-        found.append("Tuning budgets differ: " + ", ".join(f"{name} {n}" for name, n in tried.items())
-                     + " configurations; the best of many looks better than it is.")  # fmt: skip
+    if tried.nunique() > 1:
+        budgets = ", ".join(f"{name} {number}" for name, number in tried.items())
+        yield f"Tuning budgets differ: {budgets} configurations; the best of many looks better than it is."
     elif tried.max() > 1:
-        found.append(f"Every algorithm had {tried.max()} configurations, tried on these same seeds: the best of them looks "
-                     "better than it is.")  # fmt: skip
-    return found
+        yield (
+            f"Every algorithm had {tried.max()} configurations, tried on these same seeds: the best of them looks "
+            "better than it is."
+        )
 
 
 def _runs(count: int) -> str:
-    return "run" if count == 1 else "runs"
+    return "1 run" if count == 1 else f"{count} runs"

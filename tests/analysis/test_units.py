@@ -244,7 +244,7 @@ def test_groups_are_settings_or_what_is_asked_for(tmp_path):
     assert set(units(data, LOOK)["group"]) == {f"{g}, beta = {b}" for g in ("circle", "votes") for b in (0.05, 0.1)}
     assert units(data, View(by=("beta",)))["group"].value_counts().to_dict() == {"beta = 0.05": 2, "beta = 0.1": 2}
     assert set(units(data, View(by=("game", "game.actions")))["group"]) == {
-        "circle, game.actions = 3", "votes, game.actions = 3",
+        "circle, actions = 3", "votes, actions = 3",
     }  # fmt: skip
 
 

@@ -24,11 +24,11 @@ from matplotlib.lines import Line2D
 from nlhf.analysis.words import notes
 
 INK = "#1f2328"
-COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#8c510a", "#5b2c83", "#7f7f7f", "#1f2328")
+COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#a8661c", "#8257c5", "#7f7f7f", "#1f2328")
 MARKERS = "oD^sPXv<>*hd"
 FAMILIAR = ("nash_mp", "adaptive_nash_mp", "optimistic", "nash_md", "self_play", "omd", "adaptive_optimistic", "sppo",
             "proximal_point", "egpo")  # fmt: skip
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "axes.labelsize": 9,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "font.size": 9, "legend.frameon": False,
@@ -99,7 +99,7 @@ def wrapped(title: str, width: int = 40) -> str:
     return ",\n".join(lines)
 
 
-def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], shown: Iterable[str]) -> None:
+def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], shown: Iterable[Any]) -> None:
     """One legend below all panels, in as many columns as fit, and under it what the marks of methods mean."""
     width, height = figure.get_size_inches()
     columns = max(1, min(len(entries), int(width * 14 / (max(map(len, entries), default=0) + 6))))
@@ -122,9 +122,9 @@ def handle(look: Look, **options: Any) -> Line2D:
     return Line2D([], [], color=look.colour, marker=look.marker, ms=4.5, lw=1.3, **options)
 
 
-def marked(names: Iterable[str], caveats: dict[str, str]) -> dict[str, str]:
+def marked(names: Iterable[Any], caveats: dict[str, str]) -> dict[str, str]:
     """What figures call methods: those with a caveat carry a mark."""
-    return {name: f"{name}{MARK}" if name in caveats else name for name in names}
+    return {str(name): f"{name}{MARK}" if name in caveats else str(name) for name in names}
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -132,6 +132,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}{ending}" for ending in (".pdf", ".png")]
     with style():
+        _settle(figure)
         for path in paths:
             figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
     return paths
@@ -141,9 +142,18 @@ def svg(figure: Figure, name: str) -> str:
     """The figure as an SVG element whose ink is the page's text colour, with ids of its own."""
     stream = io.StringIO()
     with style(), mpl.rc_context({"svg.hashsalt": name}):
+        _settle(figure)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     return text[text.index("<svg") :].replace(INK, "currentColor")
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once, and not again for every format."""
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def over_cost(runs: pd.DataFrame, metric: str, x: str) -> pd.DataFrame:

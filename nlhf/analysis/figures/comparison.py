@@ -13,11 +13,11 @@ from nlhf.analysis import bootstrap
 from nlhf.analysis.figures import base
 from nlhf.analysis.naming import name_of
 from nlhf.analysis.statistics import profile
-from nlhf.analysis.view import View
+from nlhf.analysis.view import PLAIN, View
 from nlhf.analysis.words import number
 
 
-def heatmap(summary: pd.DataFrame, view: View = View(), caveats: dict[str, str] | None = None) -> Figure:
+def heatmap(summary: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
     """Median cost to the target, groups x methods, of the table that `summarise` returns; `never` where more than half
     of the seeds do not reach it. Methods stand in the order of their mean rank."""
     caveats = caveats or {}
@@ -30,15 +30,15 @@ def heatmap(summary: pd.DataFrame, view: View = View(), caveats: dict[str, str] 
         figure = Figure(figsize=(max(width, 4.2), height), layout="constrained")
         axis = figure.subplots()
         values = table.to_numpy(float)
-        finite = values[np.isfinite(values)]
+        finite = values[np.isfinite(values) & (values > 0)]
         axis.set_facecolor("#e9e9e9")
         if len(finite):
-            norm = LogNorm(max(finite.min(), 1e-9), max(finite.max(), finite.min() * 1.01))
+            norm = LogNorm(finite.min(), max(finite.max(), finite.min() * 1.01))
             shown = np.where(np.isfinite(values), np.maximum(values, finite.min()), np.nan)
             image = axis.imshow(shown, cmap="viridis_r", norm=norm, aspect="auto")
             figure.colorbar(image, label=f"{view.cost} to {view.title}\n≤ {number(view.target)}", aspect=30, pad=0.02)
             _annotate(axis, values, norm)
-        axis.set_xticks(range(table.shape[1]), [names[n] for n in table], rotation=35, ha="right",
+        axis.set_xticks(range(table.shape[1]), [names[str(n)] for n in table], rotation=35, ha="right",
                         rotation_mode="anchor")  # fmt: skip
         axis.set_yticks(range(table.shape[0]), [base.wrapped(str(name), 46) for name in table.index])
         axis.tick_params(length=0)
@@ -65,7 +65,7 @@ def compact(value: float) -> str:
     return f"{value:.0f}" if value >= 9.95 or value == int(value) else f"{value:.2g}"
 
 
-def performance_profile(units: pd.DataFrame, view: View = View(), caveats: dict[str, str] | None = None) -> Figure:
+def performance_profile(units: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
     """The share of settings x seeds that a method solves within a factor of the fewest cost any method needed there."""
     caveats = caveats or {}
     factors = np.geomspace(1, 1000, 121)
@@ -99,7 +99,8 @@ def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: d
         groups = dict(iter(units.groupby("panel", sort=True)))
         figure, axes = base.panels([str(name) for name in groups], size=(3.6, 2.8))
         looks = base.looks(units.assign(method=units["line"]))
-        caveats = {str(row.line): caveats[row.method] for row in units.itertuples() if row.method in caveats}
+        lines = dict(zip(units["method"], units["line"], strict=True))
+        caveats = {lines[method]: caveat for method, caveat in caveats.items() if method in lines}
         names = base.marked(looks, caveats)
         entries: dict[str, Line2D] = {}
         for axis, members in zip(axes, groups.values(), strict=False):
@@ -121,7 +122,7 @@ def by_key(units: pd.DataFrame, data: pd.DataFrame, key: str) -> pd.DataFrame:
     `line`, the method without it."""
     column = data.drop_duplicates("folder").set_index("folder")[key]
     values = pd.to_numeric(units["folder"].map(column), errors="coerce")
-    found = units.assign(**{key: values})[np.isfinite(values)]
+    found: pd.DataFrame = units.assign(**{key: values})[np.isfinite(values)]
     name = f"{name_of(key)} = "
     for new, old in (("panel", "setting"), ("line", "method")):
         parts = found[old].str.split(", ")

@@ -10,13 +10,13 @@ from matplotlib.lines import Line2D
 
 from nlhf.analysis import bootstrap
 from nlhf.analysis.figures import base
-from nlhf.analysis.view import FLOOR, View
+from nlhf.analysis.view import FLOOR, PLAIN, View
 
 PALE = 0.35
 DRAWS = 500  # for a band, at every point of a curve
 
 
-def convergence(data: pd.DataFrame, view: View = View(), caveats: dict[str, str] | None = None) -> Figure:
+def convergence(data: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
     """The view's metric against its cost, a panel per setting.
 
     A line is the median over seeds, its band the 95% bootstrap interval of the median (from five seeds on), dashed what

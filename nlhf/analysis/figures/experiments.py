@@ -117,8 +117,8 @@ EXPERIMENTS = {
     "rates": Experiment(
         "Does every algorithm converge at the rate of its theorem, for every beta?",
         _sweep("beta", "rate"),
-        "The linear rate of the tail, fitted, against beta: mean over seeds, its 95% interval, and dashed what the theorem "
-        "promises for KL(pi* || pi). A method without a linear tail has no point.",
+        "The linear rate of the tail, fitted, against beta: mean over seeds, its 95% interval, and dashed what the "
+        "theorem promises for KL(pi* || pi). A method without a linear tail has no point.",
         frozenset({"rate"}),
     ),
     "baselines": Experiment(
@@ -140,9 +140,9 @@ EXPERIMENTS = {
     "human_votes": Experiment(
         "Are real human choices cyclic, and which algorithm solves their games?",
         _human_votes,
-        "Above, preferences by falling Bradley-Terry score, majorities that are part of a cyclic triple framed; whether "
-        "such cycles are more than chance is said below. Below, exploitability against preference queries.",
-        frozenset({"preferences"}),
+        "Above, preferences by falling Bradley-Terry score, majorities that are part of a cyclic triple framed; "
+        "whether such cycles are more than chance is said below. Below, exploitability against preference queries.",
+        frozenset({"preferences", "convergence"}),
     ),
     "unregularised": Experiment(
         "Without a KL term: does the last iterate converge, or only the average?",

@@ -39,7 +39,7 @@ def pictures(material: Material) -> Iterator[Picture]:
         if figure is not None:
             drawn = own.same_as
             said = _said(material) if "preferences" in own.same_as else []
-            yield Picture(preset, figure, " ".join([own.caption, *said]))
+            yield Picture(preset, figure, "\n".join([own.caption, *said]))
     for kind, make in KINDS.items():
         if kind not in drawn:
             yield from make(material if kind in OF_A_KEY else focused)
@@ -61,37 +61,33 @@ def _focused(material: Material) -> Material:
 
 def _convergence(material: Material) -> Iterator[Picture]:
     view, data = material.view, material.study.rows
-    words = ("Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on), dashed is what the "
-             "theorem promises; unfinished and failed runs are pale.")  # fmt: skip
-    yield Picture("convergence", convergence(data, view, material.caveats), f"{_start(view.title)} against {view.cost}. "
-                  f"{words}")  # fmt: skip
+    yield Picture("convergence", convergence(data, view, material.caveats),
+                  f"{_start(view.title)} against {view.cost}. {LINES}")  # fmt: skip
     for metric in ("kl_to_equilibrium", "average_exploitability"):
         wanted = metric == "kl_to_equilibrium" or (data["beta"] == 0).any()
         if wanted and metric != view.metric and data[metric].notna().any():
             other = replace(view, metric=metric)
-            yield Picture(metric, convergence(data, other, material.caveats), f"{_start(other.title)} against "
-                          f"{view.cost}; lines as above.")  # fmt: skip
+            caption = f"{_start(other.title)} against {view.cost}; lines as above."
+            yield Picture(metric, convergence(data, other, material.caveats), caption)
     if view.x != "seconds":
         timed = replace(view, x="seconds")
-        yield Picture("seconds", convergence(data, timed, material.caveats), f"{_start(view.title)} against training "
-                      "time, the clock stopped while measuring; all seeds of a run are trained as one batch.")  # fmt: skip
+        caption = f"{_start(view.title)} against training time, the clock stopped while measuring; {BATCH}"
+        yield Picture("seconds", convergence(data, timed, material.caveats), caption)
 
 
 def _heatmap(material: Material) -> Iterator[Picture]:
     if material.summary["group"].nunique() > 1 and material.summary["method"].nunique() > 1:
         view = material.view
-        figure = comparison.heatmap(material.summary, view, material.caveats)
-        yield Picture("heatmap", figure, f"Median {view.cost} until the {view.title} is at most {number(view.target)}; "
-                      "never: more than half of the seeds do not get there.")  # fmt: skip
+        caption = (f"Median {view.cost} until the {view.title} is at most {number(view.target)}; never: more than half "
+                   "of the seeds do not get there.")  # fmt: skip
+        yield Picture("heatmap", comparison.heatmap(material.summary, view, material.caveats), caption)
 
 
 def _profile(material: Material) -> Iterator[Picture]:
-    enough = material.units.groupby("setting")["method"].nunique().min() > 1 and len(material.units) > 10
-    if enough and material.units["reached"].any() and material.units["method"].nunique() <= 12:
-        figure = comparison.performance_profile(material.units, material.view, material.caveats)
-        yield Picture("profile", figure, "Performance profile (Dolan and Moré 2002): the share of settings × seeds that a "
-                      "method solves within a factor of the best method there; at factor 1 how often it is best, at the "
-                      "right how often it succeeds at all.")  # fmt: skip
+    units = material.units
+    compared = units.groupby("setting")["method"].nunique().min() > 1 and len(units) > 10
+    if compared and units["reached"].any() and units["method"].nunique() <= MOST_METHODS:
+        yield Picture("profile", comparison.performance_profile(units, material.view, material.caveats), PROFILE)
 
 
 def _against(key: str, quantity: str, name: str, caption: str) -> Callable[[Material], Iterator[Picture]]:
@@ -118,8 +114,8 @@ def _votes(material: Material) -> Iterator[Picture]:
     for place, (title, run) in enumerate(list(runs.items())[:MOST_GAMES]):
         figure = games.preference_matrix(run, title)
         if figure is not None:
-            yield Picture(f"preferences-{place + 1}" if len(runs) > 1 else "preferences", figure,
-                          f"By falling Bradley-Terry score. {games.what_votes_say(run, title)}")  # fmt: skip
+            name = f"preferences-{place + 1}" if len(runs) > 1 else "preferences"
+            yield Picture(name, figure, f"By falling Bradley-Terry score. {games.what_votes_say(run, title)}")
 
 
 def _said(material: Material) -> list[str]:
@@ -129,18 +125,17 @@ def _said(material: Material) -> list[str]:
 def _mixtures(material: Material) -> Iterator[Picture]:
     figure = games.mixtures(dict(list(first_runs(material.runs).items())[:MOST_GAMES]))
     if figure is not None:
-        yield Picture(
-            "mixtures", figure, "The equilibrium against the reference policy: first seed, mean over contexts."
-        )
+        caption = "The equilibrium against the reference policy: first seed, mean over contexts."
+        yield Picture("mixtures", figure, caption)
 
 
 def first_runs(runs: pd.DataFrame) -> dict[str, Path]:
     """A run of every setting whose items are worth naming: games of votes or matrices, or of few actions."""
     found: dict[str, Path] = {}
-    for row in runs.sort_values("setting").itertuples():
-        game = games.matrix_of(Path(row.folder))
-        if row.setting not in found and game is not None and ("votes" in game or len(game["items"]) <= 12):
-            found[row.setting] = Path(row.folder)
+    for setting, folder in runs.sort_values("setting")[["setting", "folder"]].to_numpy():
+        game = games.matrix_of(Path(folder))
+        if setting not in found and game is not None and ("votes" in game or len(game["items"]) <= 12):
+            found[setting] = Path(folder)
     return found
 
 
@@ -148,17 +143,25 @@ def _start(words: str) -> str:
     return words[0].upper() + words[1:]
 
 
+LINES = ("Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on), dashed is what "
+         "the theorem promises; unfinished and failed runs are pale.")  # fmt: skip
+BATCH = "all seeds of a run are trained as one batch."
+PROFILE = (
+    "Performance profile (Dolan and Moré 2002): the share of settings × seeds that a method solves within a "
+    "factor of the best one there; at factor 1 how often it is best, at the right how often it succeeds."
+)
 SIMPLEX = ("Policies on the simplex, over level sets of the exploitability (darker is more exploitable); dots are the "
            "recorded rows, about ten per decade of iterations, so that fast cycles look like jumps.")  # fmt: skip
+STEPS = "How sensitive each algorithm is to its step size lambda; crosses: the target is not reached."
+RATES = ("The linear rate of the tail, fitted, against beta, beside what the theorem promises for KL(pi* || pi), "
+         "dashed; a method without a linear tail has no point.")  # fmt: skip
 KINDS: dict[str, Callable[[Material], Iterator[Picture]]] = {
     "convergence": _convergence,
     "heatmap": _heatmap,
     "profile": _profile,
-    "step_size": _against("algorithm.step_size", "cost", "step_size", "How sensitive each algorithm is to its step size "
-                          "lambda; crosses: the target is not reached."),
-    "rate": _against("beta", "rate", "rate", "The linear rate of the tail, fitted, against beta, beside what the theorem "
-                     "promises for KL(pi* || pi), dashed; a method without a linear tail has no point."),
+    "step_size": _against("algorithm.step_size", "cost", "step_size", STEPS),
+    "rate": _against("beta", "rate", "rate", RATES),
     "simplex": _simplex,
     "preferences": _votes,
     "mixtures": _mixtures,
-}  # fmt: skip
+}

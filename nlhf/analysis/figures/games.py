@@ -20,8 +20,8 @@ CYCLE = "#d55e00"
 
 
 def preference_matrix(run: Path, title: str) -> Figure | None:
-    """P(row preferred to column) of a run's first context, by falling Bradley-Terry score; majorities that are part of a
-    cyclic triple are framed. None where game.npz has no P, or more items than can be read."""
+    """P(row preferred to column) of a run's first context, by falling Bradley-Terry score; majorities that are part of
+    a cyclic triple are framed. None where game.npz has no P, or more items than can be read."""
     game = matrix_of(run)
     if game is None:
         return None

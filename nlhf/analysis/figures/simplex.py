@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.tri import Triangulation
 
 from nlhf.analysis.figures import base
 from nlhf.records import read_arrays
@@ -27,22 +28,22 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
     Returns: None where there is no such run.
     """
     caveats = caveats or {}
-    found = {row.folder: game for row in runs.itertuples() if (game := _game(Path(row.folder))) is not None}
-    shown = runs[runs["folder"].isin(found)].sort_values(["setting", "method"])
-    if shown.empty:
+    found = {folder: game for folder in runs["folder"] if (game := _game(Path(folder))) is not None}
+    shown = runs[runs["folder"].isin(list(found))].sort_values(["setting", "method"]).to_dict("records")
+    if not shown:
         return None
     looks, names = base.looks(runs), base.marked(runs["method"], caveats)
-    several = shown["setting"].nunique() > 1
-    titles = [f"{names[row.method]}, {row.setting}" if several else names[row.method] for row in shown.itertuples()]
+    several = len({row["setting"] for row in shown}) > 1
+    titles = [f"{names[row['method']]}, {row['setting']}" if several else names[row["method"]] for row in shown]
     with base.style():
         figure, axes = base.panels(titles, across=4, size=(2.5, 2.45))
-        for axis, row in zip(axes, shown.itertuples(), strict=False):
-            _panel(axis, Path(row.folder), found[row.folder], float(row.beta), looks[row.method])
+        for axis, row in zip(axes, shown, strict=False):
+            _panel(axis, Path(row["folder"]), found[row["folder"]], float(row["beta"]), looks[row["method"]])
         base.below(figure, {
             "reference": Line2D([], [], marker="o", mfc="white", mec=base.INK, ls="", ms=5),
             "equilibrium": Line2D([], [], marker="*", color=base.INK, ls="", ms=9),
             "last policy": Line2D([], [], marker="s", color="0.45", ls="", ms=5),
-        }, caveats, shown["method"])  # fmt: skip
+        }, caveats, [row["method"] for row in shown])  # fmt: skip
     return figure
 
 
@@ -95,7 +96,7 @@ def _level_sets(axis: Axes, preference: np.ndarray, reference: np.ndarray, beta:
     grid = np.stack([i[inside], j[inside], RESOLUTION - i[inside] - j[inside]], axis=-1) / RESOLUTION
     values = np.maximum(exploitability(grid, preference, reference, beta), 1e-6)
     levels = np.geomspace(max(values.min(), values.max() * 1e-3), values.max(), 9)
-    place = grid @ CORNERS
-    axis.tricontourf(*place.T, values, levels=[0, *levels[1:]], cmap="Greys", norm=LogNorm(levels[0], 100 * levels[-1]),
+    mesh = Triangulation(*(grid @ CORNERS).T)
+    axis.tricontourf(mesh, values, levels=[0, *levels[1:]], cmap="Greys", norm=LogNorm(levels[0], 100 * levels[-1]),
                      extend="max")  # fmt: skip
-    axis.tricontour(*place.T, values, levels=levels[1:-1], colors="white", linewidths=0.5)
+    axis.tricontour(mesh, values, levels=levels[1:-1], colors="white", linewidths=0.5)
