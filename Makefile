@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+PRESETS := $(notdir $(basename $(wildcard conf/experiment/*.yaml)))
+PICTURES := human_votes baselines trajectories
 
-.PHONY: run test bench clean
+.PHONY: run test figures bench clean
 
 run: .venv/installed
 	$(BIN)/python main.py $(ARGS)
@@ -14,10 +16,18 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
+# Every preset from nothing, its figures and report.html in runs/PRESET, and the README's pictures in docs/.
+figures: .venv/installed
+	for preset in $(PRESETS); do \
+	  $(BIN)/python main.py experiment=$$preset progress=false && $(BIN)/python -m nlhf.analysis runs/$$preset || exit 1; \
+	done
+	for name in $(PICTURES); do cp runs/$$name/figures/$$name.png docs/$$name.png; done
+
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.iteration
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.equilibrium
+	$(BIN)/python -m benchmarks.analysis
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -25,7 +35,7 @@ bench: .venv/installed
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,tensorboard]"
 	touch $@
 
 clean:

@@ -38,7 +38,7 @@ class Run:
         """The rows of metrics.csv, numbers to the bit."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "metrics.csv")
+        return pd.read_csv(self.folder / "metrics.csv", float_precision="round_trip")
 
     @cached_property
     def log_policy(self) -> np.ndarray:

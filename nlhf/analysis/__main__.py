@@ -64,8 +64,9 @@ def _analyse(arguments: list[str]) -> int:
     states = Counter(run["status"] for run in material.study.runs)
     console.print(", ".join(f"{count} {status}" for status, count in states.items()), "", sep="\n")
     terminal.show(material, console)
-    console.print("", words.headline(material.summary, material.comparisons, view), style="bold")
-    for caution in words.cautions(material.units, material.summary, material.study.runs):
+    console.print()
+    console.print(words.headline(material.summary, material.comparisons, view), style="bold")
+    for caution in words.cautions(material.focused.units, material.summary, material.study.runs):
         console.print(f"- {caution}")
     if options.export:
         export(material.study.rows, options.export)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 
@@ -12,6 +12,8 @@ from nlhf.analysis.load import Study, load_study
 from nlhf.analysis.statistics import compare, overall, summarise
 from nlhf.analysis.units import units
 from nlhf.analysis.view import View
+
+MOST_METHODS = 12  # in one panel, and in one family of tests
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,21 @@ class Material:
     view: View
 
     @cached_property
+    def focused(self) -> Material:
+        """Where more methods ran on a setting than can be shown and tested, the best one of each algorithm."""
+        ranked = self.summary.sort_values(["group", "rank"])
+        if ranked.groupby("group").size().max() <= MOST_METHODS:
+            return self
+        best = ranked.drop_duplicates(["group", "algorithm"])
+        units = self.units[_pairs(self.units, "group").isin(_pairs(best, "group"))]
+        rows = self.study.rows
+        rows = rows[_pairs(rows, "setting").isin(_pairs(units, "setting"))]
+        return Material(replace(self.study, rows=rows), units, best, self.view)
+
+    @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """`compare` of the observations."""
-        return compare(self.units)
+        """`compare` of the observations of what is `focused`."""
+        return compare(self.focused.units)
 
     @cached_property
     def overall(self) -> pd.DataFrame:
@@ -44,6 +58,10 @@ class Material:
         method = dict(zip(self.runs["folder"], self.runs["method"], strict=True))
         found = ((run["folder"], (run["summary"].get("method") or {}).get("caveat")) for run in self.study.runs)
         return {method[folder]: caveat for folder, caveat in found if caveat and folder in method}
+
+
+def _pairs(table: pd.DataFrame, column: str) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[[column, "method"]])
 
 
 def gather(folder: str | PathLike[str], view: View) -> Material:

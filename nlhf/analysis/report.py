@@ -54,11 +54,12 @@ def _context(material: Material) -> dict[str, Any]:
     preset = EXPERIMENTS.get(study.experiment or "")
     shared, varied = provenance.configs(runs)
     states = Counter(str(run["status"]) for run in runs)
+    tested = material.comparisons.dropna(subset="p")
     return {
         "title": study.root.resolve().name,
         "question": preset.question if preset else f"Which method needs the fewest {view.cost}?",
         "headline": words.headline(summary, material.comparisons, view),
-        "cautions": words.cautions(material.units, summary, runs),
+        "cautions": words.cautions(material.focused.units, summary, runs),
         "facts": _facts(material, states),
         "view": view,
         "target": words.number(view.target),
@@ -68,8 +69,8 @@ def _context(material: Material) -> dict[str, Any]:
         "choices": {name: _distinct(material.units[name]) for name in ("game", "beta")},
         "notes": words.notes(material.caveats, summary["method"]),
         "overall": _overall(material),
-        "comparisons": _comparisons(material.comparisons),
-        "left_out": max(0, len(material.comparisons) - MOST_COMPARISONS),
+        "comparisons": _comparisons(tested),
+        "left_out": max(0, len(tested) - MOST_COMPARISONS),
         "shared": shared,
         "varied": {
             key: ", ".join(values[:30]) + (" ..." if len(values) > 30 else "") for key, values in varied.items()

@@ -111,15 +111,15 @@ def _of_group(group: str, table: pd.DataFrame, comparisons: pd.DataFrame, view: 
     if others.empty:
         return f"{start}."
     second = others.iloc[0]
-    times = "a target that is not reached by"
+    more = "does not reach it"
     if math.isfinite(second["cost"]):
-        times = f"{number(second['cost'] / best['cost'])} times fewer than" if best["cost"] else "fewer than"
+        more = f"needs {number(second['cost'] / best['cost'])} times as many" if best["cost"] else "needs more"
     luck = _luck(str(best["method"]), str(second["method"]), comparisons)
-    return f"{start}, {times} the next, {second['method']}{luck}."
+    return f"{start}; the next, {second['method']}, {more}{luck}."
 
 
 def _between(row: pd.Series) -> str:
-    if math.isnan(row["cost_low"]):
+    if math.isnan(row["cost_low"]) or row["cost_low"] == row["cost_high"]:
         return ""
     return f", 95% interval {number(row['cost_low'])} to {number(row['cost_high'])}"
 
@@ -128,7 +128,7 @@ def _luck(first: str, second: str, comparisons: pd.DataFrame) -> str:
     p = corrected_p(first, second, comparisons)
     if math.isnan(p):
         return ""
-    told = "" if p < ALPHA else ", which is not told apart from it"
+    told = "" if p < ALPHA else "; the two are not told apart"
     return f"{told} (p = {number(p)}, Holm)"
 
 
@@ -188,8 +188,8 @@ def _tuning(summary: pd.DataFrame) -> Iterator[str]:
         yield f"Tuning budgets differ: {budgets} configurations; the best of many looks better than it is."
     elif tried.max() > 1:
         yield (
-            f"Every algorithm had {tried.max()} configurations, tried on these same seeds: the best of them looks "
-            "better than it is."
+            f"Every algorithm had {tried.max()} configurations, tried on these same seeds: the best of them, which "
+            "are compared, look better than they are."
         )
 
 

@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from nlhf.analysis.figures import comparison, games, simplex
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.experiments import EXPERIMENTS
-from nlhf.analysis.material import Material
+from nlhf.analysis.material import MOST_METHODS, Material
 from nlhf.analysis.words import number
 
 MOST_GAMES = 6  # votes games that are drawn one by one
-MOST_METHODS = 12  # in one panel
 OF_A_KEY = frozenset({"step_size", "rate"})  # these show every configuration
 
 
@@ -31,7 +30,7 @@ class Picture:
 
 def pictures(material: Material) -> Iterator[Picture]:
     """One after the other, so that a figure can be saved and forgotten."""
-    focused, drawn = _focused(material), frozenset[str]()
+    drawn = frozenset[str]()
     preset = material.study.experiment
     if preset in EXPERIMENTS:
         own = EXPERIMENTS[preset]
@@ -42,21 +41,7 @@ def pictures(material: Material) -> Iterator[Picture]:
             yield Picture(preset, figure, "\n".join([own.caption, *said]))
     for kind, make in KINDS.items():
         if kind not in drawn:
-            yield from make(material if kind in OF_A_KEY else focused)
-
-
-def _focused(material: Material) -> Material:
-    """Where more methods ran on a setting than a picture can show, the best configuration of each algorithm there."""
-    ranked = material.summary.sort_values(["group", "rank"])
-    if ranked.groupby("group").size().max() <= MOST_METHODS:
-        return material
-    best = ranked.drop_duplicates(["group", "algorithm"])
-    chosen = pd.MultiIndex.from_frame(best[["group", "method"]])
-    units = material.units[pd.MultiIndex.from_frame(material.units[["group", "method"]]).isin(chosen)]
-    kept = pd.MultiIndex.from_frame(units[["setting", "method"]])
-    rows = material.study.rows
-    rows = rows[pd.MultiIndex.from_frame(rows[["setting", "method"]]).isin(kept)]
-    return Material(replace(material.study, rows=rows), units, best, material.view)
+            yield from make(material if kind in OF_A_KEY else material.focused)
 
 
 def _convergence(material: Material) -> Iterator[Picture]:
