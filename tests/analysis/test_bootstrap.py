@@ -205,6 +205,15 @@ def test_the_interval_of_a_mean_of_normal_data_is_students(n):
     assert (high - low) / (theirs[1] - theirs[0]) == pytest.approx(1, abs=0.07)
 
 
+def test_the_interval_of_a_mean_takes_hesterbergs_quantiles():
+    """Table 5 of his paper, n = 10: normal(-2.262 sqrt(10/9)) = 0.0086 in place of 0.025."""
+    values = np.random.default_rng(8).standard_normal(10)
+    means = values[resamples(np.zeros(10, int))].mean(-1)
+    tail = stats.norm.cdf(-2.262157 * np.sqrt(10 / 9))
+    assert tail == pytest.approx(0.0086, abs=1e-4)
+    assert mean_interval(values) == pytest.approx(tuple(np.quantile(means, [tail, 1 - tail])), abs=0.003)
+
+
 def test_settings_are_no_part_of_the_doubt():
     """Two settings that lie far apart: only the spread within them counts."""
     values = np.random.default_rng(7).standard_normal(40)

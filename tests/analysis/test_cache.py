@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import sys
 import time
 
@@ -185,6 +186,15 @@ def test_a_column_that_no_run_has_any_more_is_gone(study, monkeypatch):
     assert load(study).columns.equals(fresh(study, monkeypatch).rows.columns)
 
 
+def test_a_run_that_was_removed_leaves_the_cache_too(study, monkeypatch):
+    settled(monkeypatch)
+    before = len(load(study))
+    assert parquet.read_metadata(study / PLACE).num_rows == before
+    shutil.rmtree(study / "run0")
+    load(study)
+    assert parquet.read_metadata(study / PLACE).num_rows == before - 7
+
+
 def test_two_writes_within_one_tick_of_the_clock_are_not_taken_for_one(study, monkeypatch):
     """As on file systems with whole seconds: the stamp stays, the content does not."""
     stamp = cache._stamp
@@ -222,12 +232,11 @@ def torn(path):
 
 
 def flipped(path):
-    """One bit of the rows is another: their page's checksum tells."""
-    content = bytearray(path.read_bytes())
-    chunk = parquet.ParquetFile(path).metadata.row_group(0).column(COLUMNS.index("exploitability"))
-    start = chunk.dictionary_page_offset or chunk.data_page_offset
-    content[start + chunk.total_compressed_size // 2] ^= 1
-    path.write_bytes(bytes(content))
+    """A number is another one, in a file that can be read: a page's checksum tells."""
+    content = path.read_bytes()
+    one, other = struct.pack("<d", 0.0625), struct.pack("<d", 0.03125)
+    assert one in content
+    path.write_bytes(content.replace(one, other))
 
 
 def of_version(version):
@@ -251,7 +260,7 @@ def in_the_way(path):
 
 BROKEN = {
     "torn": torn,
-    "a bit flipped": flipped,
+    "a number changed": flipped,
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not parquet"),
     "of another version": of_version(0),

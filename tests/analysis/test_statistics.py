@@ -487,6 +487,8 @@ def test_copies_weigh_no_more_than_once_in_a_profile():
     copies = {"cost": [10.0] * 30, "replica": [False] + [True] * 29}
     slow = copies | {"cost": [20.0] * 30}
     random = observations(a=[20.0], b=[10.0])
+    half = profile(observations(a=copies, b=np.arange(1.0, 31)), np.array([1.0]))
+    assert half.to_numpy().tolist() == [[21 / 30, 10 / 30]]  # beside another's seeds a copy counts each time
     assert profile(settings(observations(a=copies, b=slow), random), np.array([1.0])).to_numpy().tolist() == [
         [0.5, 0.5]
     ]

@@ -1,12 +1,14 @@
 """What all figures share: how methods look, how panels are laid out, how a figure is saved.
 
-Colours are told apart by colour-blind readers and in grey print; every algorithm has one colour and one marker in all
-figures, and its configurations are shades of it.
+Colours are told apart by colour-blind readers and in grey print; a familiar algorithm has one colour and one marker in
+all figures of all studies, another one in all figures of its study, and configurations are shades of it.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from nlhf.analysis.words import notes
 
@@ -59,8 +62,7 @@ def looks(data: pd.DataFrame) -> dict[str, Look]:
     """The look of every method of a table with the columns `method` and `algorithm`."""
     methods = data[["algorithm", "method"]].drop_duplicates().sort_values(["algorithm", "method"])
     found: dict[str, Look] = {}
-    names = sorted(methods["algorithm"].unique(), key=_familiarity)
-    for place, algorithm in enumerate(names):
+    for algorithm, place in _places(sorted(methods["algorithm"].unique())).items():
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         variants = methods.loc[methods["algorithm"] == algorithm, "method"].tolist()
         shades = [colour] if len(variants) == 1 else sns.light_palette(colour, len(variants) + 2)[2:]
@@ -68,8 +70,11 @@ def looks(data: pd.DataFrame) -> dict[str, Look]:
     return found
 
 
-def _familiarity(name: str) -> tuple[int, str]:
-    return (FAMILIAR.index(name) if name in FAMILIAR else len(FAMILIAR), name)
+def _places(names: list[str]) -> dict[str, int]:
+    """The colour and marker of every algorithm: familiar ones have their own, others what those leave free."""
+    own = {name: place for place, name in enumerate(FAMILIAR) if name in names}
+    free = (place for place in itertools.count() if place not in own.values())
+    return own | {name: next(free) for name in names if name not in own}
 
 
 def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = PANEL) -> tuple[Figure, list[Axes]]:
@@ -89,24 +94,40 @@ def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = 
 
 
 def wrapped(title: str, width: int = 40) -> str:
-    """A title in lines, broken behind commas."""
+    """A title in lines, broken behind commas, and within a part that is longer than a line; never mathematics."""
     lines = [""]
     for part in title.split(", "):
         if lines[-1] and len(lines[-1]) + len(part) + 2 > width:
             lines.append(part)
         else:
             lines[-1] = f"{lines[-1]}, {part}" if lines[-1] else part
-    return ",\n".join(lines)
+    return plain(",\n".join("\n".join(textwrap.wrap(line, width)) for line in lines))
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib shows as it is: two dollars would be mathematics."""
+    return text.replace("$", r"\$")
+
+
+def logarithmic(axis: Axes, x: bool = True, y: bool = True) -> None:
+    """Logarithmic scales, which number what lies between powers of ten only where there is less than one decade."""
+    for wanted, scale, line in ((x, axis.set_xscale, axis.xaxis), (y, axis.set_yscale, axis.yaxis)):
+        if wanted:
+            scale("log")
+            line.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(0.9, 0.4)))
 
 
 def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], shown: Iterable[Any]) -> None:
     """One legend below all panels, in as many columns as fit, and under it what the marks of methods mean."""
     width, height = figure.get_size_inches()
-    columns = max(1, min(len(entries), int(width * 14 / (max(map(len, entries), default=0) + 6))))
+    entries = {wrapped(name, int(width * 14) - 8): look for name, look in entries.items()}
+    longest = max((len(line) for name in entries for line in name.split("\n")), default=0)
+    columns = max(1, min(len(entries), int(width * 14 / (longest + 6))))
     lines = (textwrap.fill(line, int(width * 17), subsequent_indent="   ") for line in notes(caveats, shown))
-    note = "\n".join(lines)
+    note = plain("\n".join(lines))
     of_note = 0.125 * (note.count("\n") + 1) + 0.08 if note else 0.02
-    of_legend = 0.19 * -(-len(entries) // columns) + 0.1 if entries else 0.0
+    high = 0.06 + 0.13 * max((name.count("\n") + 1 for name in entries), default=0)
+    of_legend = high * -(-len(entries) // columns) + 0.1 if entries else 0.0
     total = height + of_note + of_legend
     figure.set_size_inches(width, total)
     layout: Any = figure.get_layout_engine()
@@ -139,13 +160,17 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element whose ink is the page's text colour, with ids of its own."""
+    """The figure as an SVG element whose ink is the page's text colour; its ids, those that are used, start with its
+    name."""
     stream = io.StringIO()
     with style(), mpl.rc_context({"svg.hashsalt": name}):
         _settle(figure)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
-    return text[text.index("<svg") :].replace(INK, "currentColor")
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
+    return re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
 
 
 def _settle(figure: Figure) -> None:
