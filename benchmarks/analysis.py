@@ -1,8 +1,9 @@
 """How long a study of thousands of runs takes to load and to report, and how much memory.
 
 Measured on 2,000 synthetic runs of 200 rows (10 algorithms x 10 games x 20 seeds, a seed a run), in fresh processes:
-`load` without a cache, `load` from its cache, the whole command `python -m nlhf.analysis` with its figures and page, and
-the largest peak of resident memory of these; imports count for memory, and for the time of the command alone. Numbers read from the cache are compared with those read from the runs.
+`load` without a cache, `load` from its cache, the whole command `python -m nlhf.analysis` with its figures and page,
+and the largest peak of resident memory of these; imports count for memory, and for the time of the command alone. Numbers
+read from the cache are compared with those read from the runs.
 
 Run from the checkout: python -m benchmarks.analysis [--runs 2000]. The last line gives times, memory and their limits;
 exit code 1 if one is exceeded or the numbers differ.
@@ -62,7 +63,9 @@ def main(runs: int) -> int:
     }
     same = cold["digest"] == cached["digest"] and cold["rows"] == runs * ROWS
     print(f"{cold['rows']} rows; read from the cache they are {'the same' if same else 'OTHERS'}")
-    print("; ".join(f"{name} {found[name]:.2f} {'GB' if name == 'memory' else 's'} of at most {limit:g}" for name, limit in LIMITS.items()))
+    units = {"memory": "GB"}
+    told = (f"{name} {found[name]:.2f} {units.get(name, 's')} of at most {limit:g}" for name, limit in LIMITS.items())
+    print("; ".join(told))
     return int(not same or any(found[name] > limit for name, limit in LIMITS.items()))
 
 

@@ -60,9 +60,10 @@ def _analyse(arguments: list[str]) -> int:
     from nlhf.analysis.material import gather
 
     material = gather(options.folder, view)
-    console = Console(width=None if sys.stdout.isatty() else terminal.WIDTH, highlight=False)
+    width = None if sys.stdout.isatty() else terminal.WIDTH
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     states = Counter(run["status"] for run in material.study.runs)
-    console.print(", ".join(f"{count} {status}" for status, count in states.items()), "", sep="\n")
+    console.print(", ".join(f"{count} {status}" for status, count in states.items()))
     terminal.show(material, console)
     console.print()
     console.print(words.headline(material.summary, material.comparisons, view), style="bold")
@@ -70,7 +71,7 @@ def _analyse(arguments: list[str]) -> int:
         console.print(f"- {caution}")
     if options.export:
         export(material.study.rows, options.export)
-        console.print(f"{options.export}")
+        console.print(f"{options.export}", soft_wrap=True)
     if options.tensorboard:
         count = tensorboard.write(material.study.rows, options.tensorboard, view)
         console.print(f"{count} runs for tensorboard --logdir {options.tensorboard}", soft_wrap=True)

@@ -70,5 +70,7 @@ def gather(folder: str | PathLike[str], view: View) -> Material:
     Raises: AnalysisError.
     """
     study = load_study(folder)
+    if "beta" not in study.rows:  # no run has a config
+        study = replace(study, rows=study.rows.assign(beta=float("nan")))
     observed = units(study.rows, view)
     return Material(study, observed, summarise(observed), view)

@@ -134,7 +134,8 @@ def _sortable(value: float) -> float:
 
 
 def _distinct(values: pd.Series) -> list[str]:
-    return [f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(values.unique())]
+    known = sorted(values.dropna().unique())
+    return [f"{value:g}" if isinstance(value, float) else str(value) for value in known]
 
 
 def _overall(material: Material) -> list[list[str]]:

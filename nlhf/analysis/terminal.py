@@ -22,11 +22,12 @@ def show(material: Material, console: Console) -> None:
     """A table per group, the best method first, and one over all groups where there are several."""
     groups = list(material.summary.groupby("group", sort=True))
     for group, rows in groups[:MOST_GROUPS]:
-        console.print(_table(str(group), rows, material))
+        console.print("", _table(str(group), rows, material), sep="\n")
     if len(groups) > MOST_GROUPS:
-        console.print(f"{len(groups) - MOST_GROUPS} more groups: see report.html, or choose columns with --by.\n")
+        console.print("", f"{len(groups) - MOST_GROUPS} more groups: see report.html, or choose columns with --by.",
+                      sep="\n")  # fmt: skip
     if len(groups) > 1 and len(material.overall):
-        console.print(_overall(material))
+        console.print("", _overall(material), sep="\n")
     for line in notes(material.caveats, material.summary["method"]):
         console.print(line, style="dim")
 
@@ -96,4 +97,4 @@ def tenths(value: float, low: float, high: float) -> str:
     if math.isnan(value):
         return "-"
     middle = "∞" if math.isinf(value) else f"{value:.1f}"
-    return middle if math.isnan(low) else f"{middle} [{low:.1f}, {high:.1f}]"
+    return middle if math.isnan(low) or low == math.inf else f"{middle} [{low:.1f}, {high:.1f}]".replace("inf", "∞")

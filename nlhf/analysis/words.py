@@ -75,7 +75,7 @@ def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> st
     if rest:
         lowest = Counter(name for group in rest for name in winners[group])
         told = [f"{name} ({count})" if len(rest) > 1 else name for name, count in lowest.most_common(3)]
-        last = f"the lowest last value has {listed(told)}" if told else "no run has ended"
+        last = f"the lowest last value has {listed(told)}" if told else "no run has ended well"
         parts.append(f"no method reaches it on {_where(rest, len(groups))}, where {last}" if solved else
                      f"No method reaches {goal}; {last}")  # fmt: skip
     return "; ".join(parts) + "."
@@ -90,8 +90,11 @@ def _where(groups: list[str], of: int) -> str:
 
 
 def _winners(table: pd.DataFrame) -> list[str]:
-    """The methods of a group with the lowest median cost; where none reaches the target, the lowest last value."""
+    """The methods of a group with the lowest median cost; where none reaches the target, the lowest last value; none
+    where no run has ended well."""
     column = "cost" if math.isfinite(table["cost"].min()) else "final"
+    if not math.isfinite(table[column].min()):
+        return []
     return [str(name) for name in table.loc[table[column] == table[column].min(), "method"]]
 
 
@@ -100,7 +103,7 @@ def _of_group(group: str, table: pd.DataFrame, comparisons: pd.DataFrame, view: 
     best, names = table.iloc[0], _winners(table)
     if not math.isfinite(best["cost"]):
         if not names:
-            return f"No run on {group} has ended, so that no method can be called best."
+            return f"No run on {group} has ended well, so that no method can be called best."
         return (f"On {group} no method reaches {view.title} {number(view.target)}; the lowest last value has "
                 f"{listed(names)} (median {number(10 ** best['final'])}).")  # fmt: skip
     of_seeds = f"median of {best['seeds']} seeds" if best["seeds"] > 1 else "one seed"
@@ -146,11 +149,11 @@ def cautions(units: pd.DataFrame, summary: pd.DataFrame, runs: Sequence[Mapping[
 def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     states = Counter(str(run["status"]) for run in runs)
     if failed := states["failed"]:
-        yield f"{_runs(failed)} failed: they count as never reaching the target and as infinitely bad."
+        yield f"{_runs(failed)} failed: counted as never reaching the target and as infinitely bad."
     if going := states["interrupted"] + states["unfinished"]:
         yield (
-            f"{_runs(going)} did not end: they are censored where they stopped, and left out of last values and areas; "
-            "repeat the command that made them."
+            f"{_runs(going)} did not end: censored at the last row, and left out of last values and areas; repeat the "
+            "command to go on."
         )
     if empty := [run for run in runs if not run["rows"]]:
         yield f"{_runs(len(empty))} left no rows: {empty[0]['folder']}."

@@ -206,7 +206,7 @@ def test_the_interval_of_a_mean_of_normal_data_is_students(n):
 
 
 def test_the_interval_of_a_mean_takes_hesterbergs_quantiles():
-    """Table 5 of his paper, n = 10: normal(-2.262 sqrt(10/9)) = 0.0086 in place of 0.025."""
+    """At n = 10 the normal distribution at -2.262 sqrt(10/9), Student's quantile: 0.0086 in place of 0.025."""
     values = np.random.default_rng(8).standard_normal(10)
     means = values[resamples(np.zeros(10, int))].mean(-1)
     tail = stats.norm.cdf(-2.262157 * np.sqrt(10 / 9))

@@ -87,7 +87,7 @@ def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = 
     for axis in grid[len(shown) :]:
         axis.remove()
     for axis, title in zip(grid, shown, strict=False):
-        axis.set_title(wrapped(title))
+        axis.set_title(wrapped(title, int(11 * size[0])))
     if len(shown) < len(titles):
         figure.suptitle(f"{len(shown)} of {len(titles)} settings", fontsize=9)
     return figure, grid[: len(shown)]
@@ -110,11 +110,11 @@ def plain(text: str) -> str:
 
 
 def logarithmic(axis: Axes, x: bool = True, y: bool = True) -> None:
-    """Logarithmic scales, which number what lies between powers of ten only where there is less than one decade."""
+    """Logarithmic scales; where they show but one power of ten, what lies between is numbered, shortly."""
     for wanted, scale, line in ((x, axis.set_xscale, axis.xaxis), (y, axis.set_yscale, axis.yaxis)):
         if wanted:
             scale("log")
-            line.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(0.9, 0.4)))
+            line.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], shown: Iterable[Any]) -> None:

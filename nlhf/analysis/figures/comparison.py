@@ -29,17 +29,10 @@ def heatmap(summary: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] |
         width, height = 0.62 * table.shape[1] + 2.8, 0.34 * table.shape[0] + 1.7
         figure = Figure(figsize=(max(width, 4.2), height), layout="constrained")
         axis = figure.subplots()
-        values = table.to_numpy(float)
-        finite = values[np.isfinite(values) & (values > 0)]
-        axis.set_facecolor("#e9e9e9")
-        if len(finite):
-            norm = LogNorm(finite.min(), max(finite.max(), finite.min() * 1.01))
-            shown = np.where(np.isfinite(values), np.maximum(values, finite.min()), np.nan)
-            image = axis.imshow(shown, cmap="viridis_r", norm=norm, aspect="auto")
-            figure.colorbar(image, label=f"{view.cost} to {view.title}\n≤ {number(view.target)}", aspect=30, pad=0.02)
-            _annotate(axis, values, norm)
-        axis.set_xticks(range(table.shape[1]), [names[str(n)] for n in table], rotation=35, ha="right",
-                        rotation_mode="anchor")  # fmt: skip
+        figure.suptitle(f"{view.cost} to {view.title} ≤ {number(view.target)}", fontsize=9)
+        _cells(axis, table.to_numpy(float))
+        labels = [base.wrapped(names[str(name)], 30) for name in table]
+        axis.set_xticks(range(table.shape[1]), labels, rotation=35, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(table.shape[0]), [base.wrapped(str(name), 46) for name in table.index])
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
@@ -47,12 +40,19 @@ def heatmap(summary: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] |
     return figure
 
 
-def _annotate(axis: Axes, values: np.ndarray, norm: LogNorm) -> None:
+def _cells(axis: Axes, values: np.ndarray) -> None:
+    """Coloured by the logarithm, and numbered, so that no colour bar is needed; grey where there is no number."""
+    finite = values[np.isfinite(values) & (values > 0)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
+    norm = LogNorm(low, max(high, 1.01 * low))
+    axis.set_facecolor("#e9e9e9")
+    shown = np.where(np.isfinite(values), np.maximum(values, low), np.nan)
+    axis.imshow(shown, cmap="viridis_r", norm=norm, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
         text = "never" if np.isinf(value) else compact(value)
-        dark = np.isfinite(value) and norm(max(value, norm.vmin or 1)) > 0.55
+        dark = np.isfinite(value) and norm(max(value, low)) > 0.55
         axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
 
 
@@ -95,10 +95,11 @@ def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: d
             `final`, medians; or `rate`, means, with what the theorem promises dashed.
     """
     caveats = caveats or {}
+    looks = base.looks(units.assign(method=units["line"]))
+    units = units[units[key].notna()]
     with base.style():
         groups = dict(iter(units.groupby("panel", sort=True)))
         figure, axes = base.panels([str(name) for name in groups], size=(3.6, 2.8))
-        looks = base.looks(units.assign(method=units["line"]))
         lines = dict(zip(units["method"], units["line"], strict=True))
         caveats = {lines[method]: caveat for method, caveat in caveats.items() if method in lines}
         names = base.marked(looks, caveats)
@@ -118,11 +119,11 @@ def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: d
 
 
 def by_key(units: pd.DataFrame, data: pd.DataFrame, key: str) -> pd.DataFrame:
-    """`units` with the column `key` as numbers (rows without one are left out), `panel`, the setting without it, and
-    `line`, the method without it."""
+    """`units` with the column `key` as numbers, nan where it is none, `panel`, the setting without it, and `line`, the
+    method without it."""
     column = data.drop_duplicates("folder").set_index("folder")[key]
     values = pd.to_numeric(units["folder"].map(column), errors="coerce")
-    found: pd.DataFrame = units.assign(**{key: values})[np.isfinite(values)]
+    found: pd.DataFrame = units.assign(**{key: values.where(np.isfinite(values))})
     name = f"{name_of(key)} = "
     for new, old in (("panel", "setting"), ("line", "method")):
         parts = found[old].str.split(", ")
@@ -168,5 +169,5 @@ def _finish(axis: Axes, x: np.ndarray, key: str, quantity: str, view: View) -> N
         "final": f"last {view.title}",
         "rate": f"rate: fall of ln {view.title}\nper {view.cost.removesuffix('s').replace('querie', 'query')}",
     }
-    axis.set(xscale="log" if wide else "linear", yscale="log", xlabel=name_of(key).replace("_", " "),
-             ylabel=labels[quantity])  # fmt: skip
+    base.logarithmic(axis, x=wide)
+    axis.set(xlabel=name_of(key).replace("_", " "), ylabel=labels[quantity])

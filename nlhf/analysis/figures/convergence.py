@@ -44,11 +44,10 @@ def draw(axis: Axes, runs: pd.DataFrame, view: View, look: base.Look, bound: boo
     if runs[view.metric].notna().sum() == 0:
         return False
     table = base.over_cost(runs, view.metric, view.x).clip(lower=FLOOR)
-    table = table.where(np.isfinite(table))  # KL to a policy without the equilibrium's support
     if view.x == "seconds":  # no two seeds' rows share a time
         table = _thinned(table)
     alpha = 1.0 if (runs["status"] == "completed").all() else PALE
-    middle = table.median(axis=1)
+    middle = table.median(axis=1).replace(np.inf, np.nan)  # a gap: KL to policies without the equilibrium's support
     axis.plot(middle.index, middle, color=look.colour, marker=look.marker, ms=3.2, lw=1.3, alpha=alpha,
               markevery=max(1, len(middle) // 12))  # fmt: skip
     if table.shape[1] >= bootstrap.FEWEST:
@@ -75,7 +74,8 @@ def finish(axis: Axes, view: View) -> None:
     """Scales, words, and limits that are those of the curves: a bound may lie far above."""
     curves = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "-"]
     values = np.concatenate([np.asarray(curve, float) for curve in curves]) if curves else np.array([])
-    axis.set(xscale="log", yscale="log", xlabel=view.cost, ylabel=view.title)
+    base.logarithmic(axis)
+    axis.set(xlabel=view.cost, ylabel=view.title)
     if np.isfinite(values).any():
         axis.set_ylim(top=5 * np.nanmax(values))
 

@@ -33,7 +33,7 @@ class Experiment:
 def _sweep(key: str, quantity: str) -> Draw:
     def figure(material: Material) -> Figure | None:
         table = comparison.by_key(material.units, material.study.rows, key)
-        return comparison.against(table, key, quantity, material.view, material.caveats) if len(table) else None
+        return comparison.against(table, key, quantity, material.view, material.caveats) if table[key].notna().any() else None
 
     return figure
 
@@ -100,7 +100,8 @@ def _unregularised(material: Material) -> Figure:
                     middle = base.over_cost(runs, metric, material.view.x).clip(lower=FLOOR).median(axis=1)
                     axis.plot(middle.index, middle, color=looks[str(method)].colour, ls=line, lw=1.2,
                               marker=looks[str(method)].marker, ms=3, markevery=max(1, len(middle) // 8))  # fmt: skip
-            axis.set(xscale="log", yscale="log", xlabel=material.view.cost, ylabel="exploitability")
+            base.logarithmic(axis)
+            axis.set(xlabel=material.view.cost, ylabel="exploitability")
         names = base.marked(looks, material.caveats)
         entries = {names[name]: base.handle(look) for name, look in looks.items()}
         entries |= {"last iterate": Line2D([], [], color="0.45"), "average": Line2D([], [], color="0.45", ls="--")}

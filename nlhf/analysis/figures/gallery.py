@@ -118,8 +118,10 @@ def first_runs(runs: pd.DataFrame) -> dict[str, Path]:
     """A run of every setting whose items are worth naming: games of votes or matrices, or of few actions."""
     found: dict[str, Path] = {}
     for setting, folder in runs.sort_values("setting")[["setting", "folder"]].to_numpy():
+        if setting in found:
+            continue
         game = games.matrix_of(Path(folder))
-        if setting not in found and game is not None and ("votes" in game or len(game["items"]) <= 12):
+        if game is not None and ("votes" in game or len(game["items"]) <= 12):
             found[setting] = Path(folder)
     return found
 

@@ -58,7 +58,7 @@ def draw_matrix(axis: Axes, game: dict[str, np.ndarray]) -> AxesImage:
     if len(order) <= 12:
         _numbers(axis, preference[np.ix_(order, order)])
     _frames(axis, found, order)
-    items = [str(game["items"][k]) for k in order]
+    items = [base.wrapped(str(game["items"][k]), 30) for k in order]
     axis.set_xticks(range(len(items)), items, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(items)), items)
     axis.tick_params(length=0)
@@ -122,7 +122,7 @@ def _bars(axis: Axes, game: dict[str, np.ndarray]) -> None:
     places = np.arange(len(order))
     axis.barh(places + 0.2, equilibrium[order], 0.4, color=base.COLOURS[0])
     axis.barh(places - 0.2, reference[order], 0.4, color="0.75")
-    axis.set_yticks(places, [str(game["items"][k]) for k in order])
+    axis.set_yticks(places, [base.wrapped(str(game["items"][k]), 24) for k in order])
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("probability")
     sns.despine(ax=axis, left=True)

@@ -63,9 +63,10 @@ def exploitability(policies: np.ndarray, preference: np.ndarray, reference: np.n
 
 
 def _game(run: Path) -> dict[str, np.ndarray] | None:
+    if not (run / "policies.csv").exists():
+        return None
     game = read_arrays(run / "game.npz") or {}
-    three = "preference" in game and game["preference"].shape[1:] == (1, 3, 3)
-    return game if three and (run / "policies.csv").exists() else None
+    return game if "preference" in game and game["preference"].shape[1:] == (1, 3, 3) else None
 
 
 def _panel(axis: Axes, run: Path, game: dict[str, np.ndarray], beta: float, look: base.Look) -> None:
@@ -84,7 +85,7 @@ def _panel(axis: Axes, run: Path, game: dict[str, np.ndarray], beta: float, look
                   mew=0.6, ls="")  # fmt: skip
     for corner, item, (dx, dy), align in zip(CORNERS, game["items"], ((-0.02, -0.05), (0.02, -0.05), (0, 0.04)),
                                              ("right", "left", "center"), strict=True):  # fmt: skip
-        axis.text(corner[0] + dx, corner[1] + dy, str(item), ha=align, va="center", fontsize=8)
+        axis.text(corner[0] + dx, corner[1] + dy, base.plain(str(item)), ha=align, va="center", fontsize=8)
     axis.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.12, 0.97))
     axis.axis("off")
 
