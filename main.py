@@ -5,10 +5,6 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from nlhf.launch.compose import register_resolvers
-
-register_resolvers()
-
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(config: DictConfig) -> float:

@@ -2,7 +2,8 @@
 
 Measured on 2,000 synthetic runs of 200 rows (10 algorithms x 10 games x 20 seeds, a seed a run), in fresh processes:
 `load` without a cache, `load` from its cache, the whole command `python -m nlhf.analysis` with its figures and page,
-and the largest peak of resident memory of these; imports count for memory, and for the time of the command alone. Numbers
+and the largest peak of resident memory of these; imports count for memory, and for the time of the command alone.
+Numbers
 read from the cache are compared with those read from the runs.
 
 Run from the checkout: python -m benchmarks.analysis [--runs 2000]. The last line gives times, memory and their limits;

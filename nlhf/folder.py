@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -29,10 +29,15 @@ from nlhf.world import World
 
 @dataclass
 class RunFolder:
-    """Rows and checkpoints of one run; the trainer's recorder."""
+    """Rows and checkpoints of one run; the trainer's recorder.
+
+    Args:
+        check: called before every write; raises where the run is no longer ours.
+    """
 
     run: Specification
     world: World
+    check: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.path, self.started = self.run.folder, time.time()
@@ -55,6 +60,7 @@ class RunFolder:
 
     def flush(self) -> None:
         """Bring the rows to the disk."""
+        self.check()
         for table in self._tables():
             table.flush()
 
@@ -90,14 +96,15 @@ class RunFolder:
             raise ConfigError(f"{self.table.path} has lost rows from before the checkpoint: {again}")
         return content
 
-    def begin(self) -> None:
-        """Write the config, the overrides' place and the game."""
+    def begin(self, overrides: Sequence[str]) -> None:
+        """Write the config, the overrides that asked for it, and the game."""
+        self.check()
         folder = self.path / ".hydra"
         folder.mkdir(exist_ok=True)
         with replacing(folder / "config.yaml") as stream:
             stream.write(OmegaConf.to_yaml(OmegaConf.create(self.run.config)))
         with replacing(folder / "overrides.yaml") as stream:
-            stream.write(OmegaConf.to_yaml(OmegaConf.create(_overrides())))
+            stream.write(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         if not (self.path / "game.npz").exists():
             self.world.save(self.path / "game.npz")
 
@@ -111,10 +118,7 @@ class RunFolder:
         summary = {
             "status": status,
             "stop_reason": reason,
-            "run": self.run.name,
-            "fingerprint": self.run.fingerprint,
-            "results_version": RESULTS_VERSION,
-            "seeds": seeds,
+            **self.run.identity,
             "method": {
                 "sources": self.run.algorithm.sources,
                 "caveat": self.run.algorithm.caveat(self.run.options.beta),
@@ -140,12 +144,6 @@ class RunFolder:
         return {
             name: float(np.mean([float(c) for c in cells[name]])) if all(cells[name]) else None for name in measured
         }
-
-
-def _overrides() -> list[str]:
-    from hydra.core.hydra_config import HydraConfig
-
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def _classes(value: Any) -> set[type]:

@@ -38,7 +38,7 @@ class Run:
         """The rows of metrics.csv, numbers to the bit."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "metrics.csv", float_precision="round_trip")
+        return pd.read_csv(self.folder / "metrics.csv")
 
     @cached_property
     def log_policy(self) -> np.ndarray:
@@ -78,7 +78,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
     from nlhf.launch.run import run_one
 
     with composed(overrides) as config:
-        outcome = run_one(plain(config))
+        outcome = run_one(plain(config), overrides=overrides)
     if outcome.signal:
         raise KeyboardInterrupt(f"{outcome.folder} was interrupted: run it again to go on.")
     return Run(outcome.folder, outcome.summary)

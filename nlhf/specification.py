@@ -26,7 +26,8 @@ RESULTS_VERSION = 1  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
 PARTS = frozenset({"game", "reference", "beta"})  # what a prox engine is given at run time
 GROUPS = ("game", "reference", "policy", "algorithm", "prox", "budget")
-LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds"})
+LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
+                      "retry_failed", "fail_fast", "dry_run"})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Options:
         progress: show a progress bar where the output is a terminal.
         keep_checkpoint: keep checkpoint.pt of a completed run.
         checkpoint_seconds: time between two checkpoints.
+        retry_failed: run failed runs again, from their last checkpoint if there is one.
+        fail_fast: stop a sweep at the first run that fails.
+        dry_run: show what would be run, and run nothing.
     """
 
     names: dict[str, str]
@@ -57,6 +61,9 @@ class Options:
     progress: bool
     keep_checkpoint: bool
     checkpoint_seconds: float
+    retry_failed: bool
+    fail_fast: bool
+    dry_run: bool
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta < float("inf"):
@@ -108,6 +115,12 @@ class Specification:
     def folder(self) -> Path:
         """Where the run lives."""
         return Path(self.options.runs_dir) / self.options.study / self.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which run it is, for summary.json."""
+        return {"run": self.name, "fingerprint": self.fingerprint, "results_version": RESULTS_VERSION,
+                "seeds": self.options.seeds}  # fmt: skip
 
     def check_same(self, saved: Mapping[str, Any]) -> None:
         """Refuse what another run, or another RESULTS_VERSION, has left in the folder.

@@ -67,7 +67,7 @@ def _analyse(arguments: list[str]) -> int:
     terminal.show(material, console)
     console.print()
     console.print(words.headline(material.summary, material.comparisons, view), style="bold")
-    for caution in words.cautions(material.focused.units, material.summary, material.study.runs):
+    for caution in material.cautions:
         console.print(f"- {caution}")
     if options.export:
         export(material.study.rows, options.export)

@@ -8,9 +8,10 @@ from os import PathLike
 
 import pandas as pd
 
+from nlhf.analysis import words
 from nlhf.analysis.load import Study, load_study
 from nlhf.analysis.statistics import compare, overall, summarise
-from nlhf.analysis.units import units
+from nlhf.analysis.units import UNIT, units
 from nlhf.analysis.view import View
 
 MOST_METHODS = 12  # in one panel, and in one family of tests
@@ -46,6 +47,13 @@ class Material:
     def overall(self) -> pd.DataFrame:
         """`overall` of the observations."""
         return overall(self.units)
+
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader must know before believing the table."""
+        observed = len(self.study.rows[UNIT].drop_duplicates())
+        return [*words.cautions(self.focused.units, self.summary, self.study.runs),
+                *words.unmeasured(observed - len(self.units), self.view)]  # fmt: skip
 
     @cached_property
     def runs(self) -> pd.DataFrame:

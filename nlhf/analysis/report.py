@@ -59,7 +59,7 @@ def _context(material: Material) -> dict[str, Any]:
         "title": study.root.resolve().name,
         "question": preset.question if preset else f"Which method needs the fewest {view.cost}?",
         "headline": words.headline(summary, material.comparisons, view),
-        "cautions": words.cautions(material.focused.units, summary, runs),
+        "cautions": material.cautions,
         "facts": _facts(material, states),
         "view": view,
         "target": words.number(view.target),

@@ -18,7 +18,8 @@ UNIT = ["setting", "method", "seed"]
 
 
 def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
-    """One row per (setting, method, seed) of the rows that `load` returns.
+    """One row per (setting, method, seed) of the rows that `load` returns; those that never measured the metric, and did
+    not fail, are left out.
 
     Columns:
         group: what the view compares apart; game, beta, algorithm, folder, status: as loaded.
@@ -33,6 +34,8 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
     """
     view.check(data)
     data = data.sort_values([*UNIT, "iteration"], kind="stable")
+    known = data[view.metric].notna() | (data["status"] == "failed")
+    data = data[known.groupby([data[name] for name in UNIT]).transform("any")]
     horizon = data[data["status"] != "unfinished"].groupby("setting")[view.x].max()
     metric = data[view.metric].to_numpy(float)
     logs = np.log10(np.clip(metric, FLOOR, None))

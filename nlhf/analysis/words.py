@@ -143,7 +143,7 @@ def corrected_p(first: str, second: str, comparisons: pd.DataFrame) -> float:
 
 def cautions(units: pd.DataFrame, summary: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader must know before believing the table: what did not end, and what cannot be told from it."""
-    return [*_ends(runs), *_few(units, summary), *_tuning(summary)]
+    return [*_ends(runs), *_mixed(runs), *_few(units, summary), *_tuning(summary)]
 
 
 def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -157,6 +157,19 @@ def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
     if empty := [run for run in runs if not run["rows"]]:
         yield f"{_runs(len(empty))} left no rows: {empty[0]['folder']}."
+
+
+def unmeasured(count: int, view: View) -> list[str]:
+    """Seeds of which the metric is not known."""
+    return [f"{count} seeds never measured the {view.title}, and are left out."] if count else []
+
+
+def _mixed(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Runs of several versions of nlhf, which need not agree."""
+    for key, what in (("results_version", "RESULTS_VERSION"), ("commit", "commit")):
+        values = {str(run["summary"][key]) for run in runs if run["summary"].get(key) is not None}
+        if len(values) > 1:
+            yield f"Runs were made with {len(values)} values of {what}: see the versions, and run the older ones again."
 
 
 def _few(units: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The bridge to Hydra: plain configs from composed ones, and the resolver that names run folders. No torch import."""
+"""The bridge to Hydra: plain configs from composed ones. No torch import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.config import ConfigError
-from nlhf.specification import specify
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -33,18 +32,6 @@ def _resolved(config: DictConfig, key: str) -> Any:
     return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
-def register_resolvers() -> None:
-    """`${nlhf_run:}`, the folder of the run that the config describes; nothing where the config will be refused."""
-    OmegaConf.register_new_resolver("nlhf_run", _run_name, replace=True)
-
-
-def _run_name(*, _root_: DictConfig) -> str:
-    try:
-        return specify(plain(_root_)).name
-    except ConfigError:
-        return ""
-
-
 @contextmanager
 def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
     """The config that `python main.py OVERRIDES` would run with; Hydra's global state is put back afterwards.
@@ -61,7 +48,6 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
         raise ConfigError(f"{CONF} is not there: nlhf's Python interface needs a checkout or an editable install.")
     saved = Singleton.get_state()
     GlobalHydra.instance().clear()
-    register_resolvers()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             try:

@@ -1,4 +1,8 @@
-"""Stopping by signal: the first INT, TERM or USR1 ends the iteration behind a checkpoint, a second INT ends at once."""
+"""Stopping by signal: the first INT, TERM or USR1 ends the iteration behind a checkpoint, a second INT ends at once.
+
+Under submitit it is the signal with which SLURM announces a preemption or the time limit. Submitit's own handler, which
+requeues the job and exits, is called once the checkpoint is written.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +33,20 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Handle the signals inside the block, where handlers are ours to set: in a main thread, and not under submitit,
-    which has its own."""
-    request = StopRequest()
-    ours = threading.current_thread() is threading.main_thread() and "SUBMITIT_EXECUTOR" not in os.environ
-    before = {number: signal.signal(number, request.handle) for number in SIGNALS if ours}
+    """Handle the signals inside the block, where handlers are ours to set: in a main thread."""
+    request, within = StopRequest(), "SUBMITIT_EXECUTOR" in os.environ
+    signals = (_preemption(),) if within else SIGNALS
+    ours = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, request.handle) for number in signals if ours}
     try:
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if within and request.received and callable(handler := before[request.received]):
+        handler(request.received, None)
+
+
+def _preemption() -> signal.Signals:
+    """The signal that submitit waits for, USR2 unless its environment variable says otherwise."""
+    return signal.Signals["SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2").removeprefix("SIG")]

@@ -79,15 +79,16 @@ def _places(names: list[str]) -> dict[str, int]:
 
 def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = PANEL) -> tuple[Figure, list[Axes]]:
     """A figure with one panel per title, in rows of at most `across`; further ones than MOST_PANELS are left out."""
-    shown = titles[:MOST_PANELS]
+    shown = [wrapped(title, int(11 * size[0])) for title in titles[:MOST_PANELS]]
     columns = min(across, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(max(size[0] * columns, 4.2), size[1] * rows), layout="constrained")
+    high = size[1] + 0.14 * max(title.count("\n") for title in shown)
+    figure = Figure(figsize=(max(size[0] * columns, 4.2), high * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for axis in grid[len(shown) :]:
         axis.remove()
     for axis, title in zip(grid, shown, strict=False):
-        axis.set_title(wrapped(title, int(11 * size[0])))
+        axis.set_title(title)
     if len(shown) < len(titles):
         figure.suptitle(f"{len(shown)} of {len(titles)} settings", fontsize=9)
     return figure, grid[: len(shown)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,19 +26,27 @@ def heatmap(summary: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] |
     order = summary.groupby("method")["rank"].mean().sort_values(kind="stable").index
     table = table[[name for name in order if name in table]]
     names = base.marked(table.columns, caveats)
+    below = [base.wrapped(names[str(name)], 30) for name in table]
+    left = [base.wrapped(str(name), 46) for name in table.index]
     with base.style():
-        width, height = 0.62 * table.shape[1] + 2.8, 0.34 * table.shape[0] + 1.7
+        (wide, lines), (tilted, high) = _extent(left), _extent(below)
+        width = max(0.62, 0.27 * high) * table.shape[1] + 0.066 * wide + 0.4
+        height = max(0.34, 0.15 * lines) * table.shape[0] + 0.04 * tilted + 0.15 * high + 0.6
         figure = Figure(figsize=(max(width, 4.2), height), layout="constrained")
         axis = figure.subplots()
         figure.suptitle(f"{view.cost} to {view.title} ≤ {number(view.target)}", fontsize=9)
         _cells(axis, table.to_numpy(float))
-        labels = [base.wrapped(names[str(name)], 30) for name in table]
-        axis.set_xticks(range(table.shape[1]), labels, rotation=35, ha="right", rotation_mode="anchor")
-        axis.set_yticks(range(table.shape[0]), [base.wrapped(str(name), 46) for name in table.index])
+        axis.set_xticks(range(table.shape[1]), below, rotation=35, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(table.shape[0]), left)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         base.below(figure, {}, caveats, table.columns)
     return figure
+
+
+def _extent(labels: list[str]) -> tuple[int, int]:
+    """The most characters in a line, and the most lines."""
+    return max(len(line) for text in labels for line in text.split("\n")), max(text.count("\n") + 1 for text in labels)
 
 
 def _cells(axis: Axes, values: np.ndarray) -> None:
@@ -45,9 +54,8 @@ def _cells(axis: Axes, values: np.ndarray) -> None:
     finite = values[np.isfinite(values) & (values > 0)]
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
     norm = LogNorm(low, max(high, 1.01 * low))
-    axis.set_facecolor("#e9e9e9")
     shown = np.where(np.isfinite(values), np.maximum(values, low), np.nan)
-    axis.imshow(shown, cmap="viridis_r", norm=norm, aspect="auto")
+    axis.imshow(shown, cmap=mpl.colormaps["viridis_r"].with_extremes(bad="#e9e9e9"), norm=norm, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue

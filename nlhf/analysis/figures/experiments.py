@@ -33,7 +33,9 @@ class Experiment:
 def _sweep(key: str, quantity: str) -> Draw:
     def figure(material: Material) -> Figure | None:
         table = comparison.by_key(material.units, material.study.rows, key)
-        return comparison.against(table, key, quantity, material.view, material.caveats) if table[key].notna().any() else None
+        if table[key].isna().all():
+            return None
+        return comparison.against(table, key, quantity, material.view, material.caveats)
 
     return figure
 
