@@ -52,10 +52,15 @@ def fraction(budget: Budget, progress: Progress) -> float:
 
 def show_line(summary: Mapping[str, Any], skipped: bool) -> None:
     """One line for a task of a sweep."""
+    print(f"{summary['run']}  {'completed before' if skipped else summary['status']}  {result(summary)}")
+
+
+def result(summary: Mapping[str, Any]) -> str:
+    """What a run came to, or why it failed, in a few words."""
+    if summary["status"] == "failed":
+        return str(summary["stop_reason"])
     value = summary["final"].get("exploitability")
-    result = "" if value is None else f"exploitability {value:.2e} after {max(summary['progress']['queries'])} queries"
-    why = f": {summary['stop_reason']}" if summary["status"] == "failed" else ""
-    print(f"{summary['run']}  {'completed before' if skipped else summary['status']}  {result}{why}")
+    return "" if value is None else f"exploitability {value:.2e} after {max(summary['progress']['queries'])} queries"
 
 
 def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:

@@ -18,8 +18,8 @@ UNIT = ["setting", "method", "seed"]
 
 
 def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
-    """One row per (setting, method, seed) of the rows that `load` returns; those that never measured the metric, and did
-    not fail, are left out.
+    """One row per (setting, method, seed) of the rows that `load` returns; those that never measured the metric, and
+    did not fail, are left out.
 
     Columns:
         group: what the view compares apart; game, beta, algorithm, folder, status: as loaded.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -19,22 +18,26 @@ from nlhf.config import ConfigError
 from nlhf.launch import sweep
 from nlhf.launch.compose import plain
 from nlhf.launch.lock import BusyError
-from nlhf.launch.run import run_one, unwatched
+from nlhf.launch.run import WriteError, run_one, unwatched
 
 
 def run_command(config: DictConfig) -> float:
     """Run one composed config as a command; returns log10 of the final exploitability, inf where there is none."""
     _log_to_console()
     hydra = HydraConfig.get()
-    alone = hydra.mode != RunMode.MULTIRUN
+    alone, overrides = hydra.mode != RunMode.MULTIRUN, list(hydra.overrides.task)
     try:
-        outcome = run_one(plain(config), console.progress_bar if alone else unwatched)
-    except (ConfigError, BusyError) as error:
-        _remove_empty(Path(hydra.runtime.output_dir), Path(config.runs_dir))
+        plain_config = plain(config)
+        if alone and plain_config.get("dry_run") is True:
+            sweep.show_plan(sweep.jobs_to_run([overrides], lambda _: plain_config))
+            return math.inf
+        outcome = run_one(plain_config, console.progress_bar if alone else unwatched, overrides)
+    except (ConfigError, BusyError, WriteError) as error:
         print(f"error: {error}", file=sys.stderr)
+        failed = isinstance(error, WriteError)
         if alone:
-            sys.exit(2)
-        sweep.note(" ".join(hydra.overrides.task), "refused")
+            sys.exit(1 if failed else 2)
+        sweep.note(" ".join(overrides), "failed" if failed else "refused")
         return math.inf
     if alone:
         console.show_run(outcome.folder, outcome.summary, outcome.skipped)
@@ -44,7 +47,7 @@ def run_command(config: DictConfig) -> float:
     if outcome.signal:
         print(f"stopped by signal {outcome.signal}: repeat the same command to go on.", file=sys.stderr)
         sys.exit(128 + outcome.signal)
-    if alone and outcome.status == "failed":
+    if outcome.status == "failed" and (alone or config.fail_fast):
         sys.exit(1)
     return outcome.log10_exploitability
 
@@ -57,10 +60,3 @@ def _log_to_console() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
-
-
-def _remove_empty(folder: Path, root: Path) -> None:
-    """Hydra makes a run's folder before we look: a run that is refused leaves none."""
-    while folder.is_relative_to(root.absolute()) and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent

@@ -27,7 +27,7 @@ from matplotlib.ticker import LogFormatter
 from nlhf.analysis.words import notes
 
 INK = "#1f2328"
-COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#a8661c", "#8257c5", "#7f7f7f", "#1f2328")
+COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#805a20", "#7048e8", "#a0a0a0", "#1f2328")
 MARKERS = "oD^sPXv<>*hd"
 FAMILIAR = ("nash_mp", "adaptive_nash_mp", "optimistic", "nash_md", "self_play", "omd", "adaptive_optimistic", "sppo",
             "proximal_point", "egpo")  # fmt: skip

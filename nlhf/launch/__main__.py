@@ -1,0 +1,78 @@
+"""`python -m nlhf.launch status|logs|cancel|list`: what runs are doing, from their files; what can be chosen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from nlhf.launch import slurm, status
+from nlhf.launch.compose import CONF
+
+WATCH = 5.0  # seconds
+GROUPS = ("game", "reference", "algorithm", "prox", "policy", "experiment", "hydra/launcher")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; exit code 2, with a sentence, for a folder that is not there."""
+    parser = argparse.ArgumentParser(prog="python -m nlhf.launch", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    asked = commands.add_parser("status", help="counts by state, progress, failures, estimated end")
+    asked.add_argument("study", type=Path, help="runs/STUDY")
+    asked.add_argument("--watch", action="store_true", help=f"again every {WATCH:g} s")
+    asked.add_argument("--json", action="store_true", help="for programs")
+    for name, words in (("logs", "run.log of a run, runs/STUDY/RUN"), ("cancel", "what SLURM still has of runs/STUDY")):
+        commands.add_parser(name, help=words).add_argument("study", type=Path)
+    commands.add_parser("list", help="every game, algorithm, engine, experiment and launcher, with a line on each")
+    options = parser.parse_args(arguments)
+    if options.command == "list":
+        return _list()
+    if not options.study.is_dir():
+        print(f"error: {options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).", file=sys.stderr)
+        return 2
+    return {"status": _status, "logs": _logs, "cancel": _cancel}[options.command](options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    while True:
+        submitted = [name for submission in slurm.submissions(options.study) for name in slurm.pending(submission)]
+        pending = sum(not (options.study / name).exists() for name in set(submitted))
+        if options.json:
+            print(json.dumps(status.as_json(options.study, pending)), flush=True)
+        else:
+            print("\n".join(status.show(options.study, pending)), flush=True)
+        if not options.watch:
+            return 0
+        time.sleep(WATCH)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    try:
+        print((options.study / "run.log").read_text(), end="")
+    except OSError:
+        print(f"error: {options.study} has no run.log: give the folder of a run, runs/STUDY/RUN.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    tasks = slurm.cancel(options.study)
+    print(f"cancelled {len(tasks)} tasks; repeat the command that submitted them to go on" if tasks else
+          f"SLURM has no task of {options.study}")  # fmt: skip
+    return 0
+
+
+def _list() -> int:
+    for group in GROUPS:
+        print(f"{group}")
+        for file in sorted((CONF / group).glob("*.yaml")):
+            comment = next((line for line in file.read_text().splitlines()
+                            if line.startswith("#") and "@package" not in line), "#")  # fmt: skip
+            print(f"  {file.stem:<28} {comment.lstrip('# ')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""A SLURM cluster, over submitit: many runs in each task of an array; submit, and log out.
+
+What is known about a run comes from its own files: without an accounting database submitit would wait for ever for a job
+that was killed. SLURM's queue is asked for one thing alone, which submitted tasks are still there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nlhf.config import ConfigError
+from nlhf.launch.pool import attempt
+from nlhf.launch.status import measured_seconds
+from nlhf.launch.sweep import Job, note
+from nlhf.records import read_json, write_json
+
+PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
+UNMEASURED = 20  # runs in a task, where nothing is known about how long they take
+POLL = 5.0  # seconds
+READS_NONE = ("hydra_plugins.nlhf_study.StudySweeper", "hydra._internal.core_plugins.basic_sweeper.BasicSweeper")
+PASSED_ON = ("timeout_min", "cpus_per_task", "mem_gb", "gpus_per_node")
+SLURMS_OWN = ("array_parallelism", "partition", "qos", "account", "setup", "signal_delay_s")
+
+
+@dataclass
+class Pack:
+    """What one task of an array does: its runs, one after the other. Those that are done are skipped when it comes back."""
+
+    runs: list[tuple[dict[str, Any], tuple[str, ...]]]
+
+    def __call__(self) -> list[str]:
+        """Run them; how each ended. A run that fails leaves its siblings alone."""
+        import torch
+
+        from nlhf.console import result
+
+        torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 1)))
+        ended = []
+        for config, overrides in self.runs:
+            state, _, words = attempt(config, overrides, result)
+            print(f"{' '.join(overrides)}  {state}  {words}", flush=True)
+            ended.append(state)
+        return ended
+
+    def checkpoint(self) -> Any:
+        """Called by submitit before it requeues the task: the same again, as every run goes on from its own files."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def launch(jobs: Sequence[Job], sweeper: str, *, wait: bool, **options: Any) -> list[float | None]:
+    """Submit jobs; with `wait`, until they are done. Returns log10 of their exploitability, None where it is not known.
+
+    Raises: ConfigError for an option out of range, a sweeper that reads values which are not there, and where there is
+    no SLURM.
+    """
+    _check(options)
+    if not wait and sweeper not in READS_NONE:
+        raise ConfigError(f"hydra.launcher.wait=false leaves {sweeper.rpartition('.')[2]} without the values that it "
+                          "reads: set hydra.launcher.wait=true.")  # fmt: skip
+    study = jobs[0].run.folder.parent
+    queued = {name for submission in submissions(study) for name in pending(submission)}
+    fresh = [job for job in jobs if job.run.name not in queued]
+    if fresh:
+        submit(fresh, study, options)
+    if len(fresh) < len(jobs):
+        print(f"{len(jobs) - len(fresh)} runs are in SLURM's queue already")
+    if not wait:
+        print(f"how they are: python -m nlhf.launch status {study}", flush=True)
+        return [None] * len(jobs)
+    for job in jobs:
+        while job.status() not in ("completed", "failed") and any(
+            job.run.name in pending(submission) for submission in submissions(study)
+        ):
+            time.sleep(POLL)
+        note(job.run.name, job.status())
+    return [_value(job) for job in jobs]
+
+
+def submit(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> list[str]:
+    """Submit jobs as tasks of arrays, balanced in how long they take; the ids of the tasks."""
+    import submitit
+
+    folder = study / PLACE
+    folder.mkdir(parents=True, exist_ok=True)
+    executor = submitit.AutoExecutor(folder / "%A", cluster="slurm", slurm_max_num_timeout=options["max_num_timeout"])
+    own = {f"slurm_{key}": options[key] for key in SLURMS_OWN if options[key]}
+    executor.update_parameters(**{key: options[key] for key in PASSED_ON}, **own, name=f"nlhf-{study.name}",
+                               slurm_additional_parameters={"requeue": True, **options["additional"]})  # fmt: skip
+    packs, ids = list(packed(jobs, study, options)), []
+    for start in range(0, len(packs), limit := _largest_array()):
+        part = packs[start : start + limit]
+        tasks = _array(executor, part)
+        ids += [task.job_id for task in tasks]
+        content = {task.job_id: [job.run.name for job in pack] for task, pack in zip(tasks, part, strict=True)}
+        write_json(folder / f"{tasks[0].job_id}.json", {"submitted": time.time(), "tasks": content})
+    arrays = dict.fromkeys(task.partition("_")[0] for task in ids)
+    print(f"submitted {len(jobs)} runs in {len(packs)} tasks of SLURM's job {', '.join(arrays)}")
+    return ids
+
+
+def _array(executor: Any, packs: Sequence[Sequence[Job]]) -> list[Any]:
+    """One array with a task per pack."""
+    with executor.batch():
+        return [executor.submit(Pack([(job.config, job.overrides) for job in pack])) for pack in packs]
+
+
+def packed(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> Iterator[list[Job]]:
+    """Jobs in packs that take about the same time, the longest run first in each."""
+    known = measured_seconds([study])
+    kinds = [(job.run.options.names["game"], job.run.options.names["algorithm"]) for job in jobs]
+    count = options["runs_per_task"]
+    if count is None:
+        measured = [known[kind] for kind in kinds if kind in known]
+        mean = sum(measured) / len(measured) if measured else None
+        count = UNMEASURED if mean is None else max(1, int(60 * options["target_minutes"] / max(mean, 1e-3)))
+    packs: list[list[Job]] = [[] for _ in range(-(-len(jobs) // count))]
+    for place, job in enumerate(sorted(jobs, key=lambda job: -job.weight)):
+        turn, lane = divmod(place, len(packs))
+        packs[lane if turn % 2 == 0 else len(packs) - 1 - lane].append(job)
+    yield from packs
+
+
+def submissions(study: Path) -> list[dict[str, Any]]:
+    """What was submitted for a study: `tasks`, the names of the runs of every task by its id."""
+    return [content for file in sorted((study / PLACE).glob("*.json")) if (content := read_json(file))]
+
+
+def pending(submission: Mapping[str, Any]) -> set[str]:
+    """The runs of a submission whose tasks SLURM still has, waiting or running."""
+    tasks: dict[str, list[str]] = submission["tasks"]
+    alive = in_queue(list(tasks))
+    return {name for task, names in tasks.items() if task in alive for name in names}
+
+
+def in_queue(tasks: Sequence[str]) -> set[str]:
+    """Which of these tasks SLURM's queue still has; none where there is no SLURM."""
+    arrays = sorted({task.partition("_")[0] for task in tasks})
+    if not arrays or shutil.which("squeue") is None:
+        return set()
+    command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(arrays)}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return set(done.stdout.split()) & set(tasks)
+
+
+def cancel(study: Path) -> list[str]:
+    """Cancel what SLURM still has of a study; the ids of its tasks."""
+    tasks = [task for submission in submissions(study) for task in in_queue(list(submission["tasks"]))]
+    if tasks:
+        subprocess.run(["scancel", *tasks], check=False, timeout=60)
+    return tasks
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    least: dict[str, float] = {"runs_per_task": 1, "target_minutes": 0.1, "timeout_min": 10, "max_num_timeout": 0,
+                               "signal_delay_s": 1, "array_parallelism": 1, "cpus_per_task": 1, "mem_gb": 0.1,
+                               "gpus_per_node": 0}  # fmt: skip
+    for key, smallest in least.items():
+        value = options[key]
+        if value is None and key == "runs_per_task":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < smallest:
+            raise ConfigError(f"hydra.launcher.{key}={value} is out of range: give a number >= {smallest:g}.")
+    if shutil.which("sbatch") is None:
+        raise ConfigError("hydra/launcher=slurm finds no sbatch on the path: run it on a login node of the cluster, or "
+                          "choose hydra/launcher=pool.")  # fmt: skip
+    try:
+        import submitit  # noqa: F401
+    except ImportError as error:
+        raise ConfigError('hydra/launcher=slurm needs submitit: pip install -e ".[slurm]".') from error
+
+
+def _largest_array() -> int:
+    """How many tasks an array may have here: MaxArraySize of the cluster, which is one more than the largest index."""
+    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False)
+    sizes = [line.partition("=")[2] for line in done.stdout.splitlines() if line.startswith("MaxArraySize")]
+    return max(1, int(sizes[0]) - 1) if sizes else 1000
+
+
+def _value(job: Job) -> float | None:
+    from nlhf.launch.run import Outcome
+
+    summary = read_json(job.run.folder / "summary.json")
+    return Outcome(job.run.folder, summary).log10_exploitability if summary else None
