@@ -48,7 +48,7 @@ class _NlhfLauncher(Launcher):
     """What `pool` and `slurm` share: jobs as plain configs, and what Hydra expects back."""
 
     def __init__(self, **options: Any) -> None:
-        self.options = {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        self.options: dict[str, Any] = {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
                         for key, value in options.items()}  # fmt: skip
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

@@ -1,7 +1,7 @@
 """One process works on a run: a lock that the kernel frees when its owner dies, with a heartbeat for other hosts.
 
 On one host the kernel's lock decides. Across hosts, where file systems need not share it, a run is taken over after
-60 s without a heartbeat; an owner that was silent for so long finds another token in the file and stops before it writes.
+60 s without a heartbeat; an owner that was silent for so long finds another token in the file and writes no more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One machine: workers that import torch once and take runs from a queue, the longest first.
 
-A worker that dies (killed, out of memory) is replaced, and its run is queued again: it goes on from its last checkpoint.
+A worker that dies (killed, out of memory) is replaced, and its run is queued again: it goes on from its checkpoint.
 Workers share the cores, so that threads of torch do not fight for them.
 """
 

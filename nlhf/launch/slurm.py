@@ -1,7 +1,7 @@
 """A SLURM cluster, over submitit: many runs in each task of an array; submit, and log out.
 
-What is known about a run comes from its own files: without an accounting database submitit would wait for ever for a job
-that was killed. SLURM's queue is asked for one thing alone, which submitted tasks are still there.
+What is known about a run comes from its own files: without an accounting database submitit would wait for ever for a
+job that was killed. SLURM's queue is asked for one thing alone, which submitted tasks are still there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SLURMS_OWN = ("array_parallelism", "partition", "qos", "account", "setup", "sign
 
 @dataclass
 class Pack:
-    """What one task of an array does: its runs, one after the other. Those that are done are skipped when it comes back."""
+    """What one task of an array does: its runs, one after the other; when it comes back, those that are left."""
 
     runs: list[tuple[dict[str, Any], tuple[str, ...]]]
 
