@@ -35,7 +35,7 @@ bench: .venv/installed
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,tensorboard]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,slurm,tensorboard,tune]"
 	touch $@
 
 clean:

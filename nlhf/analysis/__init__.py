@@ -3,7 +3,8 @@
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.load import export, load
 from nlhf.analysis.statistics import compare, overall, profile, summarise
+from nlhf.analysis.tuning import tuned
 from nlhf.analysis.units import units
 from nlhf.analysis.view import View
 
-__all__ = ["AnalysisError", "View", "compare", "export", "load", "overall", "profile", "summarise", "units"]
+__all__ = ["AnalysisError", "View", "compare", "export", "load", "overall", "profile", "summarise", "tuned", "units"]

@@ -26,6 +26,7 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
         final: log10 of the metric on the last row; inf for a failed run, nan for one that may still go on.
         cost: where the target was reached first, on a recorded row; else where the run ended, inf where it failed.
         reached: was the target reached?
+        spent: the cost of the last row.
         area: the mean of log10 of the metric over log10 of the cost, from the first row behind 0 to the largest cost
             of any method on this setting; a run keeps its last value. nan, inf as `final`.
         rate: by how much ln of the metric falls per unit of cost along the tail; nan where the tail is no line.
@@ -50,6 +51,7 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
         found.append(
             _hit(cost[part], metric[part], view.target, status)
             | {
+                "spent": float(cost[part][-1]),
                 "final": _settled(logs[part][-1], status),
                 "area": _settled(area(cost[part], logs[part], float(horizon.get(setting, np.nan))), status),
                 "rate": tail_rate(cost[part], metric[part]),

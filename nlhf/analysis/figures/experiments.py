@@ -14,6 +14,7 @@ from nlhf.analysis.figures import base, comparison, games
 from nlhf.analysis.figures.convergence import draw, finish
 from nlhf.analysis.figures.simplex import simplex
 from nlhf.analysis.material import Material
+from nlhf.analysis.tuning import tuned
 from nlhf.analysis.view import FLOOR
 from nlhf.analysis.words import number
 
@@ -115,6 +116,40 @@ def _trajectories(material: Material) -> Figure | None:
     return simplex(material.runs, material.caveats)
 
 
+def _tuning(material: Material) -> Figure:
+    """Left, what the tuning seeds saw of every step size; right, the chosen ones on the other seeds."""
+    table = tuned(material.units)
+    chosen = table.set_index("algorithm")["method"]
+    seeds = sorted(material.units["seed"].unique())[: int(table["tuning_seeds"].iloc[0])]
+    seen = comparison.by_key(material.units, material.study.rows, STEP)
+    seen = seen[seen["seed"].isin(seeds)]
+    with base.style():
+        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        looks = base.looks(seen.assign(method=seen["algorithm"]))
+        for algorithm, rows in seen.groupby("algorithm", sort=True):
+            look, means = looks[str(algorithm)], rows.groupby(STEP)["final"].mean()
+            left.plot(means.index, means, color=look.colour, marker=look.marker, ms=4, lw=1.3)
+            best = rows.loc[rows["method"] == chosen[algorithm], STEP].iloc[0]
+            left.plot(best, means[best], marker="o", mfc="none", mec=base.INK, ms=9, ls="")
+        ylabel = f"log10 {material.view.title}"
+        left.set(xscale="log", xlabel="step size", ylabel=ylabel, title=f"tuning on {len(seeds)} seeds")
+        for place, row in enumerate(table.to_dict("records")):
+            look = looks[row["algorithm"]]
+            right.errorbar(place, row["final"], [[row["final"] - row["final_low"]], [row["final_high"] - row["final"]]],
+                           color=look.colour, marker=look.marker, ms=5, capsize=3)  # fmt: skip
+        labels = [f"{row['algorithm']}\n{row['method'].rpartition(' = ')[2]}" for row in table.to_dict("records")]
+        right.set_xticks(range(len(table)), labels)
+        right.set(xlim=(-0.6, len(table) - 0.4), title=f"the chosen step on {table['seeds'].iloc[0]} others")
+        caveats = {name.partition(", ")[0]: caveat for name, caveat in material.caveats.items()}
+        names = base.marked(looks, caveats)
+        entries = {names[name]: base.handle(look) for name, look in looks.items()}
+        entries["chosen"] = Line2D([], [], marker="o", mfc="none", mec=base.INK, ls="", ms=8)
+        base.below(figure, entries, caveats, looks)
+    return figure
+
+
+STEP = "algorithm.step_size"
 LINES = "Lines are medians over seeds, bands their 95% bootstrap intervals."
 EXPERIMENTS = {
     "rates": Experiment(
@@ -157,6 +192,12 @@ EXPERIMENTS = {
         _sweep("algorithm.step_size", "cost"),
         f"{LINES} Crosses: more than half of the seeds do not reach the target.",
         frozenset({"step_size"}),
+    ),
+    "tune_step_size": Experiment(
+        "Which algorithm is best once each has been tuned, with the same budget, on other seeds than it is judged on?",
+        _tuning,
+        "Left, the mean of log10 of the last value on the tuning seeds; right, the chosen step size on the other seeds, "
+        "with its 95% interval. Every algorithm had as many step sizes, seeds and queries to choose with.",
     ),
     "trajectories": Experiment(
         "Where do policies go, and where do they rest?",

@@ -1,0 +1,48 @@
+"""Fair tuning: every algorithm chooses its configuration on the same tuning seeds, and is judged on the other seeds.
+
+A configuration that is chosen and judged on the same seeds looks better than it is; one with more tries, better still.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from nlhf.analysis import bootstrap
+from nlhf.analysis.errors import AnalysisError
+
+SHARE = 1 / 3  # of the seeds tunes
+
+
+def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
+    """A row per (group, algorithm) of the observations that `units` returns, the best first in each group.
+
+    The first `share` of the seeds, in their order, chooses the method with the lowest mean of `final`; the others judge.
+
+    Columns: `group, algorithm, method`, the one chosen; `tried`, how many configurations there were; `tuning_seeds`,
+    `seeds`, the numbers of both; `tuning_cost`, what all tries together spent; `final`, the mean of log10 of the last
+    value on the seeds that judge, with `final_low`, `final_high`.
+
+    Raises: AnalysisError where there are fewer than two seeds.
+    """
+    seeds = np.sort(units["seed"].unique())
+    count = max(1, round(share * len(seeds)))
+    if len(seeds) < 2:
+        raise AnalysisError("tuning needs two seeds or more, some to choose with and others to judge: run more seeds.")
+    tunes = set(seeds[:count])
+    rows = []
+    for (group, algorithm), members in units.groupby(["group", "algorithm"], sort=True):
+        chooses = members["seed"].isin(tunes)
+        tuning, judging = members[chooses], members[~chooses]
+        means = tuning.groupby("method")["final"].mean()
+        if means.isna().all():
+            continue
+        method = means.idxmin()
+        final = judging.loc[judging["method"] == method, "final"].dropna().to_numpy()
+        low, high = bootstrap.mean_interval(final)
+        rows.append({
+            "group": group, "algorithm": algorithm, "method": method, "tried": len(means), "tuning_seeds": count,
+            "seeds": len(final), "tuning_cost": float(tuning["spent"].sum()),
+            "final": float(final.mean()) if len(final) else np.nan, "final_low": low, "final_high": high,
+        })  # fmt: skip
+    return pd.DataFrame(rows).sort_values(["group", "final"], ignore_index=True)
