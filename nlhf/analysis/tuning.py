@@ -17,7 +17,7 @@ SHARE = 1 / 3  # of the seeds tunes
 def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
     """A row per (group, algorithm) of the observations that `units` returns, the best first in each group.
 
-    The first `share` of the seeds, in their order, chooses the method with the lowest mean of `final`; the others judge.
+    The first `share` of the seeds, in their order, chooses the method of the lowest mean `final`; the others judge it.
 
     Columns: `group, algorithm, method`, the one chosen; `tried`, how many configurations there were; `tuning_seeds`,
     `seeds`, the numbers of both; `tuning_cost`, what all tries together spent; `final`, the mean of log10 of the last

@@ -196,8 +196,8 @@ EXPERIMENTS = {
     "tune_step_size": Experiment(
         "Which algorithm is best once each has been tuned, with the same budget, on other seeds than it is judged on?",
         _tuning,
-        "Left, the mean of log10 of the last value on the tuning seeds; right, the chosen step size on the other seeds, "
-        "with its 95% interval. Every algorithm had as many step sizes, seeds and queries to choose with.",
+        "Left, the mean of log10 of the last value on the tuning seeds; right, the chosen step size on the other "
+        "seeds, with its 95% interval. Every algorithm had as many step sizes, seeds and queries to choose with.",
     ),
     "trajectories": Experiment(
         "Where do policies go, and where do they rest?",
