@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,68 +23,73 @@ class StudySweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from nlhf.launch import sweep
-        from nlhf.launch.composer import Composer
+        from nlhf.launch.compose import Composer
 
-        context, master = self.hydra_context, self.config
+        context, master, launcher = self.hydra_context, self.config, self.launcher
         assert context is not None
         assert master is not None
-        assert self.launcher is not None
+        assert launcher is not None
         words = [f"{key}={value}" for key, value in (self.params or {}).items()]
         parsed = OverridesParser.create(context.config_loader).parse_overrides([*words, *arguments])
         (batch,) = self.split_arguments(parsed, None)
         jobs = sweep.jobs_to_run(batch, Composer(context.config_loader, master))
-        if any(job.run.options.dry_run for job in jobs):
+        if master.dry_run is True:
             sweep.show_plan(jobs)
             return []
-        if not jobs:
-            return []
-        returned = self.launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
-        for job in jobs:
-            submitted = getattr(self.launcher, "submits", False) and job.status() != "completed"
-            sweep.note(job.run.name, "submitted" if submitted else job.status())
-        return [returned]
+        sweep.make_folders(jobs)
+        try:
+            return [launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)] if jobs else []
+        except BaseException:
+            sweep.note_from_files(jobs)
+            sweep.show_table()
+            raise
+        finally:
+            sweep.note_from_files(jobs, getattr(launcher, "submits", False))
 
 
 class _NlhfLauncher(Launcher):
     """What `pool` and `slurm` share: jobs as plain configs, and what Hydra expects back."""
 
     def __init__(self, **options: Any) -> None:
-        self.options: dict[str, Any] = {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-                        for key, value in options.items()}  # fmt: skip
+        plain: Any = OmegaConf.to_container(OmegaConf.create(options), resolve=True)
+        self.options: dict[str, Any] = plain
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
-    def jobs(self, job_overrides: Sequence[Sequence[str]]) -> list[Any]:
-        """The jobs of these overrides."""
-        from nlhf.launch.composer import Composer
-        from nlhf.launch.sweep import Job
-        from nlhf.specification import specify
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """A job that is refused has the value inf, as one that fails: a search goes on."""
+        from nlhf.launch import sweep
+        from nlhf.launch.compose import Composer
 
         compose = Composer(self.hydra_context.config_loader, self.config)
-        configs = [compose(overrides) for overrides in job_overrides]
-        return [Job(tuple(o), config, specify(config)) for o, config in zip(job_overrides, configs, strict=True)]
+        jobs = [sweep.job_of(overrides, compose) for overrides in job_overrides]
+        with sweep.in_sentences():
+            known = iter(self.values([job for job in jobs if job]))
+        values = [next(known) if job else None for job in jobs]
+        return [JobReturn(overrides=overrides, cfg=None, hydra_cfg=None, working_dir=".", task_name="main",
+                          status=JobStatus.COMPLETED, _return_value=math.inf if value is None else value)
+                for overrides, value in zip(job_overrides, values, strict=True)]  # fmt: skip
 
-    def returned(self, jobs: Sequence[Any], values: Sequence[float | None]) -> list[JobReturn]:
-        """Completed jobs with these values."""
-        return [JobReturn(overrides=job.overrides, cfg=None, hydra_cfg=None, working_dir=str(job.run.folder),
-                          task_name="main", status=JobStatus.COMPLETED, _return_value=value)
-                for job, value in zip(jobs, values, strict=True)]  # fmt: skip
+    def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
+        """log10 of the final exploitability of every job, None where it is not known."""
+        raise NotImplementedError
 
 
 class PoolLauncher(_NlhfLauncher):
     """Runs jobs on this machine, in workers that import torch once."""
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
+        from nlhf.launch.command import log_to_console
         from nlhf.launch.pool import Pool
 
-        jobs = self.jobs(job_overrides)
+        log_to_console()
         pool = Pool(jobs, **self.options)
         values = pool.run()
         if pool.signal:
             print(f"stopped by signal {pool.signal}: repeat the same command to go on.", file=sys.stderr)
             sys.exit(128 + pool.signal)
-        return self.returned(jobs, values)
+        return values
 
 
 class SlurmLauncher(_NlhfLauncher):
@@ -94,8 +100,7 @@ class SlurmLauncher(_NlhfLauncher):
         """Does `launch` return before the jobs have run?"""
         return not self.options["wait"]
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
         from nlhf.launch.slurm import launch
 
-        jobs = self.jobs(job_overrides)
-        return self.returned(jobs, launch(jobs, str(self.config.hydra.sweeper._target_), **self.options))
+        return launch(jobs, str(self.config.hydra.sweeper._target_), **self.options)

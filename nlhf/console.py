@@ -50,11 +50,6 @@ def fraction(budget: Budget, progress: Progress) -> float:
     return max((float(value) / limit for limit, value in limits if limit), default=0.0)
 
 
-def show_line(summary: Mapping[str, Any], skipped: bool) -> None:
-    """One line for a task of a sweep."""
-    print(f"{summary['run']}  {'completed before' if skipped else summary['status']}  {result(summary)}")
-
-
 def result(summary: Mapping[str, Any]) -> str:
     """What a run came to, or why it failed, in a few words."""
     if summary["status"] == "failed":

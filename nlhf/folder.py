@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import platform
 import resource
@@ -55,8 +56,10 @@ class RunFolder:
 
     def checkpoint(self, content: dict[str, Any]) -> None:
         self.flush()
+        buffer = io.BytesIO()  # on a full disk torch itself raises no OSError
+        torch.save({"fingerprint": self.run.fingerprint, "results_version": RESULTS_VERSION, **content}, buffer)
         with replacing(self.path / "checkpoint.pt", "wb") as stream:
-            torch.save({"fingerprint": self.run.fingerprint, "results_version": RESULTS_VERSION, **content}, stream)
+            stream.write(buffer.getbuffer())
 
     def flush(self) -> None:
         """Bring the rows to the disk."""

@@ -6,9 +6,10 @@ import csv
 import json
 import math
 import os
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -31,6 +32,10 @@ class DivergedError(RuntimeError):
     """A scheduled row was not finite."""
 
 
+class WriteError(OSError):
+    """A file or folder cannot be written: a sentence with the remedy."""
+
+
 class Recorder(Protocol):
     """Where a trainer's rows and checkpoints go."""
 
@@ -42,18 +47,35 @@ class Recorder(Protocol):
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing `path`, or into it, into a WriteError."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as problem:
+        raise WriteError(
+            f"{path} cannot be written ({problem.strerror or problem}): make room or choose another place, and repeat "
+            f"the command; what was written before is kept."
+        ) from problem
+
+
+@contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """A file that takes the place of `path` when it is whole and on the disk, and leaves it alone if writing fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"  # among hosts, too
+    temporary = path.with_name(f".{path.name}.{unique}.tmp")
     try:
         text = "b" not in mode
-        with temporary.open(mode, newline="" if text else None, encoding="utf-8" if text else None) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        with writing(path):
+            with temporary.open(mode, newline="" if text else None, encoding="utf-8" if text else None) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -361,3 +361,58 @@ def test_an_algorithm_is_added_by_one_python_file_and_one_yaml(tmp_path, monkeyp
     assert run.summary["status"] == "completed"
     assert set(run.metrics["algorithm"]) == {"mine"}
     assert run.metrics["iteration"].max() >= 3
+
+
+# --- sources and caveats ---------------------------------------------------------------------------------------------
+
+
+def configured(name):
+    """The algorithm of conf/algorithm/NAME.yaml with its defaults."""
+    node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "algorithm" / f"{name}.yaml"))
+    for base in node.pop("defaults", []):
+        node = {**OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "algorithm" / f"{base}.yaml")), **node}
+    return build(node, "algorithm")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sources_are_those_that_the_readme_names(name):
+    sources, told = configured(name).sources, re.findall(r"\d{4}\.\d{4,5}", readme_rows()[name][4])
+    assert set(told) <= set(sources)
+    assert len(set(sources)) == len(sources)
+
+
+def test_an_algorithm_cites_the_one_inside_it_behind_its_own_sources():
+    inner = OnlineMirrorDescent("theory")
+    outer = ProximalPoint("theory", inner_steps=10, accuracy=1.0, grow=1.0, inner=inner)
+    assert outer.sources[0] == "2410.16714"
+    assert outer.sources[-len(inner.sources) :] == inner.sources
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_algorithm_without_a_caveat_comes_to_rest_at_the_equilibrium(name):
+    beta = 0.0 if "regret" in name else 0.6
+    algorithm = configured(name)
+    if algorithm.caveat(beta) is not None:
+        assert name in ("sppo", "regret_matching", "predictive_regret_matching")
+        return
+    games = arena("uniform", 6, (beta,), (1.0,))
+    *_, (state, _) = games.states(algorithm, 400)
+    assert games.exploitability(state.policy.log_probabilities).item() < 1e-5
+
+
+def test_constant_nash_md_rests_elsewhere_and_says_so():
+    beta = 0.3
+    algorithm, games = NashMD(1.0), arena("uniform", 6, (beta,), (1.0,))
+    *_, (before, _), (after, _) = games.states(algorithm, 400)
+    assert (after.policy.log_probabilities - before.policy.log_probabilities).abs().max() < 1e-12  # it rests,
+    assert games.exploitability(after.policy.log_probabilities).item() > 1e-4  # and not at the equilibrium
+    assert "biased" in algorithm.caveat(beta)
+    assert NashMD("theory").caveat(beta) is None
+    assert algorithm.caveat(0.0) is None  # without a KL term there is no mixture
+
+
+def test_self_play_without_a_kl_term_cycles_and_says_of_which_game_its_average_is_the_equilibrium():
+    algorithm = SPPO(0.5)
+    assert "cycles" in algorithm.caveat(0.0)
+    assert "beta = 0" not in algorithm.caveat(0.0)
+    assert "beta = 0" in algorithm.caveat(0.05)

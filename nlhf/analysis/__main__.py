@@ -6,12 +6,16 @@ import argparse
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
 from nlhf.analysis.diff import diff, shown
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.view import COSTS, METRICS, View
+
+if TYPE_CHECKING:
+    from nlhf.analysis.material import Material
 
 
 def main(arguments: list[str]) -> int:
@@ -20,11 +24,21 @@ def main(arguments: list[str]) -> int:
         return _diff(arguments[1:]) if arguments[:1] == ["diff"] else _analyse(arguments)
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        place = error.filename or "the output"
+        print(f"error: {place} cannot be used ({error.strerror}): give another place.", file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise AnalysisError(f"{message}: see {self.prog} --help.")
 
 
 def _diff(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m nlhf.analysis diff", description="What differs between two runs.")
+    parser = _Parser(prog="python -m nlhf.analysis diff", description="What differs between two runs.")
     parser.add_argument("first", type=Path, metavar="RUN_A", help="runs/STUDY/RUN")
     parser.add_argument("second", type=Path, metavar="RUN_B")
     options = parser.parse_args(arguments)
@@ -34,7 +48,7 @@ def _diff(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m nlhf.analysis",
         description="Which algorithm wins, by how much, and is it luck: a table, figures and report.html of a study.",
         epilog="python -m nlhf.analysis diff RUN_A RUN_B says what differs between two runs.",
@@ -55,11 +69,13 @@ def _parser() -> argparse.ArgumentParser:
 def _analyse(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     view = View(options.metric, options.target, options.x, tuple(filter(None, options.by.split(","))))
-    from nlhf.analysis import tensorboard, terminal, words
-    from nlhf.analysis.load import export
+    from nlhf.analysis import terminal, words
     from nlhf.analysis.material import gather
 
     material = gather(options.folder, view)
+    written = _exports(material, options)
+    out: Path = options.out or options.folder
+    out.mkdir(parents=True, exist_ok=True)
     width = None if sys.stdout.isatty() else terminal.WIDTH
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     states = Counter(run["status"] for run in material.study.runs)
@@ -69,17 +85,29 @@ def _analyse(arguments: list[str]) -> int:
     console.print(words.headline(material.summary, material.comparisons, view), style="bold")
     for caution in material.cautions:
         console.print(f"- {caution}")
-    if options.export:
-        export(material.study.rows, options.export)
-        console.print(f"{options.export}", soft_wrap=True)
-    if options.tensorboard:
-        count = tensorboard.write(material.study.rows, options.tensorboard, view)
-        console.print(f"{count} runs for tensorboard --logdir {options.tensorboard}", soft_wrap=True)
+    for line in written:
+        console.print(line, soft_wrap=True)
     if not options.no_report:
         from nlhf.analysis.report import write
 
-        console.print(f"{write(material, options.out or options.folder)}", soft_wrap=True)
+        console.print(f"{write(material, out)}", soft_wrap=True)
     return 0
+
+
+def _exports(material: Material, options: argparse.Namespace) -> list[str]:
+    """Write the rows where they are wanted; a line each."""
+    lines = []
+    if options.export:
+        from nlhf.analysis.load import export
+
+        export(material.study.rows, options.export)
+        lines.append(f"{options.export}")
+    if options.tensorboard:
+        from nlhf.analysis.tensorboard import write
+
+        count = write(material.study.rows, options.tensorboard, material.view)
+        lines.append(f"{count} runs for tensorboard --logdir {options.tensorboard}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -90,7 +90,9 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
 
 
 def censored_median(costs: np.ndarray, reached: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """Median cost by Kaplan and Meier's estimate, (draws) for counts (draws, n); inf where more than half never reach.
+    """Median cost by Kaplan and Meier's estimate, (draws) for counts (draws, n); inf where half or more never reach.
+
+    Where half of them have reached it between two costs, it is their geometric mean.
 
     Args:
         costs: (n) where the target was reached, or where the observation ended without.
@@ -103,8 +105,13 @@ def censored_median(costs: np.ndarray, reached: np.ndarray, counts: np.ndarray |
     at_risk = weights[:, ::-1].cumsum(1)[:, ::-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         survival = np.cumprod(np.where(at_risk > 0, 1 - weights * events / at_risk, 1.0), axis=1)
-    below = survival <= 0.5 + 1e-12
-    return np.where(below.any(1), ordered[below.argmax(1)], np.inf)
+    found = [
+        np.where(below.any(1), ordered[below.argmax(1)], np.inf)
+        for below in (survival <= 0.5 + 1e-12, survival < 0.5 - 1e-12)
+    ]
+    with np.errstate(invalid="ignore"):
+        middle = np.where(np.isinf(found[1]), np.inf, np.sqrt(found[0]) * np.sqrt(found[1]))
+    return np.asarray(np.where(found[0] == found[1], found[0], middle))
 
 
 def censored_median_interval(costs: np.ndarray, reached: np.ndarray, strata: np.ndarray | None = None) -> Interval:

@@ -84,14 +84,14 @@ def export(data: pd.DataFrame, path: Path) -> None:
 
     Raises: AnalysisError for another ending.
     """
+    if path.suffix not in (".csv", ".parquet"):
+        raise AnalysisError(f"--export={path} has no known ending: give FILE.csv or FILE.parquet.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
         data.to_csv(path, index=False)
-    elif path.suffix == ".parquet":
+    else:
         mixed = [str(name) for name in data if data[name].dtype == object]
         data.assign(**{name: data[name].map(str, na_action="ignore") for name in mixed}).to_parquet(path, index=False)
-    else:
-        raise AnalysisError(f"--export={path} has no known ending: give FILE.csv or FILE.parquet.")
 
 
 def _run_folders(root: Path) -> Iterator[Path]:

@@ -53,7 +53,18 @@ class Material:
         """What a reader must know before believing the table."""
         observed = len(self.study.rows[UNIT].drop_duplicates())
         return [*words.cautions(self.focused.units, self.summary, self.study.runs),
-                *words.unmeasured(observed - len(self.units), self.view)]  # fmt: skip
+                *words.unmeasured(observed - len(self.units), self.view), *self._of_view()]  # fmt: skip
+
+    def _of_view(self) -> list[str]:
+        """What this very question hides."""
+        found = []
+        if self.view.x == "seconds" and self.units["replica"].any():
+            found.append(
+                "The seeds of a run share one clock: a run is one observation of seconds, and no test is made."
+            )
+        if self.view.metric == "exploitability" and any("average" in caveat for caveat in self.caveats.values()):
+            found.append("Of some methods only the average converges: see --metric average_exploitability for theirs.")
+        return found
 
     @cached_property
     def runs(self) -> pd.DataFrame:

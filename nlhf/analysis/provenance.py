@@ -5,34 +5,32 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
 
 BIBLIOGRAPHY = Path(__file__).with_name("bibliography.bib")
 OF_PLACE = ("runs_dir", "progress")  # these decide no result
-MOST_COMMANDS = 200
 Run = Mapping[str, Any]
 
 
 def commands(runs: Sequence[Run]) -> list[str]:
     """Shell commands that make these runs again: one sweep where they are all combinations of their overrides' values,
-    else one command per run."""
-    each = [_by_key(run["overrides"]) for run in runs]
+    else one command per run; none for runs whose config is lost."""
+    each = [_by_key(run["overrides"]) for run in runs if run["config"]]
     if len({tuple(sorted(words)) for words in each}) == 1:
         values = {key: list(dict.fromkeys(words[key] for words in each)) for key in sorted(each[0])}
         chosen = {tuple(words[key] for key in values) for words in each}
-        if len(chosen) == prod(map(len, values.values())) and chosen == set(product(*values.values())):
-            several = any(len(choices) > 1 for choices in values.values()) or "experiment" in values
-            words = [f"{key}={','.join(choices)}" for key, choices in values.items()]
-            return [_command(words, several)]
-    return list(dict.fromkeys(_command([f"{key}={value}" for key, value in words.items()], False) for words in each))
+        if len(chosen) == prod(map(len, values.values())):
+            several = any(len(choices) > 1 for choices in values.values()) or "experiment=" in values
+            return [_command([f"{key}{','.join(choices)}" for key, choices in values.items()], several)]
+    return list(dict.fromkeys(_command([f"{key}{value}" for key, value in words.items()], False) for words in each))
 
 
 def _by_key(overrides: Iterable[str]) -> dict[str, str]:
-    pairs = (word.partition("=") for word in overrides)
-    return {key: value for key, _, value in pairs if key not in OF_PLACE}
+    """`key=` -> value, the last one as in Hydra; `~key` -> nothing."""
+    parts = (word.partition("=") for word in overrides)
+    return {key + sign: value for key, sign, value in parts if key not in OF_PLACE}
 
 
 def _command(words: Sequence[str], several: bool) -> str:
@@ -51,8 +49,7 @@ def configs(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, list[str]]]:
 def versions(runs: Sequence[Run]) -> dict[str, str]:
     """What runs were made with; where they differ, each value with its number of runs."""
     counted: dict[str, Counter[str]] = {}
-    for run in runs:
-        summary = run["summary"]
+    for summary in (run["summary"] for run in runs if run["summary"]):
         found = {
             **(summary.get("versions") or {}),
             **{key: summary.get(key) for key in ("commit", "platform", "threads")},
@@ -60,7 +57,7 @@ def versions(runs: Sequence[Run]) -> dict[str, str]:
         for key, value in found.items():
             counted.setdefault(key, Counter())[str(value)] += 1
     return {key: next(iter(values)) if len(values) == 1 else
-            "mixed: " + ", ".join(f"{value} ({n} runs)" for value, n in values.most_common())
+            "mixed: " + ", ".join(f"{value} ({n} of {sum(values.values())} runs)" for value, n in values.most_common())
             for key, values in counted.items()}  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from nlhf.analysis.figures import base
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.material import Material
-from nlhf.analysis.terminal import spread, tenths
+from nlhf.analysis.terminal import cost_of, spread, tenths
+from nlhf.analysis.tuning import tuned
 from nlhf.records import replacing
 
 MOST_COMPARISONS = 400
@@ -69,6 +70,7 @@ def _context(material: Material) -> dict[str, Any]:
         "choices": {name: _distinct(material.units[name]) for name in ("game", "beta")},
         "notes": words.notes(material.caveats, summary["method"]),
         "overall": _overall(material),
+        "tuned": _tuned(material),
         "comparisons": _comparisons(tested),
         "left_out": max(0, len(tested) - MOST_COMPARISONS),
         "shared": shared,
@@ -103,7 +105,7 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
     for row in material.summary.to_dict("records"):
         name = base.marked([row["method"]], material.caveats)[row["method"]]
         remarks = "".join(f", {row[state]} {state}" for state in ("failed", "unfinished") if row[state])
-        cost = spread(row["cost"], row["cost_low"], row["cost_high"]) if row["reached"] else "never"
+        cost = cost_of(row)
         cells: list[Cell] = [
             (short[str(row["group"])], str(row["group"])),
             (str(row["rank"]), row["rank"]),
@@ -142,9 +144,19 @@ def _overall(material: Material) -> list[list[str]]:
     if material.summary["group"].nunique() < 2:
         return []
     return [[base.marked([row["method"]], material.caveats)[row["method"]], str(row["wins"]), f"{row['reached']:.0%}",
-             tenths(row["area"], row["area_low"], row["area_high"]),
-             tenths(row["final"], row["final_low"], row["final_high"])]
+             spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
+             tenths(row["area"], row["area_low"], row["area_high"])]
             for row in material.overall.to_dict("records")]  # fmt: skip
+
+
+def _tuned(material: Material) -> list[list[str]]:
+    """The configuration that each algorithm chooses on the first third of the seeds, judged on the others."""
+    if material.summary["tried"].max() < 2 or material.units["seed"].nunique() < 3:
+        return []
+    return [[row["group"], row["method"], str(row["tried"]), words.number(row["tuning_cost"]), str(row["seeds"]),
+             f"{row['reached']:.0%}", spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
+             tenths(row["final"], row["final_low"], row["final_high"])]
+            for row in tuned(material.units).to_dict("records")]  # fmt: skip
 
 
 def _comparisons(table: pd.DataFrame) -> list[list[Cell]]:

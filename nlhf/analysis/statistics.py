@@ -26,12 +26,13 @@ EXACT = 100  # differences up to which the signed-rank test is exact
 
 
 def summarise(units: pd.DataFrame) -> pd.DataFrame:
-    """A row per (group, method), the best first in each group: fewest cost to the target, then lowest final value.
+    """A row per (group, method), the best first in each group: by the mean of `score`, then by the last value.
 
     Columns: `group, method, algorithm, rank`; `runs`, `completed`, `failed`, `unfinished` (interrupted ones too);
     `seeds`, the observations that differ; `tried`, how many configurations of this algorithm were run in this group;
     `cost`, the median cost to the target with `cost_low`, `cost_high` (Kaplan and Meier where runs ended without it,
-    inf where more than half never reach it), `reached`, the share that did; `final` and `final_mean`, median and mean
+    inf where half or more never reach it), `reached`, the share that did; `score`, the mean restricted log10 cost;
+    `spent`, the largest cost of a run; `final` and `final_mean`, median and mean
     of log10 of the last value, with intervals `_low`, `_high`; `area`, mean; `rate` and `bound_rate`, means, with
     `rate_low`, `rate_high`; no rate where fewer than half of the tails are lines.
     """
@@ -41,7 +42,7 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows)
     table["tried"] = table.groupby(["group", "algorithm"])["method"].transform("nunique")
-    table = table.sort_values(["group", "cost", "final", "method"], kind="stable", na_position="last")
+    table = table.sort_values(["group", "score", "final", "method"], kind="stable", na_position="last")
     table.insert(0, "rank", table.groupby("group").cumcount() + 1)
     return table.reset_index(drop=True)
 
@@ -67,6 +68,8 @@ def _summary(members: pd.DataFrame) -> dict[str, object]:
         "cost": float(bootstrap.censored_median(cost, reached)[0]),
         **_ends("cost", bootstrap.censored_median_interval(cost, reached, strata)),
         "reached": float(reached.mean()),
+        "score": float(kept["score"].mean()),
+        "spent": float(members["spent"].max()),
         "final": float(bootstrap.median(final)) if len(final) else np.nan,
         **_ends("final", bootstrap.interval(final, bootstrap.median, of_final)),
         "final_mean": float(final.mean()) if len(final) else np.nan,
@@ -86,8 +89,8 @@ def compare(units: pd.DataFrame) -> pd.DataFrame:
     """A row per (group, pair of methods), paired by (setting, seed).
 
     What is compared is log10 of the cost to the target, or of the last value where neither method reaches the target;
-    a run that failed loses to one that did not, two that never reach the target are equal, and a pair of which an early
-    end leaves the order open is left out.
+    a run that reaches the target beats one that does not, one that completed beats one that failed where neither does,
+    two that completed without it are equal, and a pair of which an early end leaves the order open is left out.
 
     Columns: `group, first, second`; `quantity`, `cost` or `final`; `pairs`, those that differ from each other in more
     than their seed's number; `ratio`, 10^(median difference of first - second), with `ratio_low`, `ratio_high`;
@@ -138,7 +141,11 @@ def _cost_difference(both: pd.DataFrame) -> pd.Series:
     difference = np.where(hit_a & hit_b & (a == b), 0.0, difference)
     difference = np.where(hit_a & ~hit_b, np.where(b >= a, -np.inf, np.nan), difference)
     difference = np.where(hit_b & ~hit_a, np.where(a >= b, np.inf, np.nan), difference)
-    difference = np.where(~hit_a & ~hit_b & ~(ended_a & ended_b), np.nan, difference)
+    neither = ~hit_a & ~hit_b
+    failed_a, failed_b = (both[f"status_{side}"].eq("failed").to_numpy() for side in "ab")
+    difference = np.where(neither & failed_a & ~failed_b, np.inf, difference)
+    difference = np.where(neither & failed_b & ~failed_a, -np.inf, difference)
+    difference = np.where(neither & ~(ended_a & ended_b), np.nan, difference)
     return pd.Series(difference, index=both.index)
 
 
@@ -184,10 +191,9 @@ def holm(p: list[float]) -> list[float]:
 def overall(units: pd.DataFrame) -> pd.DataFrame:
     """A row per method that ran on every setting, over all settings x seeds.
 
-    Columns: `method`; `settings, seeds`; `area`, the interquartile mean over observations, with an interval that draws
-    seeds within settings (arXiv:2108.13264); `final`, the same; `reached`, the share of observations that reach the
-    target; `wins`, the number of settings in which its median cost, or last value where no method reaches the target,
-    is the lowest; where methods share it, each has won.
+    Columns: `method`; `settings, seeds`; `score`, the interquartile mean over observations, with an interval that draws
+    seeds within settings (arXiv:2108.13264); `area`, the same; `reached`, the share of observations that reach the
+    target; `wins`, the number of settings in which it is the best; where methods share that, each has won.
     """
     settings = units["setting"].nunique()
     rows, wins = [], _wins(units)
@@ -196,28 +202,24 @@ def overall(units: pd.DataFrame) -> pd.DataFrame:
             continue
         row: dict[str, object] = {"method": method, "settings": settings, "seeds": len(members),
                                   "reached": float(members["reached"].mean())}  # fmt: skip
-        for name in ("area", "final"):
+        for name in ("score", "area"):
             known = members.dropna(subset=name)
             values, strata = known[name].to_numpy(), known["setting"].factorize()[0]
             row[name] = float(bootstrap.interquartile_mean(values)) if len(values) else np.nan
             row |= _ends(name, bootstrap.interval(values, bootstrap.interquartile_mean, strata))
         rows.append(row | {"wins": wins.get(str(method), 0)})
-    columns = ["method", "settings", "seeds", "reached", "area", "area_low", "area_high", "final", "final_low",
-               "final_high", "wins"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns).sort_values("area", ignore_index=True)
+    columns = ["method", "settings", "seeds", "reached", "score", "score_low", "score_high", "area", "area_low",
+               "area_high", "wins"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns).sort_values("score", ignore_index=True)
 
 
 def _wins(units: pd.DataFrame) -> Counter[str]:
-    """In how many settings every method has the lowest median cost, or last value where none reaches the target."""
+    """In how many settings every method has the lowest mean score, or last value where none reaches the target."""
     won: Counter[str] = Counter()
     for _, members in units[~units["replica"]].groupby("setting"):
-        cost, final = {}, {}
-        for method, rows in members.groupby("method"):
-            cost[str(method)] = float(bootstrap.censored_median(rows["cost"].to_numpy(), rows["reached"].to_numpy())[0])
-            known = rows["final"].dropna().to_numpy()
-            final[str(method)] = float(bootstrap.median(known)) if len(known) else np.inf
-        best = cost if np.isfinite(list(cost.values())).any() else final
-        won.update(method for method, value in best.items() if value == min(best.values()) and np.isfinite(value))
+        by_method = members.groupby("method")
+        values = by_method["score"].mean() if members["reached"].any() else by_method["final"].median()
+        won.update(str(method) for method in values.index[values == values.min()] if np.isfinite(values[method]))
     return won
 
 

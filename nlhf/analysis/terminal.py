@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nlhf.analysis.figures.base import MARK
 from nlhf.analysis.material import Material
-from nlhf.analysis.words import corrected_p, notes, number
+from nlhf.analysis.words import MARK, bounded, corrected_p, notes, number
 
 WIDTH = 100
 MOST_GROUPS = 12
@@ -35,9 +36,9 @@ def show(material: Material, console: Console) -> None:
 def _columns(table: Table, names: list[str], first: pd.Series) -> Table:
     """A rank, a method as wide as the longest (up to 34), and numbers."""
     table.add_column("", justify="right")
-    table.add_column("method", overflow="fold", min_width=min(int(first.str.len().max()) + len(MARK), 34))
+    table.add_column("method", overflow="fold", min_width=min(int(first.str.len().max()) + len(MARK), 24))
     for name in names:
-        table.add_column(name, justify="right", no_wrap="[" not in name)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     return table
 
 
@@ -47,20 +48,20 @@ def _table(group: str, rows: pd.DataFrame, material: Material) -> Table:
     seeds = f" ({_seeds(rows['seeds'].iloc[0])})" if alike else ""
     table = Table(title=f"{group}{seeds}", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
     cost = f"{SHORT[view.x]} to {number(view.target)}"
-    _columns(table, [cost, "log10 last", "rate", "theory", "p vs 1"], rows["method"])
+    _columns(table, [cost, "log10 last", "rate", "theory", "p to 1"], rows["method"])
     first = str(rows["method"].iloc[0])
     for row in rows.to_dict("records"):
         remarks = [] if alike else [_seeds(row["seeds"])]
         remarks += [f"{row[state]} {state}" for state in ("failed", "unfinished") if row[state]]
-        reached = f" ({row['reached']:.0%})" if row["reached"] < 1 else ""
+        reached = f" ({row['reached']:.0%})" if 0 < row["reached"] < 1 else ""
         table.add_row(
             f"{row['rank']}",
             Text(", ".join([f"{row['method']}{MARK if row['method'] in material.caveats else ''}", *remarks])),
-            spread(row["cost"], row["cost_low"], row["cost_high"]) + reached if row["reached"] else "never",
+            cost_of(row) + reached,
             tenths(row["final"], row["final_low"], row["final_high"]),
-            number(row["rate"]),
-            number(row["bound_rate"]),
-            number(corrected_p(first, row["method"], comparisons)),
+            number(row["rate"], 2),
+            number(row["bound_rate"], 2),
+            _brief(corrected_p(first, row["method"], comparisons)),
         )
     return table
 
@@ -71,30 +72,45 @@ def _seeds(count: int) -> str:
 
 def _overall(material: Material) -> Table:
     rows, caveats = material.overall, material.caveats
-    title = f"over all {rows['settings'].iloc[0]} settings"
+    title, cost = f"over all {rows['settings'].iloc[0]} settings", f"{SHORT[material.view.x]}, misses at the budget"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
-    _columns(table, ["best on", "reached", "log10, mean of the curve", "log10 last"], rows["method"])
+    _columns(table, ["best on", "reached", cost, "log10 curve"], rows["method"])
     for place, row in enumerate(rows.to_dict("records"), 1):
         table.add_row(
             f"{place}",
             Text(f"{row['method']}{MARK if row['method'] in caveats else ''}"),
             f"{row['wins']}",
             f"{row['reached']:.0%}",
+            spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
             tenths(row["area"], row["area_low"], row["area_high"]),
-            tenths(row["final"], row["final_low"], row["final_high"]),
         )
     return table
 
 
+def _brief(p: float) -> str:
+    """A p-value in six characters."""
+    return "-" if math.isnan(p) else "<0.001" if p < 1e-3 else f"{p:.2g}"
+
+
+def cost_of(row: Mapping[Any, Any]) -> str:
+    """The median cost of a row of `summarise` with its interval; > 5,000 where half or more missed the target."""
+    middle, low, high = bounded(row["cost"], row["spent"]), row["cost_low"], row["cost_high"]
+    return _with_ends(middle, bounded(low, row["spent"]), "-" if math.isnan(low) else bounded(high, row["spent"]))
+
+
 def spread(value: float, low: float, high: float) -> str:
-    """A cost with its interval, 51 [43, 60]; never where it is infinite."""
-    middle = "never" if math.isinf(value) else number(value)
-    return middle if math.isnan(low) or low == high else f"{middle} [{number(low)}, {number(high)}]"
+    """A number with its interval, 51 [43, 60]."""
+    middle = number(value)
+    return _with_ends(middle, number(low), number(high))
 
 
 def tenths(value: float, low: float, high: float) -> str:
     """A logarithm with its interval, -12.8 [-13.0, -12.5]."""
     if math.isnan(value):
         return "-"
-    middle = "∞" if math.isinf(value) else f"{value:.1f}"
-    return middle if math.isnan(low) or low == math.inf else f"{middle} [{low:.1f}, {high:.1f}]".replace("inf", "∞")
+    return _with_ends(*(f"{end:.1f}".replace("inf", "∞").replace("nan", "-") for end in (value, low, high)))
+
+
+def _with_ends(middle: str, low: str, high: str) -> str:
+    """A text with those of its interval, where there is one that can be told from a point."""
+    return middle if low in ("-", high) else f"{middle} [{low}, {high}]"

@@ -17,11 +17,12 @@ SHARE = 1 / 3  # of the seeds tunes
 def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
     """A row per (group, algorithm) of the observations that `units` returns, the best first in each group.
 
-    The first `share` of the seeds, in their order, chooses the method of the lowest mean `final`; the others judge it.
+    The first `share` of the seeds, in their order, chooses the method of the lowest mean `score`, or of the lowest mean
+    `final` where none of the algorithm's reaches the target; the others judge it.
 
     Columns: `group, algorithm, method`, the one chosen; `tried`, how many configurations there were; `tuning_seeds`,
-    `seeds`, the numbers of both; `tuning_cost`, what all tries together spent; `final`, the mean of log10 of the last
-    value on the seeds that judge, with `final_low`, `final_high`.
+    `seeds`, the numbers of both; `tuning_cost`, what all tries together spent; on the seeds that judge `reached`, the
+    share that reaches the target, and the means `score` and `final`, with intervals `_low` and `_high`.
 
     Raises: AnalysisError where there are fewer than two seeds.
     """
@@ -34,15 +35,21 @@ def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
     for (group, algorithm), members in units.groupby(["group", "algorithm"], sort=True):
         chooses = members["seed"].isin(tunes)
         tuning, judging = members[chooses], members[~chooses]
-        means = tuning.groupby("method")["final"].mean()
+        quantity = "score" if tuning["reached"].any() else "final"
+        means = tuning.groupby("method")[quantity].mean()
         if means.isna().all():
             continue
         method = means.idxmin()
-        final = judging.loc[judging["method"] == method, "final"].dropna().to_numpy()
-        low, high = bootstrap.mean_interval(final)
+        chosen = judging[judging["method"] == method]
         rows.append({
             "group": group, "algorithm": algorithm, "method": method, "tried": len(means), "tuning_seeds": count,
-            "seeds": len(final), "tuning_cost": float(tuning["spent"].sum()),
-            "final": float(final.mean()) if len(final) else np.nan, "final_low": low, "final_high": high,
+            "seeds": len(chosen), "tuning_cost": float(tuning["spent"].sum()),
+            "reached": float(chosen["reached"].mean()), **_mean(chosen, "score"), **_mean(chosen, "final"),
         })  # fmt: skip
-    return pd.DataFrame(rows).sort_values(["group", "final"], ignore_index=True)
+    return pd.DataFrame(rows).sort_values(["group", "score", "final"], ignore_index=True)
+
+
+def _mean(chosen: pd.DataFrame, name: str) -> dict[str, float]:
+    values = chosen[name].dropna().to_numpy()
+    low, high = bootstrap.mean_interval(values)
+    return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}

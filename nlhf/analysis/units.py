@@ -13,6 +13,8 @@ from nlhf.analysis.view import FLOOR, PLAIN, View
 
 TAIL = 4  # the tail of a curve is what lies behind a quarter of its cost
 LINEAR = 0.99  # share of the variance that a straight line must explain
+GEOMETRIC = 0.99999  # of a bound: one that levels off has no rate
+PROMISED = {"kl_to_equilibrium": 1.0, "exploitability": 1.0, "span_to_equilibrium": 0.5}  # of the rate of kl_bound
 ROUNDING = 1e-26  # smaller values of a metric are too noisy for a rate
 UNIT = ["setting", "method", "seed"]
 
@@ -24,14 +26,19 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
     Columns:
         group: what the view compares apart; game, beta, algorithm, folder, status: as loaded.
         final: log10 of the metric on the last row; inf for a failed run, nan for one that may still go on.
-        cost: where the target was reached first, on a recorded row; else where the run ended, inf where it failed.
+        cost: where the target was reached first, between the two recorded rows around it by a line through ln(metric);
+            else where the run ended, inf where it failed.
         reached: was the target reached?
+        score: log10 of the cost, where a run that has ended without the target counts with the largest cost of any run
+            on this setting: a restricted cost, by whose mean methods can be ranked whatever share of them missed.
         spent: the cost of the last row.
         area: the mean of log10 of the metric over log10 of the cost, from the first row behind 0 to the largest cost
-            of any method on this setting; a run keeps its last value. nan, inf as `final`.
+            of any method on this setting; a run keeps its last value, and values below the target count as the target:
+            how far the last step overshot it is no merit. nan, inf as `final`.
         rate: by how much ln of the metric falls per unit of cost along the tail; nan where the tail is no line.
-        bound_rate: the same of `kl_bound`, what the theorem promises for KL(pi* || pi).
-        replica: is it equal to the bit to another observation of this setting and method, and so no further evidence?
+        bound_rate: the rate that the theorem promises for this metric, from `kl_bound`; nan where none does.
+        replica: is it no further evidence: equal to the bit to another observation of this setting and method, or
+            another seed of the same run on the clock that they share?
     """
     view.check(data)
     data = data.sort_values([*UNIT, "iteration"], kind="stable")
@@ -42,27 +49,30 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
     logs = np.log10(np.clip(metric, FLOOR, None))
     cost = data[view.x].to_numpy(float)
     bound = data["kl_bound"].to_numpy(float) if "kl_bound" in data else np.full(len(data), np.nan)
+    promised = PROMISED.get(view.metric, np.nan) if view.x != "seconds" else np.nan
     first = data.drop_duplicates(UNIT)
     starts = np.flatnonzero(~data.duplicated(UNIT).to_numpy())
     ends = np.append(starts[1:], len(data))
     found = []
     for start, end, setting, status in zip(starts, ends, first["setting"], first["status"], strict=True):
-        part = slice(start, end)
+        part, last = slice(start, end), float(horizon.get(setting, np.nan))
+        hit = _hit(cost[part], metric[part], view.target, status)
         found.append(
-            _hit(cost[part], metric[part], view.target, status)
+            hit
             | {
+                "score": _score(hit["cost"], bool(hit["reached"]), status, cost[part], last),
                 "spent": float(cost[part][-1]),
                 "final": _settled(logs[part][-1], status),
-                "area": _settled(area(cost[part], logs[part], float(horizon.get(setting, np.nan))), status),
+                "area": _settled(area(cost[part], np.maximum(logs[part], np.log10(view.target)), last), status),
                 "rate": tail_rate(cost[part], metric[part]),
-                "bound_rate": tail_rate(cost[part], bound[part]),
+                "bound_rate": promised * tail_rate(cost[part], bound[part], GEOMETRIC),
                 "curve": hash((metric[part].tobytes(), data["iteration"].to_numpy()[part].tobytes())),
             }
         )
     kept = [name for name in (*UNIT, "game", "beta", "algorithm", "folder", "status") if name in first]
     table = pd.concat([first[kept].reset_index(drop=True), pd.DataFrame(found)], axis=1)
     table.insert(0, "group", view.group(first).to_numpy())
-    table["replica"] = table.duplicated(["setting", "method", "curve"])
+    table["replica"] = table.duplicated(["setting", "method", "folder" if view.x == "seconds" else "curve"])
     return table.drop(columns="curve")
 
 
@@ -74,8 +84,24 @@ def _settled(value: float, status: str) -> float:
 def _hit(cost: np.ndarray, metric: np.ndarray, target: float, status: str) -> dict[str, float | bool]:
     below = np.flatnonzero(metric <= target)
     if len(below):
-        return {"cost": float(cost[below[0]]), "reached": True}
+        return {"cost": _between(cost, metric, int(below[0]), target), "reached": True}
     return {"cost": np.inf if status == "failed" else float(cost[-1]), "reached": False}
+
+
+def _between(cost: np.ndarray, metric: np.ndarray, row: int, target: float) -> float:
+    """Where a line through ln(metric) crosses the target, between a row and the one before it."""
+    if row == 0 or not np.isfinite(metric[row - 1]):
+        return float(cost[row])
+    above, below = np.log(metric[row - 1]), np.log(max(metric[row], FLOOR))
+    return float(cost[row - 1] + (cost[row] - cost[row - 1]) * (above - np.log(target)) / (above - below))
+
+
+def _score(value: float, reached: bool, status: str, cost: np.ndarray, horizon: float) -> float:
+    """log10 of a cost that is at least that of the first row behind 0; the horizon's for a run that ended without."""
+    if not reached and status not in ("completed", "failed"):
+        return float("nan")
+    least = cost[cost > 0].min() if (cost > 0).any() else 1.0
+    return float(np.log10(max(value if reached else horizon, least)))
 
 
 def area(cost: np.ndarray, logs: np.ndarray, horizon: float) -> float:
@@ -91,11 +117,11 @@ def area(cost: np.ndarray, logs: np.ndarray, horizon: float) -> float:
     return float(integrate.trapezoid(values, places) / length) if length > 0 else float(values[-1])
 
 
-def tail_rate(cost: np.ndarray, metric: np.ndarray) -> float:
+def tail_rate(cost: np.ndarray, metric: np.ndarray, line: float = LINEAR) -> float:
     """-d ln(metric)/d cost of the least-squares line through the tail of a curve.
 
     The tail is what lies behind a quarter of the last cost that has a value above rounding. nan where it has fewer than
-    four rows, or where a line explains less than 99% of it: a power law, a cycle or a plateau has no linear rate.
+    four rows, or where a line explains less than `line` of it: a power law, a cycle or a plateau has no linear rate.
     """
     usable = np.isfinite(metric) & (metric > ROUNDING)
     if not usable.any():
@@ -107,4 +133,4 @@ def tail_rate(cost: np.ndarray, metric: np.ndarray) -> float:
     slope, level = np.polyfit(places, values, 1)
     unexplained = ((values - level - slope * places) ** 2).sum()
     spread = ((values - values.mean()) ** 2).sum()
-    return float(-slope) if unexplained <= (1 - LINEAR) * spread else float("nan")
+    return float(-slope) if unexplained <= (1 - line) * spread else float("nan")

@@ -53,6 +53,11 @@ class View:
         """The cost in words."""
         return COSTS[self.x]
 
+    @property
+    def fewest(self) -> str:
+        """The least cost in words."""
+        return f"least {self.cost}" if self.x == "seconds" else f"fewest {self.cost}"
+
     def check(self, data: pd.DataFrame) -> None:
         """Refuse columns that the data do not have, and a metric that no run has measured.
 

@@ -15,6 +15,7 @@ from itertools import combinations
 
 import numpy as np
 
+from nlhf.analysis.words import shown_p
 from nlhf.bradley_terry import bradley_terry_scores, sigmoid
 
 REDRAWS = 2000
@@ -50,10 +51,10 @@ class Diagnosis:
             return f"{majority}; without the numbers of votes nothing is said of chance."
         redrawn = f"{self.cyclic:.3f} of |P - 1/2|² is cyclic, {self.null:.3f} in votes of a Bradley-Terry model"
         if self.p >= 0.05:
-            return f"{majority}; {redrawn} (p = {self.p:.2g}): these votes do not show that preferences are cyclic."
-        verdict = "more than chance makes of transitive preferences" if count else (
+            return f"{majority}; {redrawn} ({shown_p(self.p)}): these votes do not show that preferences are cyclic."
+        verdict = "not what a Bradley-Terry model casts; other transitive models are not excluded" if count else (
             "not what a Bradley-Terry model casts, yet every majority is transitive")  # fmt: skip
-        return f"{majority}; {redrawn} (p = {self.p:.2g}): {verdict}."
+        return f"{majority}; {redrawn} ({shown_p(self.p)}): {verdict}."
 
 
 def diagnose(preference: np.ndarray, votes: np.ndarray | None = None, seed: int = 0) -> Diagnosis:

@@ -14,17 +14,18 @@ from nlhf.analysis.statistics import evidence
 from nlhf.analysis.view import View
 
 ALPHA = 0.05
+MARK = " †"  # of a method with a caveat
 
 
-def number(value: float) -> str:
-    """A number as people write it: 1e-6, 0.05, 1,250, 4.7."""
+def number(value: float, digits: int = 3) -> str:
+    """A number as people write it, to so many digits: 1e-6, 0.05, 1,250, 4.7."""
     if math.isnan(value):
         return "-"
     if math.isinf(value):
         return "∞"
-    if abs(value) >= 1000 and value == round(value):
+    if 999.5 <= abs(value) < 1e9:
         return f"{value:,.0f}"
-    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -59,7 +60,7 @@ def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> st
     short = distinct(list(groups))
     groups = {short[group]: rows for group, rows in groups.items()}
     winners = {group: _winners(table) for group, table in groups.items()}
-    solved = {group: names for group, names in winners.items() if math.isfinite(groups[group]["cost"].min())}
+    solved = {group: names for group, names in winners.items() if groups[group]["reached"].max() > 0}
     rest = [group for group in groups if group not in solved]
     goal = f"{view.title} {number(view.target)}"
     parts = []
@@ -67,15 +68,16 @@ def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> st
         counts = Counter(name for names in solved.values() for name in names)
         leading = [name for name, _ in counts.most_common(4)]
         told = [f"{name} on {_where([g for g, names in solved.items() if name in names], len(groups))}"
+                f"{_sure([g for g, names in solved.items() if names == [name]], groups, comparisons)}"
                 for name in leading]  # fmt: skip
         if others := sorted(set(counts) - set(leading)):
             told.append(f"{listed(others)} on the rest")
         ties = ", ties counted for each" if sum(counts.values()) > len(solved) else ""
-        parts.append(f"The fewest {view.cost} to {goal}: {'; '.join(told)}{ties}")
+        parts.append(f"The {view.fewest} to {goal}: {'; '.join(told)}{ties}")
     if rest:
         lowest = Counter(name for group in rest for name in winners[group])
         told = [f"{name} ({count})" if len(rest) > 1 else name for name, count in lowest.most_common(3)]
-        last = f"the lowest last value has {listed(told)}" if told else "no run has ended well"
+        last = f"the lowest last value is that of {listed(told)}" if told else "no run has ended well"
         parts.append(f"no method reaches it on {_where(rest, len(groups))}, where {last}" if solved else
                      f"No method reaches {goal}; {last}")  # fmt: skip
     return "; ".join(parts) + "."
@@ -90,9 +92,9 @@ def _where(groups: list[str], of: int) -> str:
 
 
 def _winners(table: pd.DataFrame) -> list[str]:
-    """The methods of a group with the lowest median cost; where none reaches the target, the lowest last value; none
-    where no run has ended well."""
-    column = "cost" if math.isfinite(table["cost"].min()) else "final"
+    """The methods of a group with the lowest score; where none reaches the target, the lowest last value; none where no
+    run has ended well."""
+    column = "score" if table["reached"].max() > 0 else "final"
     if not math.isfinite(table[column].min()):
         return []
     return [str(name) for name in table.loc[table[column] == table[column].min(), "method"]]
@@ -101,22 +103,24 @@ def _winners(table: pd.DataFrame) -> list[str]:
 def _of_group(group: str, table: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> str:
     table = table.sort_values("rank")
     best, names = table.iloc[0], _winners(table)
-    if not math.isfinite(best["cost"]):
-        if not names:
-            return f"No run on {group} has ended well, so that no method can be called best."
-        return (f"On {group} no method reaches {view.title} {number(view.target)}; the lowest last value has "
+    if not names:
+        return f"No run on {group} has ended well, so that no method can be called best."
+    if not table["reached"].max():
+        return (f"On {group} no method reaches {view.title} {number(view.target)}; the lowest last value is that of "
                 f"{listed(names)} (median {number(10 ** best['final'])}).")  # fmt: skip
-    of_seeds = f"median of {best['seeds']} seeds" if best["seeds"] > 1 else "one seed"
+    of_seeds = f"median of {best['seeds']} observations" if best["seeds"] > 1 else "one observation"
+    of_seeds += f", {best['reached']:.0%} of which reach it" if best["reached"] < 1 else ""
     needs = "needs" if len(names) == 1 else "need"
-    start = (f"{listed(names)} {needs} the fewest {view.cost} to {view.title} {number(view.target)} on {group}: "
-             f"{number(best['cost'])} ({of_seeds}{_between(best)})")  # fmt: skip
+    start = (f"{listed(names)} {needs} the {view.fewest} to {view.title} {number(view.target)} on {group}: "
+             f"{bounded(best['cost'], best['spent'])} ({of_seeds}{_between(best)})")  # fmt: skip
     others = table[~table["method"].isin(names)]
     if others.empty:
         return f"{start}."
     second = others.iloc[0]
     more = "does not reach it"
-    if math.isfinite(second["cost"]):
-        more = f"needs {number(second['cost'] / best['cost'])} times as many" if best["cost"] else "needs more"
+    if second["reached"]:
+        least = "at least " if second["reached"] < 1 else ""
+        more = f"needs {least}{times(10 ** (second['score'] - best['score']))} as much on average"
     luck = _luck(str(best["method"]), str(second["method"]), comparisons)
     return f"{start}; the next, {second['method']}, {more}{luck}."
 
@@ -132,7 +136,34 @@ def _luck(first: str, second: str, comparisons: pd.DataFrame) -> str:
     if math.isnan(p):
         return ""
     told = "" if p < ALPHA else "; the two are not told apart"
-    return f"{told} (p = {number(p)}, Holm)"
+    return f"{told} ({shown_p(p)}, Holm)"
+
+
+def times(ratio: float) -> str:
+    """1.02 times, 4.7 times, 120 times."""
+    return f"{ratio:.2f} times" if ratio < 2 else f"{number(ratio, 2)} times"
+
+
+def _sure(won: list[str], groups: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame) -> str:
+    """On how many of the groups that it has won alone a method is told apart from the next, where there are tests."""
+    found = []
+    for group in won:
+        ranked = groups[group].sort_values("rank")
+        if len(ranked) > 1:
+            of_group = comparisons[comparisons["group"] == ranked["group"].iloc[0]]
+            found.append(corrected_p(ranked["method"].iloc[0], ranked["method"].iloc[1], of_group))
+    known = [p for p in found if not math.isnan(p)]
+    return f" (told apart from the next on {sum(p < ALPHA for p in known)})" if known else ""
+
+
+def shown_p(p: float) -> str:
+    """A p-value in words: p = 0.03, p < 0.001."""
+    return "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"
+
+
+def bounded(cost: float, spent: float) -> str:
+    """A median cost; where half of the observations ended without, more than the largest budget."""
+    return f"> {number(spent)}" if math.isinf(cost) else number(cost)
 
 
 def corrected_p(first: str, second: str, comparisons: pd.DataFrame) -> float:
@@ -149,19 +180,19 @@ def cautions(units: pd.DataFrame, summary: pd.DataFrame, runs: Sequence[Mapping[
 def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     states = Counter(str(run["status"]) for run in runs)
     if failed := states["failed"]:
-        yield f"{_runs(failed)} failed: counted as never reaching the target and as infinitely bad."
+        yield f"{_count(failed, 'run')} failed: their last value is infinitely bad, a target reached before counts."
     if going := states["interrupted"] + states["unfinished"]:
         yield (
-            f"{_runs(going)} did not end: censored at the last row, and left out of last values and areas; repeat the "
-            "command to go on."
+            f"{_count(going, 'run')} did not end: censored at the last row, and left out of last values and areas; "
+            "repeat the command to go on."
         )
     if empty := [run for run in runs if not run["rows"]]:
-        yield f"{_runs(len(empty))} left no rows: {empty[0]['folder']}."
+        yield f"{_count(len(empty), 'run')} left no rows: {empty[0]['folder']}."
 
 
 def unmeasured(count: int, view: View) -> list[str]:
     """Seeds of which the metric is not known."""
-    return [f"{count} seeds never measured the {view.title}, and are left out."] if count else []
+    return [f"{_count(count, 'seed')} never measured the {view.title}: left out."] if count else []
 
 
 def _mixed(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -170,20 +201,22 @@ def _mixed(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         values = {str(run["summary"][key]) for run in runs if run["summary"].get(key) is not None}
         if len(values) > 1:
             yield f"Runs were made with {len(values)} values of {what}: see the versions, and run the older ones again."
+    if any(str(run["summary"].get("commit")).endswith("-dirty") for run in runs):
+        yield "Some runs were made with uncommitted changes (...-dirty): the commit alone does not make them again."
 
 
 def _few(units: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
     """What the number of observations does not allow."""
     if replicas := int(units["replica"].sum()):
-        yield f"{replicas} seeds repeat another one to the bit: copies are one observation, and are not counted."
+        yield f"Not counted, as they repeat another one to the bit: {replicas} of {len(units)} observations."
     least = int(summary["seeds"].min())
     if (summary["seeds"] == 1).all():
         yield (
-            "Every method has one observation a setting: what is shown is exact for these runs, and no interval or "
-            "test is possible. Where nothing is random, none is needed."
+            "Every method has one observation a setting, so that no interval or test is possible: numbers are exact "
+            "for these very games, and say nothing of other seeds, games or votes."
         )
     elif least < FEWEST:
-        yield f"Some methods have only {least} observations: intervals and tests need {FEWEST} or more."
+        yield f"Some methods have only {_count(least, 'observation')}: intervals and tests need {FEWEST} or more."
     else:
         needed, had = evidence(units), summary.groupby("group")["seeds"].min()
         short = distinct(list(needed))
@@ -200,7 +233,7 @@ def _tuning(summary: pd.DataFrame) -> Iterator[str]:
     """Who had more chances than others."""
     tried = summary.groupby("algorithm")["tried"].max()
     if tried.nunique() > 1:
-        budgets = ", ".join(f"{name} {number}" for name, number in tried.items())
+        budgets = ", ".join(f"{name} {count}" for name, count in tried.items())
         yield f"Tuning budgets differ: {budgets} configurations; the best of many looks better than it is."
     elif tried.max() > 1:
         yield (
@@ -209,5 +242,5 @@ def _tuning(summary: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from nlhf.config import ConfigError
 from nlhf.launch import slurm, status
 from nlhf.launch.compose import CONF
 
@@ -32,17 +33,20 @@ def main(arguments: list[str]) -> int:
     if not options.study.is_dir():
         print(f"error: {options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).", file=sys.stderr)
         return 2
-    return {"status": _status, "logs": _logs, "cancel": _cancel}[options.command](options)
+    try:
+        return {"status": _status, "logs": _logs, "cancel": _cancel}[options.command](options)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def _status(options: argparse.Namespace) -> int:
     while True:
-        submitted = [name for submission in slurm.submissions(options.study) for name in slurm.pending(submission)]
-        pending = sum(not (options.study / name).exists() for name in set(submitted))
+        not_begun = slurm.not_begun(options.study)
         if options.json:
-            print(json.dumps(status.as_json(options.study, pending)), flush=True)
+            print(json.dumps(status.as_json(options.study, not_begun)), flush=True)
         else:
-            print("\n".join(status.show(options.study, pending)), flush=True)
+            print("\n".join(status.show(options.study, not_begun)), flush=True)
         if not options.watch:
             return 0
         time.sleep(WATCH)

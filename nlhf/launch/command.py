@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,46 +16,57 @@ from nlhf import console
 from nlhf.config import ConfigError
 from nlhf.launch import sweep
 from nlhf.launch.compose import plain
-from nlhf.launch.lock import BusyError
-from nlhf.launch.run import WriteError, run_one, unwatched
+from nlhf.launch.run import Ended, attempt, finished, run_one
+from nlhf.specification import specify
 
 
 def run_command(config: DictConfig) -> float:
     """Run one composed config as a command; returns log10 of the final exploitability, inf where there is none."""
-    _log_to_console()
+    log_to_console()
     hydra = HydraConfig.get()
-    alone, overrides = hydra.mode != RunMode.MULTIRUN, list(hydra.overrides.task)
-    try:
-        plain_config = plain(config)
-        if alone and plain_config.get("dry_run") is True:
-            sweep.show_plan(sweep.jobs_to_run([overrides], lambda _: plain_config))
-            return math.inf
-        outcome = run_one(plain_config, console.progress_bar if alone else unwatched, overrides)
-    except (ConfigError, BusyError, WriteError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        failed = isinstance(error, WriteError)
-        if alone:
-            sys.exit(1 if failed else 2)
-        sweep.note(" ".join(overrides), "failed" if failed else "refused")
-        return math.inf
-    if alone:
-        console.show_run(outcome.folder, outcome.summary, outcome.skipped)
-    else:
-        console.show_line(outcome.summary, outcome.skipped)
-        sweep.note(str(outcome.summary["run"]), "skipped" if outcome.skipped else outcome.status)
-    if outcome.signal:
-        print(f"stopped by signal {outcome.signal}: repeat the same command to go on.", file=sys.stderr)
-        sys.exit(128 + outcome.signal)
-    if outcome.status == "failed" and (alone or config.fail_fast):
+    overrides, alone = list(hydra.overrides.task), hydra.mode != RunMode.MULTIRUN
+    ended = _alone(config, overrides) if alone else _task(config, overrides)
+    if ended.signal:
+        print(f"stopped by signal {ended.signal}: repeat the same command to go on.", file=sys.stderr)
+        sys.exit(128 + ended.signal)
+    if ended.state == "failed" and (alone or config.fail_fast):
         sys.exit(1)
-    return outcome.log10_exploitability
+    return ended.value
 
 
-def _log_to_console() -> None:
+def _alone(config: DictConfig, overrides: list[str]) -> Ended:
+    with sweep.in_sentences():
+        plain_config = plain(config)
+        if plain_config.get("dry_run") is True:
+            finished(specify(plain_config))
+            sweep.show_plan(sweep.jobs_to_run([overrides], lambda _: plain_config))
+            return Ended("", "would run")
+        outcome = run_one(plain_config, console.progress_bar, overrides)
+    console.show_run(outcome.folder, outcome.summary, outcome.skipped)
+    return Ended("", outcome.status, outcome.log10_exploitability, "", outcome.signal)
+
+
+def _task(config: DictConfig, overrides: list[str]) -> Ended:
+    """A task of a sweep: one line, and a note for the table at its end."""
+    try:
+        ended = attempt(plain(config), overrides)
+    except ConfigError as error:
+        ended = Ended(" ".join(overrides), "refused", words=str(error))
+    if ended.state == "refused":
+        print(f"error: {ended.words}", file=sys.stderr)
+    else:
+        print(f"{ended.task}  {ended.state}  {ended.words}", flush=True)
+    sweep.note(ended.task, ended.state, ended.words)
+    return ended
+
+
+def log_to_console() -> None:
+    """Our words, less the tracebacks: these are in a run's own log, and the line of its end says so."""
     log = logging.getLogger("nlhf")
     log.setLevel(logging.INFO)
     log.propagate = False
     if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.addFilter(lambda record: not record.exc_info)
         log.addHandler(handler)

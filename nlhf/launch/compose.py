@@ -1,18 +1,29 @@
-"""The bridge to Hydra: plain configs from composed ones. No torch import."""
+"""The bridge to Hydra: plain configs from composed ones, one by one or for a whole sweep. No torch import."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.singleton import Singleton
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.config import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+Kind = Literal["group", "value", "other"]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -38,12 +49,6 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
 
     Raises: ConfigError with Hydra's words where the overrides do not compose.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.core.singleton import Singleton
-    from hydra.errors import HydraException
-
     if not CONF.is_dir():
         raise ConfigError(f"{CONF} is not there: nlhf's Python interface needs a checkout or an editable install.")
     saved = Singleton.get_state()
@@ -58,3 +63,74 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
             yield config
     finally:
         Singleton.set_state(saved)
+
+
+class Composer:
+    """The plain configs of a sweep's jobs, equal to what Hydra composes for each, and a hundred times faster.
+
+    Hydra composes once per combination of group choices (`game=`, `algorithm=`, ...); overrides of values are applied
+    to a copy of that. Whatever is neither (additions, deletions, packages, interpolations, Hydra's own keys) is left to
+    Hydra, with the values that it touches.
+
+    Args:
+        loader: Hydra's.
+        master: the config of the sweep itself.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+        self.loader, self.master, self.parser = loader, master, OverridesParser.create(config_loader=loader)
+        self._groups: dict[str, bool] = {}
+        self._parsed: dict[str, tuple[Override, Kind]] = {}
+        self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
+
+    def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The plain config of a job.
+
+        Raises: ConfigError, with Hydra's words where it does not compose.
+        """
+        hydra: Any = HydraConfig.instance()
+        before = hydra.cfg
+        try:
+            parsed = {text: self._parse(text) for text in overrides}
+            others = [override.key_or_group for override, kind in parsed.values() if kind == "other"]
+            if any("${hydra" in text for text in overrides):  # which may stand for any of the others
+                others += [override.key_or_group for override, _ in parsed.values()]
+            fast = {text: override for text, (override, kind) in parsed.items()
+                    if kind == "value" and not any(_overlap(override.key_or_group, key) for key in others)}  # fmt: skip
+            whole, task = self._base(tuple(text for text in overrides if text not in fast))
+            hydra.cfg = whole  # what ${hydra:...} stands for
+            config = copy.deepcopy(task)
+            ConfigLoaderImpl._apply_overrides_to_config(list(fast.values()), config)
+            return plain(config)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+        finally:
+            hydra.cfg = before
+
+    def _parse(self, text: str) -> tuple[Override, Kind]:
+        """An override, and whether it chooses from a group, sets a value that is there, or does something else."""
+        if text not in self._parsed:
+            override = self.parser.parse_overrides([text])[0]
+            kind: Kind = "other"
+            key, changes = override.key_or_group, override.is_add() or override.is_delete() or override.is_force_add()
+            if key not in self._groups:
+                self._groups[key] = bool(self.loader.get_group_options(key))
+            if self._groups[key]:
+                kind = "other" if isinstance(override.value(), dict) else "group"
+            elif not (changes or override.package or key.partition(".")[0] == "hydra" or "${" in text):
+                kind = "value"
+            self._parsed[text] = override, kind
+        return self._parsed[text]
+
+    def _base(self, overrides: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
+        """What Hydra composes for these, with and without its own node."""
+        if overrides not in self._bases:
+            whole = self.loader.load_sweep_config(self.master, list(overrides))
+            with open_dict(task := copy.deepcopy(whole)):
+                del task["hydra"]
+            self._bases[overrides] = whole, task
+        return self._bases[overrides]
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")

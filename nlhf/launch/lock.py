@@ -1,7 +1,8 @@
 """One process works on a run: a lock that the kernel frees when its owner dies, with a heartbeat for other hosts.
 
-On one host the kernel's lock decides. Across hosts, where file systems need not share it, a run is taken over after
-60 s without a heartbeat; an owner that was silent for so long finds another token in the file and writes no more.
+On one host the kernel's lock decides. Across hosts, whose clocks agree to some seconds and whose file systems need not
+share locks, a run is taken over after 60 s without a heartbeat; an owner that was silent for so long finds another
+token in the file and writes no more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEAT, SILENCE = 10.0, 60.0  # seconds
@@ -51,10 +52,9 @@ class Ownership:
             )
 
     def beat(self) -> None:
-        """Write owner and time."""
-        content = json.dumps(self.owner | {"heartbeat": time.time()}).encode()
-        os.pwrite(self.descriptor, content, 0)
-        os.ftruncate(self.descriptor, len(content))
+        """Write owner and time: always as many bytes, so that whoever reads meanwhile finds whole JSON."""
+        content = json.dumps(self.owner | {"heartbeat": int(time.time())}).encode()
+        os.pwrite(self.descriptor, content.ljust(512), 0)
 
 
 @contextmanager
@@ -64,16 +64,16 @@ def locked(folder: Path) -> Iterator[Ownership]:
     Raises: BusyError where another process of this host holds it, or one of another host that was heard of within 60 s.
     """
     path = folder / "lock"
-    owned = Ownership(path, _acquire(path))
-    owned.beat()
-    done = threading.Event()
+    owned, done = Ownership(path, _acquire(path)), threading.Event()
     thread = threading.Thread(target=_keep_beating, args=(owned, done), daemon=True)
-    thread.start()
     try:
+        owned.beat()
+        thread.start()
         yield owned
     finally:
         done.set()
-        thread.join()
+        if thread.ident:
+            thread.join()
         if owned.holds():
             path.unlink(missing_ok=True)
         os.close(owned.descriptor)
@@ -89,32 +89,53 @@ def owner_of(path: Path) -> dict[str, object]:
 
 
 def is_alive(owner: dict[str, object]) -> bool:
-    """Was its owner heard of within 60 s?"""
-    return time.time() - float(str(owner.get("heartbeat", 0))) < SILENCE
+    """Was its owner heard of within 60 s, and, where we can look, is its process there?"""
+    here = owner.get("host") == socket.gethostname() and Path("/proc/self").exists()
+    gone = here and not Path(f"/proc/{owner.get('pid')}").exists()
+    return not gone and time.time() - float(str(owner.get("heartbeat", 0))) < SILENCE
 
 
 def _acquire(path: Path) -> int:
     """A descriptor that holds the kernel's lock on the file that `path` names now."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            owner = owner_of(path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if owner.get("host") not in (None, socket.gethostname()) and is_alive(owner):
-                raise BlockingIOError
-            if path.exists() and os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
-        except BlockingIOError:
+        free, owner = _lock(descriptor), owner_of(path)
+        elsewhere = owner.get("host") not in (None, socket.gethostname())
+        if (elsewhere and is_alive(owner)) or not (free or elsewhere):
             os.close(descriptor)
             raise BusyError(
                 f"{path.parent} is being worked on by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
                 f"wait for it, or stop it and repeat the command."
-            ) from None
+            )
+        if free and _names(path, descriptor):
+            return descriptor
         os.close(descriptor)  # its owner finished, and removed the file, between our two calls
+        if not free and _still(path, owner):  # of a host that is silent, but whose lock the file system keeps
+            path.unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _still(path: Path, owner: dict[str, object]) -> bool:
+    """Has nobody else taken over meanwhile?"""
+    time.sleep(0.5)
+    return owner_of(path) == owner
 
 
 def _keep_beating(owned: Ownership, done: threading.Event) -> None:
-    while not done.wait(BEAT):
-        if not owned.holds():
-            return
-        owned.beat()
+    while not done.wait(BEAT) and owned.holds():
+        with suppress(OSError):
+            owned.beat()

@@ -1,5 +1,9 @@
 """What a pool's workers are forked with: importing it is the slow part of a run."""
 
+import os
+
+os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")})  # none runs at a fork
+
 import torch
 
 import nlhf.folder
@@ -7,5 +11,5 @@ import nlhf.reference_equilibrium
 import nlhf.trainer
 import nlhf.world
 
-torch.set_num_threads(1)  # no threads may be running when a worker is forked
+torch.set_num_threads(1)
 __all__ = ["nlhf"]

@@ -1,4 +1,4 @@
-"""`run_one(config)`: the one function that every launcher calls.
+"""`run_one(config)`: the one function that every launcher calls, most of them through `attempt`.
 
 A run is running, completed, failed or interrupted, as its folder says; repeating a command runs only what is missing,
 and imports no torch where nothing is.
@@ -13,19 +13,21 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nlhf.budget import Progress, spent, stop_reason
 from nlhf.config import ConfigError
-from nlhf.launch.lock import LostError, Ownership, locked
+from nlhf.console import result
+from nlhf.launch.lock import BusyError, Ownership, locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
-from nlhf.records import DivergedError, read_json, write_json
+from nlhf.records import DivergedError, WriteError, read_json, write_json, writing
 from nlhf.specification import Specification, specify
 
 if TYPE_CHECKING:
     from nlhf.world import World
 
 log = logging.getLogger("nlhf")
+OF_THE_COMMAND = (ConfigError, BusyError, WriteError)  # not of the run, and not recorded in its folder
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Outcome:
     Args:
         folder: of the run.
         summary: the content of summary.json.
-        skipped: was it completed before?
+        skipped: was there nothing to do?
         signal: the number of the signal that stopped it, or 0.
     """
 
@@ -51,13 +53,27 @@ class Outcome:
 
     @property
     def log10_exploitability(self) -> float:
-        """Of the final policies, mean over seeds; what a hyper-parameter search minimises."""
+        """Of the final policies, mean over seeds; what a hyper-parameter search minimises. A failed run has none."""
         value = self.summary["final"].get("exploitability")
-        return math.inf if value is None else math.log10(max(value, 1e-300))
+        return math.inf if value is None or self.status == "failed" else math.log10(max(value, 1e-300))
 
 
-class WriteError(RuntimeError):
-    """A run's folder cannot be written."""
+class Ended(NamedTuple):
+    """How a task of a sweep ended.
+
+    Args:
+        task: the name of its run, or what was asked for where there is none.
+        state: completed, skipped, failed, interrupted or refused.
+        value: log10 of the final exploitability, inf where there is none.
+        words: what it came to, or why not.
+        signal: the number of the signal that stopped it, or 0.
+    """
+
+    task: str
+    state: str
+    value: float = math.inf
+    words: str = ""
+    signal: int = 0
 
 
 Watch = Callable[[Specification], contextlib.AbstractContextManager[Callable[[Progress], None]]]
@@ -67,6 +83,22 @@ Watch = Callable[[Specification], contextlib.AbstractContextManager[Callable[[Pr
 def unwatched(run: Specification) -> Iterator[Callable[[Progress], None]]:  # noqa: ARG001 (shape of a Watch)
     """No progress is shown."""
     yield lambda _: None
+
+
+def attempt(config: Mapping[str, Any], overrides: Sequence[str]) -> Ended:
+    """`run_one` as a task of a sweep: nothing is raised, so that its siblings go on."""
+    task = " ".join(overrides)
+    try:
+        outcome = run_one(config, overrides=overrides)
+    except (ConfigError, BusyError) as problem:
+        return Ended(task, "refused", words=str(problem))
+    except Exception as problem:
+        if not isinstance(problem, WriteError):
+            traceback.print_exc()
+        return Ended(task, "failed", words=_in_a_line(problem))
+    state = "skipped" if outcome.skipped and outcome.status == "completed" else outcome.status
+    name, value = str(outcome.summary["run"]), outcome.log10_exploitability
+    return Ended(name, state, value, result(outcome.summary), outcome.signal)
 
 
 def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequence[str] = ()) -> Outcome:
@@ -81,54 +113,58 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
     where the folder cannot be written. A failure of the run itself is recorded and returned.
     """
     run = specify(config)
+    if run.options.dry_run:
+        raise ConfigError("dry_run=true is for single runs and for hydra/sweeper=study: leave it out.")
     if run.collapsed:
         log.warning("nothing in this run is random: one seed is run instead of %d, as copies are no replications",
                     run.collapsed)  # fmt: skip
     if earlier := finished(run):
         return Outcome(run.folder, earlier, skipped=True)
     try:
-        return _run(run, watch, overrides)
-    except OSError as problem:
-        raise WriteError(
-            f"{problem.filename or run.folder} cannot be written ({problem.strerror}): make room or give another "
-            f"runs_dir, and repeat the command; what was written before is kept."
-        ) from problem
-
-
-def _run(run: Specification, watch: Watch, overrides: Sequence[str]) -> Outcome:
-    """Run under the run's lock; whatever goes wrong there is recorded in its folder."""
-    try:
         from nlhf.world import assemble
 
         world = assemble(run)
-    except (ConfigError, OSError):
+    except OF_THE_COMMAND:
         raise
     except Exception as problem:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with locked(run.folder), _log_file(run.folder / "run.log"):
-            return Outcome(run.folder, _record_failure(run, problem))
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with locked(run.folder) as owned, _log_file(run.folder / "run.log"), stop_on_signal() as stop:
+        return fail(run, problem)
+    with _opened(run) as owned, stop_on_signal() as stop:
         if earlier := finished(run):
             return Outcome(run.folder, earlier, skipped=True)
-        return _train(run, world, owned, stop, watch, overrides)
+        try:
+            return _train(run, world, owned, stop, watch, overrides)
+        except OF_THE_COMMAND:
+            raise
+        except Exception as problem:
+            return Outcome(run.folder, _record_failure(run, problem), signal=stop.received or 0)
+
+
+def fail(run: Specification, problem: Exception) -> Outcome:
+    """Record a failure outside of training, unless another process has completed the run."""
+    with _opened(run):
+        earlier = finished(run)
+        return Outcome(run.folder, earlier or _record_failure(run, problem), skipped=bool(earlier))
 
 
 def finished(run: Specification) -> dict[str, Any] | None:
     """The summary of this run if there is nothing to do: completed with a budget that was at least this one, or failed
     where failed runs are to be left. Else None.
 
-    Raises: ConfigError where the folder holds another run, or one of another RESULTS_VERSION.
+    Raises: ConfigError where the folder holds another run, one of another RESULTS_VERSION, or what cannot be read.
     """
-    summary = read_json(run.folder / "summary.json")
-    if summary is None:
+    path = run.folder / "summary.json"
+    if not path.exists():
         return None
+    unreadable = ConfigError(f"{path} cannot be read: remove it, and the run goes on from its checkpoint.")
+    if (summary := read_json(path)) is None:
+        raise unreadable
     run.check_same(summary)
-    if summary["status"] == "failed" and not run.options.retry_failed:
-        return summary
-    if summary["status"] != "completed" or not spent(run.budget, Progress.from_json(summary["progress"])).all():
-        return None
-    return summary
+    try:
+        status, done = summary["status"], spent(run.budget, Progress.from_json(summary["progress"])).all()
+    except (KeyError, TypeError, ValueError) as problem:
+        raise unreadable from problem
+    left = status == "failed" and not run.options.retry_failed
+    return summary if left or (status == "completed" and done) else None
 
 
 def _train(
@@ -154,15 +190,39 @@ def _train(
                 status, reason = "completed", stop_reason(run.budget, trainer.progress)
             else:
                 status, reason = "interrupted", stop.received.name if stop.received else None
-    except (LostError, OSError):
+    except OF_THE_COMMAND:
         raise
-    except DivergedError as problem:
-        reason = f"{problem}: a smaller algorithm.step_size or a larger beta may help"
-        log.error("%s failed: %s", run.name, reason)
     except Exception as problem:  # recorded, so that the siblings of a sweep go on
         reason = _logged(run, problem)
     folder.conclude(status, reason, trainer.state.policy.log_probabilities, trainer.progress)
     return Outcome(folder.path, read_json(folder.path / "summary.json") or {}, signal=stop.received or 0)
+
+
+@contextlib.contextmanager
+def _opened(run: Specification) -> Iterator[Ownership]:
+    """The run's folder, under its lock, with what was left by a process that was killed cleared away; and its log."""
+    with contextlib.ExitStack() as stack:
+        with writing(run.folder):
+            run.folder.mkdir(parents=True, exist_ok=True)
+            owned = stack.enter_context(locked(run.folder))
+            for torn in run.folder.glob(".*.tmp"):
+                torn.unlink(missing_ok=True)
+            stack.callback((handler := _RunLog(run.folder / "run.log")).close)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        stack.callback(log.removeHandler, handler)
+        yield owned
+
+
+class _RunLog(logging.FileHandler):
+    """The log of a run; that the disk is full is told by its other files."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def _record_failure(run: Specification, problem: Exception) -> dict[str, Any]:
@@ -176,18 +236,10 @@ def _record_failure(run: Specification, problem: Exception) -> dict[str, Any]:
 
 def _logged(run: Specification, problem: Exception) -> str:
     """Log a failure with its traceback; its last line."""
-    reason = f"{type(problem).__name__}: {problem}"
-    log.error("%s failed: %s\n%s", run.name, reason, traceback.format_exc())
-    return reason
+    remedy = ": a smaller algorithm.step_size or a larger beta may help" * isinstance(problem, DivergedError)
+    log.error("%s failed: %s%s", run.name, _in_a_line(problem), remedy, exc_info=problem)
+    return _in_a_line(problem) + remedy
 
 
-@contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
+def _in_a_line(problem: Exception) -> str:
+    return " ".join(f"{type(problem).__name__}: {problem}".split())

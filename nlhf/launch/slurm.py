@@ -10,13 +10,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
-from nlhf.launch.pool import attempt
+from nlhf.launch.run import attempt
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note
 from nlhf.records import read_json, write_json
@@ -39,14 +39,12 @@ class Pack:
         """Run them; how each ended. A run that fails leaves its siblings alone."""
         import torch
 
-        from nlhf.console import result
-
         torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 1)))
         ended = []
         for config, overrides in self.runs:
-            state, _, words = attempt(config, overrides, result)
-            print(f"{' '.join(overrides)}  {state}  {words}", flush=True)
-            ended.append(state)
+            run = attempt(config, overrides)
+            print(f"{run.task}  {run.state}  {run.words}", flush=True)
+            ended.append(run.state)
         return ended
 
     def checkpoint(self) -> Any:
@@ -66,9 +64,9 @@ def launch(jobs: Sequence[Job], sweeper: str, *, wait: bool, **options: Any) -> 
     if not wait and sweeper not in READS_NONE:
         raise ConfigError(f"hydra.launcher.wait=false leaves {sweeper.rpartition('.')[2]} without the values that it "
                           "reads: set hydra.launcher.wait=true.")  # fmt: skip
-    study = jobs[0].run.folder.parent
-    queued = {name for submission in submissions(study) for name in pending(submission)}
-    fresh = [job for job in jobs if job.run.name not in queued]
+    study, names = jobs[0].run.folder.parent, {job.run.name for job in jobs}
+    before = queued(study)
+    fresh = [job for job in jobs if job.run.name not in before]
     if fresh:
         submit(fresh, study, options)
     if len(fresh) < len(jobs):
@@ -76,11 +74,9 @@ def launch(jobs: Sequence[Job], sweeper: str, *, wait: bool, **options: Any) -> 
     if not wait:
         print(f"how they are: python -m nlhf.launch status {study}", flush=True)
         return [None] * len(jobs)
+    while names & queued(study):
+        time.sleep(POLL)
     for job in jobs:
-        while job.status() not in ("completed", "failed") and any(
-            job.run.name in pending(submission) for submission in submissions(study)
-        ):
-            time.sleep(POLL)
         note(job.run.name, job.status())
     return [_value(job) for job in jobs]
 
@@ -108,9 +104,18 @@ def submit(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> list
 
 
 def _array(executor: Any, packs: Sequence[Sequence[Job]]) -> list[Any]:
-    """One array with a task per pack."""
-    with executor.batch():
-        return [executor.submit(Pack([(job.config, job.overrides) for job in pack])) for pack in packs]
+    """One array with a task per pack.
+
+    Raises: ConfigError with sbatch's words where it refuses.
+    """
+    from submitit.core.utils import FailedJobError
+
+    try:
+        with executor.batch():
+            return [executor.submit(Pack([(job.config, job.overrides) for job in pack])) for pack in packs]
+    except FailedJobError as error:
+        words = str(error).strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
+        raise ConfigError(f"sbatch refuses ({words}): change hydra.launcher, and repeat the command.") from error
 
 
 def packed(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> Iterator[list[Job]]:
@@ -129,33 +134,44 @@ def packed(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> Iter
     yield from packs
 
 
-def submissions(study: Path) -> list[dict[str, Any]]:
-    """What was submitted for a study: `tasks`, the names of the runs of every task by its id."""
-    return [content for file in sorted((study / PLACE).glob("*.json")) if (content := read_json(file))]
+def submitted(study: Path) -> dict[str, list[str]]:
+    """The names of the runs of every task that was submitted for a study, by its id."""
+    contents = filter(None, map(read_json, (study / PLACE).glob("*.json")))
+    return {task: names for content in contents for task, names in content["tasks"].items()}
 
 
-def pending(submission: Mapping[str, Any]) -> set[str]:
-    """The runs of a submission whose tasks SLURM still has, waiting or running."""
-    tasks: dict[str, list[str]] = submission["tasks"]
-    alive = in_queue(list(tasks))
-    return {name for task, names in tasks.items() if task in alive for name in names}
+def queued(study: Path) -> set[str]:
+    """The runs of a study whose tasks SLURM still has, waiting or running."""
+    tasks = submitted(study)
+    return {name for task in in_queue(tasks) for name in tasks[task]}
 
 
-def in_queue(tasks: Sequence[str]) -> set[str]:
-    """Which of these tasks SLURM's queue still has; none where there is no SLURM."""
+def not_begun(study: Path) -> dict[str, int]:
+    """How many submitted runs have no folder yet: pending where SLURM still has their task, else missing."""
+    waiting = queued(study)
+    names = {name for names in submitted(study).values() for name in names if not (study / name).exists()}
+    return {"pending": len(names & waiting), "missing": len(names - waiting)}
+
+
+def in_queue(tasks: Iterable[str]) -> set[str]:
+    """Which of these tasks SLURM's queue still has; none where there is no SLURM.
+
+    Raises: ConfigError where the queue cannot be read.
+    """
     arrays = sorted({task.partition("_")[0] for task in tasks})
     if not arrays or shutil.which("squeue") is None:
         return set()
     command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(arrays)}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and "Invalid job id" not in done.stderr:  # that is the word for jobs long gone
+        raise ConfigError(f"squeue fails ({done.stderr.strip()}): repeat the command when SLURM answers.")
     return set(done.stdout.split()) & set(tasks)
 
 
-def cancel(study: Path) -> list[str]:
+def cancel(study: Path) -> set[str]:
     """Cancel what SLURM still has of a study; the ids of its tasks."""
-    tasks = [task for submission in submissions(study) for task in in_queue(list(submission["tasks"]))]
-    if tasks:
-        subprocess.run(["scancel", *tasks], check=False, timeout=60)
+    if tasks := in_queue(submitted(study)):
+        subprocess.run(["scancel", *tasks], check=False)
     return tasks
 
 
@@ -164,11 +180,15 @@ def _check(options: Mapping[str, Any]) -> None:
                                "signal_delay_s": 1, "array_parallelism": 1, "cpus_per_task": 1, "mem_gb": 0.1,
                                "gpus_per_node": 0}  # fmt: skip
     for key, smallest in least.items():
-        value = options[key]
+        value, numbers = options[key], (int, float) if key in ("target_minutes", "mem_gb") else (int,)
         if value is None and key == "runs_per_task":
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < smallest:
-            raise ConfigError(f"hydra.launcher.{key}={value} is out of range: give a number >= {smallest:g}.")
+        if type(value) not in numbers or value < smallest:
+            words = "number" if float in numbers else "whole number"
+            raise ConfigError(f"hydra.launcher.{key}={value} is out of range: give a {words} >= {smallest:g}.")
+    for key, kind in (("setup", list), ("additional", dict)):
+        if not isinstance(options[key], kind):
+            raise ConfigError(f"hydra.launcher.{key}={options[key]} is no {kind.__name__}: see conf/hydra/launcher.")
     if shutil.which("sbatch") is None:
         raise ConfigError("hydra/launcher=slurm finds no sbatch on the path: run it on a login node of the cluster, or "
                           "choose hydra/launcher=pool.")  # fmt: skip
@@ -180,7 +200,7 @@ def _check(options: Mapping[str, Any]) -> None:
 
 def _largest_array() -> int:
     """How many tasks an array may have here: MaxArraySize of the cluster, which is one more than the largest index."""
-    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)
     sizes = [line.partition("=")[2] for line in done.stdout.splitlines() if line.startswith("MaxArraySize")]
     return max(1, int(sizes[0]) - 1) if sizes else 1000
 

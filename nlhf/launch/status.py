@@ -87,10 +87,10 @@ def measured_seconds(studies: Iterable[Path]) -> dict[Kind, float]:
     return {kind: statistics.median(times) for kind, times in found.items()}
 
 
-def show(study: Path, pending: int) -> list[str]:
+def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
     """The lines of `status`: counts, the running runs, the failed ones, and when all may be done."""
     runs = list(states(study))
-    counts = Counter(run.state for run in runs) | Counter({"pending": pending} if pending else {})
+    counts = Counter(run.state for run in runs) + Counter(not_begun)
     lines = [f"{study}: " + (", ".join(f"{count} {state}" for state, count in counts.items()) or "no run yet")]
     for run in runs:
         if run.state == "running":
@@ -98,7 +98,9 @@ def show(study: Path, pending: int) -> list[str]:
             left = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
             lines.append(f"  running      {run.name}  {far}{left}  {run.words}")
     lines += [f"  {run.state:<12} {run.name}  {run.words}" for run in runs if run.words and run.state != "running"]
-    if end := _end(study, runs, pending):
+    if not_begun["missing"]:
+        lines.append("  SLURM has dropped what is missing: it is run when the command is repeated")
+    if end := _end(study, runs, not_begun["pending"]):
         lines.append(f"all may be done at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(end))}")
     return lines
 
@@ -113,8 +115,8 @@ def _end(study: Path, runs: list[RunState], pending: int) -> float | None:
     return time.time() + max((run.seconds_left or 0.0) for run in running) + waiting
 
 
-def as_json(study: Path, pending: int) -> dict[str, Any]:
+def as_json(study: Path, not_begun: Mapping[str, int]) -> dict[str, Any]:
     """The same for programs."""
     runs = list(states(study))
-    return {"study": str(study), "pending": pending, "counts": dict(Counter(run.state for run in runs)),
-            "runs": [asdict(run) for run in runs]}  # fmt: skip
+    counts = Counter(run.state for run in runs) + Counter(not_begun)
+    return {"study": str(study), "counts": dict(counts), "runs": [asdict(run) for run in runs]}

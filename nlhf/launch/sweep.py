@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from nlhf.budget import Budget
 from nlhf.config import ConfigError
-from nlhf.launch.run import finished
-from nlhf.records import read_json
+from nlhf.console import result
+from nlhf.launch.run import OF_THE_COMMAND, finished
+from nlhf.launch.status import measured_seconds
+from nlhf.records import WriteError, read_json, writing
 from nlhf.specification import Specification, specify
 
-_tasks: dict[str, str] = {}
+_tasks: dict[str, tuple[str, str]] = {}
 WELL = ("completed", "skipped", "submitted", "would run")
 
 
@@ -46,64 +50,117 @@ class Job:
         return (budget.queries or budget.iterations or 1000) * len(self.run.options.seeds) * (1000 + size)
 
     def status(self) -> str:
-        """What its folder says: completed, failed, interrupted, or unfinished where there is no summary."""
-        return str((read_json(self.run.folder / "summary.json") or {}).get("status", "unfinished"))
+        """What its folder says: completed, failed, interrupted, or unfinished."""
+        summary = read_json(self.run.folder / "summary.json") or {}
+        short = summary.get("status") == "completed" and finished(self.run) is None  # with a smaller budget
+        return "unfinished" if short else str(summary.get("status", "unfinished"))
 
 
-def note(task: str, state: str) -> None:
-    """Remember what became of a task: completed, skipped, failed, interrupted, refused, submitted."""
-    _tasks[task] = state
+def note(task: str, state: str, words: str = "") -> None:
+    """Remember what became of a task, in the words of `Ended`, or submitted, unfinished, would run."""
+    _tasks[task] = state, words
+
+
+def note_from_files(jobs: Iterable[Job], submitted: bool = False) -> None:
+    """Note what became of jobs that ran elsewhere."""
+    for job in jobs:
+        if job.run.name not in _tasks and " ".join(job.overrides) not in _tasks:
+            failed = (state := job.status()) == "failed"
+            words = result(read_json(job.run.folder / "summary.json") or {}) if failed else ""
+            note(job.run.name, "submitted" if submitted else state, words)
+
+
+def refuse(overrides: Sequence[str], error: ConfigError) -> None:
+    """Say at once that a job cannot be, and note it."""
+    print(f"error: {error}", file=sys.stderr)
+    note(" ".join(overrides), "refused", str(error))
+
+
+def job_of(overrides: Sequence[str], compose: Callable[[Sequence[str]], dict[str, Any]]) -> Job | None:
+    """The job that these overrides mean; one that cannot be is noted, and None."""
+    try:
+        config = compose(overrides)
+        return Job(tuple(overrides), config, specify(config))
+    except ConfigError as error:
+        refuse(overrides, error)
+        return None
 
 
 def jobs_to_run(batch: Iterable[Sequence[str]], compose: Callable[[Sequence[str]], dict[str, Any]]) -> list[Job]:
     """The jobs of a sweep that are not done, each run once; those that are, and those that cannot be, are noted."""
-    jobs: dict[Path, Job] = {}
-    for overrides in batch:
+    jobs: dict[tuple[str, Budget], Job] = {}
+    for job in filter(None, (job_of(overrides, compose) for overrides in batch)):
         try:
-            config = compose(overrides)
-            job = Job(tuple(overrides), config, specify(config))
             done = finished(job.run)
         except ConfigError as error:
-            print(f"error: {error}", file=sys.stderr)
-            note(" ".join(overrides), "refused")
+            refuse(job.overrides, error)
             continue
         if done is None:
-            jobs.setdefault(job.run.folder, job)
+            jobs.setdefault((str(job.run.folder), job.run.budget), job)
+        elif done["status"] == "completed":
+            note(job.run.name, "skipped")
         else:
-            note(job.run.name, "skipped" if done["status"] == "completed" else "failed before")
+            note(job.run.name, "failed before", result(done))
+    for job in jobs.values():
+        _tasks.pop(job.run.name, None)  # what is done of it with a smaller budget
     return list(jobs.values())
 
 
-def show_plan(jobs: Sequence[Job]) -> None:
-    """What a dry run shows: every run that would be done, whether it was begun, and what runs of its kind took."""
-    from nlhf.launch.status import measured_seconds
+def make_folders(jobs: Sequence[Job]) -> None:
+    """Make the studies' folders, or end the program with a sentence."""
+    with in_sentences():
+        for study in {job.run.folder.parent for job in jobs}:
+            with writing(study):
+                study.mkdir(parents=True, exist_ok=True)
 
-    roots = {job.run.folder.parent for job in jobs}
-    known = measured_seconds(roots)
-    total, unknown = 0.0, 0
-    for job in jobs:
-        seconds = known.get((job.run.options.names["game"], job.run.options.names["algorithm"]))
-        state = "new" if not (job.run.folder / "lock").exists() and not job.run.folder.exists() else job.status()
-        cost = "" if seconds is None else f"about {seconds:.1f} s"
-        print(f"{job.run.name}  {state:<12} {cost:<14} {' '.join(job.overrides)}")
-        total, unknown = total + (seconds or 0), unknown + (seconds is None)
+
+def show_plan(jobs: Sequence[Job]) -> None:
+    """What a dry run shows: which runs are done, which would be run, and what completed runs of their kind took."""
+    for task, (state, _) in _tasks.items():
+        print(f"{task}  {'completed' if state == 'skipped' else state}")
+    studies = {folder for place in {job.run.options.runs_dir for job in jobs} for folder in Path(place).glob("*")}
+    known = measured_seconds(studies | {job.run.folder.parent for job in jobs})
+    names = [job.run.options.names for job in jobs]
+    costs = [known.get((name["game"], name["algorithm"])) for name in names]
+    for job, cost in zip(jobs, costs, strict=True):
+        state = "new" if not job.run.folder.exists() else job.status()
+        told = "" if cost is None else f"about {cost:.1f} s"
+        print(f"{job.run.name}  {state:<12} {told:<14} {' '.join(job.overrides)}")
         note(job.run.name, "would run")
-    guess = f"about {total:.0f} s of one process" if unknown < len(jobs) else "no run of the same kind was measured yet"
-    rest = f", and {unknown} of kinds not measured yet" if 0 < unknown < len(jobs) else ""
-    print(f"{len(jobs)} runs to do: {guess}{rest}")
+    measured = [cost for cost in costs if cost is not None]
+    guess = f": about {sum(measured):.0f} s of one process" if measured else ""
+    rest = f"; no run of the kind was measured for {len(jobs) - len(measured)}" if len(measured) < len(jobs) else ""
+    print(f"{len(jobs)} runs to do{guess}{rest}")
+
+
+def show_table() -> bool:
+    """Print the counts and the tasks that did not end well; is there one?"""
+    print(", ".join(f"{count} {state}" for state, count in Counter(state for state, _ in _tasks.values()).items()))
+    bad = [(state, task, words) for task, (state, words) in _tasks.items() if state not in WELL]
+    for state, task, words in bad:
+        print(f"  {state}: {task}  {words}".rstrip())
+    _tasks.clear()
+    return bool(bad)
 
 
 class SweepTable(Callback):
-    """Hydra's callback: prints the counts and the tasks that did not end well; exit code 1 if there is one."""
+    """Hydra's callback: the table at the end of a sweep, and exit code 1 if a task did not end well."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if not _tasks:
             return
-        print(", ".join(f"{count} {state}" for state, count in Counter(_tasks.values()).items()))
-        bad = {task: state for task, state in _tasks.items() if state not in WELL}
-        for task, state in bad.items():
-            print(f"  {state}: {task}")
-        print(f"compare them: python -m nlhf.analysis {config.hydra.sweep.dir}")
-        _tasks.clear()
+        bad = show_table()
+        if not config.dry_run:
+            print(f"compare them: python -m nlhf.analysis {config.hydra.sweep.dir}")
         if bad:
             sys.exit(1)
+
+
+@contextmanager
+def in_sentences() -> Iterator[None]:
+    """End the program with the sentence of what was refused (code 2) or cannot be written (code 1)."""
+    try:
+        yield
+    except OF_THE_COMMAND as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, WriteError) else 2)

@@ -24,13 +24,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
-from nlhf.analysis.words import notes
+from nlhf.analysis.words import MARK, notes
 
 INK = "#1f2328"
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#805a20", "#7048e8", "#a0a0a0", "#1f2328")
 MARKERS = "oD^sPXv<>*hd"
 FAMILIAR = ("nash_mp", "adaptive_nash_mp", "optimistic", "nash_md", "self_play", "omd", "adaptive_optimistic", "sppo",
-            "proximal_point", "egpo")  # fmt: skip
+            "egpo", "proximal_point")  # fmt: skip
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "axes.labelsize": 9,
@@ -40,7 +40,6 @@ STYLE: dict[Any, Any] = {
 PANEL = (3.1, 2.5)  # inches
 ACROSS = 3
 MOST_PANELS = 24
-MARK = " †"  # of a method with a caveat
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,12 @@ def wrapped(title: str, width: int = 40) -> str:
             lines.append(part)
         else:
             lines[-1] = f"{lines[-1]}, {part}" if lines[-1] else part
-    return plain(",\n".join("\n".join(textwrap.wrap(line, width)) for line in lines))
+    return plain(",\n".join(line if len(line) <= width else textwrap.fill(line, width * 7 // 8) for line in lines))
+
+
+def extent(labels: list[str]) -> tuple[int, int]:
+    """The most characters in a line, and the most lines."""
+    return max(len(line) for text in labels for line in text.split("\n")), max(text.count("\n") + 1 for text in labels)
 
 
 def plain(text: str) -> str:
@@ -127,7 +131,7 @@ def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], show
     lines = (textwrap.fill(line, int(width * 17), subsequent_indent="   ") for line in notes(caveats, shown))
     note = plain("\n".join(lines))
     of_note = 0.125 * (note.count("\n") + 1) + 0.08 if note else 0.02
-    high = 0.06 + 0.13 * max((name.count("\n") + 1 for name in entries), default=0)
+    high = 0.06 + 0.14 * max((name.count("\n") + 1 for name in entries), default=0)
     of_legend = high * -(-len(entries) // columns) + 0.1 if entries else 0.0
     total = height + of_note + of_legend
     figure.set_size_inches(width, total)
@@ -154,7 +158,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}{ending}" for ending in (".pdf", ".png")]
     with style():
-        _settle(figure)
+        settle(figure)
         for path in paths:
             figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
     return paths
@@ -165,7 +169,7 @@ def svg(figure: Figure, name: str) -> str:
     name."""
     stream = io.StringIO()
     with style(), mpl.rc_context({"svg.hashsalt": name}):
-        _settle(figure)
+        settle(figure)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
@@ -174,7 +178,7 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
 
 
-def _settle(figure: Figure) -> None:
+def settle(figure: Figure) -> None:
     """Lay the figure out once, and not again for every format."""
     layout = figure.get_layout_engine()
     if layout is not None:

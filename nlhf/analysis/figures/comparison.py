@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 
 from nlhf.analysis import bootstrap
 from nlhf.analysis.figures import base
@@ -17,24 +19,27 @@ from nlhf.analysis.statistics import profile
 from nlhf.analysis.view import PLAIN, View
 from nlhf.analysis.words import number
 
+STRIP = 0.2  # of an axis, for what has no value
+
 
 def heatmap(summary: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
-    """Median cost to the target, groups x methods, of the table that `summarise` returns; `never` where more than half
-    of the seeds do not reach it. Methods stand in the order of their mean rank."""
+    """Median cost to the target, groups x methods, of the table that `summarise` returns; a dash where half or
+    more of the seeds spend their budget without reaching it. Methods stand in the order of their mean rank."""
     caveats = caveats or {}
     table = summary.pivot_table(index="group", columns="method", values="cost", aggfunc="first", dropna=False)
     order = summary.groupby("method")["rank"].mean().sort_values(kind="stable").index
     table = table[[name for name in order if name in table]]
     names = base.marked(table.columns, caveats)
+    title = f"{view.cost} to {view.title} ≤ {number(view.target)}"
     below = [base.wrapped(names[str(name)], 30) for name in table]
     left = [base.wrapped(str(name), 46) for name in table.index]
     with base.style():
-        (wide, lines), (tilted, high) = _extent(left), _extent(below)
+        (wide, lines), (tilted, high) = base.extent(left), base.extent(below)
         width = max(0.62, 0.27 * high) * table.shape[1] + 0.066 * wide + 0.4
         height = max(0.34, 0.15 * lines) * table.shape[0] + 0.04 * tilted + 0.15 * high + 0.6
-        figure = Figure(figsize=(max(width, 4.2), height), layout="constrained")
+        figure = Figure(figsize=(max(width, 4.2, 0.068 * len(title)), height), layout="constrained")
         axis = figure.subplots()
-        figure.suptitle(f"{view.cost} to {view.title} ≤ {number(view.target)}", fontsize=9)
+        figure.suptitle(title, fontsize=9)
         _cells(axis, table.to_numpy(float))
         axis.set_xticks(range(table.shape[1]), below, rotation=35, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(table.shape[0]), left)
@@ -42,11 +47,6 @@ def heatmap(summary: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] |
         axis.spines[:].set_visible(False)
         base.below(figure, {}, caveats, table.columns)
     return figure
-
-
-def _extent(labels: list[str]) -> tuple[int, int]:
-    """The most characters in a line, and the most lines."""
-    return max(len(line) for text in labels for line in text.split("\n")), max(text.count("\n") + 1 for text in labels)
 
 
 def _cells(axis: Axes, values: np.ndarray) -> None:
@@ -59,7 +59,7 @@ def _cells(axis: Axes, values: np.ndarray) -> None:
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
-        text = "never" if np.isinf(value) else compact(value)
+        text = "–" if np.isinf(value) else compact(value)
         dark = np.isfinite(value) and norm(max(value, low)) > 0.55
         axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
 
@@ -99,7 +99,8 @@ def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: d
     Args:
         units: with the column `key`, and `panel`, what a panel is called (`by_key`).
         key: as `beta`, `algorithm.step_size`, `game.cyclicity`, `game.actions`.
-        quantity: `cost`, medians, with crosses at the top where more than half of the seeds never reach the target;
+        quantity: `cost`, medians, with crosses in a strip above where half or more of the seeds spend their
+            budget without reaching the target;
             `final`, medians; or `rate`, means, with what the theorem promises dashed.
     """
     caveats = caveats or {}
@@ -113,15 +114,18 @@ def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: d
         names = base.marked(looks, caveats)
         entries: dict[str, Line2D] = {}
         for axis, members in zip(axes, groups.values(), strict=False):
-            top = 2 * members.loc[members["reached"], "cost"].max() if members["reached"].any() else 1.0
-            for place, (line, rows) in enumerate(members.groupby("line", sort=True)):
-                if _line(axis, rows, key, quantity, looks[str(line)], top * 1.3**place):
+            named = list(members.groupby("line", sort=True))
+            for place, (line, rows) in enumerate(named):
+                height = 1 - STRIP * (place + 1) / (len(named) + 1)
+                if _line(axis, rows, key, quantity, looks[str(line)], height):
                     entries[names[str(line)]] = base.handle(looks[str(line)])
             _finish(axis, units[key].to_numpy(float), key, quantity, view)
+            if quantity == "cost" and not members["reached"].all():
+                _strip(axis)
         if quantity == "rate":
             entries["theorem"] = Line2D([], [], color="0.45", ls="--", lw=0.9)
         if quantity == "cost" and not units["reached"].all():
-            entries["target not reached"] = Line2D([], [], color="0.45", marker="x", ls="")
+            entries["budget spent"] = Line2D([], [], color="0.45", marker="x", ls="")
         base.below(figure, entries, caveats, units["line"].unique())
     return figure
 
@@ -129,7 +133,7 @@ def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: d
 def by_key(units: pd.DataFrame, data: pd.DataFrame, key: str) -> pd.DataFrame:
     """`units` with the column `key` as numbers, nan where it is none, `panel`, the setting without it, and `line`, the
     method without it."""
-    column = data.drop_duplicates("folder").set_index("folder")[key]
+    column = data.drop_duplicates("folder").set_index("folder")[key] if key in data else pd.Series(dtype=float)
     values = pd.to_numeric(units["folder"].map(column), errors="coerce")
     found: pd.DataFrame = units.assign(**{key: values.where(np.isfinite(values))})
     name = f"{name_of(key)} = "
@@ -139,17 +143,19 @@ def by_key(units: pd.DataFrame, data: pd.DataFrame, key: str) -> pd.DataFrame:
     return found
 
 
-def _line(axis: Axes, rows: pd.DataFrame, key: str, quantity: str, look: base.Look, top: float) -> bool:
-    """A line with its band; False where no point has a value."""
+def _line(axis: Axes, rows: pd.DataFrame, key: str, quantity: str, look: base.Look, height: float) -> bool:
+    """A line with its band, and crosses at this height of the axes; False where no point has a value."""
     points = [(value, *_point(members, quantity)) for value, members in rows.groupby(key)]
     x, middle, low, high, promised = (np.array(column) for column in zip(*points, strict=True))
     never = np.isinf(middle)
     shown = np.where(never, np.nan, middle)
     axis.plot(x, shown, color=look.colour, marker=look.marker, ms=4, lw=1.3)
-    axis.fill_between(x, np.where(never, np.nan, low), np.minimum(high, top if quantity == "cost" else np.inf),
-                      color=look.colour, alpha=0.2, lw=0)  # fmt: skip
+    spent = float(rows["spent"].max())  # where an interval has no end
+    ends = np.where(never, np.nan, low), np.where(np.isinf(high), spent, high)
+    axis.fill_between(x, *ends, color=look.colour, alpha=0.2, lw=0)
     if quantity == "cost" and never.any():
-        axis.plot(x[never], np.full(never.sum(), top), color=look.colour, marker="x", ls="", ms=4.5, clip_on=False)
+        axis.plot(x[never], np.full(never.sum(), height), color=look.colour, marker="x", ls="", ms=4.5,
+                  transform=axis.get_xaxis_transform())  # fmt: skip
     axis.plot(x, promised, color=look.colour, ls="--", lw=0.9)
     return not np.isnan(middle).all()
 
@@ -166,8 +172,18 @@ def _point(members: pd.DataFrame, quantity: str) -> tuple[float, float, float, f
         return np.nan, np.nan, np.nan, kept["bound_rate"].mean() if quantity == "rate" else np.nan
     if quantity == "rate":
         return float(values.mean()), *bootstrap.mean_interval(values), float(kept["bound_rate"].mean())
-    values = 10.0**values
-    return float(bootstrap.median(values)), *bootstrap.interval(values, bootstrap.median), np.nan
+    low, high = bootstrap.interval(values, bootstrap.median)
+    return float(10 ** bootstrap.median(values)), 10.0**low, 10.0**high, np.nan
+
+
+def _strip(axis: Axes) -> None:
+    """Room above the curves for what has no value."""
+    bottom, top = axis.get_ylim()
+    ticks = [tick for tick in axis.get_yticks() if bottom <= tick <= top]
+    axis.set_ylim(bottom, bottom * (top / bottom) ** (1 / (1 - STRIP)))
+    axis.set_yticks(ticks)
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.add_patch(Rectangle((0, 1 - STRIP), 1, STRIP, transform=axis.transAxes, color="0.94", lw=0, zorder=0))
 
 
 def _finish(axis: Axes, x: np.ndarray, key: str, quantity: str, view: View) -> None:

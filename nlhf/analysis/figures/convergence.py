@@ -19,9 +19,9 @@ DRAWS = 500  # for a band, at every point of a curve
 def convergence(data: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
     """The view's metric against its cost, a panel per setting.
 
-    A line is the median over seeds, its band the 95% bootstrap interval of the median (from five seeds on), dashed what
-    the theorem promises: `kl_bound`, and for the exploitability (beta + 1/(4 beta)) times it (the sandwich between the
-    two). Unfinished and failed runs are pale.
+    A line is the median over seeds of the logarithm, its band the 95% bootstrap interval of that (from five seeds on);
+    for KL(pi* || pi) what the theorem promises is dashed (`kl_bound`: of the exploitability it bounds the rate alone).
+    Unfinished and failed runs are pale.
     """
     view.check(data)
     caveats = caveats or {}
@@ -47,14 +47,15 @@ def draw(axis: Axes, runs: pd.DataFrame, view: View, look: base.Look, bound: boo
     if view.x == "seconds":  # no two seeds' rows share a time
         table = _thinned(table)
     alpha = 1.0 if (runs["status"] == "completed").all() else PALE
-    middle = table.median(axis=1).replace(np.inf, np.nan)  # a gap: KL to policies without the equilibrium's support
+    logs: pd.DataFrame = table.map(np.log10)
+    middle = 10 ** logs.median(axis=1).replace(np.inf, np.nan)  # a gap: KL to policies without pi*'s support
     axis.plot(middle.index, middle, color=look.colour, marker=look.marker, ms=3.2, lw=1.3, alpha=alpha,
               markevery=max(1, len(middle) // 12))  # fmt: skip
     if table.shape[1] >= bootstrap.FEWEST:
-        low, high = band(table.to_numpy())
+        low, high = (10.0**end for end in band(logs.to_numpy()))
         axis.fill_between(middle.index, low, high, color=look.colour, alpha=0.2 * alpha, lw=0)
     if bound and _with_bound(runs, view):
-        promised = _bound(runs, view)
+        promised = base.over_cost(runs, "kl_bound", view.x).median(axis=1)
         promised = promised[promised >= middle.min() / 10]
         axis.plot(promised.index, promised, color=look.colour, ls="--", lw=0.9, alpha=alpha)
     return True
@@ -85,14 +86,7 @@ def _thinned(table: pd.DataFrame, rows: int = 80) -> pd.DataFrame:
 
 
 def _with_bound(runs: pd.DataFrame, view: View) -> bool:
-    return view.metric in ("kl_to_equilibrium", "exploitability") and view.x != "seconds" and bool(
-        runs["kl_bound"].notna().any() and (runs["beta"] > 0).all())  # fmt: skip
-
-
-def _bound(runs: pd.DataFrame, view: View) -> pd.Series:
-    beta = float(runs["beta"].iloc[0])
-    factor = 1.0 if view.metric == "kl_to_equilibrium" else beta + 1 / (4 * beta)
-    return base.over_cost(runs, "kl_bound", view.x).median(axis=1) * factor
+    return view.metric == "kl_to_equilibrium" and view.x != "seconds" and bool(runs["kl_bound"].notna().any())
 
 
 def _entries(drawn: set[str], looks: dict[str, base.Look], caveats: dict[str, str], bound: bool) -> dict[str, Line2D]:

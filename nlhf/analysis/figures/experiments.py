@@ -48,6 +48,8 @@ def _baselines(material: Material) -> Figure:
 def _action_space(material: Material) -> Figure | None:
     """A panel per algorithm, a curve per number of actions."""
     key = "game.actions"
+    if key not in material.study.rows or material.study.rows[key].isna().all():
+        return None
     with base.style():
         algorithms = dict(iter(material.study.rows.groupby("algorithm", sort=True)))
         figure, axes = base.panels(list(base.marked(algorithms, material.caveats).values()))
@@ -86,7 +88,6 @@ def _human_votes(material: Material) -> Figure | None:
             finish(axis, material.view)
         names = base.marked(looks, material.caveats)
         entries = {names[name]: base.handle(look) for name, look in looks.items()}
-        entries["theorem's bound"] = Line2D([], [], color="0.45", ls="--", lw=0.9)
         base.below(figure, entries, material.caveats, looks)
     return figure
 
@@ -116,31 +117,40 @@ def _trajectories(material: Material) -> Figure | None:
     return simplex(material.runs, material.caveats)
 
 
-def _tuning(material: Material) -> Figure:
+def _tuning(material: Material) -> Figure | None:
     """Left, what the tuning seeds saw of every step size; right, the chosen ones on the other seeds."""
+    if material.units["seed"].nunique() < 2:
+        return None
     table = tuned(material.units)
     chosen = table.set_index("algorithm")["method"]
     seeds = sorted(material.units["seed"].unique())[: int(table["tuning_seeds"].iloc[0])]
     seen = comparison.by_key(material.units, material.study.rows, STEP)
-    seen = seen[seen["seed"].isin(seeds)]
+    seen = seen[seen["seed"].isin(seeds) & seen[STEP].notna()]
+    if seen.empty:
+        return None
+    quantity = "score" if seen["reached"].any() else "final"
     with base.style():
         figure = Figure(figsize=(7.2, 2.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         looks = base.looks(seen.assign(method=seen["algorithm"]))
         for algorithm, rows in seen.groupby("algorithm", sort=True):
-            look, means = looks[str(algorithm)], rows.groupby(STEP)["final"].mean()
+            look, means = looks[str(algorithm)], 10 ** rows.groupby(STEP)[quantity].mean()
             left.plot(means.index, means, color=look.colour, marker=look.marker, ms=4, lw=1.3)
             best = rows.loc[rows["method"] == chosen[algorithm], STEP].iloc[0]
             left.plot(best, means[best], marker="o", mfc="none", mec=base.INK, ms=9, ls="")
-        ylabel = f"log10 {material.view.title}"
-        left.set(xscale="log", xlabel="step size", ylabel=ylabel, title=f"tuning on {len(seeds)} seeds")
+        view = material.view
+        ylabel = f"last {view.title}" if quantity == "final" else f"{view.cost}, misses at budget"
+        left.set(xscale="log", yscale="log", xlabel="step size", ylabel=ylabel, title=f"tuning on {len(seeds)} seeds")
         for place, row in enumerate(table.to_dict("records")):
             look = looks[row["algorithm"]]
-            right.errorbar(place, row["final"], [[row["final"] - row["final_low"]], [row["final_high"] - row["final"]]],
-                           color=look.colour, marker=look.marker, ms=5, capsize=3)  # fmt: skip
+            middle, low, high = (10 ** row[f"{quantity}{end}"] for end in ("", "_low", "_high"))
+            right.errorbar(place, middle, [[middle - low], [high - middle]], color=look.colour, marker=look.marker, ms=5,
+                           capsize=3)  # fmt: skip
         labels = [f"{row['algorithm']}\n{row['method'].rpartition(' = ')[2]}" for row in table.to_dict("records")]
         right.set_xticks(range(len(table)), labels)
-        right.set(xlim=(-0.6, len(table) - 0.4), title=f"the chosen step on {table['seeds'].iloc[0]} others")
+        right.set(
+            yscale="log", xlim=(-0.6, len(table) - 0.4), title=f"the chosen step on {table['seeds'].iloc[0]} others"
+        )
         caveats = {name.partition(", ")[0]: caveat for name, caveat in material.caveats.items()}
         names = base.marked(looks, caveats)
         entries = {names[name]: base.handle(look) for name, look in looks.items()}
@@ -162,23 +172,25 @@ EXPERIMENTS = {
     "baselines": Experiment(
         "Which algorithm needs the fewest queries, on games from transitive to cyclic?",
         _baselines,
-        "Median preference queries to the target; never: more than half of the seeds do not get there.",
+        "Median preference queries to the target; a dash: half or more of the seeds spend their budget without it.",
         frozenset({"heatmap"}),
     ),
     "action_space": Experiment(
         "Does the rate depend on the number of actions?",
         _action_space,
-        "One curve per number of actions: those of Nash-MP fall at one rate.",
+        "One curve per number of actions, one draw of a random game each.",
     ),
     "intransitivity": Experiment(
         "What do cycles do to each algorithm?",
         _sweep("game.cyclicity", "cost"),
-        f"From a transitive (0) to a cyclic (1) game. {LINES} Crosses: more than half do not reach the target.",
+        f"From a transitive (0) to a cyclic (1) game. {LINES} "
+        "Crosses: half or more of the seeds spend their budget without the target.",
     ),
     "human_votes": Experiment(
         "Are real human choices cyclic, and which algorithm solves their games?",
         _human_votes,
-        "Above, preferences by falling Bradley-Terry score, majorities that are part of a cyclic triple framed; "
+        "Above, P(row preferred to column), of votes that are pooled over people and taken as independent, by "
+        "falling Bradley-Terry score, majorities that are part of a cyclic triple framed; "
         "whether such cycles are more than chance is said below. Below, exploitability against preference queries.",
         frozenset({"preferences", "convergence"}),
     ),
@@ -190,14 +202,14 @@ EXPERIMENTS = {
     "step_size": Experiment(
         "How sensitive is each algorithm to its step size, and up to which one does it converge?",
         _sweep("algorithm.step_size", "cost"),
-        f"{LINES} Crosses: more than half of the seeds do not reach the target.",
+        f"{LINES} Crosses: half or more of the seeds spend their budget without the target.",
         frozenset({"step_size"}),
     ),
     "tune_step_size": Experiment(
         "Which algorithm is best once each has been tuned, with the same budget, on other seeds than it is judged on?",
         _tuning,
-        "Left, the mean of log10 of the last value on the tuning seeds; right, the chosen step size on the other "
-        "seeds, with its 95% interval. Every algorithm had as many step sizes, seeds and queries to choose with.",
+        "Left, the mean (of logarithms) on the tuning seeds; right, the chosen step size on the other seeds, with its "
+        "95% interval. Every algorithm had as many step sizes and seeds to choose with, and the same budget.",
     ),
     "trajectories": Experiment(
         "Where do policies go, and where do they rest?",

@@ -52,7 +52,8 @@ def _convergence(material: Material) -> Iterator[Picture]:
         wanted = metric == "kl_to_equilibrium" or (data["beta"] == 0).any()
         if wanted and metric != view.metric and data[metric].notna().any():
             other = replace(view, metric=metric)
-            caption = f"{_start(other.title)} against {view.cost}; lines as above."
+            dashed = "; dashed is what the theorem promises" if metric == "kl_to_equilibrium" else ""
+            caption = f"{_start(other.title)} against {view.cost}; lines as above{dashed}."
             yield Picture(metric, convergence(data, other, material.caveats), caption)
     if view.x != "seconds":
         timed = replace(view, x="seconds")
@@ -63,8 +64,8 @@ def _convergence(material: Material) -> Iterator[Picture]:
 def _heatmap(material: Material) -> Iterator[Picture]:
     if material.summary["group"].nunique() > 1 and material.summary["method"].nunique() > 1:
         view = material.view
-        caption = (f"Median {view.cost} until the {view.title} is at most {number(view.target)}; never: more than half "
-                   "of the seeds do not get there.")  # fmt: skip
+        caption = (f"Median {view.cost} until the {view.title} is at most {number(view.target)}; a dash: half or more "
+                   "of the seeds spend their budget without it.")  # fmt: skip
         yield Picture("heatmap", comparison.heatmap(material.summary, view, material.caveats), caption)
 
 
@@ -130,8 +131,8 @@ def _start(words: str) -> str:
     return words[0].upper() + words[1:]
 
 
-LINES = ("Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on), dashed is what "
-         "the theorem promises; unfinished and failed runs are pale.")  # fmt: skip
+LINES = ("Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on); "
+         "unfinished and failed runs are pale.")  # fmt: skip
 BATCH = "all seeds of a run are trained as one batch."
 PROFILE = (
     "Performance profile (Dolan and Moré 2002): the share of settings × seeds that a method solves within a "
@@ -139,7 +140,9 @@ PROFILE = (
 )
 SIMPLEX = ("Policies on the simplex, over level sets of the exploitability (darker is more exploitable); dots are the "
            "recorded rows, about ten per decade of iterations, so that fast cycles look like jumps.")  # fmt: skip
-STEPS = "How sensitive each algorithm is to its step size lambda; crosses: the target is not reached."
+STEPS = (
+    "How sensitive each algorithm is to its step size lambda; crosses: half or more of the seeds spend their budget."
+)
 RATES = ("The linear rate of the tail, fitted, against beta, beside what the theorem promises for KL(pi* || pi), "
          "dashed; a method without a linear tail has no point.")  # fmt: skip
 KINDS: dict[str, Callable[[Material], Iterator[Picture]]] = {

@@ -26,8 +26,9 @@ def preference_matrix(run: Path, title: str) -> Figure | None:
     if game is None:
         return None
     with base.style():
-        size = 0.36 * len(game["items"])
-        figure = Figure(figsize=(max(size + 2.4, 4.2), max(size + 1.2, 3.2)), layout="constrained")
+        size = max(0.36 * len(game["items"]), 1.8)
+        wide, _ = base.extent([base.wrapped(str(item), 30) for item in game["items"]])
+        figure = Figure(figsize=(max(size + 0.066 * wide + 1.4, 4.2), size + 0.05 * wide + 0.8), layout="constrained")
         axis = figure.subplots()
         figure.colorbar(draw_matrix(axis, game), label="P(row preferred to column)", aspect=25, pad=0.02)
         axis.set_title(base.wrapped(title + of_context(game)))
@@ -107,7 +108,9 @@ def mixtures(runs: dict[str, Path]) -> Figure | None:
         return None
     with base.style():
         most = max(len(game["items"]) for game in games.values())
-        figure, axes = base.panels(list(games), across=3, size=(3.1, 0.21 * most + 1.2))
+        wide, high = base.extent([base.wrapped(str(item), 24) for game in games.values() for item in game["items"]])
+        size = max(3.1, 1.7 + 0.066 * wide), max(0.21, 0.14 * high) * most + 1.2
+        figure, axes = base.panels(list(games), across=3, size=size)
         for axis, game in zip(axes, games.values(), strict=False):
             _bars(axis, game)
         handles = {name: Rectangle((0, 0), 1, 1, color=colour) for name, colour in

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.tri import Triangulation
 
 from nlhf.analysis.figures import base
-from nlhf.records import read_arrays
+from nlhf.records import POLICY_COLUMNS, Table, read_arrays
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 RESOLUTION = 160
@@ -23,12 +23,14 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
     """Where policies went: a panel per run with three actions, one context and a policies.csv, of its first seed.
 
     Args:
-        runs: a row per run with the columns `folder`, `setting`, `method`, `algorithm`, `beta`.
+        runs: a row per run with the columns `folder`, `setting`, `method`, `algorithm`, `beta`; those whose beta is not
+            known are left out.
 
     Returns: None where there is no such run.
     """
     caveats = caveats or {}
-    found = {folder: game for folder in runs["folder"] if (game := _game(Path(folder))) is not None}
+    known = runs.loc[runs["beta"].notna(), "folder"]
+    found = {folder: game for folder in known if (game := _game(Path(folder))) is not None}
     shown = runs[runs["folder"].isin(list(found))].sort_values(["setting", "method"]).to_dict("records")
     if not shown:
         return None
@@ -38,7 +40,7 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
     with base.style():
         figure, axes = base.panels(titles, across=4, size=(2.5, 2.45))
         for axis, row in zip(axes, shown, strict=False):
-            _panel(axis, Path(row["folder"]), found[row["folder"]], float(row["beta"]), looks[row["method"]])
+            _panel(axis, found[row["folder"]], float(row["beta"]), looks[row["method"]])
         base.below(figure, {
             "reference": Line2D([], [], marker="o", mfc="white", mec=base.INK, ls="", ms=5),
             "equilibrium": Line2D([], [], marker="*", color=base.INK, ls="", ms=9),
@@ -63,30 +65,36 @@ def exploitability(policies: np.ndarray, preference: np.ndarray, reference: np.n
 
 
 def _game(run: Path) -> dict[str, np.ndarray] | None:
+    """The content of game.npz with `path`, the policies (T, 3) of the first seed; None where there are none of three
+    actions."""
     if not (run / "policies.csv").exists():
         return None
     game = read_arrays(run / "game.npz") or {}
-    return game if "preference" in game and game["preference"].shape[1:] == (1, 3, 3) else None
+    if "preference" not in game or game["preference"].shape[1:] != (1, 3, 3):
+        return None
+    rows = Table(run / "policies.csv", POLICY_COLUMNS)
+    rows.load()
+    first = [row for row in rows.rows if row["seed"] == rows.rows[0]["seed"]]
+    path = [[float(row["log_probability"]) for row in first[k : k + 3]] for k in range(0, len(first) - 2, 3)]
+    return game | {"path": np.exp(path)} if path else None
 
 
-def _panel(axis: Axes, run: Path, game: dict[str, np.ndarray], beta: float, look: base.Look) -> None:
+def _panel(axis: Axes, game: dict[str, np.ndarray], beta: float, look: base.Look) -> None:
     reference = np.exp(game["log_reference"][0, 0])
     _level_sets(axis, game["preference"][0, 0], reference, beta)
     axis.plot(*CORNERS[[0, 1, 2, 0]].T, color=base.INK, lw=0.8)
-    table = pd.read_csv(run / "policies.csv", dtype={"context": str, "action": str})
-    table = table[table["seed"] == table["seed"].iloc[0]]
-    wide = table.pivot_table(index="iteration", columns="action", values="log_probability", sort=True)
-    path = np.exp(wide[[str(item) for item in game["items"]]].to_numpy()) @ CORNERS
+    path = game["path"] @ CORNERS
     axis.plot(*path.T, color=look.colour, lw=1, marker=".", ms=3.5, alpha=0.9)
     axis.plot(*(reference @ CORNERS), marker="o", mfc="white", mec=base.INK, ms=5)
     axis.plot(*path[-1], marker="s", color=look.colour, ms=5, mec="white", mew=0.6)
     if "log_equilibrium" in game:
         axis.plot(*(np.exp(game["log_equilibrium"][0, 0]) @ CORNERS), marker="*", color=base.INK, ms=9, mec="white",
                   mew=0.6, ls="")  # fmt: skip
-    for corner, item, (dx, dy), align in zip(CORNERS, game["items"], ((-0.02, -0.05), (0.02, -0.05), (0, 0.04)),
-                                             ("right", "left", "center"), strict=True):  # fmt: skip
-        axis.text(corner[0] + dx, corner[1] + dy, base.plain(str(item)), ha=align, va="center", fontsize=8)
-    axis.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.12, 0.97))
+    names = [base.wrapped(str(item), 16) for item in game["items"]]
+    for corner, name, dy, va in zip(CORNERS, names, (-0.04, -0.04, 0.03), ("top", "top", "bottom"), strict=True):
+        axis.text(corner[0], corner[1] + dy, name, ha="center", va=va, fontsize=8)
+    below, above = (0.17 * max(name.count("\n") for name in part) for part in (names[:2], names[2:]))
+    axis.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.12 - below, 0.97 + above))
     axis.axis("off")
 
 
@@ -98,6 +106,6 @@ def _level_sets(axis: Axes, preference: np.ndarray, reference: np.ndarray, beta:
     values = np.maximum(exploitability(grid, preference, reference, beta), 1e-6)
     levels = np.geomspace(max(values.min(), values.max() * 1e-3), values.max(), 9)
     mesh = Triangulation(*(grid @ CORNERS).T)
-    axis.tricontourf(mesh, values, levels=[0, *levels[1:]], cmap="Greys", norm=LogNorm(levels[0], 100 * levels[-1]),
+    axis.tricontourf(mesh, values, levels=[0, *levels[1:]], cmap="Greys", norm=LogNorm(levels[0], 1e5 * levels[-1]),
                      extend="max")  # fmt: skip
     axis.tricontour(mesh, values, levels=levels[1:-1], colors="white", linewidths=0.5)

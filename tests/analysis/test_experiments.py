@@ -1,0 +1,98 @@
+"""Every preset of conf/experiment has a figure of its own, drawn here from a miniature of the preset."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nlhf.analysis.figures import base
+from nlhf.analysis.figures.experiments import EXPERIMENTS
+from nlhf.analysis.figures.gallery import KINDS, pictures
+from nlhf.analysis.material import gather
+from nlhf.analysis.view import View
+from tests.analysis.presets import PRESETS, run_preset
+from tests.analysis.synthetic import geometric, write_run
+from tests.analysis.test_layout import check
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20]
+
+
+def test_every_preset_has_a_figure_and_every_figure_a_preset():
+    assert sorted(EXPERIMENTS) == PRESETS
+
+
+def test_what_a_preset_makes_needless_is_a_kind_of_the_gallery():
+    for experiment in EXPERIMENTS.values():
+        assert experiment.same_as <= set(KINDS)
+        assert experiment.question.endswith("?")
+        assert experiment.caption.endswith((".", ";"))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_miniature_of_the_preset_is_drawn(preset, tmp_path):
+    small = ["game.actions=5"] if preset in ("rates", "intransitivity", "step_size", "tune_step_size") else []
+    study = run_preset(preset, tmp_path, *small)
+    material = gather(study, View(target=0.1))
+    assert material.study.experiment == preset
+    first, *others = pictures(material)
+    assert first.name == preset
+    assert first.caption.startswith(EXPERIMENTS[preset].caption)
+    assert not EXPERIMENTS[preset].same_as & {picture.name for picture in others}
+    check(first.figure)
+    for path in base.save(first.figure, tmp_path / "figures", preset):
+        assert path.stat().st_size > 3000
+
+
+def test_what_is_seldom_said_is_said_of_human_votes(tmp_path):
+    study = run_preset("human_votes", tmp_path)
+    first, *_ = pictures(gather(study, View()))
+    _, *said = first.caption.split("\n")
+    assert len(said) == 2  # a sentence a game
+    assert any("mtbench" in sentence for sentence in said)
+    assert all("are cyclic by majority" in sentence for sentence in said)
+
+
+def study(root, preset, **config):
+    """A synthetic study that says that it is of a preset."""
+    for place, name in enumerate(("nash_mp", "omd")):
+        for game in ("circle", "votes"):
+            curves = {seed: geometric(0.1 + seed / 50, 0.5 + place / 5, SCHEDULE) for seed in range(7)}
+            average = {seed: [10 * value for *_, value in curve] for seed, curve in curves.items()}
+            write_run(root, name, game, curves=curves, extra={"average_exploitability": average},
+                      overrides=[f"experiment={preset}", f"algorithm={name}", f"game={game}"], **config)  # fmt: skip
+
+
+def test_without_a_kl_term_last_iterates_are_solid_and_averages_dashed(tmp_path):
+    study(tmp_path, "unregularised", beta=0.0)
+    material = gather(tmp_path, View(target=1e-3))
+    first, *_ = pictures(material)
+    looks = base.looks(material.study.rows)
+    assert len(first.figure.axes) == 2
+    for axis in first.figure.axes:
+        for place, name in enumerate(("nash_mp", "omd")):
+            lines = {line.get_linestyle(): line for line in axis.lines if line.get_color() == looks[name].colour}
+            expected = 0.16 * (0.5 + place / 5) ** np.array(SCHEDULE[1:])  # the median of seven seeds
+            assert lines["-"].get_ydata() == pytest.approx(expected)
+            assert lines["--"].get_ydata() == pytest.approx(10 * expected)
+
+
+def test_sizes_of_the_action_space_are_lines_of_one_panel_an_algorithm(tmp_path):
+    for actions, level in ((10, 1.0), (100, 2.0)):
+        for name in ("nash_mp", "omd"):
+            write_run(tmp_path, name, curves={0: geometric(level, 0.8, SCHEDULE)}, game__actions=actions,
+                      overrides=["experiment=action_space"])  # fmt: skip
+    first, *_ = pictures(gather(tmp_path, View()))
+    assert [axis.get_title() for axis in first.figure.axes] == ["nash_mp", "omd"]
+    for axis in first.figure.axes:
+        assert sorted(line.get_ydata()[0] for line in axis.lines) == pytest.approx([0.8, 1.6])
+    assert len({axis.get_ylim() for axis in first.figure.axes}) == 1
+    assert [text.get_text() for text in first.figure.legends[0].get_texts()] == ["10 actions", "100 actions"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_without_the_data_of_its_figure_still_has_the_others(tmp_path, preset):
+    study(tmp_path, preset)
+    names = [picture.name for picture in pictures(gather(tmp_path, View(target=1e-3)))]
+    assert {"seconds", preset} & set(names)
+    assert len(set(names)) == len(names)

@@ -1,0 +1,260 @@
+"""The sentences: who wins where, by how much, and what may not be concluded, on studies whose answers are known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nlhf.analysis import words
+from nlhf.analysis.material import gather
+from nlhf.analysis.view import View
+from tests.analysis.synthetic import write_run
+
+VIEW = View(target=1e-3)
+NEVER = None
+
+
+def curve(cost, seed=0):
+    """Reaches 1e-3 at `cost` queries, or ends at 0.5 after 100; no two seeds are alike."""
+    start = [(0, 0, 1.0), (1, 1, 0.9 - seed / 100)]
+    return [*start, (2, 100, 0.5)] if cost is NEVER else [*start, (2, cost, 1e-4)]
+
+
+def study(root, costs, game="circle", seeds=6, **options):
+    """A run per method: its cost at every seed, or a list of one cost a seed."""
+    for method, cost in costs.items():
+        each = cost if isinstance(cost, list) else [cost] * seeds
+        write_run(root, method, game, curves={seed: curve(c, seed) for seed, c in enumerate(each)}, **options)
+
+
+def said(root, view=VIEW):
+    material = gather(root, view)
+    return words.headline(material.summary, material.comparisons, view)
+
+
+def warned(root, view=VIEW):
+    material = gather(root, view)
+    return words.cautions(material.focused.units, material.summary, material.study.runs)
+
+
+# --- numbers and lists -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1e-6, "1e-6"), (1e-10, "1e-10"), (0.05, "0.05"), (4.7123, "4.71"), (999.4, "999"), (999.9, "1,000"),
+     (1250, "1,250"), (1234.5, "1,234"), (2_500_000, "2,500,000"), (1e12, "1e12"), (3.2e-7, "3.2e-7"), (-0.5, "-0.5"),
+     (math.nan, "-"), (math.inf, "∞")],
+)  # fmt: skip
+def test_numbers_are_written_as_people_write_them(value, text):
+    assert words.number(value) == text
+
+
+@pytest.mark.parametrize(("names", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")])
+def test_lists_end_in_and(names, text):
+    assert words.listed(names) == text
+
+
+def test_groups_are_called_by_what_tells_them_apart():
+    assert words.distinct(["circle, beta = 1", "votes, beta = 1"]) == {
+        "circle, beta = 1": "circle",
+        "votes, beta = 1": "votes",
+    }
+    assert words.distinct(["circle, beta = 1", "circle, beta = 2"])["circle, beta = 1"] == "beta = 1"
+    assert words.distinct(["circle, beta = 1"]) == {"circle, beta = 1": "circle, beta = 1"}
+    assert words.distinct(["votes", "votes, beta = 1"]) == {"votes": "votes", "votes, beta = 1": "beta = 1"}
+
+
+def test_a_note_stands_once_for_all_methods_it_is_about():
+    caveats = {"a": "it is biased", "b, step = 1": "it cycles", "b, step = 2": "it cycles", "b, step = 3": "it cycles"}
+    assert words.notes(caveats, caveats) == ["† a: it is biased.", "† b: it cycles."]
+    assert words.notes(caveats, ["b, step = 1", "c"]) == ["† b, step = 1: it cycles."]
+    assert words.notes(caveats, ["c"]) == []
+
+
+# --- one group -------------------------------------------------------------------------------------------------------
+
+
+def test_one_group_names_the_winner_its_cost_the_next_and_whether_it_is_luck(tmp_path):
+    study(
+        tmp_path, {"nash_mp": [20, 21, 22, 23, 24, 25, 26], "omd": [44, 43, 42, 47, 46, 45, 48], "sppo": NEVER}, seeds=7
+    )
+    assert said(tmp_path) == (
+        "nash_mp needs the fewest preference queries to exploitability 0.001 on circle, beta = 0.05: 23 (median of 7 "
+        "seeds, 95% interval 21 to 25); the next, omd, needs 1.96 times as many (p = 0.0469, Holm)."
+    )  # p: 3 * 2/2^7 by hand
+
+
+def test_a_difference_that_may_be_luck_is_called_so(tmp_path):
+    study(tmp_path, {"nash_mp": [20, 30, 20, 30, 20, 30], "omd": [30, 20, 30, 20, 40, 31]})
+    assert said(tmp_path).endswith(
+        "; the next, omd, needs 1.5 times as many; the two are not told apart (p = 0.562, Holm)."
+    )
+
+
+def test_where_only_one_method_reaches_the_target_the_next_does_not(tmp_path):
+    study(tmp_path, {"nash_mp": 20, "omd": NEVER}, seeds=1)
+    assert said(tmp_path).endswith(": 20 (one seed); the next, omd, does not reach it.")
+
+
+def test_a_method_alone_has_no_next(tmp_path):
+    study(tmp_path, {"nash_mp": 20})
+    assert said(tmp_path).endswith(": 20 (median of 6 seeds).")
+
+
+def test_ties_are_named_together(tmp_path):
+    study(tmp_path, {"a": 20, "b": 20, "c": 30}, seeds=1)
+    assert said(tmp_path).startswith("a and b need the fewest preference queries")
+    assert said(tmp_path).endswith("; the next, c, needs 1.5 times as many.")
+
+
+def test_where_all_are_equal_there_is_no_next(tmp_path):
+    study(tmp_path, {"a": 20, "b": 20}, seeds=1)
+    assert said(tmp_path).endswith(": 20 (one seed).")
+
+
+def test_where_the_start_is_good_enough_nothing_is_divided_by_zero(tmp_path):
+    write_run(tmp_path, "a", curves={0: [(0, 0, 1e-5), (1, 1, 1e-6)]})
+    write_run(tmp_path, "b", curves={0: [(0, 0, 1.0), (1, 1, 1e-6)]})
+    assert ": 0 (one seed); the next, b, needs more." in said(tmp_path)
+
+
+def test_where_nothing_is_reached_the_lowest_last_value_is_told(tmp_path):
+    study(tmp_path, {"a": NEVER})
+    write_run(tmp_path, "b", "circle", curves={seed: [(0, 0, 1.0), (1, 1, 0.4 - seed / 100)] for seed in range(6)})
+    assert said(tmp_path) == (
+        "On circle, beta = 0.05 no method reaches exploitability 0.001; the lowest last value has b (median 0.375)."
+    )
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted", None])
+def test_where_nothing_has_ended_no_method_is_called_best(tmp_path, status):
+    study(tmp_path, {"a": NEVER, "b": NEVER}, status=status)
+    assert said(tmp_path) == "No run on circle, beta = 0.05 has ended well, so that no method can be called best."
+
+
+def test_metric_cost_and_target_are_in_the_sentence(tmp_path):
+    study(tmp_path, {"a": 20}, seeds=1)
+    view = View("kl_to_equilibrium", 0.95, "seconds")
+    assert said(tmp_path, view).startswith(
+        "a needs the fewest training time in seconds to KL to the equilibrium 0.95 on"
+    )
+
+
+# --- several groups --------------------------------------------------------------------------------------------------
+
+
+def test_over_groups_every_winner_is_told_with_the_groups_it_wins(tmp_path):
+    for game, costs in {"p": (1, 2), "q": (1, 2), "r": (2, 1), "s": (NEVER, NEVER)}.items():
+        study(tmp_path, {"a": costs[0] and costs[0] * 10, "b": costs[1] and costs[1] * 10}, game, seeds=1)
+    assert said(tmp_path) == (
+        "The fewest preference queries to exploitability 0.001: a on p and q; b on r; no method reaches it on s, where "
+        "the lowest last value has a and b."
+    )
+
+
+def test_a_method_that_wins_everywhere_wins_on_all(tmp_path):
+    for game in "pqr":
+        study(tmp_path, {"a": 10, "b": 20}, game, seeds=1)
+    assert said(tmp_path) == "The fewest preference queries to exploitability 0.001: a on all 3."
+
+
+def test_ties_over_groups_are_counted_for_each(tmp_path):
+    for game in "pq":
+        study(tmp_path, {"a": 10, "b": 10}, game, seeds=1)
+    assert said(tmp_path).endswith(": a on all 2; b on all 2, ties counted for each.")
+
+
+def test_many_groups_are_counted(tmp_path):
+    for number, game in enumerate("pqrstu"):
+        study(tmp_path, {"a": 10 if number < 4 else 30, "b": 20}, game, seeds=1)
+    assert said(tmp_path).endswith(": a on 4 of 6; b on t and u.")
+
+
+def test_more_winners_than_can_be_told_are_the_rest(tmp_path):
+    for number, game in enumerate("pqrstu"):
+        study(tmp_path, {name: 10 if k == number else 20 for k, name in enumerate("abcdef")}, game, seeds=1)
+    assert said(tmp_path).endswith("; e and f on the rest.")
+
+
+def test_over_groups_where_nothing_is_reached_or_has_ended(tmp_path):
+    for game in "pq":
+        study(tmp_path / "ended", {"a": NEVER}, game, seeds=1)
+        study(tmp_path / "failed", {"a": NEVER, "b": NEVER}, game, seeds=1, status="failed")
+    assert said(tmp_path / "ended") == "No method reaches exploitability 0.001; the lowest last value has a (2)."
+    assert said(tmp_path / "failed") == "No method reaches exploitability 0.001; no run has ended well."
+
+
+# --- cautions --------------------------------------------------------------------------------------------------------
+
+
+def test_a_study_of_enough_seeds_has_no_caution(tmp_path):
+    study(tmp_path, {"a": 10, "b": 20}, seeds=6)
+    assert warned(tmp_path) == []
+
+
+def test_failed_and_unfinished_runs_are_counted(tmp_path):
+    study(tmp_path, {"a": 10, "b": 20})
+    study(tmp_path, {"a": NEVER}, "votes", status="failed")
+    study(tmp_path, {"b": NEVER}, "votes", status=None)
+    study(tmp_path, {"c": NEVER}, "votes", status="interrupted")
+    write_run(tmp_path, "d", "votes", curves={}, status="failed", name="empty")
+    first, second, third, *_ = warned(tmp_path)
+    assert first == "2 runs failed: counted as never reaching the target and as infinitely bad."
+    assert second.startswith("2 runs did not end: censored at the last row")
+    assert third == f"1 run left no rows: {tmp_path / 'empty'}."
+
+
+def test_copies_are_told_and_not_counted(tmp_path):
+    write_run(tmp_path, "a", curves={seed: curve(10) for seed in range(6)})
+    assert warned(tmp_path)[0] == "Not counted, as they repeat another one to the bit: 5 of 6 observations."
+    assert warned(tmp_path)[1].startswith("Every method has one observation a setting")
+
+
+def test_few_seeds_are_told(tmp_path):
+    study(tmp_path, {"a": 10, "b": 20}, seeds=4)
+    assert warned(tmp_path) == ["Some methods have only 4 observations: intervals and tests need 5 or more."]
+    study(tmp_path, {"c": 10}, seeds=1)
+    assert warned(tmp_path)[0].startswith("Some methods have only 1 observation:")
+
+
+def test_too_few_seeds_for_so_many_methods_are_told(tmp_path):
+    """Five methods are ten pairs: 2/2^n * 10 < 0.05 needs nine seeds."""
+    study(tmp_path, dict.fromkeys("abcde", 10), seeds=8)
+    (caution,) = warned(tmp_path)
+    assert caution == (
+        "On circle, beta = 0.05 no test can reach p < 0.05 after Holm's correction: that takes 9 seeds or "
+        "more, or fewer methods."
+    )
+
+
+def test_unequal_tuning_budgets_are_told(tmp_path):
+    for step in (1, 2, 3):
+        study(tmp_path, {"a": 10 * step}, algorithm__step_size=step)
+    study(tmp_path, {"b": 20})
+    assert "Tuning budgets differ: a 3, b 1 configurations; the best of many looks better than it is." in warned(
+        tmp_path
+    )
+
+
+def test_equal_tuning_budgets_are_told_too(tmp_path):
+    for step in (1, 2):
+        study(tmp_path, {"a": 10 * step, "b": 20 * step}, seeds=9, algorithm__step_size=step)
+    (caution,) = warned(tmp_path)
+    assert caution.startswith("Every algorithm had 2 configurations, tried on these same seeds")
+
+
+@pytest.mark.parametrize("key", ["commit", "results_version"])
+def test_runs_of_several_versions_are_told(tmp_path, key):
+    study(tmp_path, {"a": 10}, summary={key: 1})
+    study(tmp_path, {"b": 20}, summary={key: 2})
+    (caution,) = warned(tmp_path)
+    assert caution.startswith("Runs were made with 2 values of ")
+
+
+def test_seeds_without_the_metric_are_told():
+    assert words.unmeasured(1, View("span_to_equilibrium")) == [
+        "1 seed never measured the span to the equilibrium: left out."
+    ]
+    assert words.unmeasured(0, VIEW) == []
