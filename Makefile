@@ -19,7 +19,7 @@ test: .venv/installed-dev
 # Every preset from nothing, its figures and report.html in runs/PRESET, and the README's pictures in docs/.
 figures: .venv/installed
 	for preset in $(PRESETS); do \
-	  $(BIN)/python main.py experiment=$$preset progress=false && $(BIN)/python -m nlhf.analysis runs/$$preset || exit 1; \
+	  $(BIN)/python main.py experiment=$$preset hydra/launcher=pool && $(BIN)/python -m nlhf.analysis runs/$$preset || exit 1; \
 	done
 	for name in $(PICTURES); do cp runs/$$name/figures/$$name.png docs/$$name.png; done
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import platform
 import resource
 import subprocess
@@ -85,7 +84,7 @@ class RunFolder:
         try:
             with torch.serialization.safe_globals([*_classes(template)]):
                 content: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.world.beta.device)
-        except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:  # damaged bytes raise whatever the unpickler stumbles over
             raise ConfigError(f"{path} cannot be read: {again}") from error
         if not isinstance(content, dict) or not {"progress", "fingerprint"} <= content.keys():
             raise ConfigError(f"{path} is no checkpoint of a run: {again}")

@@ -214,7 +214,10 @@ def canonical(value: Any, key: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [canonical(entry, key) for entry in value]
     if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
-        return hashlib.sha256(input_file(value, key).read_bytes()).hexdigest()
+        try:
+            return hashlib.sha256(input_file(value, key).read_bytes()).hexdigest()
+        except OSError as error:
+            raise ConfigError(f"{key}={value} cannot be read ({error.strerror}): check its permissions.") from error
     if is_number(value):
         return repr(int(value)) if is_whole(value) else repr(value)
     return value

@@ -23,6 +23,7 @@ from nlhf.analysis import bootstrap
 
 PAIR = ["setting", "seed"]
 EXACT = 100  # differences up to which the signed-rank test is exact
+DIGITS = 12  # of a mean score: the mean of ten equal numbers is another number than that of one of them
 
 
 def summarise(units: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def _summary(members: pd.DataFrame) -> dict[str, object]:
         "cost": float(bootstrap.censored_median(cost, reached)[0]),
         **_ends("cost", bootstrap.censored_median_interval(cost, reached, strata)),
         "reached": float(reached.mean()),
-        "score": float(kept["score"].mean()),
+        "score": round(float(kept["score"].mean()), DIGITS),
         "spent": float(members["spent"].max()),
         "final": float(bootstrap.median(final)) if len(final) else np.nan,
         **_ends("final", bootstrap.interval(final, bootstrap.median, of_final)),
@@ -218,7 +219,7 @@ def _wins(units: pd.DataFrame) -> Counter[str]:
     won: Counter[str] = Counter()
     for _, members in units[~units["replica"]].groupby("setting"):
         by_method = members.groupby("method")
-        values = by_method["score"].mean() if members["reached"].any() else by_method["final"].median()
+        values = by_method["score"].mean().round(DIGITS) if members["reached"].any() else by_method["final"].median()
         won.update(str(method) for method in values.index[values == values.min()] if np.isfinite(values[method]))
     return won
 

@@ -12,6 +12,8 @@ from nlhf.analysis import bootstrap
 from nlhf.analysis.errors import AnalysisError
 
 SHARE = 1 / 3  # of the seeds tunes
+COLUMNS = ["group", "algorithm", "method", "tried", "tuning_seeds", "seeds", "tuning_cost", "reached", "score",
+           "score_low", "score_high", "final", "final_low", "final_high"]  # fmt: skip
 
 
 def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
@@ -22,7 +24,8 @@ def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
 
     Columns: `group, algorithm, method`, the one chosen; `tried`, how many configurations there were; `tuning_seeds`,
     `seeds`, the numbers of both; `tuning_cost`, what all tries together spent; on the seeds that judge `reached`, the
-    share that reaches the target, and the means `score` and `final`, with intervals `_low` and `_high`.
+    share that reaches the target, and the means `score` and `final`, with intervals `_low` and `_high` that leave
+    replicas out.
 
     Raises: AnalysisError where there are fewer than two seeds.
     """
@@ -46,10 +49,10 @@ def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
             "seeds": len(chosen), "tuning_cost": float(tuning["spent"].sum()),
             "reached": float(chosen["reached"].mean()), **_mean(chosen, "score"), **_mean(chosen, "final"),
         })  # fmt: skip
-    return pd.DataFrame(rows).sort_values(["group", "score", "final"], ignore_index=True)
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values(["group", "score", "final"], ignore_index=True)
 
 
 def _mean(chosen: pd.DataFrame, name: str) -> dict[str, float]:
     values = chosen[name].dropna().to_numpy()
-    low, high = bootstrap.mean_interval(values)
+    low, high = bootstrap.mean_interval(chosen.loc[~chosen["replica"], name].dropna().to_numpy())
     return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}

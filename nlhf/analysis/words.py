@@ -23,7 +23,7 @@ def number(value: float, digits: int = 3) -> str:
         return "-"
     if math.isinf(value):
         return "∞"
-    if 999.5 <= abs(value) < 1e9:
+    if 10**digits - 0.5 <= abs(value) < 1e9:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 

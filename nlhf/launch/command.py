@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from hydra.core.hydra_config import HydraConfig
@@ -29,7 +30,8 @@ def run_command(config: DictConfig) -> float:
     if ended.signal:
         print(f"stopped by signal {ended.signal}: repeat the same command to go on.", file=sys.stderr)
         sys.exit(128 + ended.signal)
-    if ended.state == "failed" and (alone or config.fail_fast):
+    submitted = "SUBMITIT_EXECUTOR" in os.environ  # where a task that exits is one that SLURM lost
+    if ended.state == "failed" and (alone or (config.fail_fast and not submitted)):
         sys.exit(1)
     return ended.value
 

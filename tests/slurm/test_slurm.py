@@ -157,6 +157,10 @@ def is_warned(process):
     return bool(waiting >> (signal.SIGUSR2 - 1) & 1) or fields["State"][0] != "T"
 
 
+def stop_reasons(study):
+    return [read_json(path)["stop_reason"] for path in study.glob("*/summary.json")]
+
+
 def restarts(job):
     return int(said("scontrol", "show", "job", job).partition("Restarts=")[2].split()[0])
 
@@ -200,6 +204,7 @@ def test_a_task_at_its_time_limit_goes_on_by_itself(slurm, study, local):
         expected = local(*LONG, "beta=0.1,0.2")
         until(lambda: is_warned(process))  # it looks every 30 s
         said("scontrol", "update", f"JobId={job}", "TimeLimit=10")
+    until(lambda: "SIGUSR2" in stop_reasons(study))
     until_all_left_the_queue()
     assert restarts(job) == 1
     assert left_behind(study) == expected
@@ -210,6 +215,7 @@ def test_a_preempted_task_goes_on_by_itself(slurm, study, local):
     with stopped(study) as (process, job):
         said("sbatch", "--partition=urgent", f"--cpus-per-task={CORES}", "--mem=1G", "--output=none", "--wrap=true")
         until(lambda: is_warned(process))
+    until(lambda: "SIGUSR2" in stop_reasons(study))
     expected = local(*LONG, "beta=0.1,0.2")
     until_all_left_the_queue()
     assert restarts(job) == 1

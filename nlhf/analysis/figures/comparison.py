@@ -121,7 +121,7 @@ def against(units: pd.DataFrame, key: str, quantity: str, view: View, caveats: d
                     entries[names[str(line)]] = base.handle(looks[str(line)])
             _finish(axis, units[key].to_numpy(float), key, quantity, view)
             if quantity == "cost" and not members["reached"].all():
-                _strip(axis)
+                _strip(axis, float(members["spent"].max()))
         if quantity == "rate":
             entries["theorem"] = Line2D([], [], color="0.45", ls="--", lw=0.9)
         if quantity == "cost" and not units["reached"].all():
@@ -176,8 +176,10 @@ def _point(members: pd.DataFrame, quantity: str) -> tuple[float, float, float, f
     return float(10 ** bootstrap.median(values)), 10.0**low, 10.0**high, np.nan
 
 
-def _strip(axis: Axes) -> None:
-    """Room above the curves for what has no value."""
+def _strip(axis: Axes, most: float) -> None:
+    """Room above the curves for what has no value; where there is no curve, of costs up to `most`."""
+    if not np.isfinite(axis.dataLim.intervaly).all():
+        axis.set_ylim(max(most, 1) / 100, max(most, 1))
     bottom, top = axis.get_ylim()
     ticks = [tick for tick in axis.get_yticks() if bottom <= tick <= top]
     axis.set_ylim(bottom, bottom * (top / bottom) ** (1 / (1 - STRIP)))

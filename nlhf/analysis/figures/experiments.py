@@ -140,12 +140,13 @@ def _tuning(material: Material) -> Figure | None:
             left.plot(best, means[best], marker="o", mfc="none", mec=base.INK, ms=9, ls="")
         view = material.view
         ylabel = f"last {view.title}" if quantity == "final" else f"{view.cost}, misses at budget"
-        left.set(xscale="log", yscale="log", xlabel="step size", ylabel=ylabel, title=f"tuning on {len(seeds)} seeds")
+        left.set(xscale="log", yscale="log", xlabel="step size", ylabel=ylabel)
+        left.set_title(f"tuning on {len(seeds)} seeds")
         for place, row in enumerate(table.to_dict("records")):
             look = looks[row["algorithm"]]
             middle, low, high = (10 ** row[f"{quantity}{end}"] for end in ("", "_low", "_high"))
-            right.errorbar(place, middle, [[middle - low], [high - middle]], color=look.colour, marker=look.marker, ms=5,
-                           capsize=3)  # fmt: skip
+            right.errorbar(place, middle, [[middle - low], [high - middle]], color=look.colour, marker=look.marker,
+                           ms=5, capsize=3)  # fmt: skip
         labels = [f"{row['algorithm']}\n{row['method'].rpartition(' = ')[2]}" for row in table.to_dict("records")]
         right.set_xticks(range(len(table)), labels)
         right.set(
