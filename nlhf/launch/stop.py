@@ -44,7 +44,10 @@ def stop_on_signal() -> Iterator[StopRequest]:
         for number, handler in before.items():
             signal.signal(number, handler)
     if within and request.received and callable(handler := before[request.received]):
-        handler(request.received, None)
+        try:
+            handler(request.received, None)
+        except Exception as refusal:  # out of time for good: the task ends, and does not begin its next run
+            raise SystemExit(f"{refusal} Repeat the command to go on.") from refusal
 
 
 def _preemption() -> signal.Signals:

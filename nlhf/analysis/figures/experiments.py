@@ -193,7 +193,7 @@ EXPERIMENTS = {
         "Above, P(row preferred to column), of votes that are pooled over people and taken as independent, by "
         "falling Bradley-Terry score, majorities that are part of a cyclic triple framed; "
         "whether such cycles are more than chance is said below. Below, exploitability against preference queries.",
-        frozenset({"preferences", "convergence"}),
+        frozenset({"preferences"}),
     ),
     "unregularised": Experiment(
         "Without a KL term: does the last iterate converge, or only the average?",
