@@ -205,7 +205,7 @@ def test_votes_of_a_cycle_are_called_cyclic():
     found = diagnose(cast(CYCLE, 400, np.random.default_rng(0)), constant(3, 400))
     assert found.p < 0.005
     assert "1 of 1 triples are cyclic by majority" in found.sentence
-    assert "more than chance makes of transitive preferences" in found.sentence
+    assert "not what a Bradley-Terry model casts; other transitive models are not excluded" in found.sentence
 
 
 def test_few_votes_do_not_show_a_cycle_however_cyclic_they_are():
