@@ -30,7 +30,8 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
             else where the run ended, inf where it failed.
         reached: was the target reached?
         score: log10 of the cost, where a run that has ended without the target counts with the largest cost of any run
-            on this setting: a restricted cost, by whose mean methods can be ranked whatever share of them missed.
+            on this setting that was stopped or has ended: a restricted cost, by whose mean methods can be ranked
+            whatever share of them missed. At least that of the first row behind 0, before which nothing is known.
         spent: the cost of the last row.
         area: the mean of log10 of the metric over log10 of the cost, from the first row behind 0 to the largest cost
             of any method on this setting; a run keeps its last value, and values below the target count as the target:
@@ -101,7 +102,8 @@ def _score(value: float, reached: bool, status: str, cost: np.ndarray, horizon: 
     if not reached and status not in ("completed", "failed"):
         return float("nan")
     least = cost[cost > 0].min() if (cost > 0).any() else 1.0
-    return float(np.log10(max(value if reached else horizon, least)))
+    value = min(value, horizon) if reached and np.isfinite(horizon) else value if reached else horizon
+    return float(np.log10(max(value, least)))
 
 
 def area(cost: np.ndarray, logs: np.ndarray, horizon: float) -> float:

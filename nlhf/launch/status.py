@@ -48,7 +48,9 @@ def states(study: Path) -> Iterator[RunState]:
             failed = summary.get("status") == "failed"
             yield RunState(folder.name, str(summary.get("status")), words=str(summary["stop_reason"]) if failed else "")
         elif not owner and (folder / "summary.json").exists():
-            yield RunState(folder.name, "damaged", words="summary.json cannot be read: remove it, and repeat the command")
+            yield RunState(
+                folder.name, "damaged", words="summary.json cannot be read: remove it, and repeat the command"
+            )
         elif (folder / ".hydra").exists() or owner:
             yield RunState(folder.name, "interrupted", words="killed: it goes on when the command is repeated")
 

@@ -122,10 +122,12 @@ def _tuning(material: Material) -> Figure | None:
     if material.units["seed"].nunique() < 2:
         return None
     table = tuned(material.units)
+    if table.empty:
+        return None
     chosen = table.set_index("algorithm")["method"]
     seeds = sorted(material.units["seed"].unique())[: int(table["tuning_seeds"].iloc[0])]
     seen = comparison.by_key(material.units, material.study.rows, STEP)
-    seen = seen[seen["seed"].isin(seeds) & seen[STEP].notna()]
+    seen = seen[seen["seed"].isin(seeds) & seen[STEP].notna() & seen["algorithm"].isin(chosen.index)]
     if seen.empty:
         return None
     quantity = "score" if seen["reached"].any() else "final"
