@@ -28,6 +28,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.equilibrium
 	$(BIN)/python -m benchmarks.analysis
+	$(BIN)/python -m benchmarks.sweeps
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,14 +1,14 @@
 """How long a sweep of a thousand runs takes, to run and to skip; a status of ten thousand; what survives kill -9.
 
 Measured, as whole commands from the first import to the last file:
-* 1,000 runs (10 algorithms x 100 single seeds, 100 actions, 1,000 queries each) by hydra/launcher=pool with two workers;
+* 1,000 runs (10 algorithms x 100 single seeds, 100 actions, 1,000 queries each) by hydra/launcher=pool, two workers;
 * the same command again, which finds them all completed;
 * `python -m nlhf.launch status` on 10,000 run folders (copies of these);
 * a sweep by the pool during which workers are killed at random, a hundred times: its rows, policies and summaries are
   compared with those of an undisturbed one, bit for bit, and no file may be torn or left over.
 
-Run from the checkout: python -m benchmarks.sweeps [--runs 1000] [--folders 10000] [--kills 100]. The last line gives the
-times and their limits; exit code 1 if one is exceeded or a result differs.
+Run from the checkout: python -m benchmarks.sweeps [--runs 1000] [--folders 10000] [--kills 100]. The last line gives
+the times and their limits; exit code 1 if one is exceeded or a result differs.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def survived(kills: int) -> bool:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         sweep = ["-m", *POOL, *SLOW, "game=random_tournament", "game.actions=10", "budget.queries=2000",
-                 "budget.target=null", f"seeds={','.join(f'[{seed},{seed + 1}]' for seed in range(max(4, kills // 3)))}",
+                 "budget.target=null", f"seeds={','.join(f'[{k},{k + 1}]' for k in range(max(4, kills // 3)))}",
                  f"runs_dir={place}"]  # fmt: skip
         timed([*sweep, "study=undisturbed"], " completed")
         started, killed = time.perf_counter(), 0

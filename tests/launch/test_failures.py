@@ -6,10 +6,8 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
@@ -107,7 +105,7 @@ def test_a_failure_anywhere_in_a_run_is_recorded(config, monkeypatch, stage):
 def test_an_error_of_the_system_inside_an_algorithm_is_a_failure_and_not_a_full_disk(config, monkeypatch):
     from nlhf.algorithms.nash_mp import NashMP
 
-    monkeypatch.setattr(NashMP, "update", lambda *_: open("/nowhere/at/all"))
+    monkeypatch.setattr(NashMP, "update", lambda *_: Path("/nowhere/at/all").read_text())
     outcome = run_one(config)
     assert outcome.summary["stop_reason"].startswith("FileNotFoundError: [Errno 2]")
 
@@ -157,7 +155,9 @@ def test_an_owner_that_lost_its_token_stops_and_writes_nothing(config):
     log = first.folder / "run.log"
     assert after.pop(log).startswith(before.pop(log))
     assert not any(path.suffix == ".tmp" for path in after)
-    assert all(after[path] == before[path] for path in before if path.parent.name != ".hydra")  # written while it was ours
+    assert all(
+        after[path] == before[path] for path in before if path.parent.name != ".hydra"
+    )  # written while it was ours
     assert attempt(config, ["a"]).state == "refused"  # elsewhere is working on it
     taken_by(first.folder, "elsewhere", 61)
     assert run_one(config).status == "completed"
@@ -270,7 +270,9 @@ def small(tmp_path):
     """A file system of 300 kB."""
     place = tmp_path / "small"
     place.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place], capture_output=True, check=False)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place], capture_output=True, check=False
+    )
     if mount.returncode:
         pytest.skip("only root mounts file systems")
     yield place
@@ -285,7 +287,14 @@ def fill(place, leave):
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192, 12288])
 def test_a_disk_that_is_full_is_told_in_a_sentence_and_the_run_finishes_when_there_is_room(config, small, leave):
-    arguments = [*GAME, f"runs_dir={small}", "study=s", f"beta={config['beta']}", "algorithm=nash_mp", "log_policy=true"]
+    arguments = [
+        *GAME,
+        f"runs_dir={small}",
+        "study=s",
+        f"beta={config['beta']}",
+        "algorithm=nash_mp",
+        "log_policy=true",
+    ]
     if leave:
         command(*arguments, "budget.queries=20")
     before = contents(small)
@@ -378,7 +387,14 @@ SENTENCES = {
 def test_a_damaged_run_is_refused_in_a_sentence_nothing_is_lost_and_its_siblings_complete(
     config, tmp_path, what, launcher
 ):
-    arguments = ["-m", *GAME, f"runs_dir={tmp_path / 'runs'}", "study=s", "algorithm=nash_mp", f"hydra/launcher={launcher}"]
+    arguments = [
+        "-m",
+        *GAME,
+        f"runs_dir={tmp_path / 'runs'}",
+        "study=s",
+        "algorithm=nash_mp",
+        f"hydra/launcher={launcher}",
+    ]
     folder = run_one(config | {"budget": config["budget"] | {"queries": 20}}).folder
     damaged(folder, what)
     before = contents(folder)
@@ -400,7 +416,9 @@ def test_a_damaged_run_is_refused_in_a_sentence_nothing_is_lost_and_its_siblings
 @pytest.mark.parametrize("change", [{"status": None}, {"progress": {}}, {"progress": None}])
 def test_a_summary_with_something_missing_is_refused(config, change):
     folder = run_one(config).folder
-    (folder / "summary.json").write_text(json.dumps({k: v for k, v in (summary(folder) | change).items() if v is not None}))
+    (folder / "summary.json").write_text(
+        json.dumps({k: v for k, v in (summary(folder) | change).items() if v is not None})
+    )
     with pytest.raises(ConfigError, match="cannot be read: remove it, and the run goes on from its checkpoint"):
         run_one(config)
 
