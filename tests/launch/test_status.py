@@ -121,7 +121,11 @@ def test_a_folder_that_is_not_there_is_told_in_a_sentence(tmp_path, said, asked)
 
 
 def test_watching_says_it_again_until_it_is_stopped(finished):
-    script = "import nlhf.launch.__main__ as m, sys; m.WATCH = 0.1; sys.exit(m.main(sys.argv[1:]))"
+    script = (
+        "import signal, sys, nlhf.launch.__main__ as m; m.WATCH = 0.1; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it
+        "sys.exit(m.main(sys.argv[1:]))"
+    )
     watching = subprocess.Popen([sys.executable, "-c", script, "status", str(finished), "--watch"], text=True,
                                 env=os.environ | {"PYTHONPATH": str(MAIN.parent)}, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)  # fmt: skip
