@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from nlhf.budget import Budget, Progress
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
 from nlhf.trainer import Trainer
-from nlhf.world import World, assemble, prox_and_policy
+from nlhf.world import World, assemble, trainer_of
 
 THREADS = 2
 BLOCK_SECONDS = 0.05
@@ -149,8 +149,7 @@ def assembled(overrides: list[str]) -> Iterator[tuple[Trainer, World]]:
     with composed(overrides) as config:
         run = specify(plain(config))
     world = assemble(run)
-    prox, policy = prox_and_policy(run, world)
-    trainer = Trainer(run.algorithm.bind(world.beta), prox, policy, world.measure, ENDLESS, NoRecorder())
+    trainer = trainer_of(replace(run, budget=ENDLESS), world, NoRecorder())
     trainer.next_row[:] = np.iinfo(np.int64).max
     yield trainer, world
 

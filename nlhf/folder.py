@@ -22,7 +22,8 @@ from torch import Tensor
 
 from nlhf.budget import Progress, is_scheduled
 from nlhf.config import ConfigError
-from nlhf.records import COLUMNS, POLICY_COLUMNS, Table, first_hits, permanent, replacing, write_json
+from nlhf.policies.base import Memory, Policy
+from nlhf.records import COLUMNS, POLICY_COLUMNS, TEST_COLUMNS, Table, first_hits, permanent, replacing, write_json
 from nlhf.specification import RESULTS_VERSION, Specification
 from nlhf.world import World
 
@@ -41,7 +42,8 @@ class RunFolder:
 
     def __post_init__(self) -> None:
         self.path, self.started = self.run.folder, time.time()
-        self.table = Table(self.path / "metrics.csv", COLUMNS)
+        self.columns = COLUMNS + (TEST_COLUMNS if self.world.held_out else ())
+        self.table = Table(self.path / "metrics.csv", self.columns)
         self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS)
 
     def row(self, seed: int, values: dict[str, Any], policy: Tensor) -> None:
@@ -82,7 +84,7 @@ class RunFolder:
             return None
         again = f"remove {path} to start this run again."
         try:
-            with torch.serialization.safe_globals([*_classes(template)]):
+            with torch.serialization.safe_globals([Memory, *_classes(template)]):
                 content: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.world.beta.device)
         except Exception as error:  # damaged bytes raise whatever the unpickler stumbles over
             raise ConfigError(f"{path} cannot be read: {again}") from error
@@ -110,21 +112,19 @@ class RunFolder:
         if not (self.path / "game.npz").exists():
             self.world.save(self.path / "game.npz")
 
-    def conclude(self, status: str, reason: str | None, policy: Tensor, progress: Progress) -> dict[str, Any]:
-        """Write the last rows, the final policy (S, X, Y) and summary.json; returns the summary."""
+    def conclude(self, status: str, reason: str | None, policy: Policy, progress: Progress) -> dict[str, Any]:
+        """Write the last rows, the final policy and summary.json; returns the summary."""
         self.flush()
         game, seeds = self.world.game, self.run.options.seeds
         with replacing(self.path / "policy.npz", "wb") as stream:
-            np.savez(stream, log_policy=policy.cpu().numpy(), seeds=np.array(seeds),
+            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds),
                      contexts=np.array(game.contexts), items=np.array(game.items))  # fmt: skip
+        policy.save(self.path)
         summary = {
             "status": status,
             "stop_reason": reason,
             **self.run.identity,
-            "method": {
-                "sources": self.run.algorithm.sources,
-                "caveat": self.run.algorithm.caveat(self.run.options.beta),
-            },
+            "method": self.run.method,
             "final": self._final_metrics(),
             "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
             "equilibrium": self.world.equilibria and self.world.equilibria.summary,
@@ -141,7 +141,7 @@ class RunFolder:
     def _final_metrics(self) -> dict[str, float | None]:
         """Mean over seeds of their last rows; None for what was not measured."""
         last = {row["seed"]: row for row in self.table.rows}.values()
-        measured = COLUMNS[COLUMNS.index("exploitability") :]
+        measured = self.columns[self.columns.index("exploitability") :]
         cells = {name: [row[name] for row in last] for name in measured}
         return {
             name: float(np.mean([float(c) for c in cells[name]])) if all(cells[name]) else None for name in measured
@@ -150,6 +150,8 @@ class RunFolder:
 
 def _classes(value: Any) -> set[type]:
     """The dataclasses that a state is built of."""
+    if isinstance(value, dict):
+        return set().union(*(_classes(entry) for entry in value.values()))
     if not is_dataclass(value) or isinstance(value, type):
         return set()
     return {type(value)}.union(*(_classes(getattr(value, field.name)) for field in fields(value)))

@@ -159,8 +159,7 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
             f"{policy} holds {len(log_policy)} seeds and the game has {shape[0]}: give one policy, or as many seeds."
         )
     log_policy = log_policy.expand(shape).contiguous()
-    row = world.measure(log_policy, log_policy)
-    del row["average_exploitability"]
+    row = world.measure.grade(log_policy)
     return {name: float(value.mean()) for name, value in row.items()}
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.base import FiniteGame
+    from nlhf.policies.base import Policy
 
 
 def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
@@ -50,20 +51,31 @@ class Measure:
         log_reference: (1 or S, X, Y).
         beta: (S, 1, 1).
         log_equilibrium: (1 or S, X, Y), nan where none is certified, or None.
+        held_out: grades the same policies at contexts that they are not trained on.
     """
 
     game: FiniteGame
     log_reference: Tensor
     beta: Tensor
     log_equilibrium: Tensor | None = None
+    held_out: Measure | None = None
 
-    def __call__(self, policy: Tensor, average: Tensor) -> dict[str, Tensor]:
-        """The columns of one row, each (S), for a policy and the average of its predecessors, both (S, X, Y)."""
+    def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
+        """The columns of one row, each (S), for a policy and the average (S, X, Y) of those before, if there is one."""
+        row = self.grade(policy.log_probabilities)
+        if average is not None:
+            answer = self.game.payoff(average.exp())
+            row["average_exploitability"] = self._exploitability(average, answer)
+        if self.held_out is not None and (elsewhere := policy.held_out) is not None:
+            row |= {f"test_{name}": value for name, value in self.held_out.grade(elsewhere).items()}
+        return row
+
+    def grade(self, policy: Tensor) -> dict[str, Tensor]:
+        """What can be said of log-probabilities (S, X, Y), each (S)."""
         advantage = self.game.payoff(policy.exp())
         row = {
             "exploitability": self._exploitability(policy, advantage),
             "exploitability_unregularised": advantage.amax(-1).clamp(min=0.0).mean(-1),
-            "average_exploitability": self._exploitability(average, self.game.payoff(average.exp())),
             "kl_to_reference": simplex.kl(policy, self.log_reference).mean(-1),
             "entropy": simplex.entropy(policy).mean(-1),
             "win_rate_vs_reference": 0.5 - (self.log_reference.exp() * advantage).sum(-1).mean(-1),

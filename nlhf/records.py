@@ -22,6 +22,10 @@ COLUMNS = (
     "exploitability_unregularised", "average_exploitability", "kl_to_equilibrium", "span_to_equilibrium",
     "kl_to_reference", "entropy", "win_rate_vs_reference", "step_size", "kl_bound",
 )  # fmt: skip
+TEST_COLUMNS = tuple(f"test_{name}" for name in (  # where the game has contexts that nobody is trained on
+    "exploitability", "exploitability_unregularised", "kl_to_equilibrium", "span_to_equilibrium", "kl_to_reference",
+    "entropy", "win_rate_vs_reference",
+))  # fmt: skip
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 

@@ -18,14 +18,14 @@ from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget
 from nlhf.config import ConfigError, checked, input_file, is_number, is_whole, schema, shown
 from nlhf.games.base import GameFamily
+from nlhf.games.judge import Feedback
 from nlhf.policies.base import PolicyFamily
-from nlhf.prox.base import ProxEngine
+from nlhf.prox.base import ProxFamily
 from nlhf.references import Reference
 
 RESULTS_VERSION = 1  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
-PARTS = frozenset({"game", "reference", "beta"})  # what a prox engine is given at run time
-GROUPS = ("game", "reference", "policy", "algorithm", "prox", "budget")
+GROUPS = ("game", "reference", "policy", "algorithm", "prox", "feedback", "budget")
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run"})  # fmt: skip
 
@@ -86,8 +86,7 @@ class Specification:
     """Everything about a run that is known before it starts.
 
     Args:
-        game, reference, policy, algorithm, budget: built from their config nodes.
-        prox, prox_options: the engine's class and its options; it is built when its parts are there.
+        game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is kept beside it.
         config: the resolved config, for the record.
         collapsed: how many seeds were asked for where nothing is random and one was kept, else 0.
@@ -97,9 +96,9 @@ class Specification:
     reference: Reference
     policy: PolicyFamily
     algorithm: Algorithm
+    prox: ProxFamily
+    feedback: Feedback
     budget: Budget
-    prox: type[ProxEngine]
-    prox_options: dict[str, Any]
     options: Options
     fingerprint: str
     config: dict[str, Any]
@@ -115,6 +114,13 @@ class Specification:
     def folder(self) -> Path:
         """Where the run lives."""
         return Path(self.options.runs_dir) / self.options.study / self.name
+
+    @property
+    def method(self) -> dict[str, Any]:
+        """Where the method is from, and where it rests if that is not the equilibrium, for summary.json."""
+        caveats = [self.algorithm.caveat(self.options.beta), self.prox.caveat(self.options.beta)]
+        sources = dict.fromkeys((*self.algorithm.sources, *self.prox.sources))
+        return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -141,20 +147,23 @@ def specify(config: Mapping[str, Any]) -> Specification:
     Raises: ConfigError, one sentence, for whatever cannot work.
     """
     nodes = {key: _group(config, key) for key in GROUPS}
-    entries = {key: schema(nodes[key], key, PARTS if key == "prox" else frozenset()) for key in GROUPS}
+    entries = {key: schema(nodes[key], key) for key in GROUPS}
     top = {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
-    parts = {key: target(**values) for key, (target, values) in entries.items() if key != "prox"}
-    prox: type[ProxEngine] = entries["prox"][0]
-    refuse(parts["game"], parts["policy"], prox, parts["algorithm"], options.beta)
-    asked = len(options.seeds)
-    drawn = prox.random or any(parts[key].random for key in ("game", "reference", "policy"))
-    options = options if drawn else replace(options, seeds=[0])
+    parts = {key: target(**values) for key, (target, values) in entries.items()}
+    refuse(parts["game"], parts["policy"], parts["prox"], parts["algorithm"], options.beta)
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
+    coerced["algorithm"].pop("gradient", None)  # a default of prox, whose node holds what became of it
+    if "pairs" not in parts["prox"].needs:
+        if not parts["feedback"].plain:
+            raise ConfigError("feedback is about single pairs, which this prox does not ask about: leave it out, or "
+                              "choose prox=sampled, or prox=gradient with prox.samples.")  # fmt: skip
+        del coerced["feedback"]
+    asked = len(options.seeds)
+    drawn = any(parts[key].random for key in ("game", "reference", "policy", "prox"))
+    options = options if drawn else replace(options, seeds=[0])
     return Specification(
         **parts,
-        prox=prox,
-        prox_options=entries["prox"][1],
         options=options,
         fingerprint=fingerprint(asdict(options) | coerced | {"device": options.device.partition(":")[0]}),
         config={**config, "seeds": options.seeds},
@@ -162,19 +171,29 @@ def specify(config: Mapping[str, Any]) -> Specification:
     )
 
 
-def refuse(game: GameFamily, policy: PolicyFamily, prox: type[ProxEngine], algorithm: Algorithm, beta: float) -> None:
-    """Refuse what cannot work together, from what the parts declare.
+CAPABILITIES = {
+    "advantage": "a game that answers y -> P(y > policy) for all y: choose another game or prox",
+    "pairs": "a game that answers pairs: choose another game or prox",
+    "enumerate": "actions that can be listed: choose another game or policy",
+    "table": "a policy that can be any table: set policy=tabular, or prox=gradient",
+    "gradient": "a policy with parameters: choose another policy or prox",
+    "sample": "a policy that can be drawn from: choose another policy or prox",
+    "answers": "answers about all actions at once: set prox=exact or prox=sampled",
+    "exact": "steps that are solved exactly, by which it judges itself: set prox=exact",
+    "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
+    "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
+}
+
+
+def refuse(game: GameFamily, policy: PolicyFamily, prox: ProxFamily, algorithm: Algorithm, beta: float) -> None:
+    """Refuse what cannot work together, from what the parts declare, in words of CAPABILITIES.
 
     Raises: ConfigError.
     """
-    provided = game.provides | policy.provides
-    for key, part, needs in (("algorithm", algorithm, algorithm.needs), ("prox", prox, prox.needs)):
-        if missing := sorted(needs - provided):
-            name = part.__name__ if isinstance(part, type) else type(part).__name__
-            raise ConfigError(
-                f"{key}={name} needs `{missing[0]}`, which neither {type(game).__name__} nor {type(policy).__name__} "
-                f"offers: choose another game, policy or {key}."
-            )
+    provided = game.provides | policy.provides | prox.provides | algorithm.provides
+    for key, part in (("algorithm", algorithm), ("prox", prox)):
+        if missing := sorted(part.needs - provided):
+            raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
     algorithm.check(beta)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget, Progress, is_scheduled, next_scheduled, spent
 from nlhf.metrics import Measure
+from nlhf.policies.average import Average
 from nlhf.policies.base import Policy, choose
 from nlhf.prox.base import ProxEngine, as_mask
 from nlhf.records import DivergedError, Recorder
@@ -24,6 +24,7 @@ class Trainer:
 
     Args:
         algorithm, prox, policy: what is run, bound to tensors of beta (S, 1, 1), and where it starts.
+        average: of the policies so far.
         measure, recorder: give the columns of a row; take rows and checkpoints, every checkpoint_seconds or later.
         budget, interrupted: end a seed; end the loop, asked after every iteration.
         tick: called with the progress after every iteration.
@@ -32,6 +33,7 @@ class Trainer:
     algorithm: Algorithm
     prox: ProxEngine
     policy: Policy
+    average: Average
     measure: Measure
     budget: Budget
     recorder: Recorder
@@ -40,16 +42,15 @@ class Trainer:
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        start = self.policy.log_probabilities
+        seeds = len(self.prox.beta)
         self.state = self.algorithm.init(self.policy)
-        self.total = torch.full_like(start, -torch.inf)  # log of the sum of all policies so far
-        self.kl_0 = self.measure.kl_to_equilibrium(start)[:, None, None]
-        self.progress = Progress.none(len(start))
-        self.next_row = np.zeros(len(start), np.int64)
+        self.kl_0 = self.measure.kl_to_equilibrium(self.policy.log_probabilities)[:, None, None]
+        self.progress = Progress.none(seeds)
+        self.next_row = np.zeros(seeds, np.int64)
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.state, self.total = content["state"], content["total"]
+        self.state, self.average.total = content["state"], content["total"]
         self.progress = Progress.from_json(content["progress"])
         self.next_row = np.array(content["next_row"])
         self.prox.restore(content["prox"])
@@ -79,41 +80,34 @@ class Trainer:
 
     def _iterate(self) -> None:
         started, active = time.perf_counter(), self.prox.active
-        state, term = self.algorithm.update(self.state, self.prox), self.state.policy.log_probabilities
-        if power := self.algorithm.averaging:
-            term = term + self._per_seed(power * np.log1p(self.progress.iterations))
-        total = self.total.logaddexp(term)
-        if not active.all():
-            mask = as_mask(active, total)
+        state = self.algorithm.update(self.state, self.prox)
+        mask = None if active.all() else as_mask(active, self.prox.beta)
+        self.average.add(self.state.policy, self.algorithm.averaging * np.log1p(self.progress.iterations), mask)
+        if mask is not None:
             state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old))
-            total = choose(mask, total, self.total)
-        self.state, self.total = state, total
+        self.state = state
         self.progress.iterations += active
         self.progress.queries = self.prox.queries
         self.progress.seconds += time.perf_counter() - started
 
     def _record(self, seeds: np.ndarray, scheduled: bool = True) -> None:
         """Measure, and record a row for each of `seeds` (S) bool."""
-        policy, beta = self.state.policy.log_probabilities, self.prox.beta
-        iteration = self._per_seed(self.progress.iterations)
-        columns = self.measure(policy, policy.where(iteration == 0, self.total.log_softmax(-1)))
+        beta = self.prox.beta
+        iteration = beta.new_tensor(self.progress.iterations)[:, None, None]
+        columns = self.measure(self.state.policy, self.average.of(self.state.policy, iteration))
         columns["step_size"] = self.algorithm.current_step(self.state, beta)[:, 0, 0]
         columns["kl_bound"] = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)[:, 0, 0]
         listed = {name: value.tolist() for name, value in columns.items()}
         for seed in np.flatnonzero(seeds).tolist():
             values = {name: value[seed] for name, value in listed.items()}
-            self.recorder.row(seed, values | self.progress.of(seed), policy[seed])
+            self.recorder.row(seed, values | self.progress.of(seed), self.state.policy.log_probabilities[seed])
             if not np.isfinite(values["exploitability"]):
                 raise DivergedError(f"the exploitability of seed number {seed} is {values['exploitability']}")
             if scheduled:
                 self.progress.best[seed] = min(self.progress.best[seed], values["exploitability"])
 
-    def _per_seed(self, values: np.ndarray) -> torch.Tensor:
-        """Values (S) as a tensor (S, 1, 1)."""
-        return self.total.new_tensor(values)[:, None, None]
-
     def _checkpoint(self) -> None:
         self.recorder.checkpoint(
-            {"state": self.state, "total": self.total, "progress": self.progress.to_json(),
+            {"state": self.state, "total": self.average.total, "progress": self.progress.to_json(),
              "next_row": self.next_row.tolist(), "prox": self.prox.snapshot()}
         )  # fmt: skip

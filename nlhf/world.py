@@ -1,4 +1,4 @@
-"""From a specification to a trainer's parts: the game of every seed, its reference and its equilibrium, as tensors."""
+"""From a specification to a trainer: the game of every seed, its reference and its equilibrium, as tensors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from nlhf.config import ConfigError
 from nlhf.equilibrium_cache import Certified, reference_equilibria
 from nlhf.games.base import FiniteGame
 from nlhf.metrics import Measure
-from nlhf.policies.base import Policy
+from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.prox.base import ProxEngine
-from nlhf.records import replacing
+from nlhf.prox.base import Parts
+from nlhf.records import Recorder, replacing
 from nlhf.specification import Specification
+from nlhf.trainer import Trainer
 
 PREFERENCE_ACTIONS, PREFERENCE_ENTRIES = 512, 4_000_000  # game.npz holds P up to so many actions and entries
 
@@ -32,18 +33,21 @@ class World:
         log_reference: (1 or S, X, Y).
         beta: (S, 1, 1).
         equilibria: with certificates, or None.
+        held_out: the same at contexts that nobody is trained on, or None.
     """
 
     game: FiniteGame
     log_reference: Tensor
     beta: Tensor
     equilibria: Certified | None
+    held_out: World | None = None
 
     @property
     def measure(self) -> Measure:
         """Grades policies in this world."""
         known = None if self.equilibria is None else self.equilibria.log_policy.to(self.beta.device)
-        return Measure(self.game, self.log_reference, self.beta, known)
+        held_out = None if self.held_out is None else self.held_out.measure
+        return Measure(self.game, self.log_reference, self.beta, known, held_out)
 
     def save(self, path: Path) -> None:
         """What figures need: names, reference, equilibrium, P of as many instances as is sensible, votes."""
@@ -71,20 +75,35 @@ def assemble(run: Specification) -> World:
     """
     options = run.options
     device = _device(options.device)
-    game = run.game.build(options.seeds)
-    log_reference = run.reference.build(game, options.seeds)
-    cache = Path(options.runs_dir) / ".equilibria"
-    equilibria = reference_equilibria(game, log_reference, options.beta, options.equilibrium, cache)
     beta = torch.full((len(options.seeds), 1, 1), options.beta, dtype=torch.float64, device=device)
-    return World(game.to(device), log_reference.to(device), beta, equilibria)
+    cache = Path(options.runs_dir) / ".equilibria"
+
+    def world(game: FiniteGame, log_reference: Tensor, held_out: World | None) -> World:
+        equilibria = reference_equilibria(game, log_reference, options.beta, options.equilibrium, cache)
+        return World(game.to(device), log_reference.to(device), beta, equilibria, held_out)
+
+    everything = run.game.build(options.seeds)
+    log_reference = run.reference.build(everything, options.seeds)
+    game, other = everything.split()
+    trained = len(game.contexts)
+    held_out = None if other is None else world(other, log_reference[:, trained:].contiguous(), None)
+    return world(game, log_reference[:, :trained].contiguous(), held_out)
 
 
-def prox_and_policy(run: Specification, world: World) -> tuple[ProxEngine, Policy]:
-    """The engine, with its parts, and the policy that the run starts from."""
-    seeds = len(run.options.seeds)
-    reference = TabularPolicy(world.log_reference)
-    prox = run.prox(game=world.game, reference=reference, beta=world.beta, **run.prox_options)  # type: ignore[call-arg]
-    return prox, run.policy.initial(world.log_reference.expand(seeds, -1, -1).contiguous())
+def trainer_of(run: Specification, world: World, recorder: Recorder, **options: Any) -> Trainer:
+    """The trainer of a run, with its parts, at its start."""
+    seeds = run.options.seeds
+    prox = run.prox.engine(Parts(world.game, TabularPolicy(world.log_reference), world.beta, seeds, run.feedback))
+    elsewhere = None
+    if world.held_out is not None and world.held_out.game.features is not None:
+        log_reference = world.held_out.log_reference.expand(len(seeds), -1, -1).contiguous()
+        elsewhere = log_reference, world.held_out.game.features
+    log_reference = world.log_reference.expand(len(seeds), -1, -1).contiguous()
+    policy = run.policy.initial(log_reference, world.game, elsewhere, seeds)
+    average: Average = TableAverage(policy) if run.policy.averaged else NoAverage()
+    return Trainer(
+        run.algorithm.bind(world.beta), prox, policy, average, world.measure, run.budget, recorder, **options
+    )
 
 
 def _device(name: str) -> torch.device:
@@ -93,4 +112,8 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"device={name} is not there: give device=cpu, or one that torch finds.") from error
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except TypeError as error:
+        raise ConfigError(f"device={name} has no float64, in which games are answered: give device=cpu.") from error
     return device

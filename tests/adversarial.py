@@ -17,8 +17,10 @@ from torch import Tensor
 from nlhf import metrics, reference_equilibrium
 from nlhf.algorithms.base import Algorithm
 from nlhf.games.base import PreferenceTable, numbered
+from nlhf.games.judge import Feedback
 from nlhf.games.matrix import MatrixGame
 from nlhf.policies.tabular import TabularPolicy
+from nlhf.prox.base import Parts, ProxEngine
 from nlhf.prox.exact import ExactProx
 
 EPS = float(np.finfo(np.float64).eps)
@@ -88,6 +90,12 @@ def log_policy(scale: float, shape: tuple[int, ...], rng: np.random.Generator) -
     return torch.from_numpy(scale * rng.standard_normal(shape)).log_softmax(-1)
 
 
+def exact(game, reference, beta) -> ProxEngine:
+    """The exact engine."""
+    plain = Feedback(votes_per_pair=None, orders="given", flip=0.0, position_bias=0.0)
+    return ExactProx().engine(Parts(game, reference, beta, list(range(len(beta))), plain))
+
+
 @dataclass(frozen=True, eq=False)
 class Arena:
     """A batch of problems, one per seed.
@@ -118,8 +126,8 @@ class Arena:
             solved[rows] = reference_equilibrium.solve(*problems, beta).log_policy.view(len(rows), -1, n)
         return solved
 
-    def prox(self) -> ExactProx:
-        return ExactProx(game=self.game, reference=TabularPolicy(self.log_reference), beta=self.beta)
+    def prox(self) -> ProxEngine:
+        return exact(self.game, TabularPolicy(self.log_reference), self.beta)
 
     def exploitability(self, policy: Tensor) -> Tensor:
         """(S, X)."""

@@ -59,6 +59,9 @@ ENTERS = {
     "game.where": {"subject": 1}, "game.drop": ["a"], "game.pseudo_count": 1, "game.unseen": "refuse",
     "game.bootstrap": False, "algorithm.step_size": 2.0,
 }  # fmt: skip
+ENTERS_WHERE_PAIRS_ARE_ASKED = {
+    "feedback.votes_per_pair": 1, "feedback.orders": "both", "feedback.flip": 0.1, "feedback.position_bias": 0.5,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,7 @@ def drawn(base):
 
 def test_every_key_is_known_to_enter_the_fingerprint_or_not(base):
     undecided = {key for key in leaves(base) if not key.endswith("._target_")} - set(LEFT_OUT) - set(ENTERS)
+    undecided -= set(ENTERS_WHERE_PAIRS_ARE_ASKED)
     assert not undecided, f"say in LEFT_OUT or ENTERS what becomes of {undecided}"
 
 
@@ -82,6 +86,18 @@ def test_how_long_and_where_a_run_runs_is_left_out(drawn, key):
 @pytest.mark.parametrize("key", [*ENTERS])
 def test_whatever_decides_a_result_enters(drawn, key):
     assert fingerprint(drawn, {key: ENTERS[key]}) != fingerprint(drawn)
+
+
+@pytest.mark.parametrize("key", [*ENTERS_WHERE_PAIRS_ARE_ASKED])
+def test_feedback_enters_where_pairs_are_asked_and_is_refused_elsewhere(drawn, key):
+    sampled = {"prox": {"_target_": "nlhf.prox.sampled.SampledProx", "opponents": 4}}
+    change = {key: ENTERS_WHERE_PAIRS_ARE_ASKED[key]}
+    assert fingerprint(drawn, sampled | change) != fingerprint(drawn, sampled)
+    if key == "feedback.orders":  # without a bias nothing depends on it
+        assert fingerprint(drawn, change) == fingerprint(drawn)
+    else:
+        with pytest.raises(ConfigError, match="feedback is about single pairs, which this prox does not ask about"):
+            fingerprint(drawn, change)
 
 
 def test_another_class_in_a_group_is_another_run(base):

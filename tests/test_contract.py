@@ -14,8 +14,7 @@ from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, composed, plain
 from nlhf.policies.base import Policy, choose
 from nlhf.specification import GROUPS, specify
-from nlhf.trainer import Trainer
-from nlhf.world import assemble, prox_and_policy
+from nlhf.world import assemble, trainer_of
 
 README = CONF.parent / "README.md"
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
@@ -79,9 +78,8 @@ class Recorder:
 def trained(config):
     run = specify(config)
     world = assemble(run)
-    prox, policy = prox_and_policy(run, world)
     recorder = Recorder()
-    trainer = Trainer(run.algorithm.bind(world.beta), prox, policy, world.measure, run.budget, recorder)
+    trainer = trainer_of(run, world, recorder)
     trainer.run()
     return trainer, recorder, world
 
@@ -135,13 +133,13 @@ def test_the_grade_notices_a_perturbed_answer(configs, algorithm):
     beta = 0.0 if refused(configs(2.0, **choices)) or algorithm == "sppo" else 2.0
     config = configs(beta, **choices)
     trainer, _, _ = trained({**config, "budget": {**config["budget"], "iterations": 200}})
-    policy, average = trainer.state.policy.log_probabilities, trainer.total.log_softmax(-1)
-    grades = trainer.measure(policy, average)
+    policy, average = trainer.state.policy.log_probabilities, trainer.average.total.log_softmax(-1)
+    grades = trainer.measure(trainer.state.policy, average)
     grade = min(grades["exploitability"].item(), grades["average_exploitability"].item())
     answer = policy if grade == grades["exploitability"].item() else average
     noise = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
     worse = (answer + noise).log_softmax(-1)
-    assert grade < trainer.measure(worse, worse)["exploitability"].item() / 2
+    assert grade < trainer.measure.grade(worse)["exploitability"].item() / 2
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -52,7 +52,7 @@ def test_newton_finds_the_equilibrium(golden):
 
 def test_exploitability_and_divergence_of_the_reference(golden):
     arena = arena_of(golden)
-    row = Measure(arena.game, arena.log_reference, arena.beta, arena.log_equilibrium)(*[arena.log_reference] * 2)
+    row = Measure(arena.game, arena.log_reference, arena.beta, arena.log_equilibrium).grade(arena.log_reference)
     assert row["exploitability"].item() == pytest.approx(float(golden["exploitability_of_reference"]), rel=1e-12)
     for measured in (row["kl_to_equilibrium"], simplex.kl(arena.log_equilibrium, arena.log_reference)):
         assert measured.item() == pytest.approx(float(golden["kl_equilibrium_to_reference"]), rel=1e-12)
@@ -61,7 +61,7 @@ def test_exploitability_and_divergence_of_the_reference(golden):
 @pytest.mark.parametrize(("size", "precision"), [("1e-8", 1e-6), ("1e-12", 1e-2)])
 def test_distances_close_to_the_equilibrium(golden, size, precision):
     arena, policy = arena_of(golden), near_equilibrium(golden, float(size))
-    row = Measure(arena.game, arena.log_reference, arena.beta, arena.log_equilibrium)(policy, policy)
+    row = Measure(arena.game, arena.log_reference, arena.beta, arena.log_equilibrium).grade(policy)
     expected = golden[f"exploitability_{size}_from_equilibrium"]
     assert row["exploitability"].item() == pytest.approx(float(expected["value"]), rel=precision, abs=0)
     for measured in (row["kl_to_equilibrium"], simplex.kl(tensor(golden["log_equilibrium"]), policy)):

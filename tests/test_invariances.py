@@ -14,6 +14,7 @@ from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
 from nlhf.metrics import Measure
+from nlhf.policies.tabular import TabularPolicy
 from nlhf.reference_equilibrium import solve
 from tests.adversarial import EPS, FAMILIES, Arena, log_policy, matrix_game
 
@@ -84,8 +85,8 @@ def test_the_grade_of_a_seed_keeps_its_bits_whatever_the_others_are():
     changed = mixed(one, other, seeds=[0, 2])
     equilibria = torch.stack([other.log_equilibrium[0], one.log_equilibrium[1], other.log_equilibrium[2]])
     policy, average = log_policy(1.0, (2, 3, 4, 17), np.random.default_rng(5))
-    before = Measure(one.game, one.log_reference, one.beta, one.log_equilibrium)(policy, average)
-    after = Measure(changed.game, changed.log_reference, one.beta, equilibria)(policy, average)
+    before = Measure(one.game, one.log_reference, one.beta, one.log_equilibrium)(TabularPolicy(policy), average)
+    after = Measure(changed.game, changed.log_reference, one.beta, equilibria)(TabularPolicy(policy), average)
     for column, values in before.items():
         assert values[1].equal(after[column][1]), column
 
@@ -170,7 +171,8 @@ def test_policies_stay_normalised_and_finite_at_extremes(extreme, algorithm):
     policies = torch.stack(extreme.policies(algorithm, 30))
     assert policies.isfinite().all()
     assert (policies.logsumexp(-1).abs() < 1e-14).all()
-    row = Measure(extreme.game, extreme.log_reference, extreme.beta, extreme.log_equilibrium)(policies[-1], policies[1])
+    measure = Measure(extreme.game, extreme.log_reference, extreme.beta, extreme.log_equilibrium)
+    row = measure(TabularPolicy(policies[-1]), policies[1])
     assert all(value.isfinite().all() for value in row.values())
 
 

@@ -15,10 +15,10 @@ from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.budget import Budget
 from nlhf.metrics import Measure
+from nlhf.policies.average import TableAverage
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.prox.exact import ExactProx
 from nlhf.trainer import Trainer
-from tests.adversarial import Arena, log_policy, matrix_game, uniform
+from tests.adversarial import Arena, exact, log_policy, matrix_game, uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -41,7 +41,7 @@ class Fickle:
 @pytest.fixture
 def prox():
     beta = torch.full((SEEDS, 1, 1), 0.1, dtype=torch.float64)
-    return ExactProx(game=Fickle(), reference=policy(), beta=beta)
+    return exact(Fickle(), policy(), beta)
 
 
 def policy():
@@ -131,7 +131,7 @@ def test_a_snapshot_keeps_answers_and_bill(prox):
     prox.active = np.array([True, True, False])
     answers(prox, asked)
     state, snapshot = pickle.loads(pickle.dumps((asked, prox.snapshot())))
-    resumed = ExactProx(game=Fickle(asked=10), reference=policy(), beta=prox.beta)
+    resumed = exact(Fickle(asked=10), policy(), prox.beta)
     resumed.restore(snapshot)
     assert resumed.queries.tolist() == [1, 1, 0]
     assert answers(resumed, state) == [1, 1, 11]
@@ -176,7 +176,9 @@ def trained(algorithm, **limits):
     recorder, prox = Rows(), games.prox()
     measure = Measure(games.game, games.log_reference, games.beta)
     start = TabularPolicy(games.log_reference)
-    Trainer(algorithm.bind(games.beta), prox, start, measure, Budget(**(none | limits)), recorder).run()
+    Trainer(
+        algorithm.bind(games.beta), prox, start, TableAverage(start), measure, Budget(**(none | limits)), recorder
+    ).run()
     return recorder.rows, prox
 
 

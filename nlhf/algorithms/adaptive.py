@@ -38,6 +38,8 @@ class Adaptive(ProximalAlgorithm):
     grow: float
     shrink: float
 
+    needs = frozenset({"exact"})
+
     def init(self, policy: Policy) -> AdaptiveState:
         zero = self.step_size * 0
         return AdaptiveState(policy, policy, error=zero, step_size=self.step_size, log_contraction=zero)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nlhf.config import ConfigError
 from nlhf.policies.base import Policy
@@ -43,14 +43,29 @@ class CountingState(State):
     @classmethod
     def first(cls, policy: Policy) -> Self:
         """Before the first iteration."""
-        return cls(policy, policy.log_probabilities.new_zeros(len(policy.log_probabilities), 1, 1))
+        seeds = policy.log_probabilities
+        return cls(policy, seeds.new_zeros(len(seeds), 1, 1))
 
 
 @dataclass(frozen=True)
 class Algorithm(ABC):
-    """Base of all algorithms."""
+    """Base of all algorithms.
 
-    needs: ClassVar[frozenset[str]] = frozenset({"advantage"})
+    Args:
+        gradient: how its authors take gradient steps, the defaults of prox=gradient: surrogate, inner_steps, baseline.
+    """
+
+    gradient: dict[str, str | int] | None = field(default=None, kw_only=True)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What game, policy and prox must offer, words of nlhf/specification.py."""
+        return frozenset()
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What it offers to prox."""
+        return frozenset()
 
     @property
     def averaging(self) -> int:
@@ -61,8 +76,11 @@ class Algorithm(ABC):
     def sources(self) -> tuple[str, ...]:
         """The arXiv numbers that the docstring of the algorithm's module names, those of inner algorithms behind."""
         text = sys.modules[type(self).__module__].__doc__ or ""
-        inner = [value for field in fields(self) if isinstance(value := getattr(self, field.name), Algorithm)]
-        found = [*re.findall(r"arXiv:(\d{4}\.\d{4,5})", text), *(source for part in inner for source in part.sources)]
+        inner = [value for part in fields(self) if isinstance(value := getattr(self, part.name), Algorithm)]
+        found = [
+            *re.findall(r"arXiv:(\d{4}\.\d{4,5})", text),
+            *(source for algorithm in inner for source in algorithm.sources),
+        ]
         return tuple(dict.fromkeys(found))
 
     def caveat(self, beta: float) -> str | None:

@@ -10,7 +10,6 @@ coded on logits, not through prox, so that the equality of the two is a test of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nlhf.algorithms.base import ConfigError, Policy, Prox, State, Tensor
 from nlhf.algorithms.nash_mp import NashMP
@@ -28,7 +27,7 @@ class EGPOState(State):
 class EGPO(NashMP):
     """Extragradient preference optimisation; step size and bound are those of Nash Mirror Prox."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate"})
+    needs = frozenset({"answers", "table"})
 
     def init(self, policy: Policy) -> EGPOState:
         return EGPOState(policy, policy.log_probabilities)

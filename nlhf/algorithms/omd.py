@@ -19,6 +19,10 @@ from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Te
 class OnlineMirrorDescent(ProximalAlgorithm):
     """Online mirror descent with a constant step size; self-play where it is infinite."""
 
+    @property
+    def provides(self) -> frozenset[str]:
+        return frozenset({"self-play"} if self.step_size == float("inf") else ())
+
     def update(self, state: State, prox: Prox) -> State:
         pi = state.policy
         return State(prox(opponent=pi, anchor=pi, step_size=self.step_size))

@@ -51,6 +51,10 @@ class ProximalPoint(ProximalAlgorithm):
         if not 0 < self.accuracy <= 1:
             raise ConfigError(f"algorithm.accuracy={self.accuracy} certifies nothing: give a number in (0, 1].")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return self.inner.needs | (frozenset({"exact"}) if self.inner_steps is None else frozenset())
+
     def init(self, policy: Policy) -> ProximalPointState:
         zero = self.step_size * 0
         inner = self.inner.bind(1 / self.step_size).init(policy)

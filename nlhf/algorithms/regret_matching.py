@@ -10,7 +10,6 @@ with weights k for RM+ and k^2 for the predictive form. Sources: arXiv:1407.5042
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, State, Tensor
 from nlhf.policies.tabular import TabularPolicy
@@ -29,7 +28,7 @@ class RegretMatching(Algorithm):
 
     predictive: bool
 
-    needs: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate"})
+    needs = frozenset({"answers", "table"})
 
     @property
     def averaging(self) -> int:

@@ -40,5 +40,4 @@ class SPPO(ProximalAlgorithm):
     def current_step(self, state: CountingState, beta: Tensor) -> Tensor:
         if not self.by_theory:
             return self.step_size
-        actions = state.policy.log_probabilities.shape[-1]
-        return 2 * (math.log(actions) / state.iteration).sqrt()
+        return 2 * (math.log(state.policy.actions) / state.iteration).sqrt()

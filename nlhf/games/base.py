@@ -31,8 +31,18 @@ class FiniteGame(Protocol):
     def votes(self) -> np.ndarray | None:
         """Votes behind each pair of the first instance and how many of them are ties, (2, X, Y, Y), or None."""
 
+    @property
+    def features(self) -> Tensor | None:
+        """What a policy can know of the contexts, (1 or S, X, d), or None."""
+
     def payoff(self, probabilities: Tensor) -> Tensor:
         """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y)."""
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """P(first > second | context) - 1/2 for contexts (S, B) and actions (S, B, k), shape (S, B, k)."""
+
+    def split(self) -> tuple[FiniteGame, FiniteGame | None]:
+        """The game on the contexts that are trained on, and that on the held-out ones, if there are any."""
 
     def to(self, device: torch.device) -> FiniteGame:
         """The same game on another device."""
@@ -46,7 +56,8 @@ class PreferenceTable:
     """Preference probabilities P(row > column | context), shape (X, n, n), with the names of items and contexts.
 
     `features`, where contexts have any, has shape (X, d); `votes`, where there are any, has shape
-    (2, X, n, n): how many are behind each pair, and how many of these are ties.
+    (2, X, n, n): how many are behind each pair, and how many of these are ties. The last `held_out` contexts are for
+    testing: nobody is trained on them.
     """
 
     preference: np.ndarray
@@ -54,6 +65,7 @@ class PreferenceTable:
     contexts: tuple[str, ...]
     features: np.ndarray | None = None
     votes: np.ndarray | None = None
+    held_out: int = 0
 
 
 class GameFamily(ABC):
@@ -62,7 +74,7 @@ class GameFamily(ABC):
     A family whose instances fit in a matrix defines `table`; another one overrides `build`.
     """
 
-    provides: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate"})
+    provides: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate", "pairs"})
 
     @property
     @abstractmethod

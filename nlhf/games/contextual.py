@@ -18,7 +18,7 @@ from nlhf.games.general_preference import skew_products
 
 @dataclass(frozen=True)
 class Contextual(GameFamily):
-    """Train contexts come first, then test contexts; rows are measured on the former.
+    """Train contexts come first, then test contexts, which nobody is trained on; both are measured.
 
     Args:
         actions: n >= 2.
@@ -47,19 +47,14 @@ class Contextual(GameFamily):
             raise ConfigError(f"game.dimension={self.dimension} has no pairs of coordinates: give an even number.")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
-        return self.tables(rng)[0]
-
-    def tables(self, rng: np.random.Generator) -> tuple[PreferenceTable, PreferenceTable | None]:
-        """The train contexts' table and, if there are any, the test contexts', from one draw of the maps."""
         maps = rng.standard_normal((self.actions, self.dimension, self.features)) / np.sqrt(self.features)
-        train = self._table(maps, rng.standard_normal((self.contexts, self.features)), "context")
-        if self.test_contexts == 0:
-            return train, None
-        return train, self._table(maps, rng.standard_normal((self.test_contexts, self.features)), "test")
-
-    def _table(self, maps: np.ndarray, features: np.ndarray, prefix: str) -> PreferenceTable:
+        features = rng.standard_normal((self.contexts + self.test_contexts, self.features))
         embedding = np.tanh(np.einsum("ydf,xf->xyd", maps, features))
-        preference = sigmoid(self.scale * skew_products(embedding))
+        names = numbered("context", self.contexts) + numbered("test", self.test_contexts)
         return PreferenceTable(
-            preference, numbered("action", self.actions), numbered(prefix, len(features)), features=features
+            sigmoid(self.scale * skew_products(embedding)),
+            numbered("action", self.actions),
+            names,
+            features=features,
+            held_out=self.test_contexts,
         )

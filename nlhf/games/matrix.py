@@ -16,13 +16,15 @@ class MatrixGame:
     """One matrix of advantages per instance and context.
 
     `advantage[g, x, y, y']` = P(y > y' | x) - 1/2, float64 (G, X, n, n), contiguous; G is 1 where the seeds share the
-    instance.
+    instance. `features` has shape (G, X, d). The last `held_out` contexts are for testing.
     """
 
     advantage: Tensor
     items: tuple[str, ...]
     contexts: tuple[str, ...]
     votes: np.ndarray | None = None
+    features: Tensor | None = None
+    held_out: int = 0
 
     @classmethod
     def from_tables(cls, tables: list[PreferenceTable]) -> MatrixGame:
@@ -32,11 +34,35 @@ class MatrixGame:
         for index, table in enumerate(tables):
             preference = torch.from_numpy(np.ascontiguousarray(table.preference, dtype=np.float64))
             torch.sub(preference, preference.mT, out=advantage[index])
-        return cls(advantage.mul_(0.5), first.items, first.contexts, first.votes)
+        features = None if first.features is None else torch.tensor(np.array([table.features for table in tables]))
+        return cls(advantage.mul_(0.5), first.items, first.contexts, first.votes, features, first.held_out)
 
     def to(self, device: torch.device) -> MatrixGame:
         """The same game on another device."""
-        return replace(self, advantage=self.advantage.to(device))
+        features = None if self.features is None else self.features.to(device)
+        return replace(self, advantage=self.advantage.to(device), features=features)
+
+    def split(self) -> tuple[MatrixGame, MatrixGame | None]:
+        if not self.held_out:
+            return self, None
+        kept = len(self.contexts) - self.held_out
+        return self._part(slice(0, kept)), self._part(slice(kept, None))
+
+    def _part(self, contexts: slice) -> MatrixGame:
+        return replace(
+            self,
+            advantage=self.advantage[:, contexts].contiguous(),
+            contexts=self.contexts[contexts],
+            votes=None if self.votes is None else self.votes[:, contexts],
+            features=None if self.features is None else self.features[:, contexts],
+            held_out=0,
+        )
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        games, count, n, _ = self.advantage.shape
+        if games > 1:
+            contexts = contexts + contexts.new_tensor(range(0, games * count, count))[:, None]
+        return self.advantage.view(-1).take((contexts[..., None] * n + first) * n + second)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
         games, contexts, n, _ = self.advantage.shape

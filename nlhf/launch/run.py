@@ -172,13 +172,11 @@ def _train(
 ) -> Outcome:
     """Train from the start or the last checkpoint, and record how it ended."""
     from nlhf.folder import RunFolder
-    from nlhf.trainer import Trainer
-    from nlhf.world import prox_and_policy
+    from nlhf.world import trainer_of
 
     folder = RunFolder(run, world, owned.check)
-    prox, policy = prox_and_policy(run, world)
-    trainer = Trainer(run.algorithm.bind(world.beta), prox, policy, world.measure, run.budget, folder, stop,
-                      checkpoint_seconds=run.options.checkpoint_seconds)  # fmt: skip
+    seconds = run.options.checkpoint_seconds
+    trainer = trainer_of(run, world, folder, interrupted=stop, checkpoint_seconds=seconds)
     if checkpoint := folder.resume(trainer.state):
         trainer.restore(checkpoint)
         log.info("going on from iteration %d", trainer.progress.iterations.max())
@@ -194,7 +192,7 @@ def _train(
         raise
     except Exception as problem:  # recorded, so that the siblings of a sweep go on
         reason = _logged(run, problem)
-    folder.conclude(status, reason, trainer.state.policy.log_probabilities, trainer.progress)
+    folder.conclude(status, reason, trainer.state.policy, trainer.progress)
     return Outcome(folder.path, read_json(folder.path / "summary.json") or {}, signal=stop.received or 0)
 
 
@@ -236,7 +234,7 @@ def _record_failure(run: Specification, problem: Exception) -> dict[str, Any]:
 
 def _logged(run: Specification, problem: Exception) -> str:
     """Log a failure with its traceback; its last line."""
-    remedy = ": a smaller algorithm.step_size or a larger beta may help" * isinstance(problem, DivergedError)
+    remedy = f": {run.prox.remedy}" * isinstance(problem, DivergedError)
     log.error("%s failed: %s%s", run.name, _in_a_line(problem), remedy, exc_info=problem)
     return _in_a_line(problem) + remedy
 

@@ -6,15 +6,32 @@ Two policies are the same only if they are the same object: answers of the prefe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from nlhf import simplex
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
+
+    from nlhf.games.base import FiniteGame
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an optimiser remembers of the steps that led to a policy.
+
+    Args:
+        step: how many.
+        moments: by parameter and quantity; the seeds are the first dimension.
+    """
+
+    step: int
+    moments: dict[str, dict[str, Tensor]]
 
 
 class Policy:
@@ -24,16 +41,78 @@ class Policy:
 
         @property
         def log_probabilities(self) -> Tensor:
-            """log pi(y | x), shape (S, X, Y), normalised over the last dimension."""
+            """log pi(y | x), float64 (S, X, Y), normalised over the last dimension."""
+
+    memory: Memory | None = None  # of the optimiser that trained it
 
     @cached_property
     def probabilities(self) -> Tensor:
         """pi(y | x), shape (S, X, Y)."""
         return self.log_probabilities.exp()
 
+    @property
+    def held_out(self) -> Tensor | None:
+        """log pi(y | x) at contexts that it was not trained on, (S, X', Y); None where it has nothing to say there."""
+        return None
+
+    @property
+    def actions(self) -> int:
+        """How many there are."""
+        return self.log_probabilities.shape[-1]
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """What training changes, the seeds as first dimension."""
+        raise NotImplementedError(f"{type(self).__name__} has no parameters")
+
+    def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> Self:
+        """A policy of this kind with other parameters."""
+        raise NotImplementedError(f"{type(self).__name__} has no parameters")
+
+    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
+        """The distributions at contexts (S, B), or at all of them; differentiable in `parameters`, where they take the
+        place of its own."""
+        return Categorical(rows(self.log_probabilities, contexts))
+
+    def towards(self, other: Self, weight: Tensor) -> Self:
+        """Its parameters, moved to those of `other` by `weight` (S, 1, 1) in [0, 1]: a moving target."""
+        mine, others = self.parameters, other.parameters
+        return self.trained({name: mine[name].lerp(others[name], weight.to(mine[name])) for name in mine}, None)
+
+    def save(self, folder: Path) -> None:
+        """Write what log-probabilities do not tell of it, for other programs to load."""
+
     def __getstate__(self) -> dict[str, Any]:
         """Fields alone: what can be derived again is not written to a checkpoint."""
         return {name: self.__dict__[name] for name in getattr(self, "__dataclass_fields__", ())}
+
+
+@dataclass(frozen=True, eq=False)
+class Categorical:
+    """Distributions over the actions at some contexts: log-probabilities (S, B, Y)."""
+
+    log_probabilities: Tensor
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log-probabilities of actions (S, B, k)."""
+        return self.log_probabilities.gather(-1, actions)
+
+    def sample(self, uniforms: Tensor) -> Tensor:
+        """Actions (S, B, k) by inversion of the distribution function, from numbers (S, B, k) on [0, 1)."""
+        import torch
+
+        mass = self.log_probabilities.detach().exp().cumsum(-1)
+        levels = uniforms.to(mass) * mass[..., -1:]
+        return torch.searchsorted(mass, levels, right=True).clamp_(max=mass.shape[-1] - 1)
+
+    def detached(self) -> Categorical:
+        """The same, constant."""
+        return Categorical(self.log_probabilities.detach())
+
+    def mixed(self, other: Categorical, weight: Tensor) -> Categorical:
+        """The geometric mixture with another one; weight (S, 1, 1) in [0, 1]."""
+        mine = self.log_probabilities
+        return Categorical(simplex.geometric_mixture(mine, other.log_probabilities.to(mine), weight.to(mine)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,26 +127,55 @@ class GeometricMixture(Policy):
     def log_probabilities(self) -> Tensor:
         return simplex.geometric_mixture(self.first.log_probabilities, self.second.log_probabilities, self.weight)
 
+    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
+        return self.first.at(contexts).mixed(self.second.at(contexts), self.weight)
+
 
 class PolicyFamily(ABC):
     """What `policy=<name>` builds: the family a run's policies belong to. Subclasses are frozen dataclasses."""
 
     provides: ClassVar[frozenset[str]]
     random: ClassVar[bool] = False  # does the seed draw the initial policy?
+    averaged: ClassVar[bool] = True  # is the average of the iterates a policy that one could use?
 
     @abstractmethod
-    def initial(self, log_reference: Tensor) -> Policy:
-        """The policy that a run starts from; `log_reference` has shape (S, X, Y)."""
+    def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
+                seeds: list[int]) -> Policy:  # fmt: skip
+        """The policy that a run starts from.
+
+        Args:
+            log_reference: (S, X, Y).
+            game: its contexts' features are what a policy can know of them.
+            held_out: reference (S, X', Y) and features (1 or S, X', d) of contexts that it is not trained on.
+            seeds: S of them; they draw what is drawn.
+        """
+
+
+def rows(table: Tensor, contexts: Tensor | None) -> Tensor:
+    """The rows (S, B, Y) of a table (1 or S, X, Y) at contexts (S, B), or all of them."""
+    if contexts is None:
+        return table
+    tables, count, width = table.shape
+    if tables > 1:
+        start = contexts.new_tensor(range(0, tables * count, count))[:, None]
+        contexts = contexts + start
+    return table.reshape(-1, width).index_select(0, contexts.reshape(-1)).view(*contexts.shape, width)
 
 
 def choose(mask: Tensor, first: Any, second: Any, policies: Callable[[Policy, Policy], Policy] | None = None) -> Any:
-    """`first` in the seeds where `mask` (S) is true and `second` elsewhere, for values of one type built of dataclasses
-    and of tensors with the seeds as first dimension; `policies` makes the choice between two policies."""
+    """`first` in the seeds where `mask` (S) is true and `second` elsewhere, for values of one type built of
+    dataclasses, dicts and tensors with the seeds as first dimension; `policies` chooses between two policies.
+
+    What belongs to the batch (a number of steps, what has no counterpart) is taken from `first`."""
     if first is second:
         return first
     if policies and isinstance(first, Policy):
         return policies(first, second)
-    if hasattr(first, "__dataclass_fields__"):
+    if hasattr(first, "__dataclass_fields__") and type(first) is type(second):
         pairs = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in fields(first)}
         return replace(first, **{name: choose(mask, *pair, policies) for name, pair in pairs.items()})
-    return first.where(mask.view(-1, *[1] * (first.ndim - 1)), second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return {name: choose(mask, value, second[name], policies) for name, value in first.items()}
+    if hasattr(first, "where") and hasattr(second, "where"):
+        return first.where(mask.view(-1, *[1] * (first.ndim - 1)), second)
+    return first

@@ -1,28 +1,45 @@
-"""A table of log-probabilities: the policy of exact work."""
+"""A table of log-probabilities: the policy of exact work, and softmax of its logits where gradients are taken."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from nlhf.policies.base import Policy, PolicyFamily
+from nlhf.policies.base import Categorical, Memory, Policy, PolicyFamily, rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlhf.games.base import FiniteGame
+
 
 @dataclass(frozen=True, eq=False)
 class TabularPolicy(Policy):
-    """Log-probabilities (S, X, Y), normalised over the last dimension."""
+    """Log-probabilities (S, X, Y), normalised over the last dimension; they are its parameters, too."""
 
     log_probabilities: Tensor
+    memory: Memory | None = None
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return {"logits": self.log_probabilities}
+
+    def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> TabularPolicy:
+        return TabularPolicy(parameters["logits"].log_softmax(-1), memory)
+
+    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
+        if parameters is None:
+            return super().at(contexts)
+        return Categorical(rows(parameters["logits"], contexts).log_softmax(-1))
 
 
 @dataclass(frozen=True)
 class Tabular(PolicyFamily):
     """A table with one entry per seed, context and action; it starts at the reference."""
 
-    provides: ClassVar[frozenset[str]] = frozenset({"enumerate"})
+    provides: ClassVar[frozenset[str]] = frozenset({"enumerate", "table", "gradient", "sample"})
 
-    def initial(self, log_reference: Tensor) -> Policy:
+    def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
+                seeds: list[int]) -> Policy:  # fmt: skip
         return TabularPolicy(log_reference)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,8 @@ from nlhf.policies.base import choose
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlhf.games.base import FiniteGame
+    from nlhf.games.judge import Feedback
     from nlhf.policies.base import Policy
 
 
@@ -41,23 +44,68 @@ class Prox(Protocol):
         """The same game with another beta (S, 1, 1) and reference: the same answers, on the same bill."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an engine works with.
+
+    Args:
+        game: answers queries.
+        reference: of the KL term.
+        beta: (S, 1, 1).
+        seeds: S of them.
+        feedback: what is told about single pairs.
+    """
+
+    game: FiniteGame
+    reference: Policy
+    beta: Tensor
+    seeds: list[int]
+    feedback: Feedback
+
+
+class ProxFamily(ABC):
+    """What `prox=<name>` builds: how problems are solved. Subclasses are frozen dataclasses.
+
+    Class attributes: `random`, does the seed draw the feedback?, and `remedy`, what to try where a run diverges.
+    """
+
+    random: ClassVar[bool] = False
+    remedy: ClassVar[str] = "a smaller algorithm.step_size or a larger beta may help"
+
+    @property
+    @abstractmethod
+    def needs(self) -> frozenset[str]:
+        """What game, policy and algorithm must offer."""
+
+    @property
+    @abstractmethod
+    def provides(self) -> frozenset[str]:
+        """What it offers to algorithms."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The arXiv numbers of what it does."""
+        return ()
+
+    def caveat(self, beta: float) -> str | None:
+        """Where its solutions rest, if that is not the solution of the problem."""
+        return None
+
+    @abstractmethod
+    def engine(self, parts: Parts) -> ProxEngine:
+        """The engine of a run."""
+
+
 class ProxEngine(ABC):
-    """What `prox=<name>` builds: a dataclass with the run-time parts game, reference and beta.
+    """Solves the problems of one run.
 
     Answers are remembered with the policy object, seed by seed. `queries` (S) counts what was asked; only seeds in
     `active` (S) are charged, for a seed that has stopped no longer asks.
     """
 
-    needs: ClassVar[frozenset[str]]
-    random: ClassVar[bool] = False  # does the seed draw the feedback?
-    beta: Tensor
-    reference: Policy
-    queries: np.ndarray
-    active: np.ndarray
-
-    def start(self) -> None:
-        """Begin counting."""
-        seeds = self.beta.shape[0]
+    def __init__(self, parts: Parts) -> None:
+        seeds = parts.beta.shape[0]
+        self.game, self.reference, self.beta = parts.game, parts.reference, parts.beta
         self.queries, self.active = np.zeros(seeds, np.int64), np.ones(seeds, bool)
         self._answers: WeakKeyDictionary[Policy, tuple[Tensor, np.ndarray]] = WeakKeyDictionary()
 
@@ -66,18 +114,22 @@ class ProxEngine(ABC):
         """Solve one problem (see `Prox`)."""
 
     @abstractmethod
-    def ask(self, policy: Policy) -> tuple[Tensor, int]:
-        """A fresh answer y -> P(y > policy) - 1/2, shape (S, X, Y), and the queries that it takes per seed."""
+    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
+        """A fresh answer y -> P(y > policy) - 1/2, shape (S, X, Y), and the queries that it takes per seed.
+
+        Args:
+            asking: which seeds ask, (S) bool.
+        """
 
     def advantage(self, policy: Policy) -> Tensor:
         """The answer about a policy; seeds that asked before get the same answer, free of charge."""
         answer, known = self._answers.get(policy, (None, None))
         if known is None or answer is None:
-            answer, cost = self.ask(policy)
+            answer, cost = self.ask(policy, self.active)
             self.queries += cost * self.active
             self._answers[policy] = answer, self.active.copy()
         elif (missing := self.active & ~known).any():
-            fresh, cost = self.ask(policy)
+            fresh, cost = self.ask(policy, missing)
             self.queries += cost * missing
             answer = choose(as_mask(known, fresh), answer, fresh)
             self._answers[policy] = answer, known | missing

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from nlhf import simplex
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.prox.base import ProxEngine
+from nlhf.prox.base import Parts, ProxEngine, ProxFamily
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
     from nlhf.policies.base import Policy
 
 
-@dataclass
-class ExactProx(ProxEngine):
-    """log pi+ = (log anchor + lambda beta log reference + lambda A opponent) / (1 + lambda beta) - log Z.
+@dataclass(frozen=True)
+class ExactProx(ProxFamily):
+    """The closed form, from exact answers: one query is one evaluation of y -> P(y > opponent), in every context."""
 
-    One query is one evaluation of y -> P(y > opponent) for all y, in every context.
-    """
+    needs = frozenset({"advantage", "enumerate", "table"})
+    provides = frozenset({"answers", "exact"})
 
-    game: FiniteGame
-    reference: Policy
-    beta: Tensor  # (S, 1, 1)
+    def engine(self, parts: Parts) -> ProxEngine:
+        return ClosedForm(parts)
 
-    needs: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate"})
 
-    def __post_init__(self) -> None:
-        self.start()
+class ClosedForm(ProxEngine):
+    """log pi+ = (log anchor + lambda beta log reference + lambda A opponent) / (1 + lambda beta) - log Z."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
         self._weights: tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor]] = (None, None, (self.beta, self.beta))
 
     def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
@@ -43,5 +44,5 @@ class ExactProx(ProxEngine):
         )
         return TabularPolicy(step)
 
-    def ask(self, policy: Policy) -> tuple[Tensor, int]:
+    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
         return self.game.payoff(policy.probabilities), 1

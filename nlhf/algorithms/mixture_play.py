@@ -1,0 +1,43 @@
+"""Responses to a geometric mixture with the reference: Nash-MD-PG (arXiv:2312.00886) and IPO-MD (arXiv:2403.08635).
+
+    pi_{k+1} = prox(opponent = mix_k, lambda = inf) from pi_k,     mix_k ∝ pi_k^(1-w) ref^w,   w = `mixture`
+
+By one gradient step in the papers, with the policy gradient (Nash-MD-PG) or on pairs that are both drawn from the
+mixture (IPO-MD). Without Nash-MD's anchor it is biased: it rests at the best response to mix = pi*(beta/(1-w)), the
+equilibrium of a game with more regularisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlhf.algorithms.base import ConfigError, Policy, Prox, ProximalAlgorithm, State
+from nlhf.policies.base import GeometricMixture
+
+
+@dataclass(frozen=True)
+class MixturePlay(ProximalAlgorithm):
+    """Best responses, or steps towards them, to the mixture.
+
+    Args:
+        mixture: the reference's share w, in [0, 1).
+    """
+
+    mixture: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.mixture < 1:
+            raise ConfigError(
+                f"algorithm.mixture={self.mixture} is no share of the reference: give a number in [0, 1)."
+            )
+
+    def update(self, state: State, prox: Prox) -> State:
+        pi: Policy = state.policy
+        mixture = GeometricMixture(pi, prox.reference, prox.beta * 0 + self.mixture)
+        return State(prox(opponent=mixture, anchor=pi, step_size=self.step_size))
+
+    def caveat(self, beta: float) -> str | None:
+        if self.mixture == 0:
+            return None
+        return "biased: it rests at the best response to the equilibrium for beta/(1 - mixture)"

@@ -1,0 +1,74 @@
+"""The sampled engine: the closed form from answers that are estimated.
+
+    y -> P(y > mu) is the mean of the judge's answers to (y, y'_1) ... (y, y'_m), y'_j ~ mu drawn anew for every answer,
+
+in every context; all actions meet the same opponents. One query is one pair that is put to the judge, so that an answer
+takes contexts * actions * m. The estimates are unbiased, their variance falls as 1/m; the step's logits inherit both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from nlhf.config import ConfigError
+from nlhf.games.judge import Judge
+from nlhf.prox.base import Parts, ProxEngine, ProxFamily
+from nlhf.prox.exact import ClosedForm
+from nlhf.streams import Uniforms
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    from torch import Tensor
+
+    from nlhf.policies.base import Policy
+
+
+@dataclass(frozen=True)
+class SampledProx(ProxFamily):
+    """The closed form, from sampled answers.
+
+    Args:
+        opponents: m, how many opponents every action meets in a query.
+    """
+
+    opponents: int
+
+    random: ClassVar[bool] = True
+    needs = frozenset({"pairs", "enumerate", "table"})
+    provides = frozenset({"answers"})
+
+    def __post_init__(self) -> None:
+        if self.opponents < 1:
+            raise ConfigError(f"prox.opponents={self.opponents} asks nobody: give 1 or more.")
+
+    def engine(self, parts: Parts) -> ProxEngine:
+        return SampledClosedForm(parts, self.opponents)
+
+
+class SampledClosedForm(ClosedForm):
+    """The closed form with the answers of a judge."""
+
+    def __init__(self, parts: Parts, opponents: int) -> None:
+        super().__init__(parts)
+        self.uniforms = Uniforms(parts.seeds, parts.beta.device)
+        self.judge, self.opponents = Judge(parts.game, parts.feedback, self.uniforms), opponents
+
+    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
+        mu = policy.at(None)
+        seeds, contexts, actions = mu.log_probabilities.shape
+        drawn = mu.sample(self.uniforms(contexts, self.opponents, active=asking))  # (S, X, m)
+        everyone = drawn.new_tensor(range(actions)).repeat_interleave(self.opponents).expand(seeds, contexts, -1)
+        where = drawn.new_tensor(range(contexts)).expand(seeds, -1)
+        told = self.judge(where, everyone, drawn.repeat(1, 1, actions), active=asking)
+        answer = told.view(seeds, contexts, actions, self.opponents).mean(-1)
+        return answer, contexts * actions * self.opponents
+
+    def snapshot(self) -> dict[str, Any]:
+        return super().snapshot() | {"uniforms": self.uniforms.snapshot()}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        super().restore(snapshot)
+        self.uniforms.restore(snapshot["uniforms"])

@@ -1,0 +1,111 @@
+"""Losses whose gradient steps solve a proximal problem, for any differentiable policy; J is the problem's objective.
+
+With kappa = beta + 1/lambda and m(y) = beta log(pi/ref)(y) + (1/lambda) log(pi/anchor)(y), opponent mu:
+
+    policy_gradient   -E_{y~pi} sg(p(y) - b - m(y)) log pi(y),   p unbiased for P(y > mu)       gradient -grad J
+    pair              E_{y,y'~pi} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa)                   gradient -grad J
+    ipo               E_{y,y'~mu} (m(y) - m(y') - (P(y > y') - 1/2))^2 / (4 kappa)              minimiser argmax J
+    sppo              E_{y~mu} (m(y) - (p(y) - 1/2))^2 / (2 kappa)                              log Z is dropped
+    logistic          -E_{y,y'~mu} [P log sig(b D) + (1-P) log sig(-b D)] / (2 b),   D = log(pi/ref)(y) - (y')
+
+`pair` and `ipo` have the gradient -grad J where pairs are drawn from the policy as it stands; for `ipo` that is
+self-play with one step for every opponent (online IPO), and pairs from a frozen opponent regress towards the step
+(INPO). `ipo` asks one query per pair, `pair` two. `sppo` has the minimiser of the problem where log Z = 0, an error of
+O(lambda^2); `logistic` knows the opponent by its pairs and no anchor: online DPO with b = beta_dpo. Where P - 1/2 is
+small, sig is 1/2 + z/4 and its minimiser has D = 4 (P - 1/2)/b: compare at beta_dpo = 4 beta. All gradients have the
+same scale, that of -grad J, so that a learning rate means the same.
+
+Sources: policy gradient, arXiv:2312.00886; IPO, arXiv:2310.12036; online IPO, arXiv:2403.08635; INPO, arXiv:2407.00617;
+SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; the pair loss for any opponent, arXiv:2505.19731.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.prox.draws import Draws, Problem
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A loss and what is to be known about it.
+
+    Args:
+        loss: of every seed, (S); its gradient is what is stepped along.
+        paired: does it take actions in pairs?
+        sources: arXiv numbers.
+        caveat: where it rests, if not at the problem's solution.
+        self_play: does it mean anything only where the opponent is the policy itself and there is no anchor?
+    """
+
+    loss: Callable[[Problem, Draws], Tensor]
+    paired: bool
+    sources: tuple[str, ...]
+    caveat: str | None = None
+    self_play: bool = False
+
+
+def policy_gradient(problem: Problem, draws: Draws) -> Tensor:
+    """The score function times p - b - m(y)."""
+    actions, weights = draws.actions(problem.learner)
+    gain = draws.against_opponent(actions) - problem.margin(actions).detach()
+    log_prob = problem.learner.log_prob(actions)
+    return -(weights * draws.centred(gain).to(log_prob) * log_prob).sum(-1).mean(-1)
+
+
+def pair(problem: Problem, draws: Draws) -> Tensor:
+    """Pairs of the policy, each side against opponents of its own."""
+    first, second, weights = draws.pairs(problem.learner)
+    target = draws.against_opponent(first) - draws.against_opponent(second)
+    return _regression(problem, first, second, weights, target)
+
+
+def ipo(problem: Problem, draws: Draws) -> Tensor:
+    """Pairs of the opponent, against each other."""
+    first, second, weights = draws.pairs(problem.opponent)
+    return _regression(problem, first, second, weights, draws.duel(first, second))
+
+
+def sppo(problem: Problem, draws: Draws) -> Tensor:
+    """Actions of the opponent, against the opponent."""
+    actions, weights = draws.actions(problem.opponent)
+    margin = problem.margin(actions)
+    gap = margin - draws.against_opponent(actions).to(margin)
+    return ((weights * gap**2).sum(-1) / (2 * problem.kappa)).mean(-1)
+
+
+def logistic(problem: Problem, draws: Draws) -> Tensor:
+    """Pairs of the opponent, against each other, by the log-likelihood of a Bradley-Terry model."""
+    from torch.nn.functional import logsigmoid
+
+    first, second, weights = draws.pairs(problem.opponent)
+    ratios = [problem.learner.log_prob(side) - problem.reference.log_prob(side) for side in (first, second)]
+    logit = problem.beta_dpo * (ratios[0] - ratios[1])
+    told = draws.duel(first, second).to(logit) + 0.5
+    loss = told * logsigmoid(logit) + (1 - told) * logsigmoid(-logit)
+    return -((weights * loss).sum(-1) / (2 * problem.beta_dpo[..., 0])).mean(-1)
+
+
+def _regression(problem: Problem, first: Tensor, second: Tensor, weights: Tensor, target: Tensor) -> Tensor:
+    difference = problem.margin(first) - problem.margin(second)
+    gap = difference - target.to(difference)
+    return ((weights * gap**2).sum(-1) / (4 * problem.kappa)).mean(-1)
+
+
+SURROGATES = {
+    "policy_gradient": Surrogate(policy_gradient, paired=False, sources=("2312.00886",)),
+    "pair": Surrogate(pair, paired=True, sources=("2505.19731",)),
+    "ipo": Surrogate(ipo, paired=True, sources=("2310.12036", "2403.08635", "2407.00617")),
+    "sppo": Surrogate(
+        sppo, paired=False, sources=("2405.00675",), caveat="its regression drops log Z, an error of O(step_size^2)"
+    ),
+    "logistic": Surrogate(
+        logistic, paired=True, sources=("2402.04792",), self_play=True,
+        caveat="it fits a Bradley-Terry model: elsewhere it rests near the equilibrium for beta_dpo/4",
+    ),
+}  # fmt: skip
