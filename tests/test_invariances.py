@@ -119,7 +119,7 @@ def test_permuting_actions_permutes_everything(algorithm, family):
     last, last_permuted = (games.policies(algorithm, 10)[-1] for games in (plain, permuted))
     torch.testing.assert_close(last_permuted, last[..., order], rtol=0, atol=1e-13)
     rows = [
-        Measure(games.game, games.log_reference, games.beta, games.log_equilibrium)(policy, policy)
+        Measure(games.game, games.log_reference, games.beta, games.log_equilibrium).grade(policy)
         for games, policy in ((plain, last), (permuted, last_permuted))
     ]
     for column, value in rows[0].items():
@@ -129,7 +129,7 @@ def test_permuting_actions_permutes_everything(algorithm, family):
 def test_the_two_win_rates_of_two_policies_sum_to_one():
     games = contextual(4)
     policy = log_policy(1.0, (3, 4, 17), np.random.default_rng(6))
-    row = Measure(games.game, games.log_reference, games.beta)(policy, policy)
+    row = Measure(games.game, games.log_reference, games.beta).grade(policy)
     reversed_roles = (games.log_reference.exp() * (games.game.payoff(policy.exp()) + 0.5)).sum(-1).mean(-1)
     torch.testing.assert_close(row["win_rate_vs_reference"], 1 - reversed_roles, rtol=1e-14, atol=0)
 
