@@ -17,15 +17,12 @@ from nlhf.policies.base import GeometricMixture
 from nlhf.policies.mlp import Inputs, MLPPolicy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
-from nlhf.prox.draws import Problem
 from nlhf.prox.gradient import GradientProx
-from nlhf.prox.sampled import SampledProx
-from nlhf.prox.surrogates import pair, policy_gradient
 from tests.adversarial import log_policy, matrix_game, uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONTEXTS, ACTIONS, SEEDS, BATCH, SAMPLES = 3, 4, 2500, 6, 4  # 15 000 draws of a context, 60 000 of an action
+CONTEXTS, ACTIONS, SEEDS, BATCH, SAMPLES = 3, 4, 10_000, 6, 4
 BETA, STEP = 0.2, 1.5
 RNG = np.random.default_rng(0)
 GAME = matrix_game(np.stack([uniform(ACTIONS, RNG) for _ in range(CONTEXTS)]))
@@ -103,7 +100,6 @@ def test_a_sampled_gradient_has_the_enumerated_expectation(surrogate, baseline, 
     assert baseline != "learned" or prox.value.abs().mean() > 0.005
     expected = step(engine(surrogate, 1, feedback()), family(1))[0]
     entries, length = scores(sample, expected)
-    print(f"Z {surrogate} {baseline} {votes} {family.__name__}: {entries.abs().max():.2f} {length:.2f}")
     assert entries.abs().max() < 4.5
     assert abs(length) < 3.5
     assert scores(sample, 1.25 * expected)[1].abs() > 5, "a factor of 1.25 would show"
@@ -133,3 +129,46 @@ def test_two_samples_left_out_of_each_other_are_a_pair(family):
            for surrogate in ("policy_gradient", "pair")]  # fmt: skip
     assert (two[0] - two[1]).abs().max() < 1e-12
     assert two[0].std(0).max() > 0.01
+
+
+# --- pairs among the same samples: the trap of theory.md, section 5 ---------------------------------------------------
+
+
+def among_themselves(drawn, leave_one_out):
+    """The payoff's gradient from m actions (N, m) that are each other's opponents, (N, n)."""
+    pi, m = LEARNER[0, 0].exp(), drawn.shape[1]
+    told = GAME.dense()[0, 0][drawn[:, :, None], drawn[:, None, :]]  # (N, m, m), zero on the diagonal
+    gain = told.sum(-1) / (m - 1)
+    if leave_one_out:
+        gain = gain - (gain.sum(-1, keepdim=True) - gain) / (m - 1)
+    score = torch.eye(ACTIONS, dtype=torch.float64)[drawn] - pi  # the gradient of log pi in the logits
+    return (gain[..., None] * score).mean(1)
+
+
+def truth():
+    """The gradient of pi^T A mu in the logits of pi, at mu = pi."""
+    pi = LEARNER[0, 0].exp()
+    won = GAME.dense()[0, 0] @ pi
+    return pi * (won - pi @ won)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_leave_one_out_among_each_other_inflates_the_payoff(m):
+    """By m/(m - 1), and not on average alone: what is left out holds the action's own defeats."""
+    everything = torch.tensor(list(itertools.product(range(ACTIONS), repeat=m)))
+    weight = LEARNER[0, 0][everything].sum(-1, keepdim=True).exp()
+    right, inflated = (among_themselves(everything, left_out) for left_out in (False, True))
+    assert (inflated - right * m / (m - 1)).abs().max() < 1e-14
+    assert ((weight * right).sum(0) - truth()).abs().max() < 1e-14
+    assert ((weight * inflated).sum(0) - truth() * m / (m - 1)).abs().max() < 1e-14
+
+
+def test_the_inflated_gradient_is_rejected():
+    drawn = np.random.default_rng(2).choice(ACTIONS, (SEEDS, SAMPLES), p=LEARNER[0, 0].exp().numpy())
+    right, inflated = (among_themselves(torch.from_numpy(drawn), left_out) for left_out in (False, True))
+    entries, length = scores(right, truth())
+    assert entries.abs().max() < 4.5
+    assert abs(length) < 3.5
+    entries, length = scores(inflated, truth())
+    assert entries.abs().max() > 5
+    assert length > 5
