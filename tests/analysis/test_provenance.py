@@ -18,6 +18,7 @@ import nlhf
 from nlhf.analysis import provenance
 from nlhf.analysis.load import load_study
 from nlhf.launch.compose import composed, plain
+from nlhf.prox.surrogates import SURROGATES
 from nlhf.specification import specify
 from tests.analysis.presets import run_preset
 from tests.analysis.synthetic import geometric, write_run
@@ -199,6 +200,7 @@ def test_every_source_of_every_algorithm_is_in_the_bibliography():
 
 def test_every_entry_is_cited_by_an_algorithm_or_is_that_of_the_statistics():
     cited = {source for _, algorithm in algorithms() for source in algorithm.sources}
+    cited |= {source for surrogate in SURROGATES.values() for source in surrogate.sources}
     assert set(provenance.bibliography()) == cited | {"2108.13264"}
 
 
