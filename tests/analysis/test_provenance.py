@@ -185,7 +185,9 @@ def algorithms():
     """(name, the algorithm with its defaults), of every one on disk."""
     found = []
     for path in sorted((ROOT / "conf" / "algorithm").glob("*.yaml")):
-        with composed([f"algorithm={path.stem}", f"beta={0 if 'regret' in path.stem else 0.05}"]) as config:
+        engine = "gradient" if path.stem == "online_dpo" else "exact"
+        beta = 0 if "regret" in path.stem else 0.05
+        with composed([f"algorithm={path.stem}", f"prox={engine}", f"beta={beta}"]) as config:
             found.append((path.stem, specify(plain(config)).algorithm))
     return found
 
