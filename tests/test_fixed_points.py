@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from nlhf import reference_equilibrium, simplex
+from nlhf import reference_equilibrium
 from nlhf.launch.compose import composed, plain
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.specification import specify
