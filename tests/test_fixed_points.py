@@ -1,0 +1,195 @@
+"""Where every method of theory.md's table (section 5) rests, biased ones included: enumerated, all contexts.
+
+A method is started at the point, where it must stay, and at the reference, from where it must arrive.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nlhf import reference_equilibrium, simplex
+from nlhf.config import ConfigError
+from nlhf.launch.compose import CONF, composed, plain
+from nlhf.policies.tabular import TabularPolicy
+from nlhf.specification import specify
+from nlhf.world import assemble, trainer_of
+from tests.adversarial import FAMILIES
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BETA, MIXTURE = 0.4, 0.4
+FREE = ["equilibrium=never", "budget.queries=null", "budget.target=null"]
+WHOLE = [*FREE, "prox=gradient", "prox.samples=null", "prox.contexts=null", "prox.optimiser=sgd", "prox.momentum=0",
+         "prox.learning_rate=1"]  # fmt: skip
+EXTRA = {
+    "nash_mp_ema": ["algorithm.rate=0.1"],
+    "nash_ema_pg": ["algorithm.rate=0.1"],
+    "nash_md_pg": [f"algorithm.mixture={MIXTURE}"],
+    "ipo_md": [f"algorithm.mixture={MIXTURE}"],
+    "mpo": ["algorithm.inner_steps=2"],
+}
+
+
+class Nobody:
+    """Records nothing."""
+
+    def row(self, seed, values, policy):
+        pass
+
+    def checkpoint(self, content):
+        pass
+
+
+@pytest.fixture
+def game(tmp_path):
+    """The overrides that play P(row > column), against a reference that is not uniform."""
+
+    def overrides(preference):
+        np.save(tmp_path / "game.npy", preference)
+        weights = 0.2 + np.random.default_rng(9).random(len(preference))
+        (tmp_path / "reference.csv").write_text(",".join(map(str, weights)) + "\n")
+        return ["game=matrix", f"game.path={tmp_path}/game.npy", "reference=file",
+                f"reference.path={tmp_path}/reference.csv", f"runs_dir={tmp_path}"]  # fmt: skip
+
+    return overrides
+
+
+def drawn(family, n=4):
+    return FAMILIES[family](n, np.random.default_rng(0))
+
+
+def trainer(overrides, *more, algorithm, beta=BETA, iterations=1):
+    chosen = [f"algorithm={algorithm}", *EXTRA.get(algorithm, []), f"beta={beta}", f"budget.iterations={iterations}"]
+    with composed([*overrides, *more, *chosen]) as config:
+        run = specify(plain(config))
+    return trainer_of(run, assemble(run), Nobody())
+
+
+def after(made, start=None):
+    """The policy that a run ends at, from `start` or the reference."""
+    if start is not None:
+        made.state = made.algorithm.init(TabularPolicy(start))
+    made.run()
+    return made.state.policy.log_probabilities
+
+
+def distance(one, other):
+    return (one - other).abs().max().item()
+
+
+def parts(made):
+    """Payoffs and log-reference."""
+    return made.prox.game.dense()[0], made.prox.reference.log_probabilities
+
+
+def equilibrium(made, beta=BETA):
+    advantage, reference = parts(made)
+    return reference_equilibrium.solve(advantage, reference[0], beta).log_policy[None]
+
+
+def response_to_mixture(made):
+    """BR(mix), mix = pi*(beta/(1 - w)), which is the mixture of this best response and the reference."""
+    (advantage, reference), mix = parts(made), equilibrium(made, BETA / (1 - MIXTURE))
+    response = (reference + mix.exp() @ advantage[0].T / BETA).log_softmax(-1)
+    assert distance(((1 - MIXTURE) * response + MIXTURE * reference).log_softmax(-1), mix) < 1e-12
+    return response
+
+
+RESTS = [(algorithm, equilibrium, response_to_mixture) for algorithm in
+         ("nash_mp", "nash_prox", "nash_mp_ema", "self_play", "online_ipo", "nash_ema_pg", "inpo")]  # fmt: skip
+RESTS += [(algorithm, response_to_mixture, equilibrium) for algorithm in ("nash_md_pg", "ipo_md")]
+
+
+@pytest.mark.parametrize(("algorithm", "point", "elsewhere"), RESTS, ids=[algorithm for algorithm, *_ in RESTS])
+def test_a_method_rests_where_the_table_says_and_not_elsewhere(game, algorithm, point, elsewhere):
+    def made(iterations):
+        return trainer(game(drawn("uniform")), *WHOLE, algorithm=algorithm, iterations=iterations)
+
+    point, elsewhere = point(made(1)), elsewhere(made(1))
+    assert simplex.kl(point, elsewhere) > 5e-4
+    assert distance(after(made(3), point), point) < 1e-13
+    assert distance(after(made(3), elsewhere), elsewhere) > 0.01
+    assert simplex.kl(parts(made(1))[1], point) > 0.05
+    assert simplex.kl(after(made(500)), point) < 1e-13
+
+
+# --- online DPO -------------------------------------------------------------------------------------------------------
+
+
+def test_online_dpo_rests_at_the_rewards_of_a_bradley_terry_model(game):
+    def made(iterations):
+        overrides = *WHOLE, "prox.learning_rate=3"
+        return trainer(game(drawn("bradley_terry")), *overrides, algorithm="online_dpo", iterations=iterations)
+
+    rewards = torch.from_numpy(drawn("bradley_terry"))[:, 0].logit()
+    point = (parts(made(1))[1] + rewards / (4 * BETA)).log_softmax(-1)
+    assert distance(after(made(3), point), point) < 1e-13
+    assert simplex.kl(after(made(600)), point) < 1e-20
+    assert simplex.kl(equilibrium(made(1)), point) > 5e-4, "which is not the equilibrium"
+
+
+def test_online_dpo_elsewhere_rests_near_the_equilibrium_for_beta_dpo_over_four(game):
+    """A/s at beta/s has the same equilibrium; sig(z) - 1/2 - z/4 falls as z^3, so that KL falls as 1/s^4."""
+    distances = []
+    for scale in (1, 2, 10):
+        faint = game(0.5 + (drawn("uniform") - 0.5) / scale), *WHOLE, f"prox.learning_rate={3 * scale}"
+        made = trainer(*faint, algorithm="online_dpo", beta=BETA / scale, iterations=600)
+        point = after(made)
+        assert distance(after(trainer(*faint, algorithm="online_dpo", beta=BETA / scale), point), point) < 1e-12
+        distances.append(simplex.kl(point, equilibrium(made, BETA / scale)).item())
+    assert 1e-4 < distances[0] < 0.05
+    assert 400 < distances[1] / distances[2] < 900, "5^4 = 625"
+
+
+# --- SPPO -------------------------------------------------------------------------------------------------------------
+
+
+def test_sppo_rests_at_an_interior_equilibrium_of_the_unregularised_game(game):
+    cycle = 0.5 + np.array([[0, 0.1, -0.2], [-0.1, 0, 0.4], [0.2, -0.4, 0]])
+    point = torch.tensor([[[4.0, 2.0, 1.0]]], dtype=torch.float64).log().log_softmax(-1)  # A pi = 0
+    fixed = "algorithm.step_size=0.5"
+    made = [trainer(game(cycle), *WHOLE, fixed, algorithm="sppo", beta=0, iterations=3) for _ in range(2)]
+    assert distance(after(made[0], point), point) < 1e-13
+    start = parts(made[1])[1]
+    assert distance(after(made[1], start), start) > 0.01
+
+
+def test_sppo_drops_a_normalisation_of_second_order(game):
+    """Its exact minimiser leaves a residual log Z = lambda^2 Var/2 in the regression, and is off by less than that."""
+    start, steps, residuals, errors = torch.tensor([[[0.3, 0.4, 0.2, 0.1]]]).double().log(), (0.4, 0.2, 0.1), [], []
+    for step in steps:
+        many = f"algorithm.step_size={step}", f"prox.learning_rate={step}", "prox.inner_steps=600", "prox.momentum=0.9"
+        made = trainer(game(drawn("uniform")), *WHOLE, *many, algorithm="sppo", beta=0)
+        gain = step * (start.exp() @ parts(made)[0][0].T)
+        found, exact = after(made, start), (start + gain).log_softmax(-1)
+        variance = (start.exp() * gain**2).sum().item()
+        residuals.append((found - start - gain).abs().max().item() / (variance / 2))
+        errors.append(distance(found, exact) / step**2)
+    assert residuals == pytest.approx([1, 1, 1], rel=0.1)
+    assert errors[0] < 0.002
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.1), "once normalised the error is of third order"
+    assert errors[1] / errors[2] == pytest.approx(2, rel=0.1)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+MANY = ["prox.inner_steps=300", "prox.momentum=0.9"]
+NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "predictive_regret_matching",
+         "proximal_point", "regret_matching"}  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml")))
+def test_many_enumerated_gradient_steps_are_the_exact_step(game, algorithm):
+    """INPO's case, ipo from frozen pairs, is one of these: its minimiser is the step of online mirror descent."""
+    overrides, start = game(drawn("uniform", 3)), torch.tensor([[[0.3, 0.5, 0.2]]]).double().log()
+    try:
+        exact = after(trainer(overrides, *FREE, algorithm=algorithm, iterations=2), start)
+        made = [trainer(overrides, *WHOLE, *MANY, f"prox.surrogate={surrogate}", algorithm=algorithm, iterations=2)
+                for surrogate in ("policy_gradient", "pair", "ipo")]  # fmt: skip
+    except ConfigError:
+        assert algorithm in NEVER
+        return
+    assert distance(exact, start) > 0.01
+    assert max(distance(after(engine, start), exact) for engine in made) < 1e-6
