@@ -23,13 +23,9 @@ BETA, MIXTURE = 0.4, 0.4
 FREE = ["equilibrium=never", "budget.queries=null", "budget.target=null"]
 WHOLE = [*FREE, "prox=gradient", "prox.samples=null", "prox.contexts=null", "prox.optimiser=sgd", "prox.momentum=0",
          "prox.learning_rate=1"]  # fmt: skip
-EXTRA = {
-    "nash_mp_ema": ["algorithm.rate=0.1"],
-    "nash_ema_pg": ["algorithm.rate=0.1"],
-    "nash_md_pg": [f"algorithm.mixture={MIXTURE}"],
-    "ipo_md": [f"algorithm.mixture={MIXTURE}"],
-    "mpo": ["algorithm.inner_steps=2"],
-}
+RATE, SHARE = ["algorithm.rate=0.1"], [f"algorithm.mixture={MIXTURE}"]
+EXTRA = {"nash_mp_ema": RATE, "nash_ema_pg": RATE, "nash_md_pg": SHARE, "ipo_md": SHARE,
+         "mpo": ["algorithm.inner_steps=2"]}  # fmt: skip
 
 
 class Nobody:
@@ -113,6 +109,14 @@ def test_a_method_rests_where_the_table_says_and_not_elsewhere(game, algorithm, 
     assert distance(after(made(3), elsewhere), elsewhere) > 0.01
     assert simplex.kl(parts(made(1))[1], point) > 0.05
     assert simplex.kl(after(made(500)), point) < 1e-13
+
+
+def test_what_is_played_against_a_target_or_the_policy_itself_matters_where_beta_is_small(game):
+    far = [simplex.kl(equilibrium(made, 0.01), after(made)).item() for made in
+           (trainer(game(drawn("cycle", 3)), *FREE, algorithm=algorithm, beta=0.01, iterations=2000)
+            for algorithm in ("nash_prox", "nash_mp_ema"))]  # fmt: skip
+    assert far[0] < 1e-12
+    assert far[1] > 1e-4
 
 
 # --- online DPO -------------------------------------------------------------------------------------------------------
