@@ -72,3 +72,11 @@ def span(p: Tensor, q: Tensor) -> Tensor:
     """max_y (log p - log q) - min_y (log p - log q), of log-probabilities (..., Y) -> (...)."""
     difference = p - q
     return difference.amax(-1) - difference.amin(-1)
+
+
+def stacked(contexts: Tensor, tables: int, count: int) -> Tensor:
+    """Contexts (S, B), each below `count`, as rows of S tables of that length laid one below the other; of one table
+    that the seeds share, as they are."""
+    if tables == 1:
+        return contexts
+    return contexts + contexts.new_tensor(range(0, tables * count, count))[:, None]

@@ -153,7 +153,6 @@ def specify(config: Mapping[str, Any]) -> Specification:
     parts = {key: target(**values) for key, (target, values) in entries.items()}
     refuse(parts["game"], parts["policy"], parts["prox"], parts["algorithm"], options.beta)
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
-    coerced["algorithm"].pop("gradient", None)  # a default of prox, whose node holds what became of it
     if "pairs" not in parts["prox"].needs:
         if not parts["feedback"].plain:
             raise ConfigError("feedback is about single pairs, which this prox does not ask about: leave it out, or "
@@ -229,7 +228,8 @@ def canonical(value: Any, key: str = "") -> Any:
         entries = {field.name: getattr(value, field.name) for field in fields(value)}
         return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key)
     if isinstance(value, Mapping):
-        return {str(name): canonical(entry, f"{key}.{name}".lstrip(".")) for name, entry in value.items()}
+        kept = {str(name): entry for name, entry in value.items() if not _advises(key, name)}
+        return {name: canonical(entry, f"{key}.{name}".lstrip(".")) for name, entry in kept.items()}
     if isinstance(value, list | tuple):
         return [canonical(entry, key) for entry in value]
     if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
@@ -240,6 +240,11 @@ def canonical(value: Any, key: str = "") -> Any:
     if is_number(value):
         return repr(int(value)) if is_whole(value) else repr(value)
     return value
+
+
+def _advises(key: str, name: object) -> bool:
+    """Is this an algorithm's advice to prox=gradient, at any depth? What became of it stands in prox's node."""
+    return name == "gradient" and key.partition(".")[0] == "algorithm"
 
 
 def _group(config: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -82,7 +82,9 @@ class Trainer:
         started, active = time.perf_counter(), self.prox.active
         state = self.algorithm.update(self.state, self.prox)
         mask = None if active.all() else as_mask(active, self.prox.beta)
-        self.average.add(self.state.policy, self.algorithm.averaging * np.log1p(self.progress.iterations), mask)
+        power = self.algorithm.averaging
+        log_weight = power * np.log1p(self.progress.iterations) if power else None
+        self.average.add(self.state.policy, log_weight, mask)
         if mask is not None:
             state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old))
         self.state = state

@@ -100,6 +100,38 @@ def test_feedback_enters_where_pairs_are_asked_and_is_refused_elsewhere(drawn, k
             fingerprint(drawn, change)
 
 
+def test_an_algorithms_advice_to_the_gradient_engine_never_enters_at_any_depth(base):
+    step = {"_target_": "nlhf.algorithms.omd.OnlineMirrorDescent", "step_size": "theory"}
+    advice = {"gradient": {"surrogate": "ipo", "inner_steps": 3}}
+    outer = {"_target_": "nlhf.algorithms.proximal_point.ProximalPoint", "step_size": "theory", "inner_steps": 10,
+             "accuracy": 1.0, "grow": 1.0}  # fmt: skip
+    plain, *advised = (
+        fingerprint(base, {"algorithm": algorithm})
+        for algorithm in (
+            {**outer, "inner": step},
+            {**outer, "inner": step | advice},
+            {**outer, "inner": step, **advice},
+        )
+    )
+    assert advised == [plain, plain]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "known"),
+    [
+        ("nash_mp", "73602c401f6bf347"),
+        ("sppo", "f3738519b2eddc5b"),
+        ("proximal_point", "acc1a6c35c431cf5"),
+        ("mpo", "fca80cc10baa9d8a"),
+        ("comal", "cf9999f6a77c79c0"),
+    ],
+)
+def test_runs_of_earlier_versions_are_found_again(algorithm, known):
+    """Fingerprints of default runs before there was a gradient engine: another one would orphan their folders."""
+    with composed([f"algorithm={algorithm}"]) as config:
+        assert fingerprint(plain(config)).startswith(known)
+
+
 def test_another_class_in_a_group_is_another_run(base):
     names = {"names.game": "same", "names.algorithm": "same"}
     swap = {"algorithm": {"_target_": "nlhf.algorithms.omd.OnlineMirrorDescent", "step_size": "theory"}}

@@ -43,8 +43,7 @@ class CountingState(State):
     @classmethod
     def first(cls, policy: Policy) -> Self:
         """Before the first iteration."""
-        seeds = policy.log_probabilities
-        return cls(policy, seeds.new_zeros(len(seeds), 1, 1))
+        return cls(policy, policy.log_probabilities.new_zeros(len(policy.log_probabilities), 1, 1))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@
 One query an iteration. KL(pi* || pi) shrinks by 1/(1 + lambda beta) for lambda <= 4 beta, the default `theory`, and by
 1/(1 + 2 lambda beta - lambda^2/4) for 4 beta <= lambda < 8 beta; from about lambda = 2 pi^2 beta on it can cycle.
 Sources: MMD, arXiv:2206.05825; INPO, arXiv:2407.00617, is this map solved by regression. With lambda = inf there is no
-anchor, pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by 1/(4 beta^2) where beta > 1/2.
+anchor, pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by 1/(4 beta^2) where beta > 1/2; online
+IPO, arXiv:2403.08635, steps towards it by gradients.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlhf import simplex
 from nlhf.games.base import PreferenceTable
 
 
@@ -60,9 +61,8 @@ class MatrixGame:
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         games, count, n, _ = self.advantage.shape
-        if games > 1:
-            contexts = contexts + contexts.new_tensor(range(0, games * count, count))[:, None]
-        return self.advantage.view(-1).take((contexts[..., None] * n + first) * n + second)
+        places = simplex.stacked(contexts, games, count)
+        return self.advantage.view(-1).take((places[..., None] * n + first) * n + second)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
         games, contexts, n, _ = self.advantage.shape

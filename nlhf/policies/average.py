@@ -19,8 +19,8 @@ class Average(Protocol):
 
     total: Tensor | None
 
-    def add(self, policy: Policy, log_weight: np.ndarray, mask: Tensor | None) -> None:
-        """Count a policy in, with a weight for each seed (S), in the seeds where `mask` (S) is true."""
+    def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
+        """Count a policy in, with a weight for each seed (S) or none, in the seeds where `mask` (S) is true."""
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
         """Its log-probabilities (S, X, Y), those of `policy` in the seeds at iteration 0; None where there is none."""
@@ -33,10 +33,10 @@ class TableAverage:
         start = policy.log_probabilities
         self.total: Tensor | None = start.new_full(start.shape, -np.inf)
 
-    def add(self, policy: Policy, log_weight: np.ndarray, mask: Tensor | None) -> None:
+    def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
         assert self.total is not None
         term = policy.log_probabilities
-        if log_weight.any():
+        if log_weight is not None:
             term = term + term.new_tensor(log_weight)[:, None, None]
         total = self.total.logaddexp(term)
         self.total = total if mask is None else choose(mask, total, self.total)
@@ -52,7 +52,7 @@ class NoAverage:
     def __init__(self) -> None:
         self.total: Tensor | None = None
 
-    def add(self, policy: Policy, log_weight: np.ndarray, mask: Tensor | None) -> None:
+    def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
         pass
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:

@@ -155,11 +155,9 @@ def rows(table: Tensor, contexts: Tensor | None) -> Tensor:
     """The rows (S, B, Y) of a table (1 or S, X, Y) at contexts (S, B), or all of them."""
     if contexts is None:
         return table
-    tables, count, width = table.shape
-    if tables > 1:
-        start = contexts.new_tensor(range(0, tables * count, count))[:, None]
-        contexts = contexts + start
-    return table.reshape(-1, width).index_select(0, contexts.reshape(-1)).view(*contexts.shape, width)
+    width = table.shape[-1]
+    places = simplex.stacked(contexts, *table.shape[:2])
+    return table.reshape(-1, width).index_select(0, places.reshape(-1)).view(*contexts.shape, width)
 
 
 def choose(mask: Tensor, first: Any, second: Any, policies: Callable[[Policy, Policy], Policy] | None = None) -> Any:

@@ -126,6 +126,8 @@ class GradientSteps(ProxEngine):
         start = anchor if start is None else start
         learned = {name: value.detach().clone().requires_grad_() for name, value in start.parameters.items()}
         optimiser = self._optimiser(learned, start.memory)
+        like = next(iter(learned.values()))
+        weights = [weight.to(like) for weight in (self.beta, 1 / step_size, self.options.beta_dpo * self.beta)]
         known: dict[Policy, Categorical] = {}
         for step in range(self.options.inner_steps):
             contexts = self._contexts()
@@ -136,8 +138,6 @@ class GradientSteps(ProxEngine):
                 known[start] = learner.detached()
             with torch.no_grad():
                 others = seen((opponent, anchor, self.reference), contexts, known)
-            like = learner.log_probabilities.dtype
-            weights = [weight.to(like) for weight in (self.beta, 1 / step_size, self.options.beta_dpo * self.beta)]
             problem = Problem(learner, *others, *weights)  # type: ignore[arg-type]
             self._descend(optimiser, learned, self._losses(problem, opponent, contexts))
         done = {name: value.detach() for name, value in learned.items()}
