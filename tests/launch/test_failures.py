@@ -91,7 +91,7 @@ def test_a_failure_anywhere_in_a_run_is_recorded(config, monkeypatch, stage):
 
     owner = {"trainer_of": world, "RunFolder": folder.RunFolder, "Trainer": trainer.Trainer}
 
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise KeyError("gone")
 
     with monkeypatch.context() as patch:
