@@ -1,0 +1,40 @@
+"""What is measured as the average is the weighted mean of the iterates, of every algorithm by its own weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nlhf.launch.compose import composed, plain
+from nlhf.specification import specify
+from nlhf.world import assemble, trainer_of
+
+ITERATIONS = 12
+
+
+class NoRecorder:
+    def row(self, seed, values, policy):
+        pass
+
+    def checkpoint(self, content):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "power"), [("sppo", 0), ("regret_matching", 1), ("predictive_regret_matching", 2)]
+)
+def test_iterate_k_has_the_weight_of_its_algorithm(tmp_path, algorithm, power):
+    overrides = [f"algorithm={algorithm}", "game=rock_paper_scissors", "game.actions=5", "beta=0", "budget.target=null",
+                 "reference=random", "equilibrium=never", f"budget.iterations={ITERATIONS}", f"runs_dir={tmp_path}"]  # fmt: skip
+    with composed(overrides) as config:
+        run = specify(plain(config))
+    trainer = trainer_of(run, assemble(run), NoRecorder())
+    state, policies = trainer.state, []
+    for _ in range(ITERATIONS):  # the same steps, without the trainer
+        policies.append(state.policy.probabilities)
+        state = trainer.algorithm.update(state, trainer.prox)
+    weights = torch.arange(1, ITERATIONS + 1, dtype=torch.float64) ** power
+    expected = (weights.view(-1, 1, 1, 1) * torch.stack(policies)).sum(0) / weights.sum()
+    trainer.run()
+    average = trainer.average.of(trainer.state.policy, torch.tensor(ITERATIONS))
+    assert average.exp().allclose(expected, rtol=0, atol=1e-14)
