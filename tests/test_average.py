@@ -24,8 +24,17 @@ class NoRecorder:
     ("algorithm", "power"), [("sppo", 0), ("regret_matching", 1), ("predictive_regret_matching", 2)]
 )
 def test_iterate_k_has_the_weight_of_its_algorithm(tmp_path, algorithm, power):
-    overrides = [f"algorithm={algorithm}", "game=rock_paper_scissors", "game.actions=5", "beta=0", "budget.target=null",
-                 "reference=random", "equilibrium=never", f"budget.iterations={ITERATIONS}", f"runs_dir={tmp_path}"]  # fmt: skip
+    overrides = [
+        f"algorithm={algorithm}",
+        "game=rock_paper_scissors",
+        "game.actions=5",
+        "beta=0",
+        "budget.target=null",
+        "reference=random",
+        "equilibrium=never",
+        f"budget.iterations={ITERATIONS}",
+        f"runs_dir={tmp_path}",
+    ]
     with composed(overrides) as config:
         run = specify(plain(config))
     trainer = trainer_of(run, assemble(run), NoRecorder())
