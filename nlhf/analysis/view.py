@@ -12,10 +12,11 @@ from nlhf.analysis.naming import name_of, shown
 METRICS = {  # lower is better
     "exploitability": "exploitability",
     "exploitability_unregularised": "exploitability without KL term",
-    "average_exploitability": "exploitability of the average policy",
+    "average_exploitability": "exploitability of the average",
     "kl_to_equilibrium": "KL to the equilibrium",
     "span_to_equilibrium": "span to the equilibrium",
 }
+METRICS |= {f"test_{name}": f"test {title}" for name, title in METRICS.items()}
 COSTS = {"queries": "preference queries", "iteration": "iterations", "seconds": "training time in seconds"}
 FLOOR = 1e-33  # smaller values are taken for this one: the logarithm of an exact zero would hide all others
 

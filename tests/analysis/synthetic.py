@@ -49,6 +49,7 @@ def write_run(
         name: of the folder; by default the trainer's, with a hash of the config.
         config: entries of the config by key, nested ones with `__` for the dot: `algorithm__step_size=1`.
     """
+    columns = [*columns, *(name for name in extra or () if name not in columns)]
     entries = {"beta": beta, "seeds": sorted(curves), "names__game": game, "names__algorithm": algorithm}
     entries |= {
         "game___target_": f"nlhf.games.{game}.Game",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,6 +40,44 @@ def _sweep(key: str, quantity: str) -> Draw:
             return None
         return comparison.against(table, key, quantity, material.view, material.caveats)
 
+    return figure
+
+
+def _noise(material: Material) -> Figure | None:
+    """The floor against m, and a line that falls as 1/m."""
+    figure = _sweep("prox.opponents", "final")(material)
+    for axis in figure.axes if figure is not None else ():
+        curves = [np.asarray(line.get_xydata(), float) for line in axis.lines]
+        x, y = max((points for points in curves if len(points)), key=lambda points: float(points[0, 1])).T
+        axis.plot(x, y[0] * x[0] / x, color="0.45", ls=":", lw=1.0)
+        axis.text(0.97, 0.95, "dotted: 1/m", color="0.35", fontsize=8, ha="right", va="top", transform=axis.transAxes)
+    return figure
+
+
+def _neural(material: Material) -> Figure | None:
+    """The chosen configuration of every algorithm on the seeds that did not choose it; train contexts, then test."""
+    table = tuned(material.units) if material.units["seed"].nunique() > 1 else pd.DataFrame()
+    if table.empty:
+        return None
+    tuning = sorted(material.units["seed"].unique())[: int(table["tuning_seeds"].iloc[0])]
+    rows = material.study.rows
+    rows = rows[rows["method"].isin(table["method"]) & ~rows["seed"].isin(tuning)]
+    metrics = [name for name in (material.view.metric, f"test_{material.view.metric}") if name in rows]
+    caveats = {name.partition(", ")[0]: caveat for name, caveat in material.caveats.items()}
+    with base.style():
+        figure, axes = base.panels([f"{'test' if name.startswith('test_') else 'train'} contexts" for name in metrics])
+        looks = base.looks(rows.assign(method=rows["algorithm"]))
+        for axis, metric in zip(axes, metrics, strict=False):
+            for algorithm, runs in rows.groupby("algorithm"):
+                draw(axis, runs, replace(material.view, metric=metric), looks[str(algorithm)], bound=False)
+            finish(axis, material.view)
+        low, high = (f([axis.get_ylim()[k] for axis in axes[: len(metrics)]]) for f, k in ((min, 0), (max, 1)))
+        for axis in axes[: len(metrics)]:
+            axis.set_ylim(low, high)
+        names = base.marked(looks, caveats)
+        chosen = {row["algorithm"]: row["method"].rpartition(" = ")[2] for row in table.to_dict("records")}
+        entries = {f"{names[name]}, {chosen[name]}": base.handle(look) for name, look in looks.items()}
+        base.below(figure, entries, caveats, looks)
     return figure
 
 
@@ -213,6 +253,34 @@ EXPERIMENTS = {
         _tuning,
         "Left, the mean (of logarithms) on the tuning seeds; right, the chosen step size on the other seeds, with its "
         "95% interval. Every algorithm had as many step sizes and seeds to choose with, and the same budget.",
+    ),
+    "noise": Experiment(
+        "How large is the error that sampled answers leave?",
+        _noise,
+        f"What is left after a thousand iterations, against m, the opponents that an action meets in a query. {LINES}",
+    ),
+    "approximate_nash_mp": Experiment(
+        "How many gradient steps is a proximal problem worth, at an equal number of votes?",
+        _sweep("prox.inner_steps", "final"),
+        f"What is left when the votes are spent, against the optimiser's steps for a problem. {LINES}",
+    ),
+    "neural": Experiment(
+        "Which method learns a policy across contexts, from sampled pairs?",
+        _neural,
+        "Each algorithm at the learning rate (after its name) that did best on the tuning seeds, on the other seeds; "
+        f"right, on contexts that nobody was trained on. {LINES}",
+    ),
+    "judge_bias": Experiment(
+        "What does a judge that favours the answer shown first do to each method?",
+        _sweep("feedback.position_bias", "final"),
+        "What is left when the pairs are spent, against what the judge adds to the logit of the one shown first: in "
+        f"the algorithm's order, in a random one, or as the mean of both. {LINES}",
+    ),
+    "moving_target": Experiment(
+        "How fast may a moving target follow?",
+        _sweep("algorithm.rate", "final"),
+        "What is left after 3,000 gradient steps, against the rate by which the target follows. Anchored to the "
+        f"target, nash_prox plays itself, nash_mp_ema plays the target. {LINES}",
     ),
     "trajectories": Experiment(
         "Where do policies go, and where do they rest?",
