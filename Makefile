@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 PRESETS := $(notdir $(basename $(wildcard conf/experiment/*.yaml)))
-PICTURES := human_votes baselines trajectories
+PICTURES := human_votes baselines trajectories neural
 
 .PHONY: run test figures bench clean
 
@@ -25,6 +25,7 @@ figures: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.iteration
+	-$(BIN)/python -m benchmarks.sampled
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.equilibrium
 	$(BIN)/python -m benchmarks.analysis

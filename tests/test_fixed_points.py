@@ -24,7 +24,7 @@ FREE = ["equilibrium=never", "budget.queries=null", "budget.target=null"]
 WHOLE = [*FREE, "prox=gradient", "prox.samples=null", "prox.contexts=null", "prox.optimiser=sgd", "prox.momentum=0",
          "prox.learning_rate=1"]  # fmt: skip
 RATE, SHARE = ["algorithm.rate=0.1"], [f"algorithm.mixture={MIXTURE}"]
-EXTRA = {"nash_mp_ema": RATE, "nash_ema_pg": RATE, "nash_md_pg": SHARE, "ipo_md": SHARE,
+EXTRA = {"nash_prox": RATE, "nash_mp_ema": RATE, "nash_ema_pg": RATE, "nash_md_pg": SHARE, "ipo_md": SHARE,
          "mpo": ["algorithm.inner_steps=2"]}  # fmt: skip
 
 
