@@ -396,7 +396,7 @@ def test_an_algorithm_without_a_caveat_comes_to_rest_at_the_equilibrium(name):
         assert name in ("sppo", "regret_matching", "predictive_regret_matching", "nash_md_pg", "ipo_md")
         return
     games = arena("uniform", 6, (beta,), (1.0,))
-    *_, (state, _) = games.states(algorithm, 1000 if name == "nash_mp_ema" else 400)  # its target follows by 0.01
+    *_, (state, _) = games.states(algorithm, 1000 if name in ("nash_mp_ema", "nash_prox") else 400)
     assert games.exploitability(state.policy.log_probabilities).item() < 1e-5
 
 
