@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ import numpy as np
 from nlhf.budget import Budget, Progress
 from nlhf.specification import Specification
 
-SHOWN_ITEMS = 12
+SHOWN_ITEMS, SHOWN_PROMPTS = 12, 3
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
         console.print("[dim]completed before: nothing was run[/dim]")
     if summary["status"] == "failed":
         console.print(f"[red]failed[/red]: {summary['stop_reason']} (traceback in {folder}/run.log)")
-    console.print(_facts(summary), "", _mixtures(folder), "", sep="\n")
+    console.print(_facts(summary), "", _samples(folder) or _mixtures(folder), "", sep="\n")
     console.print(f"run   {folder}", soft_wrap=True)
     if summary["status"] == "completed":
         console.print(_suggestions(folder), soft_wrap=True)
@@ -79,12 +80,18 @@ def _facts(summary: Mapping[str, Any]) -> Any:
     final, progress, seeds = summary["final"], summary["progress"], len(summary["seeds"])
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row(f"{summary['status']} ({summary['stop_reason']})", f"mean over {seeds} seeds" if seeds > 1 else "")
-    table.add_row("exploitability", _number(final.get("exploitability")))
-    table.add_row("  of the average policy", _number(final.get("average_exploitability")))
-    table.add_row("KL to the equilibrium", _number(final.get("kl_to_equilibrium")))
-    table.add_row("  its certificate", _certificate(summary["equilibrium"]))
-    table.add_row("KL to the reference", _number(final.get("kl_to_reference")))
-    table.add_row("win rate against the reference", _number(final.get("win_rate_vs_reference")))
+    if "judge_calls" in final:
+        ends = f"[{_number(final['win_rate_low'])}, {_number(final['win_rate_high'])}]"
+        table.add_row("win rate against the reference", f"{_number(final['test_win_rate_vs_reference'])} {ends}")
+        error = _number(final["kl_standard_error"])
+        table.add_row("KL to the reference", f"{_number(final['test_kl_to_reference'])} ± {error}")
+    else:
+        table.add_row("exploitability", _number(final.get("exploitability")))
+        table.add_row("  of the average policy", _number(final.get("average_exploitability")))
+        table.add_row("KL to the equilibrium", _number(final.get("kl_to_equilibrium")))
+        table.add_row("  its certificate", _certificate(summary["equilibrium"]))
+        table.add_row("KL to the reference", _number(final.get("kl_to_reference")))
+        table.add_row("win rate against the reference", _number(final.get("win_rate_vs_reference")))
     queries = sorted(set(progress["queries"]))
     table.add_row("queries", f"{queries[0]}" if len(queries) == 1 else f"{queries[0]} to {queries[-1]}")
     table.add_row("seconds", f"{progress['seconds']:.3g}")
@@ -122,6 +129,21 @@ def _mixtures(folder: Path) -> Any:
     if len(order) > SHOWN_ITEMS:
         rest = [f"{share[order[SHOWN_ITEMS:]].sum():.4f}" for share in shares.values()]
         table.add_row(f"{len(order) - SHOWN_ITEMS} others", *rest)
+    return table
+
+
+def _samples(folder: Path) -> Any:
+    """Completions of the first test prompts, the reference's and the policy's; None where there are none."""
+    from rich.table import Table
+
+    if not (path := folder / "completions.jsonl").exists():
+        return None
+    table = Table(show_lines=True)
+    for name in ("prompt", "reference", "policy", "preferred"):
+        table.add_column(name)
+    for line in path.read_text(encoding="utf-8").splitlines()[:SHOWN_PROMPTS]:
+        entry = json.loads(line)
+        table.add_row(entry["prompt"], entry["reference"], entry["policy"], f"{entry['preference']:.2f}")
     return table
 
 

@@ -13,19 +13,21 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
 
 from nlhf.budget import Progress, is_scheduled
 from nlhf.config import ConfigError
 from nlhf.policies.base import Memory, Policy
-from nlhf.records import COLUMNS, POLICY_COLUMNS, TEST_COLUMNS, Table, first_hits, permanent, replacing, write_json
+from nlhf.records import POLICY_COLUMNS, Table, first_hits, permanent, replacing, write_json
 from nlhf.specification import RESULTS_VERSION, Specification
 from nlhf.world import World
+
+if TYPE_CHECKING:
+    from nlhf.language.world import TextWorld
 
 
 @dataclass
@@ -37,21 +39,21 @@ class RunFolder:
     """
 
     run: Specification
-    world: World
+    world: World | TextWorld
     check: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.path, self.started = self.run.folder, time.time()
-        self.columns = COLUMNS + (TEST_COLUMNS if self.world.held_out else ())
+        self.columns = self.world.columns
         self.table = Table(self.path / "metrics.csv", self.columns)
         self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS)
 
-    def row(self, seed: int, values: dict[str, Any], policy: Tensor) -> None:
+    def row(self, seed: int, values: dict[str, Any], policy: Policy) -> None:
         number, names = self.run.options.seeds[seed], self.run.options.names
         self.table.add(**values, run=self.run.name, game=names["game"], algorithm=names["algorithm"], seed=number)
         if self.run.options.log_policy:
             game, place = self.world.game, {"seed": number, "iteration": values["iteration"]}
-            for context, row in zip(game.contexts, policy.tolist(), strict=True):
+            for context, row in zip(game.contexts, policy.log_probabilities[seed].tolist(), strict=True):
                 for action, value in zip(game.items, row, strict=True):
                     self.policies.add(**place, context=context, action=action, log_probability=value)
 
@@ -109,17 +111,13 @@ class RunFolder:
             stream.write(OmegaConf.to_yaml(OmegaConf.create(self.run.config)))
         with replacing(folder / "overrides.yaml") as stream:
             stream.write(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-        if not (self.path / "game.npz").exists():
-            self.world.save(self.path / "game.npz")
+        self.world.save(self.path)
 
     def conclude(self, status: str, reason: str | None, policy: Policy, progress: Progress) -> dict[str, Any]:
         """Write the last rows, the final policy and summary.json; returns the summary."""
         self.flush()
-        game, seeds = self.world.game, self.run.options.seeds
-        with replacing(self.path / "policy.npz", "wb") as stream:
-            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds),
-                     contexts=np.array(game.contexts), items=np.array(game.items))  # fmt: skip
-        policy.save(self.path)
+        seeds = self.run.options.seeds
+        self.world.save_policy(self.path, policy, seeds)
         summary = {
             "status": status,
             "stop_reason": reason,
@@ -144,7 +142,8 @@ class RunFolder:
         measured = self.columns[self.columns.index("exploitability") :]
         cells = {name: [row[name] for row in last] for name in measured}
         return {
-            name: float(np.mean([float(c) for c in cells[name]])) if all(cells[name]) else None for name in measured
+            name: float(np.mean([float(c) for c in cells[name]])) if cells[name] and all(cells[name]) else None
+            for name in measured
         }
 
 

@@ -141,7 +141,7 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
     """
     from nlhf.launch.compose import composed, plain
     from nlhf.specification import specify
-    from nlhf.world import assemble
+    from nlhf.world import World, assemble
 
     saved = _saved_policy(Path(policy))
     seeds = saved.get("seeds")
@@ -149,6 +149,8 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
         overrides = [*overrides, f"seeds={[int(seed) for seed in seeds]}"]
     with composed(overrides) as config:
         world = assemble(specify(plain(config)))
+    if not isinstance(world, World):
+        raise ConfigError(f"{policy} is a table, and game=text has completions that cannot be listed: choose its game.")
     items = tuple(str(item) for item in saved.get("items", world.game.items))
     if items != world.game.items:
         raise ConfigError(f"{policy} is over other items ({', '.join(items[:3])}, ...) than the game: choose its game.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from nlhf import simplex
 
@@ -42,6 +42,20 @@ def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float) -> 
     return beta * (sys.float_info.epsilon * (largest + 1 / (2 * beta))) ** 2
 
 
+class Grades(Protocol):
+    """What a trainer asks of a measure.
+
+    `watched` is the column that must be finite.
+    """
+
+    @property
+    def watched(self) -> str: ...
+
+    def initial_kl(self, policy: Policy) -> Tensor: ...
+
+    def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]: ...
+
+
 @dataclass(frozen=True)
 class Measure:
     """Grades policies of one batch of seeds.
@@ -59,6 +73,12 @@ class Measure:
     beta: Tensor
     log_equilibrium: Tensor | None = None
     held_out: Measure | None = None
+
+    watched: ClassVar[str] = "exploitability"
+
+    def initial_kl(self, policy: Policy) -> Tensor:
+        """KL(pi* || pi) of the policy that a run starts from, (S)."""
+        return self.kl_to_equilibrium(policy.log_probabilities)
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
         """The columns of one row, each (S), for a policy and the average (S, X, Y) of those before, if there is one."""

@@ -26,6 +26,10 @@ TEST_COLUMNS = tuple(f"test_{name}" for name in (  # where the game has contexts
     "exploitability", "exploitability_unregularised", "kl_to_equilibrium", "span_to_equilibrium", "kl_to_reference",
     "entropy", "win_rate_vs_reference",
 ))  # fmt: skip
+TEXT_COLUMNS = (  # where completions of test prompts are judged
+    "test_kl_to_reference", "kl_standard_error", "test_entropy", "test_win_rate_vs_reference", "win_rate_low",
+    "win_rate_high", "preference_vs_reference", "tokens", "finished", "distinct_2", "judge_calls",
+)  # fmt: skip
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 
@@ -44,7 +48,7 @@ class Recorder(Protocol):
     """Where a trainer's rows and checkpoints go."""
 
     def row(self, seed: int, values: dict[str, Any], policy: Any) -> None:
-        """One row of the seed at this position in the batch; `policy` is a tensor of log-probabilities (X, Y)."""
+        """One row of the seed at this position in the batch, and the policies of the batch."""
 
     def checkpoint(self, content: dict[str, Any]) -> None:
         """Keep the rows so far and this content, so that the run can go on from here."""

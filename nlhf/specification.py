@@ -174,6 +174,8 @@ CAPABILITIES = {
     "advantage": "a game that answers y -> P(y > policy) for all y: choose another game or prox",
     "pairs": "a game that answers pairs: choose another game or prox",
     "enumerate": "actions that can be listed: choose another game or policy",
+    "prompts": "prompts to complete: set game=text, or choose another policy",
+    "text": "a policy that writes: set policy=causal_lm prox=gradient, or choose another game",
     "table": "a policy that can be any table: set policy=tabular, or prox=gradient",
     "gradient": "a policy with parameters: choose another policy or prox",
     "sample": "a policy that can be drawn from: choose another policy or prox",
@@ -190,7 +192,7 @@ def refuse(game: GameFamily, policy: PolicyFamily, prox: ProxFamily, algorithm: 
     Raises: ConfigError.
     """
     provided = game.provides | policy.provides | prox.provides | algorithm.provides
-    for key, part in (("algorithm", algorithm), ("prox", prox)):
+    for key, part in (("policy", policy), ("game", game), ("algorithm", algorithm), ("prox", prox)):
         if missing := sorted(part.needs - provided):
             raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
     algorithm.check(beta)

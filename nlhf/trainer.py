@@ -11,9 +11,9 @@ import numpy as np
 
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget, Progress, is_scheduled, next_scheduled, spent
-from nlhf.metrics import Measure
+from nlhf.metrics import Grades
 from nlhf.policies.average import Average
-from nlhf.policies.base import Policy, choose
+from nlhf.policies.base import Policy, at_work, choose
 from nlhf.prox.base import ProxEngine, as_mask
 from nlhf.records import DivergedError, Recorder
 
@@ -34,7 +34,7 @@ class Trainer:
     prox: ProxEngine
     policy: Policy
     average: Average
-    measure: Measure
+    measure: Grades
     budget: Budget
     recorder: Recorder
     interrupted: Callable[[], bool] = lambda: False
@@ -44,13 +44,13 @@ class Trainer:
     def __post_init__(self) -> None:
         seeds = len(self.prox.beta)
         self.state = self.algorithm.init(self.policy)
-        self.kl_0 = self.measure.kl_to_equilibrium(self.policy.log_probabilities)[:, None, None]
+        self.kl_0 = self.measure.initial_kl(self.policy)[:, None, None]
         self.progress = Progress.none(seeds)
         self.next_row = np.zeros(seeds, np.int64)
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.state, self.average.total = content["state"], content["total"]
+        self.state, self.average.total = at_work(content["state"], self.policy), content["total"]
         self.progress = Progress.from_json(content["progress"])
         self.next_row = np.array(content["next_row"])
         self.prox.restore(content["prox"])
@@ -102,10 +102,10 @@ class Trainer:
         listed = {name: value.tolist() for name, value in columns.items()}
         for seed in np.flatnonzero(seeds).tolist():
             values = {name: value[seed] for name, value in listed.items()}
-            self.recorder.row(seed, values | self.progress.of(seed), self.state.policy.log_probabilities[seed])
-            if not np.isfinite(values["exploitability"]):
-                raise DivergedError(f"the exploitability of seed number {seed} is {values['exploitability']}")
-            if scheduled:
+            self.recorder.row(seed, values | self.progress.of(seed), self.state.policy)
+            if not np.isfinite(watched := values[self.measure.watched]):
+                raise DivergedError(f"the {self.measure.watched} of seed number {seed} is {watched}")
+            if scheduled and "exploitability" in values:
                 self.progress.best[seed] = min(self.progress.best[seed], values["exploitability"])
 
     def _checkpoint(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,11 +15,15 @@ from nlhf.equilibrium_cache import Certified, reference_equilibria
 from nlhf.games.base import FiniteGame
 from nlhf.metrics import Measure
 from nlhf.policies.average import Average, NoAverage, TableAverage
+from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
-from nlhf.records import Recorder, replacing
+from nlhf.records import COLUMNS, TEST_COLUMNS, Recorder, replacing
 from nlhf.specification import Specification
 from nlhf.trainer import Trainer
+
+if TYPE_CHECKING:
+    from nlhf.language.world import TextWorld
 
 PREFERENCE_ACTIONS, PREFERENCE_ENTRIES = 512, 4_000_000  # game.npz holds P up to so many actions and entries
 
@@ -43,14 +47,21 @@ class World:
     held_out: World | None = None
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Of metrics.csv."""
+        return COLUMNS + (TEST_COLUMNS if self.held_out else ())
+
+    @property
     def measure(self) -> Measure:
         """Grades policies in this world."""
         known = None if self.equilibria is None else self.equilibria.log_policy.to(self.beta.device)
         held_out = None if self.held_out is None else self.held_out.measure
         return Measure(self.game, self.log_reference, self.beta, known, held_out)
 
-    def save(self, path: Path) -> None:
-        """What figures need: names, reference, equilibrium, P of as many instances as is sensible, votes."""
+    def save(self, folder: Path) -> None:
+        """`game.npz`, for figures: names, reference, equilibrium, P of as many instances as is sensible, votes."""
+        if (path := folder / "game.npz").exists():
+            return
         arrays: dict[str, Any] = {
             "items": np.array(self.game.items),
             "contexts": np.array(self.game.contexts),
@@ -67,15 +78,41 @@ class World:
         with replacing(path, "wb") as stream:
             np.savez(stream, **arrays)
 
+    def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
+        """`policy.npz`, and what the policy itself has to say."""
+        with replacing(folder / "policy.npz", "wb") as stream:
+            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds),
+                     contexts=np.array(self.game.contexts), items=np.array(self.game.items))  # fmt: skip
+        policy.save(folder)
 
-def assemble(run: Specification) -> World:
-    """Draw the games and references of the seeds and find their equilibria.
+    def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
+        """The trainer of a run, with its parts, at its start."""
+        seeds = run.options.seeds
+        prox = run.prox.engine(Parts(self.game, TabularPolicy(self.log_reference), self.beta, seeds, run.feedback))
+        elsewhere = None
+        if self.held_out is not None and self.held_out.game.features is not None:
+            log_reference = self.held_out.log_reference.expand(len(seeds), -1, -1).contiguous()
+            elsewhere = log_reference, self.held_out.game.features
+        log_reference = self.log_reference.expand(len(seeds), -1, -1).contiguous()
+        policy = run.policy.initial(log_reference, self.game, elsewhere, seeds)
+        average: Average = TableAverage(policy) if run.policy.averaged else NoAverage()
+        return Trainer(
+            run.algorithm.bind(self.beta), prox, policy, average, self.measure, run.budget, recorder, **options
+        )
+
+
+def assemble(run: Specification) -> World | TextWorld:
+    """Draw the games and references of the seeds and find their equilibria; or load a language model and its judge.
 
     Raises: ConfigError for input files that hold something else, and for a device that is not there.
     """
     options = run.options
     device = _device(options.device)
     beta = torch.full((len(options.seeds), 1, 1), options.beta, dtype=torch.float64, device=device)
+    if "prompts" in run.game.provides:
+        from nlhf.language.world import assemble_text
+
+        return assemble_text(run, device, beta)
     cache = Path(options.runs_dir) / ".equilibria"
 
     def world(game: FiniteGame, log_reference: Tensor, held_out: World | None) -> World:
@@ -90,20 +127,9 @@ def assemble(run: Specification) -> World:
     return world(game, log_reference[:, :trained].contiguous(), held_out)
 
 
-def trainer_of(run: Specification, world: World, recorder: Recorder, **options: Any) -> Trainer:
+def trainer_of(run: Specification, world: World | TextWorld, recorder: Recorder, **options: Any) -> Trainer:
     """The trainer of a run, with its parts, at its start."""
-    seeds = run.options.seeds
-    prox = run.prox.engine(Parts(world.game, TabularPolicy(world.log_reference), world.beta, seeds, run.feedback))
-    elsewhere = None
-    if world.held_out is not None and world.held_out.game.features is not None:
-        log_reference = world.held_out.log_reference.expand(len(seeds), -1, -1).contiguous()
-        elsewhere = log_reference, world.held_out.game.features
-    log_reference = world.log_reference.expand(len(seeds), -1, -1).contiguous()
-    policy = run.policy.initial(log_reference, world.game, elsewhere, seeds)
-    average: Average = TableAverage(policy) if run.policy.averaged else NoAverage()
-    return Trainer(
-        run.algorithm.bind(world.beta), prox, policy, average, world.measure, run.budget, recorder, **options
-    )
+    return world.trainer(run, recorder, **options)
 
 
 def _device(name: str) -> torch.device:

@@ -87,7 +87,7 @@ class Recorder:
         self.rows, self.content = [], None
 
     def row(self, seed, values, policy):
-        self.rows.append((seed, values, policy.clone()))
+        self.rows.append((seed, values, policy.log_probabilities[seed].clone()))
 
     def checkpoint(self, content):
         self.content = content

@@ -43,7 +43,7 @@ class CountingState(State):
     @classmethod
     def first(cls, policy: Policy) -> Self:
         """Before the first iteration."""
-        return cls(policy, policy.log_probabilities.new_zeros(len(policy.log_probabilities), 1, 1))
+        return cls(policy, policy.per_seed())
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class ProximalPoint(ProximalAlgorithm):
 
     @property
     def needs(self) -> frozenset[str]:
-        return self.inner.needs | (frozenset({"exact"}) if self.inner_steps is None else frozenset())
+        return self.inner.needs | {"enumerate"} | (frozenset({"exact"}) if self.inner_steps is None else frozenset())
 
     def init(self, policy: Policy) -> ProximalPointState:
         zero = self.step_size * 0

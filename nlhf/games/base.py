@@ -75,6 +75,7 @@ class GameFamily(ABC):
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate", "pairs"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     @property
     @abstractmethod

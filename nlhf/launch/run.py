@@ -24,6 +24,7 @@ from nlhf.records import DivergedError, WriteError, read_json, write_json, writi
 from nlhf.specification import Specification, specify
 
 if TYPE_CHECKING:
+    from nlhf.language.world import TextWorld
     from nlhf.world import World
 
 log = logging.getLogger("nlhf")
@@ -168,7 +169,12 @@ def finished(run: Specification) -> dict[str, Any] | None:
 
 
 def _train(
-    run: Specification, world: World, owned: Ownership, stop: StopRequest, watch: Watch, overrides: Sequence[str]
+    run: Specification,
+    world: World | TextWorld,
+    owned: Ownership,
+    stop: StopRequest,
+    watch: Watch,
+    overrides: Sequence[str],
 ) -> Outcome:
     """Train from the start or the last checkpoint, and record how it ended."""
     from nlhf.folder import RunFolder

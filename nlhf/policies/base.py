@@ -55,6 +55,10 @@ class Policy:
         """log pi(y | x) at contexts that it was not trained on, (S, X', Y); None where it has nothing to say there."""
         return None
 
+    def per_seed(self) -> Tensor:
+        """A zero for every seed, float64 (S, 1, 1)."""
+        return self.log_probabilities.new_zeros(len(self.log_probabilities), 1, 1)
+
     @property
     def actions(self) -> int:
         """How many there are."""
@@ -78,6 +82,10 @@ class Policy:
         """Its parameters, moved to those of `other` by `weight` (S, 1, 1) in [0, 1]: a moving target."""
         mine, others = self.parameters, other.parameters
         return self.trained({name: mine[name].lerp(others[name], weight.to(mine[name])) for name in mine}, None)
+
+    def at_work(self, like: Policy) -> Policy:
+        """This policy with what a checkpoint does not hold, as `like` has it."""
+        return self
 
     def save(self, folder: Path) -> None:
         """Write what log-probabilities do not tell of it, for other programs to load."""
@@ -135,6 +143,7 @@ class PolicyFamily(ABC):
     """What `policy=<name>` builds: the family a run's policies belong to. Subclasses are frozen dataclasses."""
 
     provides: ClassVar[frozenset[str]]
+    needs: ClassVar[frozenset[str]] = frozenset()
     random: ClassVar[bool] = False  # does the seed draw the initial policy?
     averaged: ClassVar[bool] = True  # is the average of the iterates a policy that one could use?
 
@@ -158,6 +167,12 @@ def rows(table: Tensor, contexts: Tensor | None) -> Tensor:
     width = table.shape[-1]
     places = simplex.stacked(contexts, *table.shape[:2])
     return table.reshape(-1, width).index_select(0, places.reshape(-1)).view(*contexts.shape, width)
+
+
+def at_work(state: Any, like: Policy) -> Any:
+    """A state from a checkpoint, its policies at work again."""
+    found = {field.name: getattr(state, field.name) for field in fields(state)}
+    return replace(state, **{name: p.at_work(like) for name, p in found.items() if isinstance(p, Policy)})
 
 
 def choose(mask: Tensor, first: Any, second: Any, policies: Callable[[Policy, Policy], Policy] | None = None) -> Any:

@@ -51,10 +51,10 @@ class Problem:
 class Draws(Protocol):
     """Weighted actions and what the preference model says about them; weights sum to 1 over the last dimension."""
 
-    def actions(self, policy: Categorical) -> tuple[Tensor, Tensor]:
+    def actions(self, policy: Categorical) -> tuple[Tensor, Tensor | float]:
         """Actions (S, B, k) of a policy and their weights."""
 
-    def pairs(self, policy: Categorical) -> tuple[Tensor, Tensor, Tensor]:
+    def pairs(self, policy: Categorical) -> tuple[Tensor, Tensor, Tensor | float]:
         """Independent pairs of actions (S, B, k) of a policy, first and second, and their weights."""
 
     def against_opponent(self, actions: Tensor) -> Tensor:
@@ -85,14 +85,14 @@ class Sampled:
         self.contexts, self.samples, self.active, self.baseline = contexts, samples, active, baseline
         self.queries = 0  # pairs that were put to the judge, per seed
 
-    def actions(self, policy: Categorical) -> tuple[Tensor, Tensor]:
+    def actions(self, policy: Categorical) -> tuple[Tensor, float]:
         drawn = self._drawn(policy, self.samples)
-        return drawn, policy.log_probabilities.new_full((1, 1, 1), 1 / self.samples)
+        return drawn, 1 / self.samples
 
-    def pairs(self, policy: Categorical) -> tuple[Tensor, Tensor, Tensor]:
+    def pairs(self, policy: Categorical) -> tuple[Tensor, Tensor, float]:
         half = self.samples // 2
         drawn = self._drawn(policy, 2 * half)
-        return drawn[..., :half], drawn[..., half:], policy.log_probabilities.new_full((1, 1, 1), 1 / half)
+        return drawn[..., :half], drawn[..., half:], 1 / half
 
     def against_opponent(self, actions: Tensor) -> Tensor:
         return self.duel(actions, self._drawn(self.opponent, actions.shape[-1]))

@@ -91,7 +91,7 @@ def logistic(problem: Problem, draws: Draws) -> Tensor:
     return -((weights * loss).sum(-1) / (2 * problem.beta_dpo[..., 0])).mean(-1)
 
 
-def _regression(problem: Problem, first: Tensor, second: Tensor, weights: Tensor, target: Tensor) -> Tensor:
+def _regression(problem: Problem, first: Tensor, second: Tensor, weights: Tensor | float, target: Tensor) -> Tensor:
     difference = problem.margin(first) - problem.margin(second)
     gap = difference - target.to(difference)
     return ((weights * gap**2).sum(-1) / (4 * problem.kappa)).mean(-1)

@@ -1,0 +1,90 @@
+"""Texts: contexts are prompts, actions are completions, and a judge compares two of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.games.base import GameFamily, PreferenceTable, check_size
+from nlhf.language import prompts
+from nlhf.language.judges import TextJudge
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.language.model import LanguageModel, Turn
+
+
+@dataclass(frozen=True)
+class Text(GameFamily):
+    """Prompts and a judge.
+
+    Args:
+        judge: compares completions.
+        path: of a jsonl file of prompts; null takes those of this package.
+        test_prompts: the last ones are not trained on.
+        completions: of each test prompt, when a policy is measured.
+    """
+
+    judge: TextJudge
+    path: str | None
+    test_prompts: int
+    completions: int
+
+    random: ClassVar[bool] = False
+    provides: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
+    needs: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    def __post_init__(self) -> None:
+        check_size(least=1, test_prompts=self.test_prompts, completions=self.completions)
+        if len(self.prompts) <= self.test_prompts:
+            raise ConfigError(
+                f"game.test_prompts={self.test_prompts} leaves none of the {len(self.prompts)} prompts for training: "
+                "give a smaller number."
+            )
+
+    @cached_property
+    def prompts(self) -> list[prompts.Prompt]:
+        """All of them, those for testing last."""
+        return prompts.written() if self.path is None else prompts.read(self.path)
+
+    def table(self, rng: np.random.Generator) -> PreferenceTable:
+        raise NotImplementedError("completions cannot be listed")
+
+
+class TextGame:
+    """What a judge says about completions of some prompts.
+
+    Args:
+        judge: reads texts.
+        model: knows the completions by number.
+        turns: the prompts.
+    """
+
+    votes = features = None
+    items: tuple[str, ...] = ()
+
+    def __init__(self, judge: TextJudge, model: LanguageModel, turns: tuple[Turn, ...]) -> None:
+        self.judge, self.model, self.turns = judge, model, turns
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """The prompts as texts."""
+        return tuple(turn.text for turn in self.turns)
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """P(first > second | prompt) - 1/2 for contexts (1, B) and completions (1, B, k), float64 (1, B, k)."""
+        pairs = [
+            (self.turns[context].text, self.model.text(mine), self.model.text(other))
+            for context, *rows in zip(contexts[0].tolist(), first[0].tolist(), second[0].tolist(), strict=True)
+            for mine, other in zip(*rows, strict=True)
+        ]
+        told = self.judge.preference(pairs)
+        if not ((told >= 0) & (told <= 1)).all():
+            wrong = told[~((told >= 0) & (told <= 1))][0]
+            raise ConfigError(f"the judge says {wrong}, which is no probability: choose another judge.")
+        return first.new_tensor(told - 0.5, dtype=first.new_zeros(0).double().dtype).view(first.shape)

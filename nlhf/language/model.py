@@ -1,0 +1,293 @@
+"""A causal language model as a function of its trainable weights: log-probabilities of completions, and samples.
+
+No adapter is ever switched: a policy is a dict of weights, and every evaluation puts its weights into one shared module
+for the time of a call (`torch.func.functional_call`). Opponent, anchor, target and learner are dicts of LoRA matrices
+(arXiv:2106.09685) beside one copy of the base model, which is the reference.
+
+    log pi(y | x) = sum over the tokens of y, the end token included, of log pi(y_t | x, y_<t)
+
+A completion that reaches `max_new_tokens` has no end token: the lengths are part of the game.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlhf.config import ConfigError
+from nlhf.streams import stream
+
+if TYPE_CHECKING:
+    from nlhf.policies.causal_lm import CausalLM
+
+Weights = Mapping[str, Tensor]
+Tokens = tuple[int, ...]
+LORA_ABOVE = 200_000_000  # parameters from which `policy.lora=auto` means true
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A prompt as the model reads it: its tokens, and the text that a judge reads."""
+
+    tokens: Tokens
+    text: str
+
+
+class LanguageModel:
+    """One base model, its tokenizer, and every completion that was met, by number.
+
+    Args:
+        options: of `policy=causal_lm`.
+        module, tokenizer: loaded by `load`.
+        weights: the trainable ones, by name, at the start of training.
+    """
+
+    def __init__(self, options: CausalLM, module: torch.nn.Module, tokenizer: Any, weights: Weights) -> None:
+        self.options, self.module, self.tokenizer = options, module, tokenizer
+        self.initial = dict(weights)
+        self.device = next(module.parameters()).device
+        self.end = int(tokenizer.eos_token_id)
+        self.completions: list[Tokens] = []
+        self._numbers: dict[Tokens, int] = {}
+
+    def turn(self, prompt: str | Sequence[Mapping[str, str]]) -> Turn:
+        """A prompt, plain or a list of chat messages, through the chat template if there is one.
+
+        Raises: ConfigError for a prompt that leaves no room for a completion.
+        """
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        text = "\n".join(message["content"] for message in messages)
+        whole = text
+        if self.tokenizer.chat_template:
+            whole = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        tokens = tuple(self.tokenizer(whole, add_special_tokens=not self.tokenizer.chat_template).input_ids)
+        room = getattr(self.module.config, "max_position_embeddings", None)
+        if room is not None and len(tokens) + self.options.max_new_tokens > room:
+            raise ConfigError(
+                f"the prompt '{text[:60]}' has {len(tokens)} tokens, and with policy.max_new_tokens="
+                f"{self.options.max_new_tokens} more than the model's {room}: leave it out, or give a smaller number."
+            )
+        return Turn(tokens, text)
+
+    def number(self, tokens: Tokens) -> int:
+        """The number of a completion, a new one if it is new."""
+        if tokens not in self._numbers:
+            self._numbers[tokens] = len(self.completions)
+            self.completions.append(tokens)
+        return self._numbers[tokens]
+
+    def text(self, number: int) -> str:
+        """A completion as text, without the end token."""
+        return str(self.tokenizer.decode(self.completions[number], skip_special_tokens=True)).strip()
+
+    def finished(self, number: int) -> bool:
+        """Does the completion have its end token?"""
+        return self.completions[number][-1:] == (self.end,)
+
+    # --- log-probabilities -------------------------------------------------------------------------------------------
+
+    def log_prob(self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]) -> Tensor:
+        """log pi(y | x) of every row, (n), float32 or better, differentiable in `weights`; None is the base model.
+
+        In micro-batches of `policy.micro_batch` rows, whose activations are computed again in the backward pass, so
+        that memory is that of one of them, whatever the loss.
+        """
+        rows = list(zip(prompts, completions, strict=True))
+        size = self.options.micro_batch
+        chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+        if weights is None or not torch.is_grad_enabled() or len(chunks) == 1:
+            return torch.cat([self._scores(weights, chunk) for chunk in chunks])
+        names = tuple(weights)
+        found: Tensor = _Recomputed.apply(self, names, chunks, *weights.values())  # type: ignore[no-untyped-call]
+        return found
+
+    def _scores(self, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
+        """The log-probabilities of one micro-batch."""
+        longest, length = (max(len(row[side]) for row in rows) for side in (0, 1))
+        ids = np.zeros((len(rows), longest + length), np.int64)
+        mask = np.zeros_like(ids)
+        for place, (prompt, completion) in enumerate(rows):
+            ids[place, longest - len(prompt) : longest] = prompt
+            ids[place, longest : longest + len(completion)] = completion
+            mask[place, longest - len(prompt) : longest + len(completion)] = 1
+        tokens, seen = (torch.from_numpy(array).to(self.device) for array in (ids, mask))
+        places = (seen.cumsum(1) - 1).clamp(min=0)
+        logits = self._forward(weights, tokens, seen, places, keep=length + 1).logits[:, :-1]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        answers = tokens[:, longest:]
+        log_prob = logits.gather(-1, answers[..., None])[..., 0] - logits.logsumexp(-1)
+        total: Tensor = (log_prob * seen[:, longest:]).sum(-1)
+        return total
+
+    def _forward(self, weights: Weights | None, tokens: Tensor, mask: Tensor, places: Tensor, keep: int,
+                 past: Any = None) -> Any:  # fmt: skip
+        options = {"input_ids": tokens, "attention_mask": mask, "position_ids": places, "logits_to_keep": keep,
+                   "use_cache": past is not None, "past_key_values": past}  # fmt: skip
+        own = {} if weights is None else {name: value[0] for name, value in weights.items()}
+        return torch.func.functional_call(self.module, own, (), options)
+
+    # --- samples -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, parts: Sequence[tuple[Weights | None, float]], prompts: Sequence[Tokens],
+               uniforms: np.ndarray) -> list[Tokens]:  # fmt: skip
+        """A completion of every prompt, of the token-wise geometric mixture of models, each with a cache of its own.
+
+        Args:
+            parts: weights and exponents of the models; one with exponent 1 is that model.
+            uniforms: on [0, 1), (n), a completion's randomness: it draws the generator of its tokens.
+        """
+        options = self.options
+        count, longest = len(prompts), max(map(len, prompts))
+        ids = np.zeros((count, longest), np.int64)
+        for place, prompt in enumerate(prompts):
+            ids[place, longest - len(prompt) :] = prompt
+        lengths = np.array([[len(prompt)] for prompt in prompts])
+        mask = torch.from_numpy((np.arange(longest) >= longest - lengths).astype(np.int64)).to(self.device)
+        levels = np.stack([np.random.default_rng(int(u * 2**53)).random(options.max_new_tokens) for u in uniforms])
+        levels_on = torch.from_numpy(levels).to(self.device)
+        past = [self._cache() for _ in parts]
+        tokens = torch.from_numpy(ids).to(self.device)
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        going, left = torch.arange(count, device=self.device), torch.arange(count, device=self.device)
+        drawn = torch.full((count, options.max_new_tokens), self.end, device=self.device)
+        for step in range(options.max_new_tokens):
+            logits: Any = sum(
+                share
+                * self._forward(weights, tokens, mask, places, 1, cached).logits[:, -1].log_softmax(-1, torch.float32)
+                for (weights, share), cached in zip(parts, past, strict=True)
+            )
+            chosen = self._draw(logits, levels_on[going, step])
+            drawn[going, step] = chosen
+            left = (chosen != self.end).nonzero()[:, 0]
+            if not len(left):
+                break
+            if len(left) < len(going):
+                for cached in past:
+                    cached.batch_select_indices(left)
+            going, mask = going[left], mask[left]
+            mask = torch.cat([mask, mask.new_ones(len(going), 1)], 1)
+            tokens, places = chosen[left, None], places[left, -1:] + 1
+        return [_ended(row, self.end) for row in drawn.tolist()]
+
+    def _cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.module.config)  # type: ignore[arg-type]
+
+    def _draw(self, logits: Tensor, levels: Tensor) -> Tensor:
+        """Tokens (n) by inversion, at the temperature, of the `top_p` likeliest mass."""
+        mass = (logits / self.options.temperature).softmax(-1).double()
+        if self.options.top_p < 1:
+            ordered, order = mass.sort(-1, descending=True)
+            ordered = ordered.where(ordered.cumsum(-1) - ordered < self.options.top_p, 0.0)
+            mass = torch.zeros_like(mass).scatter_(-1, order, ordered)
+        cumulative = mass.cumsum(-1)
+        found = torch.searchsorted(cumulative, (levels * cumulative[:, -1])[:, None], right=True)[:, 0]
+        return found.clamp(max=mass.shape[-1] - 1)
+
+
+class _Recomputed(torch.autograd.Function):
+    """Log-probabilities of micro-batches, whose graphs are built again one by one in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, model: LanguageModel, names: tuple[str, ...], chunks: Any, *values: Tensor) -> Tensor:
+        ctx.model, ctx.names, ctx.chunks = model, names, chunks
+        ctx.save_for_backward(*values)
+        weights = dict(zip(names, values, strict=True))
+        return torch.cat([model._scores(weights, chunk) for chunk in chunks])
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        values = [value.detach().requires_grad_() for value in ctx.saved_tensors]
+        total = [torch.zeros_like(value) for value in values]
+        slopes = torch.split(upstream, [len(chunk) for chunk in ctx.chunks])
+        for chunk, slope in zip(ctx.chunks, slopes, strict=True):
+            with torch.enable_grad():
+                scores = ctx.model._scores(dict(zip(ctx.names, values, strict=True)), chunk)
+            for kept, gradient in zip(total, torch.autograd.grad(scores, values, slope), strict=True):
+                kept += gradient
+        return None, None, None, *total
+
+
+def _ended(row: list[int], end: int) -> Tokens:
+    """The tokens up to and including the first end token."""
+    return tuple(row[: row.index(end) + 1]) if end in row else tuple(row)
+
+
+@cache
+def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
+    """The model that a policy family describes, with the initial weights of a seed.
+
+    Raises: ConfigError for a model that is not there, or cannot be used.
+    """
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError as error:
+        raise ConfigError('policy=causal_lm needs the extra lm: pip install -e ".[lm]"') from error
+    from nlhf.language.bundled import bundled_model
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    path = str(bundled_model()) if options.model == "bundled" else options.model
+    half = options.dtype == "bfloat16" or (options.dtype == "auto" and device != "cpu")
+    own = {"trust_remote_code": options.trust_remote_code, "local_files_only": Path(path).is_dir()}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **own)
+        dtype = torch.bfloat16 if half else torch.float32
+        module: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **own)
+        module.to(device)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"policy.model={options.model} cannot be loaded ({reason}): give a folder that transformers loads, "
+            "the name of a model on the hub, or bundled."
+        ) from error
+    return wrapped(options, module, tokenizer, seed)
+
+
+def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: int) -> LanguageModel:
+    """A model and its tokenizer as a policy's model: LoRA matrices, or all weights, are what is trained."""
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"policy.model={options.model} has no end token (eos_token): give a model with one.")
+    module.eval().requires_grad_(False)
+    size = sum(value.numel() for value in module.parameters())
+    if options.lora is True or (options.lora == "auto" and size > LORA_ABOVE):
+        from peft import LoraConfig, get_peft_model
+
+        targets: Any = list(options.lora_targets) if options.lora_targets else "all-linear"
+        config = LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules=targets,
+                            task_type="CAUSAL_LM")  # fmt: skip
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+                module = get_peft_model(module, config).eval()
+        except ValueError as error:
+            targets = list(options.lora_targets)
+            raise ConfigError(
+                f"policy.lora_targets={targets} are no layers of policy.model={options.model}: give names of its "
+                "linear layers, or []."
+            ) from error
+        chosen = {name: value for name, value in module.named_parameters() if ".lora_" in name}
+    else:
+        chosen = dict(module.named_parameters())
+    module.requires_grad_(False)
+    return LanguageModel(options, module, tokenizer, dict(_started(chosen, seed)))
+
+
+def _started(chosen: Mapping[str, torch.nn.Parameter], seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Weights at the start, with a dimension for the seed: the base model's, LoRA's A uniform as in its paper."""
+    rng = stream(seed, "policy")
+    for name, value in chosen.items():
+        start = value.detach()
+        if ".lora_A." in name:
+            start = start.new_tensor(rng.uniform(-1, 1, start.shape) / np.sqrt(start.shape[1]))
+        yield name, start[None].to(torch.promote_types(start.dtype, torch.float32))

@@ -1,0 +1,184 @@
+"""The world of a language model: its prompts, its judge, and what is measured on prompts that nobody is trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.stats import beta as beta_distribution
+from torch import Tensor
+
+from nlhf.config import ConfigError
+from nlhf.games.text import TextGame
+from nlhf.language.model import LanguageModel, load
+from nlhf.policies.average import NoAverage
+from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
+from nlhf.prox.base import Parts
+from nlhf.records import COLUMNS, TEXT_COLUMNS, Recorder, replacing
+from nlhf.streams import stream
+from nlhf.trainer import Trainer
+
+if TYPE_CHECKING:
+    from nlhf.policies.base import Policy
+    from nlhf.specification import Specification
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class TextMeasure:
+    """Grades a policy by completions of test prompts, drawn with the same random numbers at every row.
+
+    Args:
+        game: of the test prompts.
+        base: the reference.
+        samples: completions of each prompt.
+        seed: of the run.
+    """
+
+    game: TextGame
+    base: CausalLMPolicy
+    samples: int
+    seed: int
+
+    watched: ClassVar[str] = "test_kl_to_reference"
+
+    def initial_kl(self, policy: Policy) -> Tensor:
+        """Nobody knows the equilibrium."""
+        return torch.full((1,), float("nan"), dtype=torch.float64)
+
+    def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
+        """The columns of a row, each (1)."""
+        policy = self.here(policy)
+        drawn = self.completions(policy)
+        model, where = self.game.model, torch.arange(len(self.game.turns))[None]
+        advantage = self.game.compare(where, drawn, self.reference).double()
+        with torch.no_grad():
+            log_prob, log_base = (p.at(None).log_prob(drawn).double() for p in (policy, self.base))
+        ratio, numbers = (log_prob - log_base).flatten(), drawn.flatten().tolist()
+        wins, count = float((advantage.sign() / 2 + 0.5).sum()), advantage.numel()
+        lengths = [len(model.completions[number]) for number in numbers]
+        values = {
+            "test_kl_to_reference": float(ratio.mean()),
+            "kl_standard_error": float(ratio.std() / count**0.5) if count > 1 else float("nan"),
+            "test_entropy": float(-log_prob.mean()),
+            "test_win_rate_vs_reference": wins / count,
+            **dict(zip(("win_rate_low", "win_rate_high"), clopper_pearson(wins, count), strict=True)),
+            "preference_vs_reference": float(advantage.mean()) + 0.5,
+            "tokens": float(np.mean(lengths)),
+            "finished": float(np.mean([model.finished(number) for number in numbers])),
+            "distinct_2": distinct(([model.text(number) for number in numbers]), 2),
+            "judge_calls": float(self.game.judge.calls),
+        }
+        return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
+
+    def here(self, policy: Policy) -> CausalLMPolicy:
+        """The policy at the test prompts."""
+        assert isinstance(policy, CausalLMPolicy)
+        return replace(policy, turns=self.game.turns)
+
+    def completions(self, policy: Policy) -> Tensor:
+        """Completions of the test prompts, (1, X, samples), of a policy that is `here`."""
+        rng = stream(self.seed, "game")
+        uniforms = torch.from_numpy(rng.random((1, len(self.game.turns), self.samples)))
+        return policy.at(None).sample(uniforms)
+
+    @cached_property
+    def reference(self) -> Tensor:
+        """The base model's, with other random numbers."""
+        rng = stream(self.seed, "reference")
+        uniforms = torch.from_numpy(rng.random((1, len(self.game.turns), self.samples)))
+        return self.base.at(None).sample(uniforms)
+
+    def texts(self, policy: Policy) -> list[dict[str, Any]]:
+        """Prompt, both completions and the judge's preference, for every test prompt."""
+        drawn = self.completions(self.here(policy))
+        where = torch.arange(len(self.game.turns))[None]
+        told = self.game.compare(where, drawn, self.reference) + 0.5
+        return [
+            {"prompt": turn.text, "reference": self.game.model.text(theirs[0]), "policy": self.game.model.text(own[0]),
+             "preference": told[0, place, 0].item()}
+            for place, (turn, own, theirs) in enumerate(
+                zip(self.game.turns, drawn[0].tolist(), self.reference[0].tolist(), strict=True))
+        ]  # fmt: skip
+
+
+def clopper_pearson(wins: float, count: int) -> tuple[float, float]:
+    """The exact 95% interval of a probability, `wins` of `count` (Clopper and Pearson 1934); a tie is half a win."""
+    tail = (1 - LEVEL) / 2
+    low = beta_distribution.ppf(tail, wins, count - wins + 1) if wins > 0 else 0.0
+    high = beta_distribution.ppf(1 - tail, wins + 1, count - wins) if wins < count else 1.0
+    return float(low), float(high)
+
+
+def distinct(texts: list[str], n: int) -> float:
+    """Distinct n-grams of words, as a share of all (arXiv:1510.03055)."""
+    grams = [gram for text in texts for gram in zip(*(text.lower().split()[k:] for k in range(n)), strict=False)]
+    return len(set(grams)) / len(grams) if grams else float("nan")
+
+
+@dataclass(frozen=True)
+class TextWorld:
+    """Prompts, judge and base model of one run.
+
+    Args:
+        game: of the prompts that are trained on.
+        base: the reference, at these.
+        beta: (1, 1, 1).
+        measure: on the other prompts.
+    """
+
+    game: TextGame
+    base: CausalLMPolicy
+    beta: Tensor
+    measure: TextMeasure
+
+    equilibria = held_out = None
+    columns = COLUMNS + TEXT_COLUMNS
+
+    @property
+    def model(self) -> LanguageModel:
+        """What is trained."""
+        return self.game.model
+
+    def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
+        """The trainer of a run, at its start."""
+        prox = run.prox.engine(Parts(self.game, self.base, self.beta, run.options.seeds, run.feedback))  # type: ignore[arg-type]
+        policy = self.base.trained(self.model.initial, None)
+        bound = run.algorithm.bind(self.beta)
+        return Trainer(bound, prox, policy, NoAverage(), self.measure, run.budget, recorder, **options)
+
+    def save(self, folder: Path) -> None:
+        """Nothing that the run does not say itself."""
+
+    def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
+        """The policy as other programs load it, and its completions of the test prompts beside the reference's."""
+        policy.save(folder)
+        with replacing(folder / "completions.jsonl") as stream:
+            for entry in self.measure.texts(policy):
+                stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> TextWorld:
+    """Load the model and the judge.
+
+    Raises: ConfigError.
+    """
+    if len(run.options.seeds) != 1:
+        raise ConfigError(f"policy=causal_lm trains one seed at a time, not {len(run.options.seeds)}: sweep "
+                          "seeds=[0],[1].")  # fmt: skip
+    assert isinstance(run.policy, CausalLM)
+    seed = run.options.seeds[0]
+    model = load(run.policy, seed, str(device))
+    family: Any = run.game
+    turns = tuple(model.turn(prompt) for prompt in family.prompts)
+    trained, tested = turns[: -family.test_prompts], turns[-family.test_prompts :]
+    measure = TextMeasure(TextGame(family.judge, model, tested), CausalLMPolicy(None, None, model, tested),
+                          family.completions, seed)  # fmt: skip
+    game = TextGame(family.judge, model, trained)
+    return TextWorld(game, CausalLMPolicy(None, None, model, trained), beta, measure)

@@ -1,0 +1,251 @@
+"""The causal-LM path on a model so small that all completions can be listed: every claim is checked by enumeration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+from nlhf import metrics, reference_equilibrium
+from nlhf.algorithms.nash_mp import NashMP
+from nlhf.games.matrix import MatrixGame
+from nlhf.language.model import LanguageModel, wrapped
+from nlhf.policies.base import Categorical
+from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
+from nlhf.policies.tabular import TabularPolicy
+from nlhf.prox.base import Parts
+from nlhf.prox.gradient import GradientProx
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+END = 0
+PROMPTS = ((1, 2, 3), (2,), (3, 1, 1, 2, 1))
+
+
+@dataclass
+class Letters:
+    """A tokenizer of letters; token 0 ends a text."""
+
+    eos_token_id: int = END
+    chat_template: None = None
+
+    def decode(self, tokens, skip_special_tokens):
+        return "".join(chr(97 + token) for token in tokens if token != END)
+
+
+def tiny(
+    vocabulary=4, length=3, lora=False, micro_batch=1000, seed=0, hidden=16, spread=0.5, **options
+) -> LanguageModel:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(vocab_size=vocabulary, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=32, eos_token_id=END,
+                         initializer_range=spread, pad_token_id=None, bos_token_id=None)  # fmt: skip
+    chosen = {"temperature": 1.0, "top_p": 1.0} | options
+    family = CausalLM(model="tiny", lora=lora, lora_rank=2, lora_targets=[], max_new_tokens=length,
+                      micro_batch=micro_batch, dtype="auto", trust_remote_code=False, **chosen)  # fmt: skip
+    return wrapped(family, LlamaForCausalLM(config).double(), Letters(), seed)
+
+
+def everything(vocabulary, length):
+    """All completions: those that end, and those that are cut."""
+    words = range(1, vocabulary)
+    ended = [(*body, END) for size in range(length) for body in product(words, repeat=size)]
+    return ended + list(product(words, repeat=length))
+
+
+def other(model, seed=1, scale=0.5):
+    """Other weights than the initial ones."""
+    torch.manual_seed(seed)
+    return {name: value + scale * torch.randn_like(value) for name, value in model.initial.items()}
+
+
+def table(model, weights, prompt, vocabulary=4, length=3):
+    """log pi of all completions of a prompt."""
+    completions = everything(vocabulary, length)
+    return model.log_prob(weights, [prompt] * len(completions), completions)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_probabilities_of_all_completions_sum_to_one(lora):
+    model = tiny(6, 4, lora=lora)
+    assert len(everything(6, 4)) == 781
+    for weights in (None, model.initial, other(model)):
+        for prompt in PROMPTS:
+            assert table(model, weights, prompt, 6, 4).exp().sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_at_the_start_every_policy_is_the_base_model():
+    for lora in (False, True):
+        model = tiny(lora=lora)
+        assert torch.equal(table(model, None, PROMPTS[0]), table(model, model.initial, PROMPTS[0]))
+
+
+def test_log_probabilities_are_those_of_the_bare_module():
+    model, completion = tiny(), (3, 1, END)
+    tokens = torch.tensor([PROMPTS[0] + completion])
+    logits = model.module(tokens).logits.log_softmax(-1)[0]
+    expected = sum(logits[2 + place, token] for place, token in enumerate(completion))
+    assert model.log_prob(None, [PROMPTS[0]], [completion]).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_padding_is_not_seen():
+    model = tiny()
+    weights, completions = other(model), [(1, END), (3, 2, 1), (END,)]
+    together = model.log_prob(weights, PROMPTS, completions)
+    alone = torch.cat([model.log_prob(weights, [p], [y]) for p, y in zip(PROMPTS, completions, strict=True)])
+    assert torch.allclose(together, alone, atol=1e-12)
+    uniforms = np.random.default_rng(0).random(3)
+    for parts in ([(weights, 1.0)], [(weights, 0.7), (None, 0.3)]):
+        drawn = model.sample(parts, PROMPTS, uniforms)
+        assert drawn == [model.sample(parts, [p], u[None])[0] for p, u in zip(PROMPTS, uniforms, strict=True)]
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_micro_batches_give_the_gradient_of_one_batch(lora):
+    completions = everything(4, 3)[:7]
+    found = []
+    for size in (100, 3, 1):
+        model = tiny(lora=lora, micro_batch=size)
+        weights = {name: value.requires_grad_() for name, value in other(model).items()}
+        scores = model.log_prob(weights, [PROMPTS[0]] * 7, completions)
+        loss = (scores[:3] - scores[4:7]).square().sum()
+        found.append([loss.detach(), *torch.autograd.grad(loss, list(weights.values()))])
+    for again in found[1:]:
+        assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(found[0], again, strict=True))
+
+
+@pytest.mark.parametrize("micro_batch", [100, 2])
+def test_no_gradient_is_lost_when_others_are_evaluated_before_between_and_after(micro_batch):
+    model = tiny(lora=True, micro_batch=micro_batch)
+    start, prompts, completions = other(model), [PROMPTS[0]] * 5, everything(4, 3)[:5]
+
+    def derivative(disturbed):
+        weights = {name: value.clone().requires_grad_() for name, value in start.items()}
+
+        def disturb():
+            if disturbed:
+                with torch.no_grad():
+                    model.log_prob(None, prompts, completions)
+                    model.log_prob(other(model, 7), prompts, completions)
+                    model.sample([(None, 1.0)], prompts, np.random.default_rng(0).random(5))
+
+        disturb()
+        scores = model.log_prob(weights, prompts, completions)
+        disturb()
+        return torch.autograd.grad(scores.sum(), list(weights.values()))
+
+    plain, disturbed = derivative(False), derivative(True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, disturbed, strict=True))
+    assert min(value.abs().max().item() for value in plain) > 0
+    steps = {name: 1e-4 * torch.randn_like(value) for name, value in start.items()}  # norms are computed in float32
+    up, down = (
+        model.log_prob({name: start[name] + sign * steps[name] for name in start}, prompts, completions).sum()
+        for sign in (1, -1)
+    )
+    slope = sum((gradient * steps[name]).sum() for gradient, name in zip(plain, start, strict=True))
+    assert ((up - down) / 2).item() == pytest.approx(slope.item(), rel=1e-2)
+
+
+def mixture(model, weights, share, prompt, length=3):
+    """The probabilities of all completions under the token-wise mixture, from next-token tables, by recursion."""
+    found = {}
+
+    def grow(body, mass):
+        if len(body) == length or body[-1:] == (END,):
+            found[body] = mass
+            return
+        tokens = torch.tensor([prompt + body])
+        own = {name: value[0] for name, value in weights.items()}
+        mine = torch.func.functional_call(model.module, own, (tokens,)).logits[0, -1].log_softmax(-1)
+        base = model.module(tokens).logits[0, -1].log_softmax(-1)
+        for token, chance in enumerate(((1 - share) * mine + share * base).softmax(-1).tolist()):
+            grow((*body, token), mass * chance)
+
+    with torch.no_grad():
+        grow((), 1.0)
+    return found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_completions_are_drawn_from_the_token_wise_mixture(share):
+    model = tiny()
+    weights, prompt, count = other(model, scale=0.3), PROMPTS[2], 20_000
+    expected = mixture(model, weights, share, prompt)
+    if share == 0:
+        exact = dict(zip(everything(4, 3), table(model, weights, prompt).exp().tolist(), strict=True))
+        assert all(expected[y] == pytest.approx(exact[y], abs=1e-12) for y in exact)
+    parts = [(weights, 1 - share), (None, share)]
+    drawn = model.sample([p for p in parts if p[1]], [prompt] * count, np.random.default_rng(3).random(count))
+    observed = dict.fromkeys(expected, 0)
+    for y in drawn:
+        observed[y] += 1
+    likely = [y for y in expected if expected[y] * count > 5]
+    rest = count - sum(observed[y] for y in likely), count * (1 - sum(expected[y] for y in likely))
+    counts = [*(observed[y] for y in likely), rest[0]]
+    means = [*(expected[y] * count for y in likely), rest[1]]
+    assert stats.chisquare(counts, np.array(means) * sum(counts) / sum(means)).pvalue > 1e-3
+
+
+def test_top_p_and_temperature_change_what_is_drawn():
+    prompt, uniforms = [PROMPTS[0]] * 300, np.random.default_rng(0).random(300)
+    cold, narrow = (tiny(**options) for options in ({"temperature": 1e-3}, {"top_p": 1e-6}))
+    assert len({*cold.sample([(None, 1.0)], prompt, uniforms)}) == 1
+    assert {*narrow.sample([(None, 1.0)], prompt, uniforms)} == {*cold.sample([(None, 1.0)], prompt, uniforms)}
+
+
+def test_the_estimate_of_the_kl_divergence_is_unbiased():
+    model = tiny()
+    weights, prompt, count = other(model, scale=0.3), PROMPTS[0], 20_000
+    log_pi, log_base = table(model, weights, prompt), table(model, None, prompt)
+    exact = (log_pi.exp() * (log_pi - log_base)).sum().item()
+    drawn = model.sample([(weights, 1.0)], [prompt] * count, np.random.default_rng(5).random(count))
+    with torch.no_grad():
+        ratios = model.log_prob(weights, [prompt] * count, drawn) - model.log_prob(None, [prompt] * count, drawn)
+    error = ratios.std().item() / count**0.5
+    assert abs(ratios.mean().item() - exact) < 4 * error
+    assert error < 0.05 * exact
+
+
+class Listed(CausalLMPolicy):
+    """The same policy, as one over the list of all completions."""
+
+    @property
+    def log_probabilities(self):
+        with torch.no_grad():
+            return self.at(None).log_probabilities.double()
+
+    def at(self, contexts, parameters=None):
+        rows = [table(self.model, parameters or self.weights, prompt) for prompt in self.turns]
+        return Categorical(torch.stack(rows)[None])
+
+
+def test_full_batch_training_ends_at_the_exact_equilibrium_of_the_same_game():
+    """Approximate Nash-MP on the network, against Newton's method on the table: exploitability 1e-6."""
+    model, beta = tiny(hidden=32, spread=0.1), torch.full((1, 1, 1), 0.3, dtype=torch.float64)
+    n = len(everything(4, 3))
+    raw = torch.from_numpy(np.random.default_rng(2).normal(size=(n, n)))
+    advantage = torch.sigmoid(raw - raw.mT) - 0.5
+    game = MatrixGame(advantage[None, None], tuple(map(str, range(n))), ("prompt",))
+    base = Listed(None, None, model, PROMPTS[:1])
+    log_reference = base.log_probabilities
+    options = GradientProx(surrogate="policy_gradient", inner_steps=20, contexts=None, samples=None, baseline="half",
+                           beta_dpo=4.0, optimiser="adam", learning_rate=0.003, decay_steps=300.0, momentum=0.9,
+                           clip=None, carry=True)  # fmt: skip
+    prox = options.engine(Parts(game, TabularPolicy(log_reference), beta, [0], None))
+    algorithm = NashMP(step_size="theory").bind(beta)
+    state = algorithm.init(base.trained(model.initial, None))
+    for _ in range(45):
+        state = algorithm.update(state, prox)
+    policy = state.policy.log_probabilities
+    measured = metrics.exploitability_of(policy, game.payoff(policy.exp()), log_reference, beta)
+    assert measured.item() < 1e-6
+    exact = reference_equilibrium.solve(advantage[None], log_reference[0], 0.3).log_policy[0]
+    assert (policy[0, 0].exp() - exact.exp()).abs().max().item() < 1e-3

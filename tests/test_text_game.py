@@ -1,0 +1,218 @@
+"""`game=text policy=causal_lm` as a user runs it, on a tiny model in a folder: rows, files, resuming, judges."""
+# ruff: noqa: E402 (the extra may be missing)
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+from nlhf.config import ConfigError
+from nlhf.language import judges, prompts
+from nlhf.language.world import clopper_pearson, distinct
+from nlhf.launch.compose import composed, plain
+from nlhf.launch.run import run_one
+from tests.test_resume import signalling
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+WORDS = ["<end>", "<unknown>", *"the a sea moon bread is was good kind old bird tea river why write about".split()]  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model and a tokenizer of a few words, as transformers saves them."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    place = tmp_path_factory.mktemp("model")
+    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unknown>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", unk_token="<unknown>")
+    tokenizer.save_pretrained(place)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+                                      num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+                                      eos_token_id=0, bos_token_id=None, pad_token_id=None)  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(place)
+    return place
+
+
+@pytest.fixture
+def config(folder, tmp_path):
+    def made(*overrides):
+        fixed = ["game=text", "policy=causal_lm", f"policy.model={folder}", "policy.max_new_tokens=6", "prox=gradient",
+                 "prox.contexts=3", "prox.samples=4", "game.test_prompts=8", "game.judge.criteria=[diversity,length]",
+                 "algorithm=nash_prox", "prox.learning_rate=0.01", "beta=0.1", "game.judge.words=4", "progress=false",
+                 "budget.queries=null", "budget.target=null", "budget.iterations=4",
+                 f"runs_dir={tmp_path}"]  # fmt: skip
+        with composed([*fixed, *overrides]) as config:
+            return plain(config)
+
+    return made
+
+
+def rows(outcome):
+    import pandas as pd
+
+    return pd.read_csv(outcome.folder / "metrics.csv").drop(columns=["seconds", "judge_calls"])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(config, folder):
+    outcome = run_one(config())
+    assert outcome.status == "completed", outcome.summary["stop_reason"]
+    table = rows(outcome)
+    assert table["iteration"].tolist() == [0, 1, 2, 3, 4]
+    assert table["queries"].tolist() == [0, 6, 12, 18, 24]  # 3 prompts, 2 pairs each, one query a pair
+    assert table["test_kl_to_reference"].iloc[0] == 0
+    assert table["test_kl_to_reference"].iloc[-1] != 0
+    assert table["exploitability"].isna().all()
+    assert (table["win_rate_low"] <= table["test_win_rate_vs_reference"]).all()
+    entries = [json.loads(line) for line in (outcome.folder / "completions.jsonl").read_text().splitlines()]
+    assert len(entries) == 8
+    assert entries[0].keys() == {"prompt", "reference", "policy", "preference"}
+    from peft import PeftModel
+
+    base = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    tokens = torch.tensor([[2, 4, 5]])
+    plain_logits = base(tokens).logits
+    loaded = PeftModel.from_pretrained(base, outcome.folder / "policy").eval()
+    assert (loaded(tokens).logits - plain_logits).abs().max() > 1e-4
+    saved = torch.load(outcome.folder / "checkpoint.pt", weights_only=False)["state"].policy.weights
+    own = {name: value for name, value in loaded.named_parameters() if ".lora_" in name}
+    assert all(torch.allclose(own[name], value[0]) for name, value in saved.items())
+
+
+@pytest.mark.parametrize("algorithm", ["nash_prox", "nash_md_pg", "nash_mp", "online_dpo", "sppo", "ipo_md", "inpo",
+                                       "nash_ema_pg", "online_ipo", "optimistic"])  # fmt: skip
+def test_every_algorithm_of_the_gradient_engine_takes_steps(config, algorithm):
+    step = ["algorithm.step_size=1"] if algorithm == "sppo" else []
+    outcome = run_one(config(f"algorithm={algorithm}", "budget.iterations=2", "prox.inner_steps=2", *step))
+    assert outcome.status == "completed", outcome.summary["stop_reason"]
+    assert rows(outcome)["test_kl_to_reference"].iloc[-1] != 0
+
+
+def test_all_weights_can_be_trained(config):
+    outcome = run_one(config("policy.lora=false", "budget.iterations=2"))
+    assert outcome.status == "completed", outcome.summary["stop_reason"]
+    again = transformers.AutoModelForCausalLM.from_pretrained(outcome.folder / "policy")
+    saved = torch.load(outcome.folder / "checkpoint.pt", weights_only=False)["state"].policy.weights
+    own = dict(again.named_parameters())
+    assert all(torch.equal(own[name], value[0]) for name, value in saved.items())
+
+
+@pytest.mark.parametrize("algorithm", ["nash_prox", "nash_md_pg"])
+def test_a_run_that_is_stopped_goes_on_bit_for_bit(config, algorithm):
+    whole = run_one(config(f"algorithm={algorithm}", "study=whole"))
+    stopped = run_one(config(f"algorithm={algorithm}", "study=stopped"), signalling(2))
+    assert stopped.status == "interrupted"
+    again = run_one(config(f"algorithm={algorithm}", "study=stopped"))
+    assert rows(again).equals(rows(whole))
+    weights = [(o.folder / "policy" / "adapter_model.safetensors").read_bytes() for o in (again, whole)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("policy.model=/nowhere", "policy.model=/nowhere cannot be loaded"),
+        ("seeds=2", "one seed at a time, not 2: sweep seeds="),
+        ("policy.max_new_tokens=64", "more than the model's 64"),
+        ("policy.lora_targets=[nothing]", "are no layers of"),
+        ("game.test_prompts=300", "leaves none of the 300 prompts"),
+        ("policy.top_p=0", "policy.top_p=0"),
+        ("game=tversky", "needs prompts to complete: set game=text"),
+        ("policy=tabular", "needs a policy that writes: set policy=causal_lm"),
+        ("algorithm=mpo", "needs actions that can be listed"),
+        ("prox=exact", "prox=exact"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_a_sentence(config, override, sentence):
+    alone = {"game=tversky", "policy=tabular", "prox=exact"}
+    with pytest.raises(ConfigError) as refused:
+        run_one(_only(override) if override in alone else config(override))
+    assert "\n" not in str(refused.value)
+    if override != "prox=exact":
+        assert sentence in str(refused.value)
+
+
+def _only(override):
+    choices = {"game=tversky": ["policy=causal_lm", "prox=gradient"], "policy=tabular": ["game=text", "prox=gradient"],
+               "prox=exact": ["game=text", "policy=causal_lm"]}[override]  # fmt: skip
+    with composed([*choices, override]) as made:
+        return plain(made)
+
+
+def test_prompts_of_a_file(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    chat = [{"role": "user", "content": "hello"}]
+    path.write_text(json.dumps({"prompt": "why"}) + "\n\n" + json.dumps({"prompt": chat, "id": 3}) + "\n")
+    assert prompts.read(str(path)) == ["why", chat]
+    for wrong in ('{"text": "why"}', "why", '{"prompt": ""}', '{"prompt": [{"role": "user"}]}'):
+        path.write_text(wrong + "\n")
+        with pytest.raises(ConfigError, match="line 1"):
+            prompts.read(str(path))
+
+
+def test_written_prompts_are_distinct_and_always_the_same():
+    assert len({*prompts.written()}) == len(prompts.written()) == 300
+    assert prompts.written() == prompts.written()
+
+
+# --- judges ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_panel_is_antisymmetric_cached_and_prefers_in_cycles():
+    panel = judges.Panel(criteria=["diversity", "length", "sentiment"], words=4, margin=0.0)
+    pytest.importorskip("vaderSentiment")
+    texts = ["good good good good", "bad tree moon sea sun", "old tree good good good good good good good", ""]
+    pairs = [("p", a, b) for a in texts for b in texts]
+    told = panel.preference(pairs).reshape(4, 4)
+    assert (told + told.T == 1).all()
+    assert panel.calls == 4
+    panel.preference(pairs)
+    assert panel.calls == 4
+    assert set(np.unique(told * 6)) <= set(range(7))
+
+
+class _Loud(judges.RewardModel):
+    """A reward model whose rewards are lengths, or what it is told."""
+
+    value = None
+
+    @property
+    def _loaded(self):
+        class Plain:
+            chat_template = None
+
+        return Plain(), None
+
+    def _logits(self, texts):
+        return np.array([float(len(text)) if self.value is None else self.value for text in texts])
+
+
+def test_a_reward_model_is_bradley_terrys():
+    judge = _Loud(model="m", scale=1.0, batch=4, trust_remote_code=False)
+    told = judge.preference([("p", "aaa", "a"), ("p", "a", "aaa"), ("p", "b", "a")])
+    assert told == pytest.approx([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2)), 0.5])
+    assert judge.calls == 3
+
+
+def test_clopper_and_pearson():
+    """Against their paper's definition: the tail masses at the ends are 2.5% each."""
+    from scipy.stats import binom
+
+    low, high = clopper_pearson(7, 20)
+    assert binom.sf(6, 20, low) == pytest.approx(0.025)
+    assert binom.cdf(7, 20, high) == pytest.approx(0.025)
+    assert clopper_pearson(0, 5)[0] == 0
+    assert clopper_pearson(5, 5)[1] == 1
+
+
+def test_distinct_pairs_of_words():
+    assert distinct(["a b a b", "a b"], 2) == 2 / 4
+    assert np.isnan(distinct([""], 2))
