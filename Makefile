@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-PRESETS := $(notdir $(basename $(wildcard conf/experiment/*.yaml)))
+PRESETS := $(filter-out language_model,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
 PICTURES := human_votes baselines trajectories neural
 
 .PHONY: run test figures bench clean
@@ -37,7 +37,7 @@ bench: .venv/installed
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,slurm,tensorboard,tune]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,lm,slurm,tensorboard,tune]"
 	touch $@
 
 clean:

@@ -82,7 +82,7 @@ def _analyse(arguments: list[str]) -> int:
     console.print(", ".join(f"{count} {status}" for status, count in states.items()))
     terminal.show(material, console)
     console.print()
-    console.print(words.headline(material.summary, material.comparisons, view), style="bold")
+    console.print(words.headline(material.summary, material.comparisons, material.view), style="bold")
     for caution in material.cautions:
         console.print(f"- {caution}")
     for line in written:

@@ -91,5 +91,6 @@ def gather(folder: str | PathLike[str], view: View) -> Material:
     study = load_study(folder)
     if "beta" not in study.rows:  # no run has a config
         study = replace(study, rows=study.rows.assign(beta=float("nan")))
+    view = view.for_data(study.rows)
     observed = units(study.rows, view)
     return Material(study, observed, summarise(observed), view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -17,6 +17,8 @@ METRICS = {  # lower is better
     "span_to_equilibrium": "span to the equilibrium",
 }
 METRICS |= {f"test_{name}": f"test {title}" for name, title in METRICS.items()}
+OF_TEXTS = "test_loss_rate_vs_reference"  # what is looked at where completions are judged and nothing is enumerated
+METRICS[OF_TEXTS] = "share of judged pairs lost"
 COSTS = {"queries": "preference queries", "iteration": "iterations", "seconds": "training time in seconds"}
 FLOOR = 1e-33  # smaller values are taken for this one: the logarithm of an exact zero would hide all others
 
@@ -58,6 +60,15 @@ class View:
     def fewest(self) -> str:
         """The least cost in words."""
         return f"least {self.cost}" if self.x == "seconds" else f"fewest {self.cost}"
+
+    def for_data(self, data: pd.DataFrame) -> View:
+        """This view, or where no run has an exploitability, as of language models, one of what they have."""
+        known = [name for name in (self.metric, OF_TEXTS) if name in data.columns and data[name].notna().any()]
+        return (
+            replace(self, metric=OF_TEXTS)
+            if self == replace(PLAIN, x=self.x, by=self.by) and known == [OF_TEXTS]
+            else self
+        )
 
     def check(self, data: pd.DataFrame) -> None:
         """Refuse columns that the data do not have, and a metric that no run has measured.

@@ -68,6 +68,7 @@ class TextMeasure:
             "kl_standard_error": float(ratio.std() / count**0.5) if count > 1 else float("nan"),
             "test_entropy": float(-log_prob.mean()),
             "test_win_rate_vs_reference": wins / count,
+            "test_loss_rate_vs_reference": 1 - wins / count,
             **dict(zip(("win_rate_low", "win_rate_high"), clopper_pearson(wins, count), strict=True)),
             "preference_vs_reference": float(advantage.mean()) + 0.5,
             "tokens": float(np.mean(lengths)),

@@ -9,6 +9,7 @@ from nlhf.launch.compose import CONF, composed, plain
 from nlhf.launch.run import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+SMALL = [name for name in PRESETS if name != "language_model"]  # that one needs a model of 135M parameters
 FEW = {"algorithm": 2, "game": 2, "game.actions": 2}  # values of a swept key; three of any other one
 
 

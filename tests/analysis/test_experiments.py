@@ -10,7 +10,7 @@ from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import KINDS, pictures
 from nlhf.analysis.material import gather
 from nlhf.analysis.view import View
-from tests.analysis.presets import PRESETS, run_preset
+from tests.analysis.presets import PRESETS, SMALL, run_preset
 from tests.analysis.synthetic import geometric, write_run
 from tests.analysis.test_layout import check
 
@@ -29,7 +29,7 @@ def test_what_a_preset_makes_needless_is_a_kind_of_the_gallery():
         assert experiment.caption.endswith((".", ";"))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", SMALL)
 def test_a_miniature_of_the_preset_is_drawn(preset, tmp_path):
     small = ["game.actions=5"] if preset in ("rates", "intransitivity", "step_size", "tune_step_size") else []
     study = run_preset(preset, tmp_path, *small)

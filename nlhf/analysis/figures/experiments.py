@@ -81,6 +81,33 @@ def _neural(material: Material) -> Figure | None:
     return figure
 
 
+def _language_model(material: Material) -> Figure | None:
+    """Win rate against the reference with its exact interval, and the divergence from it, against queries."""
+    rows = material.study.rows
+    if "test_win_rate_vs_reference" not in rows or rows["test_win_rate_vs_reference"].isna().all():
+        return None
+    with base.style():
+        figure, axes = base.panels(["preferred to the reference", "KL to the reference"])
+        looks = base.looks(rows)
+        for method, runs in rows[rows[material.view.x] > 0].groupby("method"):
+            look = looks[str(method)]
+            for _, run in runs.groupby("folder"):
+                cost = run[material.view.x]
+                line = {"color": look.colour, "marker": look.marker, "ms": 3.2, "lw": 1.3}
+                axes[0].plot(cost, run["test_win_rate_vs_reference"], **line)
+                axes[0].fill_between(
+                    cost, run["win_rate_low"], run["win_rate_high"], color=look.colour, alpha=0.15, lw=0
+                )
+                middle, error = run["test_kl_to_reference"], 1.96 * run["kl_standard_error"]
+                axes[1].plot(cost, middle, **line)
+                axes[1].fill_between(cost, middle - error, middle + error, color=look.colour, alpha=0.15, lw=0)
+        axes[0].axhline(0.5, color="0.45", ls=":", lw=1.0)
+        axes[0].set(xlabel=material.view.cost, ylabel="win rate, test prompts", ylim=(0, 1))
+        axes[1].set(xlabel=material.view.cost, ylabel="nats")
+        base.below(figure, {name: base.handle(look) for name, look in looks.items()}, material.caveats, looks)
+    return figure
+
+
 def _baselines(material: Material) -> Figure:
     return comparison.heatmap(material.summary, material.view, material.caveats)
 
@@ -281,6 +308,12 @@ EXPERIMENTS = {
         _sweep("algorithm.rate", "final"),
         "What is left after 3,000 gradient steps, against the rate by which the target follows. Anchored to the "
         f"target, nash_prox plays itself, nash_mp_ema plays the target. {LINES}",
+    ),
+    "language_model": Experiment(
+        "Do people, of whom each holds one criterion, prefer the trained language model to the one it started from?",
+        _language_model,
+        "On prompts that nobody was trained on, a completion of each: the share that the judge prefers to the "
+        "reference's, with its exact 95% interval, and the estimated divergence.",
     ),
     "trajectories": Experiment(
         "Where do policies go, and where do they rest?",
