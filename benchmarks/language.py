@@ -2,7 +2,7 @@
 
     python -m benchmarks.language [MODEL_FOLDER]
 
-Tokens per second of the token-wise mixture of two policies, 64 new tokens, 8 prompts; ratios are medians over rounds in
+Tokens per second of the token-wise mixture of two policies, 64 new tokens, 4 prompts; ratios are medians over rounds in
 which the contestants take turns. Needs the extra lm; without a folder the bundled SmolLM2-135M-Instruct is used.
 """
 
@@ -21,7 +21,7 @@ from nlhf.language.model import LanguageModel, load
 from nlhf.language.prompts import written
 from nlhf.policies.causal_lm import CausalLM
 
-NEW, PROMPTS, ROUNDS = 64, 8, 3
+NEW, PROMPTS, ROUNDS = 64, 4, 2
 
 
 class Endless(LanguageModel):
