@@ -34,15 +34,13 @@ class Endless(LanguageModel):
 
 def without_cache(model: LanguageModel, parts: Any, prompts: list[tuple[int, ...]], new: int) -> None:
     """The mixture, the whole prefix through both models for every token."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids, mask, _ = model.padded(prompts)
+    models = [({} if weights is None else {name: v[0] for name, v in weights.items()}, w) for weights, w in parts]
     with torch.no_grad():
         for _ in range(new):
             places = (mask.cumsum(1) - 1).clamp(min=0)
             logits: Any = sum(
-                share * model._forward(weights, ids, mask, places, 1).logits[:, -1].log_softmax(-1)
-                for weights, share in parts
+                share * model.forward(own, ids, mask, places, 1).logits[:, -1].log_softmax(-1) for own, share in models
             )
             chosen = torch.multinomial(logits.softmax(-1), 1)
             ids, mask = torch.cat([ids, chosen], 1), torch.cat([mask, torch.ones_like(chosen)], 1)
@@ -50,9 +48,7 @@ def without_cache(model: LanguageModel, parts: Any, prompts: list[tuple[int, ...
 
 def generated(model: LanguageModel, prompts: list[tuple[int, ...]], new: int) -> None:
     """`generate` of the module, twice: as of two models."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids, mask, _ = model.padded(prompts)
     module: Any = model.module
     options = {"do_sample": True, "max_new_tokens": new, "min_new_tokens": new, "top_k": 0, "pad_token_id": 0}
     for _ in range(2):

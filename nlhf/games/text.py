@@ -78,6 +78,8 @@ class TextGame:
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """P(first > second | prompt) - 1/2 for contexts (1, B) and completions (1, B, k), float64 (1, B, k)."""
+        import torch
+
         pairs = [
             (self.turns[context].text, self.model.text(mine), self.model.text(other))
             for context, *rows in zip(contexts[0].tolist(), first[0].tolist(), second[0].tolist(), strict=True)
@@ -87,4 +89,4 @@ class TextGame:
         if not ((told >= 0) & (told <= 1)).all():
             wrong = told[~((told >= 0) & (told <= 1))][0]
             raise ConfigError(f"the judge says {wrong}, which is no probability: choose another judge.")
-        return first.new_tensor(told - 0.5, dtype=first.new_zeros(0).double().dtype).view(first.shape)
+        return torch.from_numpy(told - 0.5).to(first.device).view(first.shape)

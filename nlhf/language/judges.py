@@ -9,12 +9,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
 
+from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
+from nlhf.language.bundled import bundled_embedder, loading
 
 Answer = tuple[str, str]  # a prompt and a completion
 Pair = tuple[str, str, str]  # a prompt and two completions
@@ -46,18 +48,25 @@ class TextJudge(ABC):
             self._read.update(zip(new, read(new), strict=True))
         return [self._read[content] for content in wanted]
 
+    def _gaps(self, pairs: Sequence[Pair], read: Callable[[list[Answer]], np.ndarray]) -> np.ndarray:
+        """What `read` says about the first completion of every pair, less what it says about the second."""
+        first, second = (np.array(self._known([(pair[0], pair[side]) for pair in pairs], read)) for side in (1, 2))
+        return np.asarray(first - second)
+
+
+@cache
+def _embedder() -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = bundled_embedder()
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
 
 def relevance(answers: list[Answer]) -> np.ndarray:
     """Cosine of the prompt's and the completion's sentence embeddings (MiniLM)."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
 
-    from nlhf.language.bundled import bundled_embedder
-
-    if not _EMBEDDER:
-        folder = bundled_embedder()
-        _EMBEDDER.extend((AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()))
-    tokenizer, model = _EMBEDDER
+    tokenizer, model = _embedder()
     sides = []
     for side in (0, 1):
         batch = tokenizer([answer[side] or "." for answer in answers], padding=True, truncation=True, max_length=128,
@@ -83,7 +92,6 @@ def diversity(answers: list[Answer]) -> np.ndarray:
     return np.array([len(set(found)) / max(1, len(found)) ** 0.5 for found in words])
 
 
-_EMBEDDER: list[Any] = []
 CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {
     "relevance": relevance, "sentiment": sentiment, "diversity": diversity,
 }  # fmt: skip
@@ -112,10 +120,7 @@ class Panel(TextJudge):
             raise ConfigError(f"game.judge.words={self.words}, margin={self.margin}: give words >= 1 and margin >= 0.")
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
-        sides = [
-            np.array(self._known([(prompt, pair[side]) for prompt, *pair in pairs], self.scores)) for side in (0, 1)
-        ]
-        gap = sides[0] - sides[1]
+        gap = self._gaps(pairs, self.scores)
         return np.asarray((np.sign(gap) * (np.abs(gap) > self.margin)).mean(1) / 2 + 0.5)
 
     def scores(self, answers: list[Answer]) -> np.ndarray:
@@ -141,13 +146,9 @@ class _Classifier(TextJudge):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         own = {"trust_remote_code": self.trust_remote_code}
-        try:
+        with loading("game.judge.model", self.model):
             tokenizer = AutoTokenizer.from_pretrained(self.model, **own)
             model = AutoModelForSequenceClassification.from_pretrained(self.model, use_safetensors=True, **own).eval()
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ConfigError(f"game.judge.model={self.model} cannot be loaded ({reason}): give a folder that "
-                              "transformers loads, or the name of a model on the hub.") from error  # fmt: skip
         if model.config.num_labels != 1:
             raise ConfigError(f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with "
                               "one, its score.")  # fmt: skip
@@ -187,10 +188,7 @@ class RewardModel(_Classifier):
     """
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
-        first, second = (
-            np.array(self._known([(prompt, pair[side]) for prompt, *pair in pairs], self._rewards)) for side in (0, 1)
-        )
-        return np.asarray(1 / (1 + np.exp(np.clip(second - first, -700, 700))))
+        return sigmoid(self._gaps(pairs, self._rewards))
 
     def _rewards(self, answers: list[Answer]) -> np.ndarray:
         tokenizer, _ = self._loaded
@@ -220,4 +218,4 @@ class PairwiseModel(_Classifier):
     def _chosen(self, pairs: list[Pair]) -> np.ndarray:
         """The probability that the first one shown is chosen."""
         texts = [self.template.format(prompt=prompt, first=first, second=second) for prompt, first, second in pairs]
-        return np.asarray(1 / (1 + np.exp(-np.clip(self._logits(texts), -700, 700))))
+        return sigmoid(self._logits(texts))

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,28 +112,32 @@ class LanguageModel:
 
     def _scores(self, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
         """The log-probabilities of one micro-batch."""
-        longest, length = (max(len(row[side]) for row in rows) for side in (0, 1))
-        ids = np.zeros((len(rows), longest + length), np.int64)
-        mask = np.zeros_like(ids)
-        for place, (prompt, completion) in enumerate(rows):
-            ids[place, longest - len(prompt) : longest] = prompt
-            ids[place, longest : longest + len(completion)] = completion
-            mask[place, longest - len(prompt) : longest + len(completion)] = 1
-        tokens, seen = (torch.from_numpy(array).to(self.device) for array in (ids, mask))
-        places = (seen.cumsum(1) - 1).clamp(min=0)
-        logits = self._forward(weights, tokens, seen, places, keep=length + 1).logits[:, :-1]
+        prompts, completions = zip(*rows, strict=True)
+        length = max(map(len, completions))
+        tokens, seen, places = self.padded(prompts, completions)
+        logits = self.forward(_of_one_seed(weights), tokens, seen, places, keep=length + 1).logits[:, :-1]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        answers = tokens[:, longest:]
+        answers = tokens[:, -length:]
         log_prob = logits.gather(-1, answers[..., None])[..., 0] - logits.logsumexp(-1)
-        total: Tensor = (log_prob * seen[:, longest:]).sum(-1)
+        total: Tensor = (log_prob * seen[:, -length:]).sum(-1)
         return total
 
-    def _forward(self, weights: Weights | None, tokens: Tensor, mask: Tensor, places: Tensor, keep: int,
-                 past: Any = None) -> Any:  # fmt: skip
+    def padded(self, prompts: Sequence[Tokens], completions: Sequence[Tokens] = ()) -> tuple[Tensor, Tensor, Tensor]:
+        """Prompts padded on the left, and their completions on the right: tokens, mask and positions, (n, length)."""
+        longest, length = (max(map(len, side), default=0) for side in (prompts, completions))
+        ids = np.zeros((len(prompts), longest + length), np.int64)
+        mask = np.zeros_like(ids)
+        for place, (prompt, completion) in enumerate(zip_longest(prompts, completions, fillvalue=())):
+            part = slice(longest - len(prompt), longest + len(completion))
+            ids[place, part], mask[place, part] = prompt + completion, 1
+        tokens, seen = (torch.from_numpy(array).to(self.device) for array in (ids, mask))
+        return tokens, seen, (seen.cumsum(1) - 1).clamp(min=0)
+
+    def forward(self, own: Weights, tokens: Tensor, mask: Tensor, places: Tensor, keep: int, past: Any = None) -> Any:
+        """What the module says with these weights in the place of its own, about the last `keep` positions."""
         options = {"input_ids": tokens, "attention_mask": mask, "position_ids": places, "logits_to_keep": keep,
                    "use_cache": past is not None, "past_key_values": past}  # fmt: skip
-        own = {} if weights is None else {name: value[0] for name, value in weights.items()}
-        return torch.func.functional_call(self.module, own, (), options)
+        return torch.func.functional_call(self.module, dict(own), (), options)
 
     # --- samples -----------------------------------------------------------------------------------------------------
 
@@ -146,24 +151,17 @@ class LanguageModel:
             uniforms: on [0, 1), (n), a completion's randomness: it draws the generator of its tokens.
         """
         options = self.options
-        count, longest = len(prompts), max(map(len, prompts))
-        ids = np.zeros((count, longest), np.int64)
-        for place, prompt in enumerate(prompts):
-            ids[place, longest - len(prompt) :] = prompt
-        lengths = np.array([[len(prompt)] for prompt in prompts])
-        mask = torch.from_numpy((np.arange(longest) >= longest - lengths).astype(np.int64)).to(self.device)
+        count = len(prompts)
         levels = np.stack([np.random.default_rng(int(u * 2**53)).random(options.max_new_tokens) for u in uniforms])
         levels_on = torch.from_numpy(levels).to(self.device)
-        past = [self._cache() for _ in parts]
-        tokens = torch.from_numpy(ids).to(self.device)
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        going, left = torch.arange(count, device=self.device), torch.arange(count, device=self.device)
+        models = [(_of_one_seed(weights), share, self._cache()) for weights, share in parts]
+        tokens, mask, places = self.padded(prompts)
+        going = torch.arange(count, device=self.device)
         drawn = torch.full((count, options.max_new_tokens), self.end, device=self.device)
         for step in range(options.max_new_tokens):
             logits: Any = sum(
-                share
-                * self._forward(weights, tokens, mask, places, 1, cached).logits[:, -1].log_softmax(-1, torch.float32)
-                for (weights, share), cached in zip(parts, past, strict=True)
+                share * self.forward(own, tokens, mask, places, 1, past).logits[:, -1].log_softmax(-1, torch.float32)
+                for own, share, past in models
             )
             chosen = self._draw(logits, levels_on[going, step])
             drawn[going, step] = chosen
@@ -171,8 +169,8 @@ class LanguageModel:
             if not len(left):
                 break
             if len(left) < len(going):
-                for cached in past:
-                    cached.batch_select_indices(left)
+                for *_, past in models:
+                    past.batch_select_indices(left)
             going, mask = going[left], mask[left]
             mask = torch.cat([mask, mask.new_ones(len(going), 1)], 1)
             tokens, places = chosen[left, None], places[left, -1:] + 1
@@ -218,6 +216,11 @@ class _Recomputed(torch.autograd.Function):
         return None, None, None, *total
 
 
+def _of_one_seed(weights: Weights | None) -> dict[str, Tensor]:
+    """Weights without their dimension for seeds; none in place of the base model's."""
+    return {} if weights is None else {name: value[0] for name, value in weights.items()}
+
+
 def _ended(row: list[int], end: int) -> Tokens:
     """The tokens up to and including the first end token."""
     return tuple(row[: row.index(end) + 1]) if end in row else tuple(row)
@@ -234,23 +237,17 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
         from transformers.utils import logging
     except ImportError as error:
         raise ConfigError('policy=causal_lm needs the extra lm: pip install -e ".[lm]"') from error
-    from nlhf.language.bundled import bundled_model
+    from nlhf.language.bundled import bundled_model, loading
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     path = str(bundled_model()) if options.model == "bundled" else options.model
     half = options.dtype == "bfloat16" or (options.dtype == "auto" and device != "cpu")
     own = {"trust_remote_code": options.trust_remote_code, "local_files_only": Path(path).is_dir()}
-    try:
+    with loading("policy.model", options.model):
         tokenizer = AutoTokenizer.from_pretrained(path, **own)
         dtype = torch.bfloat16 if half else torch.float32
         module: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **own)
         module.to(device)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"policy.model={options.model} cannot be loaded ({reason}): give a folder that transformers loads, "
-            "the name of a model on the hub, or bundled."
-        ) from error
     return wrapped(options, module, tokenizer, seed)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from nlhf.config import ConfigError
 from nlhf.games.text import TextGame
-from nlhf.language.model import LanguageModel, load
+from nlhf.language.model import load
 from nlhf.policies.average import NoAverage
 from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
 from nlhf.prox.base import Parts
@@ -54,12 +55,11 @@ class TextMeasure:
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
         """The columns of a row, each (1)."""
-        policy = self.here(policy)
         drawn = self.completions(policy)
         model, where = self.game.model, torch.arange(len(self.game.turns))[None]
-        advantage = self.game.compare(where, drawn, self.reference).double()
+        advantage = self.game.compare(where, drawn, self.reference)
         with torch.no_grad():
-            log_prob, log_base = (p.at(None).log_prob(drawn).double() for p in (policy, self.base))
+            log_prob, log_base = (p.at(None).log_prob(drawn).double() for p in (self.here(policy), self.base))
         ratio, numbers = (log_prob - log_base).flatten(), drawn.flatten().tolist()
         wins, count = float((advantage.sign() / 2 + 0.5).sum()), advantage.numel()
         lengths = [len(model.completions[number]) for number in numbers]
@@ -73,7 +73,7 @@ class TextMeasure:
             "preference_vs_reference": float(advantage.mean()) + 0.5,
             "tokens": float(np.mean(lengths)),
             "finished": float(np.mean([model.finished(number) for number in numbers])),
-            "distinct_2": distinct(([model.text(number) for number in numbers]), 2),
+            "distinct_2": distinct([model.text(number) for number in numbers], 2),
             "judge_calls": float(self.game.judge.calls),
         }
         return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
@@ -84,21 +84,27 @@ class TextMeasure:
         return replace(policy, turns=self.game.turns)
 
     def completions(self, policy: Policy) -> Tensor:
-        """Completions of the test prompts, (1, X, samples), of a policy that is `here`."""
-        rng = stream(self.seed, "game")
-        uniforms = torch.from_numpy(rng.random((1, len(self.game.turns), self.samples)))
-        return policy.at(None).sample(uniforms)
+        """Completions of the test prompts, (1, X, samples); drawn once."""
+        if policy not in self._drawn:
+            self._drawn[policy] = self._draw(self.here(policy), "game")
+        return self._drawn[policy]
+
+    @cached_property
+    def _drawn(self) -> WeakKeyDictionary[Policy, Tensor]:
+        return WeakKeyDictionary()
 
     @cached_property
     def reference(self) -> Tensor:
         """The base model's, with other random numbers."""
-        rng = stream(self.seed, "reference")
-        uniforms = torch.from_numpy(rng.random((1, len(self.game.turns), self.samples)))
-        return self.base.at(None).sample(uniforms)
+        return self._draw(self.base, "reference")
+
+    def _draw(self, policy: CausalLMPolicy, use: str) -> Tensor:
+        uniforms = stream(self.seed, use).random((1, len(self.game.turns), self.samples))
+        return policy.at(None).sample(torch.from_numpy(uniforms))
 
     def texts(self, policy: Policy) -> list[dict[str, Any]]:
         """Prompt, both completions and the judge's preference, for every test prompt."""
-        drawn = self.completions(self.here(policy))
+        drawn = self.completions(policy)
         where = torch.arange(len(self.game.turns))[None]
         told = self.game.compare(where, drawn, self.reference) + 0.5
         return [
@@ -142,15 +148,10 @@ class TextWorld:
     equilibria = held_out = None
     columns = COLUMNS + TEXT_COLUMNS
 
-    @property
-    def model(self) -> LanguageModel:
-        """What is trained."""
-        return self.game.model
-
     def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
         """The trainer of a run, at its start."""
         prox = run.prox.engine(Parts(self.game, self.base, self.beta, run.options.seeds, run.feedback))  # type: ignore[arg-type]
-        policy = self.base.trained(self.model.initial, None)
+        policy = self.base.trained(self.game.model.initial, None)
         bound = run.algorithm.bind(self.beta)
         return Trainer(bound, prox, policy, NoAverage(), self.measure, run.budget, recorder, **options)
 
