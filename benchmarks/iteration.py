@@ -34,7 +34,7 @@ from nlhf.budget import Budget, Progress
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
 from nlhf.trainer import Trainer
-from nlhf.world import World, assemble, trainer_of
+from nlhf.world import World, assemble
 
 THREADS = 2
 BLOCK_SECONDS = 0.05
@@ -149,7 +149,7 @@ def assembled(overrides: list[str]) -> Iterator[tuple[Trainer, World]]:
     with composed(overrides) as config:
         run = specify(plain(config))
     world = assemble(run)
-    trainer = trainer_of(replace(run, budget=ENDLESS), world, NoRecorder())
+    trainer = world.trainer(replace(run, budget=ENDLESS), NoRecorder())
     trainer.next_row[:] = np.iinfo(np.int64).max
     yield trainer, world
 

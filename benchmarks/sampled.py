@@ -36,7 +36,7 @@ from nlhf.prox.draws import Problem
 from nlhf.prox.surrogates import ipo
 from nlhf.specification import Specification, specify
 from nlhf.trainer import Trainer
-from nlhf.world import assemble, trainer_of
+from nlhf.world import assemble
 
 SEEDS_LIMIT, STEP_LIMIT, ROWS_LIMIT = 3.0, 5.0, 0.10  # a ratio, milliseconds, a share
 BLOCK_SECONDS, ROUNDS, COMPILED_ROUNDS = 0.02, 200, 100
@@ -90,7 +90,7 @@ def share(name: str) -> float:
         run = replace(run, budget=Budget(queries=None, iterations=ITERATIONS, seconds=None, target=None))
         run.folder.mkdir(parents=True)
         world = assemble(run)
-        trainer = trainer_of(run, world, RunFolder(run, world))
+        trainer = world.trainer(run, RunFolder(run, world))
         record = trainer._record
         trainer._record = lambda *args, **kind: taken.append(seconds(partial(record, *args, **kind), 1))
         whole = seconds(trainer.run, 1)
@@ -166,7 +166,7 @@ def specified(overrides: list[str]) -> Specification:
 def trainer(name: str) -> Trainer:
     """The trainer of a case, with a budget that never ends."""
     run = replace(specified(CASES[name]), budget=ENDLESS)
-    return trainer_of(run, assemble(run), NoRecorder())
+    return assemble(run).trainer(run, NoRecorder())
 
 
 def alternate(calls: Mapping[str, Call], rounds: int) -> dict[str, np.ndarray]:

@@ -127,11 +127,6 @@ def assemble(run: Specification) -> World | TextWorld:
     return world(game, log_reference[:, :trained].contiguous(), held_out)
 
 
-def trainer_of(run: Specification, world: World | TextWorld, recorder: Recorder, **options: Any) -> Trainer:
-    """The trainer of a run, with its parts, at its start."""
-    return world.trainer(run, recorder, **options)
-
-
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)

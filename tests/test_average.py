@@ -7,7 +7,7 @@ import torch
 
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
-from nlhf.world import assemble, trainer_of
+from nlhf.world import assemble
 
 ITERATIONS = 12
 
@@ -37,7 +37,7 @@ def test_iterate_k_has_the_weight_of_its_algorithm(tmp_path, algorithm, power):
     ]
     with composed(overrides) as config:
         run = specify(plain(config))
-    trainer = trainer_of(run, assemble(run), NoRecorder())
+    trainer = assemble(run).trainer(run, NoRecorder())
     state, policies = trainer.state, []
     for _ in range(ITERATIONS):  # the same steps, without the trainer
         policies.append(state.policy.probabilities)

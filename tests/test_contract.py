@@ -16,7 +16,7 @@ from nlhf.launch.compose import CONF, composed, plain
 from nlhf.policies.base import Memory, Policy, choose
 from nlhf.policies.mlp import Inputs
 from nlhf.specification import GROUPS, specify
-from nlhf.world import assemble, trainer_of
+from nlhf.world import assemble
 
 README = CONF.parent / "README.md"
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
@@ -97,7 +97,7 @@ def trained(config):
     run = specify(config)
     world = assemble(run)
     recorder = Recorder()
-    trainer = trainer_of(run, world, recorder)
+    trainer = world.trainer(run, recorder)
     trainer.run()
     return trainer, recorder, world
 

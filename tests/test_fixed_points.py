@@ -14,7 +14,7 @@ from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, composed, plain
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.specification import specify
-from nlhf.world import assemble, trainer_of
+from nlhf.world import assemble
 from tests.adversarial import FAMILIES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,7 +60,7 @@ def trainer(overrides, *more, algorithm, beta=BETA, iterations=1):
     chosen = [f"algorithm={algorithm}", *EXTRA.get(algorithm, []), f"beta={beta}", f"budget.iterations={iterations}"]
     with composed([*overrides, *more, *chosen]) as config:
         run = specify(plain(config))
-    return trainer_of(run, assemble(run), Nobody())
+    return assemble(run).trainer(run, Nobody())
 
 
 def after(made, start=None):

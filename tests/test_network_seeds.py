@@ -7,7 +7,7 @@ import torch
 
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
-from nlhf.world import assemble, trainer_of
+from nlhf.world import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,7 +20,7 @@ def trained(folder, algorithm, seeds):
     """The first seed's log-probabilities after 0, 1, ... iterations, and its weights at the end."""
     with composed([*RUN, f"algorithm={algorithm}", f"runs_dir={folder}", f"seeds={seeds}"]) as config:
         run = specify(plain(config))
-    made = trainer_of(run, assemble(run), recorder=None)
+    made = assemble(run).trainer(run, recorder=None)
     policies = [made.policy]
     for _ in range(STEPS):
         made.state = made.algorithm.update(made.state, made.prox)

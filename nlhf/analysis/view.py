@@ -63,12 +63,8 @@ class View:
 
     def for_data(self, data: pd.DataFrame) -> View:
         """This view, or where no run has an exploitability, as of language models, one of what they have."""
-        known = [name for name in (self.metric, OF_TEXTS) if name in data.columns and data[name].notna().any()]
-        return (
-            replace(self, metric=OF_TEXTS)
-            if self == replace(PLAIN, x=self.x, by=self.by) and known == [OF_TEXTS]
-            else self
-        )
+        asked = self.metric != PLAIN.metric or _measured(data, self.metric)
+        return self if asked or not _measured(data, OF_TEXTS) else replace(self, metric=OF_TEXTS)
 
     def check(self, data: pd.DataFrame) -> None:
         """Refuse columns that the data do not have, and a metric that no run has measured.
@@ -79,8 +75,8 @@ class View:
             if name not in data.columns:
                 raise AnalysisError(f"--by={name} is no column: give game, beta, or a key of the configs "
                                     f"({', '.join(sorted(map(str, data.columns)))}).")  # fmt: skip
-        if self.metric not in data.columns or data[self.metric].isna().all():
-            measured = [name for name in METRICS if name in data.columns and data[name].notna().any()]
+        if not _measured(data, self.metric):
+            measured = [name for name in METRICS if _measured(data, name)]
             raise AnalysisError(
                 f"--metric={self.metric} was measured in no run: give one of {', '.join(measured) or 'none'}."
             )
@@ -91,6 +87,10 @@ class View:
             return data["setting"]
         parts = [[_part(name, value) for value in data[name]] for name in self.by]
         return pd.Series([", ".join(words) for words in zip(*parts, strict=True)], index=data.index, dtype=str)
+
+
+def _measured(data: pd.DataFrame, metric: str) -> bool:
+    return metric in data.columns and bool(data[metric].notna().any())
 
 
 def _part(name: str, value: object) -> str:

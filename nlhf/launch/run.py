@@ -178,11 +178,10 @@ def _train(
 ) -> Outcome:
     """Train from the start or the last checkpoint, and record how it ended."""
     from nlhf.folder import RunFolder
-    from nlhf.world import trainer_of
 
     folder = RunFolder(run, world, owned.check)
     seconds = run.options.checkpoint_seconds
-    trainer = trainer_of(run, world, folder, interrupted=stop, checkpoint_seconds=seconds)
+    trainer = world.trainer(run, folder, interrupted=stop, checkpoint_seconds=seconds)
     if checkpoint := folder.resume(trainer.state):
         trainer.restore(checkpoint)
         log.info("going on from iteration %d", trainer.progress.iterations.max())

@@ -83,13 +83,13 @@ def test_a_failure_before_there_is_a_world_is_recorded_and_retried(config, monke
     assert run_one(config).status == "completed"
 
 
-@pytest.mark.parametrize("stage", ["trainer_of", "RunFolder.begin", "RunFolder.conclude", "Trainer.restore"])
+@pytest.mark.parametrize("stage", ["World.trainer", "RunFolder.begin", "RunFolder.conclude", "Trainer.restore"])
 def test_a_failure_anywhere_in_a_run_is_recorded(config, monkeypatch, stage):
     first = run_one(config | {"budget": config["budget"] | {"queries": 20}})
     before = rows(first.folder)
     from nlhf import folder, trainer
 
-    owner = {"trainer_of": world, "RunFolder": folder.RunFolder, "Trainer": trainer.Trainer}
+    owner = {"World": world.World, "RunFolder": folder.RunFolder, "Trainer": trainer.Trainer}
 
     def fail(*arguments, **options):
         raise KeyError("gone")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -43,6 +44,24 @@ def _sweep(key: str, quantity: str) -> Draw:
     return figure
 
 
+def _tuned(material: Material) -> tuple[pd.DataFrame, list[int]] | None:
+    """The chosen configuration of every algorithm and the seeds that chose it; None where that cannot be had."""
+    seeds = sorted(material.units["seed"].unique())
+    table = tuned(material.units) if len(seeds) > 1 else pd.DataFrame()
+    return None if table.empty else (table, seeds[: int(table["tuning_seeds"].iloc[0])])
+
+
+def _of_algorithms(caveats: dict[str, str]) -> dict[str, str]:
+    """Caveats of methods by the names of their algorithms."""
+    return {name.partition(", ")[0]: caveat for name, caveat in caveats.items()}
+
+
+def _same_height(axes: Sequence[Axes]) -> None:
+    low, high = (f([axis.get_ylim()[k] for axis in axes]) for f, k in ((min, 0), (max, 1)))
+    for axis in axes:
+        axis.set_ylim(low, high)
+
+
 def _noise(material: Material) -> Figure | None:
     """The floor against m, and a line that falls as 1/m."""
     figure = _sweep("prox.opponents", "final")(material)
@@ -56,14 +75,13 @@ def _noise(material: Material) -> Figure | None:
 
 def _neural(material: Material) -> Figure | None:
     """The chosen configuration of every algorithm on the seeds that did not choose it; train contexts, then test."""
-    table = tuned(material.units) if material.units["seed"].nunique() > 1 else pd.DataFrame()
-    if table.empty:
+    if (found := _tuned(material)) is None:
         return None
-    tuning = sorted(material.units["seed"].unique())[: int(table["tuning_seeds"].iloc[0])]
+    table, tuning = found
     rows = material.study.rows
     rows = rows[rows["method"].isin(table["method"]) & ~rows["seed"].isin(tuning)]
     metrics = [name for name in (material.view.metric, f"test_{material.view.metric}") if name in rows]
-    caveats = {name.partition(", ")[0]: caveat for name, caveat in material.caveats.items()}
+    caveats = _of_algorithms(material.caveats)
     with base.style():
         figure, axes = base.panels([f"{'test' if name.startswith('test_') else 'train'} contexts" for name in metrics])
         looks = base.looks(rows.assign(method=rows["algorithm"]))
@@ -71,9 +89,7 @@ def _neural(material: Material) -> Figure | None:
             for algorithm, runs in rows.groupby("algorithm"):
                 draw(axis, runs, replace(material.view, metric=metric), looks[str(algorithm)], bound=False)
             finish(axis, material.view)
-        low, high = (f([axis.get_ylim()[k] for axis in axes[: len(metrics)]]) for f, k in ((min, 0), (max, 1)))
-        for axis in axes[: len(metrics)]:
-            axis.set_ylim(low, high)
+        _same_height(axes)
         names = base.marked(looks, caveats)
         chosen = {row["algorithm"]: row["method"].rpartition(" = ")[2] for row in table.to_dict("records")}
         entries = {f"{names[name]}, {chosen[name]}": base.handle(look) for name, look in looks.items()}
@@ -92,15 +108,13 @@ def _language_model(material: Material) -> Figure | None:
         for method, runs in rows[rows[material.view.x] > 0].groupby("method"):
             look = looks[str(method)]
             for _, run in runs.groupby("folder"):
-                cost = run[material.view.x]
-                line = {"color": look.colour, "marker": look.marker, "ms": 3.2, "lw": 1.3}
-                axes[0].plot(cost, run["test_win_rate_vs_reference"], **line)
-                axes[0].fill_between(
-                    cost, run["win_rate_low"], run["win_rate_high"], color=look.colour, alpha=0.15, lw=0
-                )
-                middle, error = run["test_kl_to_reference"], 1.96 * run["kl_standard_error"]
-                axes[1].plot(cost, middle, **line)
-                axes[1].fill_between(cost, middle - error, middle + error, color=look.colour, alpha=0.15, lw=0)
+                error = 1.96 * run["kl_standard_error"]
+                kl, wins = run["test_kl_to_reference"], run["test_win_rate_vs_reference"]
+                for axis, middle, low, high in ((axes[0], wins, run["win_rate_low"], run["win_rate_high"]),
+                                                (axes[1], kl, kl - error, kl + error)):  # fmt: skip
+                    cost = run[material.view.x]
+                    axis.plot(cost, middle, color=look.colour, marker=look.marker, ms=3.2, lw=1.3)
+                    axis.fill_between(cost, low, high, color=look.colour, alpha=0.15, lw=0)
         axes[0].axhline(0.5, color="0.45", ls=":", lw=1.0)
         axes[0].set(xlabel=material.view.cost, ylabel="win rate, test prompts", ylim=(0, 1))
         axes[1].set(xlabel=material.view.cost, ylabel="nats")
@@ -127,9 +141,7 @@ def _action_space(material: Material) -> Figure | None:
             for size, runs in rows.groupby(key):
                 draw(axis, runs, material.view, looks[size], bound=False)
             finish(axis, material.view)
-        low, high = (f([axis.get_ylim()[k] for axis in axes]) for f, k in ((min, 0), (max, 1)))
-        for axis in axes:
-            axis.set_ylim(low, high)
+        _same_height(axes)
         entries = {f"{number(n)} actions": base.handle(look) for n, look in looks.items()}
         base.below(figure, entries, material.caveats, algorithms)
     return figure
@@ -186,13 +198,10 @@ def _trajectories(material: Material) -> Figure | None:
 
 def _tuning(material: Material) -> Figure | None:
     """Left, what the tuning seeds saw of every step size; right, the chosen ones on the other seeds."""
-    if material.units["seed"].nunique() < 2:
+    if (found := _tuned(material)) is None:
         return None
-    table = tuned(material.units)
-    if table.empty:
-        return None
+    table, seeds = found
     chosen = table.set_index("algorithm")["method"]
-    seeds = sorted(material.units["seed"].unique())[: int(table["tuning_seeds"].iloc[0])]
     seen = comparison.by_key(material.units, material.study.rows, STEP)
     seen = seen[seen["seed"].isin(seeds) & seen[STEP].notna() & seen["algorithm"].isin(chosen.index)]
     if seen.empty:
@@ -221,7 +230,7 @@ def _tuning(material: Material) -> Figure | None:
         right.set(
             yscale="log", xlim=(-0.6, len(table) - 0.4), title=f"the chosen step on {table['seeds'].iloc[0]} others"
         )
-        caveats = {name.partition(", ")[0]: caveat for name, caveat in material.caveats.items()}
+        caveats = _of_algorithms(material.caveats)
         names = base.marked(looks, caveats)
         entries = {names[name]: base.handle(look) for name, look in looks.items()}
         entries["chosen"] = Line2D([], [], marker="o", mfc="none", mec=base.INK, ls="", ms=8)
