@@ -28,19 +28,18 @@ class Endless(LanguageModel):
     """Never stops, so that all contestants draw as many tokens."""
 
     def __init__(self, model: LanguageModel) -> None:
-        super().__init__(model.options, model.module, model.tokenizer, model.initial)
+        super().__init__(model.options, model.module, model.base, model.tokenizer, model.initial)
         self.end = -1
 
 
 def without_cache(model: LanguageModel, parts: Any, prompts: list[tuple[int, ...]], new: int) -> None:
     """The mixture, the whole prefix through both models for every token."""
     ids, mask, _ = model.padded(prompts)
-    models = [({} if weights is None else {name: v[0] for name, v in weights.items()}, w) for weights, w in parts]
     with torch.no_grad():
         for _ in range(new):
             places = (mask.cumsum(1) - 1).clamp(min=0)
             logits: Any = sum(
-                share * model.forward(own, ids, mask, places, 1).logits[:, -1].log_softmax(-1) for own, share in models
+                share * model.forward(own, ids, mask, places, 1).logits[:, -1].log_softmax(-1) for own, share in parts
             )
             chosen = torch.multinomial(logits.softmax(-1), 1)
             ids, mask = torch.cat([ids, chosen], 1), torch.cat([mask, torch.ones_like(chosen)], 1)

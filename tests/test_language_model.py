@@ -51,7 +51,10 @@ def tiny(
     chosen = {"temperature": 1.0, "top_p": 1.0} | options
     family = CausalLM(model="tiny", lora=lora, lora_rank=2, lora_targets=[], max_new_tokens=length,
                       micro_batch=micro_batch, dtype="auto", trust_remote_code=False, **chosen)  # fmt: skip
-    return wrapped(family, LlamaForCausalLM(config).double(), Letters(), seed)
+    module = LlamaForCausalLM(config).double()
+    for place in [name for name, part in module.named_modules() if type(part).__name__ == "LlamaRMSNorm"]:
+        module.set_submodule(place, torch.nn.RMSNorm(hidden, eps=1e-6, dtype=torch.float64))  # theirs is of float32
+    return wrapped(family, module, Letters(), seed)
 
 
 def everything(vocabulary, length):

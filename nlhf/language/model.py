@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
@@ -48,11 +49,13 @@ class LanguageModel:
     Args:
         options: of `policy=causal_lm`.
         module, tokenizer: loaded by `load`.
+        base: the module without adapters, which shares its weights.
         weights: the trainable ones, by name, at the start of training.
     """
 
-    def __init__(self, options: CausalLM, module: torch.nn.Module, tokenizer: Any, weights: Weights) -> None:
-        self.options, self.module, self.tokenizer = options, module, tokenizer
+    def __init__(self, options: CausalLM, module: torch.nn.Module, base: torch.nn.Module, tokenizer: Any,
+                 weights: Weights) -> None:  # fmt: skip
+        self.options, self.module, self.base, self.tokenizer = options, module, base, tokenizer
         self.initial = dict(weights)
         self.device = next(module.parameters()).device
         self.end = int(tokenizer.eos_token_id)
@@ -113,14 +116,31 @@ class LanguageModel:
     def _scores(self, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
         """The log-probabilities of one micro-batch."""
         prompts, completions = zip(*rows, strict=True)
-        length = max(map(len, completions))
-        tokens, seen, places = self.padded(prompts, completions)
-        logits = self.forward(_of_one_seed(weights), tokens, seen, places, keep=length + 1).logits[:, :-1]
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        answers = tokens[:, -length:]
-        log_prob = logits.gather(-1, answers[..., None])[..., 0] - logits.logsumexp(-1)
-        total: Tensor = (log_prob * seen[:, -length:]).sum(-1)
-        return total
+        past, logits, mask, places = self._read(weights, prompts)
+        answers, seen, _ = self.padded([()] * len(rows), completions)
+        total = _chosen(logits[:, None], answers[:, :1])
+        if answers.shape[1] > 1:
+            places = places + torch.arange(1, answers.shape[1], device=self.device)
+            mask = torch.cat([mask, seen[:, :-1]], 1)
+            logits = self.forward(weights, answers[:, :-1], mask, places, answers.shape[1] - 1, past).logits
+            total = torch.cat([total, _chosen(logits, answers[:, 1:])], 1)
+        found: Tensor = (total * seen).sum(-1)
+        return found
+
+    def _read(self, weights: Weights | None, prompts: Sequence[Tokens]) -> tuple[Any, Tensor, Tensor, Tensor]:
+        """Prompts through the model, each once however often it comes.
+
+        Returns: for every one of `prompts`, n in all, the cache, the logits (n, vocabulary) of what comes next, the
+        mask (n, length), and the last position (n, 1)."""
+        from transformers import DynamicCache
+
+        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+        tokens, mask, places = self.padded(list(distinct))
+        past = DynamicCache(config=self.module.config)  # type: ignore[arg-type]
+        logits = self.forward(weights, tokens, mask, places, 1, past).logits[:, -1]
+        each = torch.tensor([distinct[prompt] for prompt in prompts], device=self.device)
+        past.batch_select_indices(each)
+        return past, logits[each], mask[each], places[each, -1:]
 
     def padded(self, prompts: Sequence[Tokens], completions: Sequence[Tokens] = ()) -> tuple[Tensor, Tensor, Tensor]:
         """Prompts padded on the left, and their completions on the right: tokens, mask and positions, (n, length)."""
@@ -133,11 +153,15 @@ class LanguageModel:
         tokens, seen = (torch.from_numpy(array).to(self.device) for array in (ids, mask))
         return tokens, seen, (seen.cumsum(1) - 1).clamp(min=0)
 
-    def forward(self, own: Weights, tokens: Tensor, mask: Tensor, places: Tensor, keep: int, past: Any = None) -> Any:
-        """What the module says with these weights in the place of its own, about the last `keep` positions."""
+    def forward(self, weights: Weights | None, tokens: Tensor, mask: Tensor, places: Tensor, keep: int,
+                past: Any = None) -> Any:  # fmt: skip
+        """What the module says with these weights in the place of its own, or the base model, about the last `keep`
+        positions."""
         options = {"input_ids": tokens, "attention_mask": mask, "position_ids": places, "logits_to_keep": keep,
                    "use_cache": past is not None, "past_key_values": past}  # fmt: skip
-        return torch.func.functional_call(self.module, dict(own), (), options)
+        if weights is None:
+            return self.base(**options)
+        return torch.func.functional_call(self.module, {name: value[0] for name, value in weights.items()}, (), options)
 
     # --- samples -----------------------------------------------------------------------------------------------------
 
@@ -154,32 +178,28 @@ class LanguageModel:
         count = len(prompts)
         levels = np.stack([np.random.default_rng(int(u * 2**53)).random(options.max_new_tokens) for u in uniforms])
         levels_on = torch.from_numpy(levels).to(self.device)
-        models = [(_of_one_seed(weights), share, self._cache()) for weights, share in parts]
-        tokens, mask, places = self.padded(prompts)
+        shares = [share for _, share in parts]
+        caches, said, masks, lasts = zip(*(self._read(weights, prompts) for weights, _ in parts), strict=True)
+        mask, places = masks[0], lasts[0]
         going = torch.arange(count, device=self.device)
         drawn = torch.full((count, options.max_new_tokens), self.end, device=self.device)
         for step in range(options.max_new_tokens):
-            logits: Any = sum(
-                share * self.forward(own, tokens, mask, places, 1, past).logits[:, -1].log_softmax(-1, torch.float32)
-                for own, share, past in models
-            )
-            chosen = self._draw(logits, levels_on[going, step])
+            chosen = self._draw(_mixed(said, shares), levels_on[going, step])
             drawn[going, step] = chosen
             left = (chosen != self.end).nonzero()[:, 0]
-            if not len(left):
+            if not len(left) or step + 1 == options.max_new_tokens:
                 break
             if len(left) < len(going):
-                for *_, past in models:
+                for past in caches:
                     past.batch_select_indices(left)
             going, mask = going[left], mask[left]
             mask = torch.cat([mask, mask.new_ones(len(going), 1)], 1)
-            tokens, places = chosen[left, None], places[left, -1:] + 1
+            tokens, places = chosen[left, None], places[left] + 1
+            said = tuple(
+                self.forward(weights, tokens, mask, places, 1, past).logits[:, -1]
+                for (weights, _), past in zip(parts, caches, strict=True)
+            )
         return [_ended(row, self.end) for row in drawn.tolist()]
-
-    def _cache(self) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache(config=self.module.config)  # type: ignore[arg-type]
 
     def _draw(self, logits: Tensor, levels: Tensor) -> Tensor:
         """Tokens (n) by inversion, at the temperature, of the `top_p` likeliest mass."""
@@ -216,9 +236,19 @@ class _Recomputed(torch.autograd.Function):
         return None, None, None, *total
 
 
-def _of_one_seed(weights: Weights | None) -> dict[str, Tensor]:
-    """Weights without their dimension for seeds; none in place of the base model's."""
-    return {} if weights is None else {name: value[0] for name, value in weights.items()}
+def _chosen(logits: Tensor, tokens: Tensor) -> Tensor:
+    """The log-probability of every token, (n, length), of logits (n, length, vocabulary); float32 or better."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(-1)
+
+
+def _mixed(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Logits of the geometric mixture of models, up to a number for each row."""
+    if len(logits) == 1 and shares[0] == 1:
+        return logits[0]
+    parts = [share * said.log_softmax(-1, torch.promote_types(said.dtype, torch.float32))
+             for said, share in zip(logits, shares, strict=True)]  # fmt: skip
+    return torch.stack(parts).sum(0)
 
 
 def _ended(row: list[int], end: int) -> Tokens:
@@ -257,10 +287,13 @@ def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: in
         raise ConfigError(f"policy.model={options.model} has no end token (eos_token): give a model with one.")
     module.eval().requires_grad_(False)
     size = sum(value.numel() for value in module.parameters())
+    base = module
     if options.lora is True or (options.lora == "auto" and size > LORA_ABOVE):
         from peft import LoraConfig, get_peft_model
 
         targets: Any = list(options.lora_targets) if options.lora_targets else "all-linear"
+        shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
+        base = deepcopy(module, shared)
         config = LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules=targets,
                             task_type="CAUSAL_LM")  # fmt: skip
         try:
@@ -277,7 +310,7 @@ def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: in
     else:
         chosen = dict(module.named_parameters())
     module.requires_grad_(False)
-    return LanguageModel(options, module, tokenizer, dict(_started(chosen, seed)))
+    return LanguageModel(options, module, base, tokenizer, dict(_started(chosen, seed)))
 
 
 def _started(chosen: Mapping[str, torch.nn.Parameter], seed: int) -> Iterator[tuple[str, Tensor]]:
