@@ -37,7 +37,9 @@ def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
             if (now := time.monotonic()) < due:
                 return
             due = now + 0.1
-            state = f"iteration {progress.iterations.max()}  exploitability {progress.best.max():.1e}"
+            best = progress.best.max()
+            known = f"  exploitability {best:.1e}" if np.isfinite(best) else ""
+            state = f"iteration {progress.iterations.max()}{known}"
             bar.update(task, completed=fraction(run.budget, progress), state=state)
 
         yield tick
@@ -55,8 +57,11 @@ def result(summary: Mapping[str, Any]) -> str:
     """What a run came to, or why it failed, in a few words."""
     if summary["status"] == "failed":
         return str(summary["stop_reason"])
-    value = summary["final"].get("exploitability")
-    return "" if value is None else f"exploitability {value:.2e} after {max(summary['progress']['queries'])} queries"
+    final, queries = summary["final"], max(summary["progress"]["queries"])
+    for name, words in (("exploitability", "exploitability {:.2e}"), ("test_win_rate_vs_reference", "win rate {:.3f}")):
+        if (value := final.get(name)) is not None:
+            return f"{words.format(value)} after {queries} queries"
+    return ""
 
 
 def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nlhf import simplex
 
@@ -48,16 +48,23 @@ class Grades(Protocol):
     `watched` is the column that must be finite.
     """
 
-    @property
-    def watched(self) -> str: ...
+    watched: ClassVar[str]
 
     def initial_kl(self, policy: Policy) -> Tensor: ...
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]: ...
 
+    def snapshot(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        return
+
 
 @dataclass(frozen=True)
-class Measure:
+class Measure(Grades):
     """Grades policies of one batch of seeds.
 
     Args:

@@ -230,7 +230,7 @@ def canonical(value: Any, key: str = "") -> Any:
         entries = {field.name: getattr(value, field.name) for field in fields(value)}
         return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key)
     if isinstance(value, Mapping):
-        kept = {str(name): entry for name, entry in value.items() if not _advises(key, name)}
+        kept = {str(name): entry for name, entry in value.items() if not (_advises(key, name) or _spares(key, name))}
         return {name: canonical(entry, f"{key}.{name}".lstrip(".")) for name, entry in kept.items()}
     if isinstance(value, list | tuple):
         return [canonical(entry, key) for entry in value]
@@ -247,6 +247,11 @@ def canonical(value: Any, key: str = "") -> Any:
 def _advises(key: str, name: object) -> bool:
     """Is this an algorithm's advice to prox=gradient, at any depth? What became of it stands in prox's node."""
     return name == "gradient" and key.partition(".")[0] == "algorithm"
+
+
+def _spares(key: str, name: object) -> bool:
+    """Does this decide how much memory is used, and nothing else? A run that ran out of it goes on with less."""
+    return (key, name) in {("policy", "micro_batch"), ("game.judge", "batch")}
 
 
 def _group(config: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Trainer:
         self.progress = Progress.from_json(content["progress"])
         self.next_row = np.array(content["next_row"])
         self.prox.restore(content["prox"])
+        self.measure.restore(content["measure"])
 
     def run(self) -> bool:
         """Until every seed has reached a limit (True), or an interruption (False).
@@ -111,5 +112,6 @@ class Trainer:
     def _checkpoint(self) -> None:
         self.recorder.checkpoint(
             {"state": self.state, "total": self.average.total, "progress": self.progress.to_json(),
-             "next_row": self.next_row.tolist(), "prox": self.prox.snapshot()}
+             "next_row": self.next_row.tolist(), "prox": self.prox.snapshot(),
+             "measure": self.measure.snapshot()}
         )  # fmt: skip

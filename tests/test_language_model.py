@@ -16,7 +16,10 @@ pytest.importorskip("peft")
 from nlhf import metrics, reference_equilibrium
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.games.matrix import MatrixGame
-from nlhf.language.model import LanguageModel, wrapped
+from nlhf.games.text import TextGame
+from nlhf.language.judges import Panel
+from nlhf.language.model import LanguageModel, Turn, wrapped
+from nlhf.language.world import TextMeasure
 from nlhf.policies.base import Categorical
 from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
 from nlhf.policies.tabular import TabularPolicy
@@ -252,3 +255,28 @@ def test_full_batch_training_ends_at_the_exact_equilibrium_of_the_same_game():
     assert measured.item() < 1e-6
     exact = reference_equilibrium.solve(advantage[None], log_reference[0], 0.3).log_policy[0]
     assert (policy[0, 0].exp() - exact.exp()).abs().max().item() < 1e-3
+
+
+def test_what_an_exploiter_gains_is_unbiased_and_below_the_exploitability():
+    model = tiny(spread=0.3)
+    turns = tuple(Turn(tokens, str(place)) for place, tokens in enumerate(PROMPTS))
+    judge = Panel(criteria=["diversity", "length"], words=1, margin=0.0)
+    measure = TextMeasure(TextGame(judge, model, turns), CausalLMPolicy(None, None, model, turns), 1, seed=0)
+    policies = [CausalLMPolicy(other(model, seed, 0.3), None, model, turns) for seed in (1, 2)]
+    beta, everyone = 0.3, everything(4, 3)
+    texts = [model.text(model.number(tokens)) for tokens in everyone]
+    exact, preferred, bounds = [], [], []
+    for turn in turns:
+        said = judge.preference([(turn.text, a, b) for a in texts for b in texts]).reshape(len(texts), -1) - 0.5
+        reference, mu, pi = (
+            model.log_prob(weights, [turn.tokens] * len(everyone), everyone).detach().numpy()
+            for weights in (None, *(policy.weights for policy in policies))
+        )
+        preferred.append(np.exp(mu) @ said @ np.exp(pi) + 0.5)
+        kl = [float(np.exp(p) @ (p - reference)) for p in (mu, pi)]
+        exact.append(preferred[-1] - 0.5 - beta * kl[0] + beta * kl[1])
+        bounds.append(beta * np.logaddexp.reduce(reference + said @ np.exp(pi) / beta) + beta * kl[1])
+    gains, told = measure.gains(*policies, beta, 4000)
+    assert gains == pytest.approx(np.array(exact), abs=0.05)
+    assert told == pytest.approx(np.array(preferred), abs=0.03)
+    assert (np.array(exact) < np.array(bounds)).all()

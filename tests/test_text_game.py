@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ import torch
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
+from nlhf import exploit
+from nlhf.analysis import __main__ as analysis
 from nlhf.config import ConfigError
 from nlhf.language import judges, prompts
+from nlhf.language.model import LanguageModel
 from nlhf.language.world import clopper_pearson, distinct
 from nlhf.launch.compose import composed, plain
 from nlhf.launch.run import run_one
@@ -116,6 +121,54 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(config, algorithm):
     assert weights[0] == weights[1]
 
 
+def test_calls_of_the_judge_are_counted_across_a_stop(config):
+    whole = run_one(config("study=whole"))
+    stopped = run_one(config("study=stopped"), signalling(2))
+    before = stopped.summary["final"]["judge_calls"]
+    again = run_one(config("study=stopped"))
+    assert before > 0
+    assert again.summary["final"]["judge_calls"] >= max(before, whole.summary["final"]["judge_calls"])
+
+
+def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(config, monkeypatch):
+    with monkeypatch.context() as patched:
+        scores, count = LanguageModel._scores, iter(range(1000))
+
+        def hungry(self, weights, rows):
+            if next(count) > 20:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+            return scores(self, weights, rows)
+
+        patched.setattr(LanguageModel, "_scores", hungry)
+        failed = run_one(config("checkpoint_seconds=0"))
+    assert failed.status == "failed"
+    assert "give a smaller policy.micro_batch, with which the run goes on" in failed.summary["stop_reason"]
+    again = run_one(config("policy.micro_batch=1"))
+    assert (again.folder, again.status) == (failed.folder, "completed")
+    assert rows(again).round(4).equals(rows(run_one(config("study=whole"))).round(4))
+
+
+def test_no_network_is_asked_for(config, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert run_one(config("budget.iterations=1")).status == "completed"
+
+
+def test_the_report_shows_completions_side_by_side(config):
+    outcome = run_one(config("budget.iterations=1"))
+    (outcome.folder / "exploiter.json").write_text('{"lower_bound": 0.125}')
+    assert analysis.main([str(outcome.folder.parent)]) == 0
+    page = (outcome.folder.parent / "report.html").read_text()
+    entry = json.loads((outcome.folder / "completions.jsonl").read_text().splitlines()[0])
+    assert "<h2>Completions</h2>" in page
+    assert "at least 0.125" in page
+    assert html.escape(entry["prompt"], quote=False) in page
+    assert html.escape(entry["policy"], quote=False) in page
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
@@ -146,6 +199,21 @@ def _only(override):
         return plain(made)
 
 
+# --- a trained exploiter ---------------------------------------------------------------------------------------------
+
+
+def test_an_exploiter_gains_on_a_policy_and_says_so(config, capsys):
+    outcome = run_one(config("budget.iterations=1", "game.judge.criteria=[length]", "game.judge.words=1", "beta=0.01",
+                             "prox.learning_rate=0.02", "prox.samples=16", "policy.lora=false"))  # fmt: skip
+    assert exploit.main([str(outcome.folder), "--steps", "30", "--completions", "8"]) == 0
+    found = json.loads((outcome.folder / "exploiter.json").read_text())
+    assert found["lower_bound"] == pytest.approx(found["mean"] - 1.645 * found["standard_error"])
+    assert found["lower_bound"] > 0.1
+    assert f"at least {found['lower_bound']:.3f}" in capsys.readouterr().out
+    assert exploit.main([str(outcome.folder.parent)]) == 2
+    assert "is no folder of a run" in capsys.readouterr().err
+
+
 def test_prompts_of_a_file(tmp_path):
     path = tmp_path / "prompts.jsonl"
     chat = [{"role": "user", "content": "hello"}]
@@ -155,6 +223,24 @@ def test_prompts_of_a_file(tmp_path):
         path.write_text(wrong + "\n")
         with pytest.raises(ConfigError, match="line 1"):
             prompts.read(str(path))
+
+
+def test_prompts_of_a_dataset(tmp_path):
+    pytest.importorskip("datasets")
+    chat = [{"role": "user", "content": "hello"}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps({"prompt": p, "id": 1}) + "\n" for p in (chat, chat)))
+    assert prompts.of_dataset(str(tmp_path), "train") == [chat, chat]
+    with pytest.raises(ConfigError, match=r"game.split=other cannot be loaded"):
+        prompts.of_dataset(str(tmp_path), "other")
+    (tmp_path / "train.jsonl").write_text('{"text": "why"}\n')
+    with pytest.raises(ConfigError, match="columns text and no `prompt`"):
+        prompts.of_dataset(str(tmp_path), "train")
+
+
+def test_two_sources_of_prompts_are_refused(config, tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "why"}\n')
+    with pytest.raises(ConfigError, match="both name prompts"):
+        run_one(config(f"game.path={tmp_path / 'p.jsonl'}", "game.dataset=other"))
 
 
 def test_written_prompts_are_distinct_and_always_the_same():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.material import Material
 from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
-from nlhf.records import replacing
+from nlhf.records import read_json, replacing
 
-MOST_COMPARISONS = 400
+MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
 Cell = tuple[str, float | str]  # what is read, and by what it is sorted
 
 
@@ -79,6 +80,7 @@ def _context(material: Material) -> dict[str, Any]:
         },
         "versions": provenance.versions(runs),
         "commands": provenance.commands(runs),
+        "texts": list(_texts(material)),
         "bad": [_bad(run) for run in runs if run["status"] != "completed"],
         "bibtex": "\n\n".join(provenance.citations(runs)),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -188,6 +190,20 @@ def _ratio(value: float, low: float, high: float) -> str:
 
 def _share(value: float, low: float, high: float) -> str:
     return "-" if math.isnan(value) else f"{value:.0%}" if math.isnan(low) else f"{value:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def _texts(material: Material) -> Iterator[dict[str, Any]]:
+    """Completions of test prompts by every run of language models that has left some, a few of each."""
+    named = material.study.rows.drop_duplicates("folder").set_index("folder")
+    for run in material.study.runs:
+        path = Path(run["folder"]) / "completions.jsonl"
+        if path.exists() and run["folder"] in named.index:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            entries = [json.loads(line) for line in lines[:SHOWN_TEXTS]]
+            bound = (read_json(path.with_name("exploiter.json")) or {}).get("lower_bound")
+            known = {name: named.at[run["folder"], name] for name in ("method", "seed")}
+            yield {**known, "entries": entries, "left_out": len(lines) - len(entries),
+                   "bound": None if bound is None else words.number(bound)}  # fmt: skip
 
 
 def _bad(run: dict[str, Any]) -> dict[str, str]:

@@ -25,13 +25,18 @@ class Text(GameFamily):
 
     Args:
         judge: compares completions.
-        path: of a jsonl file of prompts; null takes those of this package.
+        path: of a jsonl file of prompts.
+        dataset: of Hugging Face, a name on the hub or a folder, with a column `prompt` (needs the package datasets).
+            With neither, the prompts are those of this package.
+        split: of the dataset.
         test_prompts: the last ones are not trained on.
         completions: of each test prompt, when a policy is measured.
     """
 
     judge: TextJudge
     path: str | None
+    dataset: str | None
+    split: str
     test_prompts: int
     completions: int
 
@@ -40,6 +45,8 @@ class Text(GameFamily):
     needs: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __post_init__(self) -> None:
+        if self.path is not None and self.dataset is not None:
+            raise ConfigError(f"game.path={self.path} and game.dataset={self.dataset} both name prompts: give one.")
         check_size(least=1, test_prompts=self.test_prompts, completions=self.completions)
         if len(self.prompts) <= self.test_prompts:
             raise ConfigError(
@@ -50,6 +57,8 @@ class Text(GameFamily):
     @cached_property
     def prompts(self) -> list[prompts.Prompt]:
         """All of them, those for testing last."""
+        if self.dataset is not None:
+            return prompts.of_dataset(self.dataset, self.split)
         return prompts.written() if self.path is None else prompts.read(self.path)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:

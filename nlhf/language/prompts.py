@@ -36,19 +36,45 @@ def read(path: str) -> list[Prompt]:
 
     Raises: ConfigError for another file.
     """
-    found: list[Prompt] = []
+    found: list[Any] = []
     text = input_file(path, "game.path").read_text(encoding="utf-8")
     for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
         try:
-            prompt: Any = json.loads(line)["prompt"]
+            found.append(json.loads(line)["prompt"])
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"game.path={path}: line {number} has no prompt: give a JSON object with the key "
                               "`prompt` in each line.") from error  # fmt: skip
+    return _checked(found, f"game.path={path}: line")
+
+
+def of_dataset(name: str, split: str) -> list[Prompt]:
+    """The column `prompt` of a dataset of Hugging Face, a name on the hub or a folder.
+
+    Raises: ConfigError for a dataset that is not there, or has no prompts.
+    """
+    try:
+        from datasets import load_dataset  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ConfigError(f"game.dataset={name} needs the package datasets: pip install datasets") from error
+    try:
+        rows = load_dataset(name, split=split)
+    except Exception as error:  # of many kinds, by what is not there
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"game.dataset={name}, game.split={split} cannot be loaded ({reason}): give a folder, or a "
+                          "name on the hub, and one of its splits.") from error  # fmt: skip
+    if "prompt" not in rows.column_names:
+        raise ConfigError(f"game.dataset={name} has the columns {', '.join(rows.column_names)} and no `prompt`: give "
+                          "another dataset.")  # fmt: skip
+    return _checked(list(rows["prompt"]), f"game.dataset={name}: row")
+
+
+def _checked(prompts: list[Any], place: str) -> list[Prompt]:
+    """Prompts that are texts or lists of messages; `place` and a number, from 1, tell where one is not."""
+    for number, prompt in enumerate(prompts, start=1):
         messages = isinstance(prompt, list) and prompt and all(
             isinstance(message, dict) and {"role", "content"} <= message.keys() for message in prompt
         )  # fmt: skip
         if not messages and not (isinstance(prompt, str) and prompt.strip()):
-            raise ConfigError(f"game.path={path}: line {number} has an empty prompt, or one of another kind: give a "
-                              "text, or a list of messages with `role` and `content`.")  # fmt: skip
-        found.append(prompt)
-    return found
+            raise ConfigError(f"{place} {number} has an empty prompt, or one of another kind: give a text, or a list "
+                              "of messages with `role` and `content`.")  # fmt: skip
+    return prompts

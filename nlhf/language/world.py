@@ -17,6 +17,7 @@ from torch import Tensor
 from nlhf.config import ConfigError
 from nlhf.games.text import TextGame
 from nlhf.language.model import load
+from nlhf.metrics import Grades
 from nlhf.policies.average import NoAverage
 from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
 from nlhf.prox.base import Parts
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from nlhf.specification import Specification
 
 LEVEL = 0.95
+UNSEEN = 10**9  # a place in a random stream that no training comes to
 
 
 @dataclass(frozen=True)
-class TextMeasure:
+class TextMeasure(Grades):
     """Grades a policy by completions of test prompts, drawn with the same random numbers at every row.
 
     Args:
@@ -74,9 +76,20 @@ class TextMeasure:
             "tokens": float(np.mean(lengths)),
             "finished": float(np.mean([model.finished(number) for number in numbers])),
             "distinct_2": distinct([model.text(number) for number in numbers], 2),
-            "judge_calls": float(self.game.judge.calls),
+            "judge_calls": float(self._judge_calls),
         }
         return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"judge_calls": self._judge_calls}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        self.__dict__["_earlier_calls"] = snapshot["judge_calls"]
+
+    @property
+    def _judge_calls(self) -> int:
+        """Those before the run was stopped and went on, and those since; what was read then is not remembered."""
+        return int(self.__dict__.get("_earlier_calls", 0)) + self.game.judge.calls
 
     def here(self, policy: Policy) -> CausalLMPolicy:
         """The policy at the test prompts."""
@@ -98,9 +111,21 @@ class TextMeasure:
         """The base model's, with other random numbers."""
         return self._draw(self.base, "reference")
 
-    def _draw(self, policy: CausalLMPolicy, use: str) -> Tensor:
-        uniforms = stream(self.seed, use).random((1, len(self.game.turns), self.samples))
+    def _draw(self, policy: CausalLMPolicy, use: str, position: int = 0, count: int | None = None) -> Tensor:
+        uniforms = stream(self.seed, use, position).random((1, len(self.game.turns), count or self.samples))
         return policy.at(None).sample(torch.from_numpy(uniforms))
+
+    def gains(self, first: Policy, second: Policy, beta: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """P_beta(first > second) - 1/2 and P(first > second) on every test prompt, (X) each, estimated without bias by
+        `count` completions of either, of random numbers that no row has used."""
+        sides = [self.here(policy) for policy in (first, second)]
+        drawn = [self._draw(side, "feedback", UNSEEN + place * UNSEEN, count) for place, side in enumerate(sides)]
+        advantage = self.game.compare(torch.arange(len(self.game.turns))[None], *drawn)
+        with torch.no_grad():
+            mine, other = (side.at(None).log_prob(y).double() - self.base.at(None).log_prob(y).double()
+                           for side, y in zip(sides, drawn, strict=True))  # fmt: skip
+        regularised = advantage - beta * mine + beta * other
+        return regularised[0].mean(-1).numpy(), (advantage[0] + 0.5).mean(-1).numpy()
 
     def texts(self, policy: Policy) -> list[dict[str, Any]]:
         """Prompt, both completions and the judge's preference, for every test prompt."""

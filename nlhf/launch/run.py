@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from nlhf.world import World
 
 log = logging.getLogger("nlhf")
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)  # as torch says it
 OF_THE_COMMAND = (ConfigError, BusyError, WriteError)  # not of the run, and not recorded in its folder
 
 
@@ -239,9 +241,13 @@ def _record_failure(run: Specification, problem: Exception) -> dict[str, Any]:
 
 def _logged(run: Specification, problem: Exception) -> str:
     """Log a failure with its traceback; its last line."""
-    remedy = f": {run.prox.remedy}" * isinstance(problem, DivergedError)
-    log.error("%s failed: %s%s", run.name, _in_a_line(problem), remedy, exc_info=problem)
-    return _in_a_line(problem) + remedy
+    words = _in_a_line(problem)
+    if isinstance(problem, DivergedError):
+        words = f"{words}: {run.prox.remedy}"
+    elif isinstance(problem, MemoryError) or OUT_OF_MEMORY.search(words):
+        words = f"out of memory: give {run.policy.spares_memory} ({words[:200]})"
+    log.error("%s failed: %s", run.name, words, exc_info=problem)
+    return words
 
 
 def _in_a_line(problem: Exception) -> str:

@@ -146,6 +146,7 @@ class PolicyFamily(ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     random: ClassVar[bool] = False  # does the seed draw the initial policy?
     averaged: ClassVar[bool] = True  # is the average of the iterates a policy that one could use?
+    spares_memory: ClassVar[str] = "fewer seeds at once, or a smaller game"
 
     @abstractmethod
     def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,

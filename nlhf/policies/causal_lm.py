@@ -33,7 +33,7 @@ class CausalLM(PolicyFamily):
         lora_rank, lora_targets: rank of the matrices; the linear layers that get them, [] for all.
         max_new_tokens: where a completion is cut.
         temperature, top_p: of the draws; other values than 1 draw from another policy than the one that is trained.
-        micro_batch: completions that go through the model at once.
+        micro_batch: completions that go through the model at once; the results are the same up to rounding.
         dtype: of the base model; `auto` is float32 on a CPU and bfloat16 elsewhere.
         trust_remote_code: let the hub's model run its own code here.
     """
@@ -53,6 +53,7 @@ class CausalLM(PolicyFamily):
     needs: ClassVar[frozenset[str]] = frozenset({"prompts"})
     random: ClassVar[bool] = True
     averaged: ClassVar[bool] = False
+    spares_memory: ClassVar[str] = "a smaller policy.micro_batch, with which the run goes on, or policy.max_new_tokens"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lora_targets", tuple(self.lora_targets))
