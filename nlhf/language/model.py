@@ -28,6 +28,7 @@ from nlhf.config import ConfigError
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
+    from nlhf.language.team import Team
     from nlhf.policies.causal_lm import CausalLM
 
 Weights = Mapping[str, Tensor]
@@ -59,6 +60,7 @@ class LanguageModel:
         self.initial = dict(weights)
         self.device = next(module.parameters()).device
         self.end = int(tokenizer.eos_token_id)
+        self.team: Team | None = None  # other processes that share the work
         self.completions: list[Tokens] = []
         self._numbers: dict[Tokens, int] = {}
 
@@ -99,7 +101,14 @@ class LanguageModel:
     # --- log-probabilities -------------------------------------------------------------------------------------------
 
     def log_prob(self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]) -> Tensor:
-        """log pi(y | x) of every row, (n), float32 or better, differentiable in `weights`; None is the base model.
+        """log pi(y | x) of every row, (n), float32 or better, differentiable in `weights`; None is the base model."""
+        there = self.log_prob_here if self.team is None or len(prompts) < self.team.size else self.team.log_prob
+        return there(weights, prompts, completions)
+
+    def log_prob_here(
+        self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
+    ) -> Tensor:
+        """The same by this process alone.
 
         In micro-batches of `policy.micro_batch` rows, whose activations are computed again in the backward pass, so
         that memory is that of one of them, whatever the loss.
@@ -165,15 +174,21 @@ class LanguageModel:
 
     # --- samples -----------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def sample(self, parts: Sequence[tuple[Weights | None, float]], prompts: Sequence[Tokens],
                uniforms: np.ndarray) -> list[Tokens]:  # fmt: skip
-        """A completion of every prompt, of the token-wise geometric mixture of models, each with a cache of its own.
+        """A completion of every prompt, of the token-wise geometric mixture of models.
 
         Args:
             parts: weights and exponents of the models; one with exponent 1 is that model.
             uniforms: on [0, 1), (n), a completion's randomness: it draws the generator of its tokens.
         """
+        there = self.sample_here if self.team is None or len(prompts) < self.team.size else self.team.sample
+        return there(parts, prompts, uniforms)
+
+    @torch.no_grad()
+    def sample_here(self, parts: Sequence[tuple[Weights | None, float]], prompts: Sequence[Tokens],
+                    uniforms: np.ndarray) -> list[Tokens]:  # fmt: skip
+        """The same by this process alone; every model of the mixture has a cache of its own."""
         options = self.options
         count = len(prompts)
         levels = np.stack([np.random.default_rng(int(u * 2**53)).random(options.max_new_tokens) for u in uniforms])

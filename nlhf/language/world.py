@@ -17,6 +17,7 @@ from torch import Tensor
 from nlhf.config import ConfigError
 from nlhf.games.text import TextGame
 from nlhf.language.model import load
+from nlhf.language.team import team
 from nlhf.metrics import Grades
 from nlhf.policies.average import NoAverage
 from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
@@ -202,6 +203,9 @@ def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> Tex
     assert isinstance(run.policy, CausalLM)
     seed = run.options.seeds[0]
     model = load(run.policy, seed, str(device))
+    if (others := team()) is not None:
+        others.load(run.policy, seed, str(device))
+        model.team = others
     family: Any = run.game
     turns = tuple(model.turn(prompt) for prompt in family.prompts)
     trained, tested = turns[: -family.test_prompts], turns[-family.test_prompts :]

@@ -1,0 +1,40 @@
+"""Two processes under torchrun give the results of one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+from tests.test_text_game import folder  # noqa: F401 (a fixture)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("algorithm", ["nash_md_pg", "sppo"])
+def test_two_ranks_give_the_rows_of_one(folder, tmp_path, algorithm):  # noqa: F811
+    words = ["game=text", "policy=causal_lm", f"policy.model={folder}", "policy.max_new_tokens=6", "prox=gradient",
+             "prox.contexts=3", "prox.samples=4", "policy.micro_batch=5", "game.test_prompts=8",
+             "game.judge.criteria=[diversity,length]", f"algorithm={algorithm}", "algorithm.step_size=1",
+             "prox.learning_rate=0.01", "beta=0.1", "budget.queries=null", "budget.target=null", "budget.iterations=3",
+             "progress=false"]  # fmt: skip
+    if algorithm == "nash_md_pg":
+        words.remove("algorithm.step_size=1")
+    alone = [sys.executable, "main.py"]
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "main.py"]
+    found = []
+    for name, command in (("alone", alone), ("two", two)):
+        done = subprocess.run([*command, *words, f"runs_dir={tmp_path}", f"study={name}"], cwd=ROOT, timeout=120,
+                              env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        table = pd.read_csv(next((tmp_path / name).glob("*/metrics.csv")))
+        found.append(table.drop(columns=["seconds", "judge_calls"]).round(4))
+    assert found[0]["test_kl_to_reference"].iloc[-1] > 0
+    pd.testing.assert_frame_equal(*found, atol=2e-4)
