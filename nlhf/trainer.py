@@ -70,7 +70,8 @@ class Trainer:
             finished = not self.prox.active.any()
             if finished or self.interrupted():
                 break
-            if due.any() and time.monotonic() - saved > self.checkpoint_seconds:
+            overdue = time.monotonic() - saved > self.checkpoint_seconds
+            if overdue and (due.any() or self.state.policy.sound):  # a row is looked at as it is recorded
                 self._checkpoint()
                 saved = time.monotonic()
             self._iterate()

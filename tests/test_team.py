@@ -36,5 +36,5 @@ def test_two_ranks_give_the_rows_of_one(folder, tmp_path, algorithm):  # noqa: F
         assert done.returncode == 0, done.stderr[-2000:]
         table = pd.read_csv(next((tmp_path / name).glob("*/metrics.csv")))
         found.append(table.drop(columns=["seconds", "judge_calls"]).round(4))
-    assert found[0]["test_kl_to_reference"].iloc[-1] > 0
+    assert found[0]["test_kl_to_reference"].iloc[-1] != 0
     pd.testing.assert_frame_equal(*found, atol=2e-4)

@@ -69,6 +69,11 @@ class Policy:
         """What training changes, the seeds as first dimension."""
         raise NotImplementedError(f"{type(self).__name__} has no parameters")
 
+    @property
+    def sound(self) -> bool:
+        """Are its parameters free of overflow? Those of a table may be -inf."""
+        return not any(bool((value.isnan() | value.isposinf()).any()) for value in self.parameters.values())
+
     def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> Self:
         """A policy of this kind with other parameters."""
         raise NotImplementedError(f"{type(self).__name__} has no parameters")

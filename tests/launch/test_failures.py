@@ -77,7 +77,9 @@ def test_a_failure_before_there_is_a_world_is_recorded_and_retried(config, monke
         patch.setattr(world, "assemble", refuse)
         outcome = run_one(config)
         assert run_one(config | {"retry_failed": False}).skipped
-    assert summary(outcome.folder)["stop_reason"] == "MemoryError: no room for the game"
+    assert summary(outcome.folder)["stop_reason"] == (
+        "out of memory: give fewer seeds at once, or a smaller game (MemoryError: no room for the game)"
+    )
     assert "in refuse" in (outcome.folder / "run.log").read_text()
     assert not (outcome.folder / "lock").exists()
     assert run_one(config).status == "completed"
