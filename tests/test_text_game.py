@@ -164,6 +164,7 @@ def test_the_report_shows_completions_side_by_side(config):
     page = (outcome.folder.parent / "report.html").read_text()
     entry = json.loads((outcome.folder / "completions.jsonl").read_text().splitlines()[0])
     assert "<h2>Completions</h2>" in page
+    assert "queries to 0.4" in page  # pairs lost: a win rate of 0.6
     assert "at least 0.125" in page
     assert html.escape(entry["prompt"], quote=False) in page
     assert html.escape(entry["policy"], quote=False) in page

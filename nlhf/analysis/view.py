@@ -17,6 +17,7 @@ METRICS = {  # lower is better
     "span_to_equilibrium": "span to the equilibrium",
 }
 METRICS |= {f"test_{name}": f"test {title}" for name, title in METRICS.items()}
+TARGET_OF_TEXTS = 0.4  # a win rate of 0.6
 OF_TEXTS = "test_loss_rate_vs_reference"  # what is looked at where completions are judged and nothing is enumerated
 METRICS[OF_TEXTS] = "share of judged pairs lost"
 COSTS = {"queries": "preference queries", "iteration": "iterations", "seconds": "training time in seconds"}
@@ -64,7 +65,9 @@ class View:
     def for_data(self, data: pd.DataFrame) -> View:
         """This view, or where no run has an exploitability, as of language models, one of what they have."""
         asked = self.metric != PLAIN.metric or _measured(data, self.metric)
-        return self if asked or not _measured(data, OF_TEXTS) else replace(self, metric=OF_TEXTS)
+        if asked or not _measured(data, OF_TEXTS):
+            return self
+        return replace(self, metric=OF_TEXTS, target=TARGET_OF_TEXTS if self.target == PLAIN.target else self.target)
 
     def check(self, data: pd.DataFrame) -> None:
         """Refuse columns that the data do not have, and a metric that no run has measured.
