@@ -17,7 +17,7 @@ from nlhf import metrics, reference_equilibrium
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.games.matrix import MatrixGame
 from nlhf.games.text import TextGame
-from nlhf.language.judges import Panel
+from nlhf.judges.panel import Panel
 from nlhf.language.model import LanguageModel, Turn, wrapped
 from nlhf.language.world import TextMeasure
 from nlhf.policies.base import Categorical

@@ -10,8 +10,8 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, PreferenceTable, check_size
+from nlhf.judges.base import TextJudge
 from nlhf.language import prompts
-from nlhf.language.judges import TextJudge
 
 if TYPE_CHECKING:
     from torch import Tensor

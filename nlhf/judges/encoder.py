@@ -1,0 +1,90 @@
+"""What a learned judge knows of an answer: sentence embeddings, and a few numbers that one can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlhf.judges.base import Answer
+from nlhf.language.bundled import bundled_embedder, loading
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SURFACE = ("log characters", "log words", "log lines", "list items", "digits", "sentence length", "distinct words",
+           "refusal", "empty")  # fmt: skip
+REFUSAL = re.compile(r"\b(as an ai|i cannot|i can't|i'm sorry|i am sorry|i'm unable|i am unable)\b", re.IGNORECASE)
+
+
+class Encoder:
+    """A model of transformers whose mean token states are the embedding of a text.
+
+    Args:
+        name: a folder, a name on the hub, or `bundled` (MiniLM).
+        max_tokens: what is read of a text.
+        batch: texts that are read at once.
+        key: of the config, for what is said of a model that cannot be loaded.
+    """
+
+    def __init__(self, name: str, max_tokens: int, batch: int, key: str) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = str(bundled_embedder()) if name == "bundled" else name
+        with loading(key, name):
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self.model: Any = AutoModel.from_pretrained(folder, use_safetensors=True).eval()
+        self.max_tokens, self.batch = max_tokens, batch
+
+    @property
+    def size(self) -> int:
+        """Numbers of an embedding."""
+        return int(self.model.config.hidden_size)
+
+    def __call__(self, texts: Sequence[str], tick: Callable[[int], None] = lambda _: None) -> Tensor:
+        """Embeddings of norm 1, float32 (n, size), with a graph where gradients are on. `tick` hears of every batch."""
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # little padding
+        found: list[Tensor] = [torch.empty(0)] * len(texts)
+        for start in range(0, len(order), self.batch):
+            chosen = order[start : start + self.batch]
+            rows = self._embedded([texts[place] or "." for place in chosen])
+            for place, row in zip(chosen, rows, strict=True):
+                found[place] = row
+            tick(len(chosen))
+        return torch.stack(found)
+
+    def _embedded(self, texts: list[str]) -> Tensor:
+        import torch
+
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        hidden = self.model(**batch.to(self.model.device)).last_hidden_state
+        mask = batch["attention_mask"][..., None]
+        return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """A folder that transformers loads."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def surface(answers: Sequence[Answer]) -> np.ndarray:
+    """The numbers of SURFACE for every answer, float64 (n, 9): what a reader sees at a glance."""
+    return np.array([_glance(text) for _, text in answers]).reshape(-1, len(SURFACE))
+
+
+def _glance(text: str) -> list[float]:
+    words = re.findall(r"\w+", text.lower())
+    lines = [line for line in text.splitlines() if line.strip()]
+    items = sum(bool(re.match(r"\s*([-*•]|\d+[.)])\s", line)) for line in lines)
+    sentences = max(1, len(re.findall(r"[.!?](\s|$)", text)))
+    return [
+        np.log1p(len(text)), np.log1p(len(words)), np.log1p(len(lines)), np.log1p(items),
+        sum(character.isdigit() for character in text) / max(1, len(text)), np.log1p(len(words) / sentences),
+        len(set(words)) / max(1, len(words)) ** 0.5, float(bool(REFUSAL.search(text))), float(not words),
+    ]  # fmt: skip

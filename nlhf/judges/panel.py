@@ -1,0 +1,93 @@
+"""A panel of readable criteria, which prefers in cycles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.judges.base import Answer, Pair, TextJudge
+from nlhf.language.bundled import bundled_embedder
+
+
+@cache
+def _embedder() -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = bundled_embedder()
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+
+def relevance(answers: list[Answer]) -> np.ndarray:
+    """Cosine of the prompt's and the completion's sentence embeddings (MiniLM)."""
+    import torch
+
+    tokenizer, model = _embedder()
+    sides = []
+    for side in (0, 1):
+        batch = tokenizer([answer[side] or "." for answer in answers], padding=True, truncation=True, max_length=128,
+                          return_tensors="pt")  # fmt: skip
+        with torch.no_grad():
+            hidden = model(**batch).last_hidden_state
+        mask = batch["attention_mask"][..., None]
+        sides.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1))
+    return np.asarray((sides[0] * sides[1]).sum(-1).double().numpy())
+
+
+def sentiment(answers: list[Answer]) -> np.ndarray:
+    """VADER's compound score: how friendly the words are."""
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer  # type: ignore[import-untyped]
+
+    analyser = SentimentIntensityAnalyzer()
+    return np.array([analyser.polarity_scores(text)["compound"] for _, text in answers])
+
+
+def diversity(answers: list[Answer]) -> np.ndarray:
+    """Distinct words, as a share of the root of all words (Guiraud's index)."""
+    words = [re.findall(r"\w+", text.lower()) for _, text in answers]
+    return np.array([len(set(found)) / max(1, len(found)) ** 0.5 for found in words])
+
+
+CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {
+    "relevance": relevance, "sentiment": sentiment, "diversity": diversity,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Panel(TextJudge):
+    """Annotators who each hold one criterion: P(a > b) is the share of the criteria that rank a above b, a tie half.
+
+    Each criterion is transitive; the panel is not (Condorcet): it prefers in cycles.
+
+    Args:
+        criteria: `relevance`, `sentiment`, `diversity`, `length` (as close to `words` as can be).
+        words: what `length` likes best.
+        margin: scores that differ by no more are a tie.
+    """
+
+    criteria: list[Literal["relevance", "sentiment", "diversity", "length"]]
+    words: int
+    margin: float
+
+    def __post_init__(self) -> None:
+        if not self.criteria or len(set(self.criteria)) < len(self.criteria):
+            raise ConfigError(f"game.judge.criteria={list(self.criteria)} is no panel: give distinct criteria.")
+        if self.words < 1 or not 0 <= self.margin < float("inf"):
+            raise ConfigError(f"game.judge.words={self.words}, margin={self.margin}: give words >= 1 and margin >= 0.")
+
+    def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        gap = self._gaps(pairs, self.scores)
+        return np.asarray((np.sign(gap) * (np.abs(gap) > self.margin)).mean(1) / 2 + 0.5)
+
+    def scores(self, answers: list[Answer]) -> np.ndarray:
+        """The criteria of every answer, (n, criteria)."""
+        known = CRITERIA | {"length": self._length}
+        return np.stack([known[name](answers) for name in self.criteria], 1)
+
+    def _length(self, answers: list[Answer]) -> np.ndarray:
+        return np.array([-abs(len(text.split()) - self.words) for _, text in answers], float)

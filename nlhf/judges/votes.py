@@ -1,0 +1,151 @@
+"""Votes over texts, from which judges are learned and on which they are graded.
+
+A jsonl file, one pair a line: `prompt` (a text, or messages with role and content), `a`, `b` (completions) and `votes`
+[for a, for b, ties]; `source` and `prompt_id` where there are any. Or a folder with `prompts.jsonl` (prompt_id, prompt),
+`completions.jsonl` (completion_id, text) and `comparisons.jsonl` (prompt_id, a, b, votes), a and b being completion_ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlhf.config import ConfigError, input_file
+from nlhf.judges.base import Answer, Pair
+
+
+@dataclass(frozen=True)
+class TextVotes:
+    """Counted votes on n pairs of answers.
+
+    Args:
+        answers: the distinct ones, a prompt and a completion each.
+        pairs: numbers of the answers that are compared, (n, 2).
+        votes: for the first, for the second, ties, (n, 3).
+        sources: where each pair is from, (n).
+    """
+
+    answers: list[Answer]
+    pairs: np.ndarray
+    votes: np.ndarray
+    sources: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def prompts(self) -> np.ndarray:
+        """A number for the prompt of each pair, (n)."""
+        numbers: dict[str, int] = {}
+        of_answer = np.array([numbers.setdefault(prompt, len(numbers)) for prompt, _ in self.answers])
+        return np.asarray(of_answer[self.pairs[:, 0]])
+
+    @property
+    def number(self) -> np.ndarray:
+        """How many votes each pair has, (n)."""
+        return np.asarray(self.votes.sum(1))
+
+    @property
+    def share(self) -> np.ndarray:
+        """The share of the first among the votes, a tie half a vote, (n)."""
+        return np.asarray((self.votes[:, 0] + self.votes[:, 2] / 2) / self.number)
+
+    def texts(self) -> list[Pair]:
+        """Prompt and both completions of every pair."""
+        return [(*self.answers[first], self.answers[second][1]) for first, second in self.pairs]
+
+    def at(self, chosen: np.ndarray) -> TextVotes:
+        """Some of the pairs, by number or by mask."""
+        return TextVotes(self.answers, self.pairs[chosen], self.votes[chosen], self.sources[chosen])
+
+
+def read(path: str) -> TextVotes:
+    """The votes of a jsonl file or of a folder of three.
+
+    Raises: ConfigError with the line, the value and the remedy.
+    """
+    folder = Path(path).expanduser()
+    rows = _joined(folder) if folder.is_dir() else ((place, _fields(entry, place)) for place, entry in _lines(path))
+    numbers: dict[Answer, int] = {}
+    pairs, votes, sources = [], [], []
+    for place, entry in rows:
+        prompt = _prompt(entry["prompt"], place)
+        first, second = (numbers.setdefault((prompt, _text(entry[side], f"{place}: {side}")), len(numbers))
+                         for side in ("a", "b"))  # fmt: skip
+        counts = _counts(entry["votes"], place)
+        if first == second or not sum(counts):
+            continue  # the same text twice, or no vote: nothing to learn
+        pairs.append((first, second))
+        votes.append(counts)
+        sources.append(str(entry.get("source") or "all"))
+    if not pairs:
+        raise ConfigError(f"data={path} has no pair of different completions with a vote: give another file.")
+    return TextVotes(list(numbers), np.array(pairs), np.array(votes, float), np.array(sources))
+
+
+def _joined(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The lines of comparisons.jsonl with the texts that they name."""
+    prompts = {entry["prompt_id"]: entry for _, entry in _lines(str(folder / "prompts.jsonl"), "prompt_id", "prompt")}
+    texts = {entry["completion_id"]: entry["text"]
+             for _, entry in _lines(str(folder / "completions.jsonl"), "completion_id", "text")}  # fmt: skip
+    for place, entry in _lines(str(folder / "comparisons.jsonl"), "prompt_id", "a", "b", "votes"):
+        for name, known in ((entry["prompt_id"], prompts), (entry["a"], texts), (entry["b"], texts)):
+            if name not in known:
+                raise ConfigError(f"{place} names {name}, which the folder does not have: add it, or remove the line.")
+        yield place, {**prompts[entry["prompt_id"]], **entry, "a": texts[entry["a"]], "b": texts[entry["b"]]}
+
+
+def _lines(path: str, *wanted: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a jsonl file, each behind its place."""
+    try:
+        text = input_file(path, "data").read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"data={path} is no UTF-8: save it as such.") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        place = f"data={path}: line {number}"
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"{place} is no JSON ({error}): mend or remove it.") from error
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{place} is no object: write {{\"prompt\": ..., \"a\": ..., \"b\": ..., \"votes\": "
+                              "[1, 0, 0]}.")  # fmt: skip
+        yield place, _fields(entry, place, *wanted) if wanted else entry
+
+
+def _fields(entry: dict[str, Any], place: str, *wanted: str) -> dict[str, Any]:
+    for name in wanted or ("prompt", "a", "b", "votes"):
+        if name not in entry:
+            raise ConfigError(f"{place} lacks {name}: it has {', '.join(entry) or 'nothing'}.")
+    return entry
+
+
+def _prompt(value: Any, place: str) -> str:
+    """A prompt as one text; of messages, their contents behind their roles."""
+    if isinstance(value, list) and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value):
+        return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in value)
+    return _text(value, f"{place}: prompt")
+
+
+def _text(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{place} is {json.dumps(value)[:80]}, no text: give one.")
+    return value
+
+
+def _counts(value: Any, place: str) -> tuple[float, float, float]:
+    try:
+        first, second, ties = (float(count) for count in [*value, 0][:3])
+        known = len(value) in (2, 3) and all(0 <= count < float("inf") for count in (first, second, ties))
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ConfigError(f"{place} has votes={json.dumps(value)[:80]}: give [for a, for b, ties], counts >= 0.")
+    return first, second, ties
