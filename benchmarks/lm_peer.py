@@ -6,9 +6,9 @@ PEER_PYTHON is the interpreter of an environment of its own: pip install trl==1.
 transformers. Both take the same folders of a policy (SmolLM2-135M-Instruct) and of a tiny reward model, as many prompts
 and new tokens, LoRA of the same rank, float32, two threads; they take turns, a process each.
 
-The peer's mixture means to turn the cache off. transformers 5 makes one all the same, and both of its models write into
-it: each token is seen twice, and what is drawn is of neither model. So the peer runs twice: `peer`, with the cache off as
-it means to, is what the limits are about; `shared`, as it is installed, is printed beside it with the number of
+The peer's mixture means to turn the cache off. transformers 5 makes one all the same, and both of its models write
+into it: each token is seen twice, and what is drawn is of neither model. So the peer runs twice: `peer`, with the cache
+off as it means to, is what the limits are about; `shared`, as it is installed, is printed beside it with the number of
 positions that its cache holds for a sequence.
 """
 
@@ -148,8 +148,7 @@ def main(python: str) -> int:
     print(f"{PROMPTS} prompts, {NEW} new tokens, a step:")
     for side, values in seconds.items():
         print(f"  {side:6} {median(values):5.1f} s, peak memory {memory[side]:.0f} MB")
-    print(f"  the cache of `shared` holds {held['shared']} positions at the last token of its mixture, {NEW} of them new "
-          "if each were seen once")  # fmt: skip
+    print(f"  the cache of `shared` holds {held['shared']} positions at the last of {NEW} tokens of its mixture")
     share = memory["ours"] / memory["peer"]
     print(f"memory {share:.2f} of the peer's (at most {MEMORY_LIMIT})")
     for side in ("shared", "peer"):

@@ -33,6 +33,11 @@ class TextJudge(ABC):
         """How many texts, or pairs, the judge has read so far; what it had read before costs nothing."""
         return len(self._read)
 
+    @property
+    def account(self) -> dict[str, Any]:
+        """What the judge was asked, and what that cost, for summary.json."""
+        return {"calls": self.calls}
+
     @cached_property
     def _read(self) -> dict[Any, Any]:
         return {}

@@ -13,7 +13,6 @@ from nlhf.judges.base import Answer
 from nlhf.language.bundled import bundled_embedder, loading
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 SURFACE = ("log characters", "log words", "log lines", "list items", "digits", "sentence length", "distinct words",

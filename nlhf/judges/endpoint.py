@@ -1,0 +1,263 @@
+"""A judge behind an endpoint that speaks OpenAI's protocol: OpenAI's own, or a server of one's own (vLLM, llama.cpp).
+
+Both orders of a pair are asked about, and every verdict is on the disk the moment it is there: what was paid for is
+never asked again, by this run or another one, whatever happens to the endpoint or to us. The key comes from the
+environment, OPENAI_API_KEY, and goes nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.judges.base import Pair, TextJudge
+from nlhf.language.bundled import user_cache
+
+KEY, OPENAI = "OPENAI_API_KEY", "https://api.openai.com/v1"
+VERDICTS = {"a": 1.0, "b": 0.0, "tie": 0.5}
+ANSWER = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
+
+
+@dataclass(frozen=True)
+class Endpoint(TextJudge):
+    """P(a > b) is the mean of the verdicts in both orders: 1, 1/2 or 0 each.
+
+    Args:
+        model: its name at the endpoint.
+        base_url: of the endpoint, with its /v1; null for OpenAI's.
+        instructions: the system message.
+        template: the user's message, with {prompt}, {first} and {second}.
+        max_tokens: of an answer.
+        workers: questions that are asked at once.
+        requests_per_minute: at most so many; null for no limit.
+        timeout: seconds that an answer may take.
+        retries: of a question, with growing pauses, where the endpoint is down, busy, or answers nonsense.
+        price_in, price_out: dollars for a million tokens that are read and written, for the account.
+        cache: folder of the verdicts; null for the user's.
+    """
+
+    model: str
+    base_url: str | None
+    instructions: str
+    template: str
+    max_tokens: int
+    workers: int
+    requests_per_minute: float | None
+    timeout: float
+    retries: int
+    price_in: float
+    price_out: float
+    cache: str | None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.base_url or OPENAI)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"game.judge.base_url={self.base_url} is no address: give one, http://localhost:8000/v1.")
+        if parts.username or parts.password or parts.query:
+            raise ConfigError("game.judge.base_url has a name, a password or a query in it, which runs would write down: "
+                              f"leave it out, and set {KEY} in the environment.")  # fmt: skip
+        for name in ("max_tokens", "workers", "timeout", "requests_per_minute"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"game.judge.{name}={value} is out of range: give a finite number > 0.")
+        for name in ("retries", "price_in", "price_out"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"game.judge.{name}={getattr(self, name)} is out of range: give a number >= 0.")
+        try:
+            self.template.format(prompt="", first="", second="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ConfigError(f"game.judge.template cannot be filled ({error}): its fields are {{prompt}}, {{first}} "
+                              "and {second}.") from error  # fmt: skip
+
+    def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        orders = [*pairs, *((prompt, second, first) for prompt, first, second in pairs)]
+        told = self._told(orders).reshape(2, -1)
+        return np.asarray((told[0] + 1 - told[1]) / 2)
+
+    def first_wins(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """The verdicts in the given order, (n): by how much they differ from `preference` is the position bias."""
+        return self._told(list(pairs))
+
+    @property
+    def calls(self) -> int:
+        return self._ledger.calls
+
+    @property
+    def account(self) -> dict[str, Any]:
+        paid = self._ledger
+        cost = (paid.tokens_in * self.price_in + paid.tokens_out * self.price_out) / 1e6
+        return {"calls": paid.calls, "known_before": paid.reused, "unreadable": paid.unreadable,
+                "tokens_in": paid.tokens_in, "tokens_out": paid.tokens_out, "cost": cost}  # fmt: skip
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        """The verdicts of this very question: model, words and length of an answer."""
+        question = json.dumps([self.model, self.instructions, self.template, self.max_tokens])
+        folder = Path(self.cache).expanduser() if self.cache else user_cache() / "verdicts"
+        name = re.sub(r"[^\w.-]+", "-", self.model)[:40]
+        return Ledger(folder / f"{name}-{hashlib.sha256(question.encode()).hexdigest()[:12]}.jsonl")
+
+    def _told(self, orders: list[Pair]) -> np.ndarray:
+        ledger = self._ledger
+        missing = [pair for pair in dict.fromkeys(orders) if pair not in ledger]
+        ledger.reused += len(set(orders)) - len(missing)
+        if missing:
+            self._ask_all(missing)
+        return np.array([ledger[pair] for pair in orders])
+
+    def _ask_all(self, missing: list[Pair]) -> None:
+        """Ask about every pair; where one cannot be answered no further ones are asked, and what is under way is kept.
+
+        Raises: ConfigError.
+        """
+        client, pace, failed = self._client, Pace(self.requests_per_minute), threading.Event()
+
+        def ask(pair: Pair) -> None:
+            if failed.is_set():
+                return
+            try:
+                self._ask(client, pace, pair)
+            except BaseException:
+                failed.set()
+                raise
+
+        with ThreadPoolExecutor(int(self.workers)) as pool:
+            questions = [pool.submit(ask, pair) for pair in missing]
+        problems = [problem for question in questions if (problem := question.exception())]
+        if problems:
+            raise ConfigError(self._excuse(problems[0], len(missing))) from None
+
+    def _ask(self, client: Any, pace: Pace, pair: Pair) -> None:
+        prompt, first, second = pair
+        words = self.template.format(prompt=prompt, first=first, second=second)
+        messages = [{"role": "system", "content": self.instructions}, {"role": "user", "content": words}]
+        for _ in range(self.retries + 1):
+            pace.wait()
+            answer = client.chat.completions.create(model=self.model, messages=messages, temperature=0.0,
+                                                    max_tokens=self.max_tokens)  # fmt: skip
+            verdict = _verdict(answer)
+            self._ledger.paid(answer)
+            if verdict is not None:
+                break
+        self._ledger.add(pair, verdict)
+
+    @cached_property
+    def _client(self) -> Any:
+        try:
+            from openai import OpenAI
+        except ImportError as error:
+            raise ConfigError('judge=openai needs the extra api: pip install -e ".[api]"') from error
+        if not os.environ.get(KEY) and self.base_url is None:
+            raise ConfigError(f"{KEY} is not set: export it, or give game.judge.base_url of a server without keys.")
+        return OpenAI(api_key=os.environ.get(KEY) or "none", base_url=self.base_url or OPENAI, timeout=self.timeout,
+                      max_retries=int(self.retries))  # fmt: skip
+
+    def _excuse(self, problem: BaseException, asked: int) -> str:
+        """What went wrong, without the key, and what is not lost."""
+        reason = " ".join(str(problem).split())[:200]
+        if key := os.environ.get(KEY):
+            reason = reason.replace(key, "***")
+        return (f"game.judge.base_url={self.base_url or OPENAI}: {type(problem).__name__} ({reason}); verdicts on "
+                f"{sum(1 for _ in self._ledger)} pairs are kept in {self._ledger.path}: mend the endpoint and run the "
+                f"same command again, {asked} were asked for.")  # fmt: skip
+
+
+def _verdict(answer: Any) -> float | None:
+    """1 where the first one shown is chosen, 0 for the second, 1/2 for a tie, None for what cannot be read."""
+    try:
+        words = answer.choices[0].message.content or ""
+    except (AttributeError, IndexError, TypeError):
+        return None
+    found = {word.lower() for word in ANSWER.findall(words)}
+    return VERDICTS[found.pop()] if len(found) == 1 else None
+
+
+class Pace:
+    """At most so many questions a minute, evenly spaced, over all threads."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self.pause, self.due, self.lock = 60 / per_minute if per_minute else 0.0, 0.0, threading.Lock()
+
+    def wait(self) -> None:
+        """Sleep until it is one's turn."""
+        with self.lock:
+            now = time.monotonic()
+            self.due = max(now, self.due)
+            pause, self.due = self.due - now, self.due + self.pause
+        time.sleep(pause)
+
+
+@dataclass
+class Ledger:
+    """Verdicts on the disk, a line each, and what they cost this process; safe for threads and for processes.
+
+    Args:
+        path: of the file.
+    """
+
+    path: Path
+    calls: int = 0
+    reused: int = 0
+    unreadable: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    _known: dict[str, float] = field(default_factory=dict)
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                    self._known[entry["pair"]] = float(entry["verdict"])
+                except (ValueError, KeyError, TypeError):
+                    continue  # a line that a crash has cut
+
+    def __contains__(self, pair: Pair) -> bool:
+        return _name(pair) in self._known
+
+    def __getitem__(self, pair: Pair) -> float:
+        return self._known[_name(pair)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def paid(self, answer: Any) -> None:
+        """Count an answer."""
+        usage = getattr(answer, "usage", None)
+        with self._lock:
+            self.calls += 1
+            self.tokens_in += int(getattr(usage, "prompt_tokens", 0) or 0)
+            self.tokens_out += int(getattr(usage, "completion_tokens", 0) or 0)
+
+    def add(self, pair: Pair, verdict: float | None) -> None:
+        """Write a verdict; one that could not be read counts as a tie."""
+        entry = {"pair": _name(pair), "verdict": 0.5 if verdict is None else verdict}
+        with self._lock:
+            self.unreadable += verdict is None
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as stream:
+                stream.seek(0, os.SEEK_END)
+                cut = stream.tell() > 0 and (stream.seek(-1, os.SEEK_END), stream.read(1))[1] != b"\n"
+                stream.write(b"\n" * cut + json.dumps(entry).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._known[str(entry["pair"])] = float(entry["verdict"])  # type: ignore[arg-type]
+
+
+def _name(pair: Pair) -> str:
+    return hashlib.sha256(json.dumps(pair).encode()).hexdigest()

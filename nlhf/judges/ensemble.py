@@ -1,0 +1,44 @@
+"""Several judges as one: each is an annotator, and together they can prefer in cycles (Condorcet)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.judges.base import Pair, TextJudge
+
+
+@dataclass(frozen=True)
+class Ensemble(TextJudge):
+    """P(a > b) is the mean over judges of their P(a > b), or of their votes.
+
+    Args:
+        judges: name -> judge.
+        rule: `mean` of the probabilities, or `majority`, in which a judge casts one vote for what it prefers.
+    """
+
+    judges: dict[str, TextJudge]
+    rule: Literal["mean", "majority"]
+
+    def __post_init__(self) -> None:
+        if len(self.judges) < 2:
+            raise ConfigError(f"game.judge.judges has {len(self.judges)} judges, which is no ensemble: add one with "
+                              "+judge@game.judge.judges.NAME=JUDGE.")  # fmt: skip
+
+    def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        told = np.stack([judge.preference(pairs) for judge in self.judges.values()])
+        if self.rule == "majority":
+            told = np.sign((np.sign(told - 0.5)).sum(0, keepdims=True)) / 2 + 0.5
+        return np.asarray(told.mean(0))
+
+    @property
+    def calls(self) -> int:
+        return sum(judge.calls for judge in self.judges.values())
+
+    @property
+    def account(self) -> dict[str, Any]:
+        return {"calls": self.calls, "judges": {name: judge.account for name, judge in self.judges.items()}}
