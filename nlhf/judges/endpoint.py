@@ -68,7 +68,7 @@ class Endpoint(TextJudge):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"game.judge.base_url={self.base_url} is no address: give one, http://localhost:8000/v1.")
         if parts.username or parts.password or parts.query:
-            raise ConfigError("game.judge.base_url has a name, a password or a query in it, which runs would write down: "
+            raise ConfigError("game.judge.base_url has a name, a password or a query, which runs would write down: "
                               f"leave it out, and set {KEY} in the environment.")  # fmt: skip
         for name in ("max_tokens", "workers", "timeout", "requests_per_minute"):
             value = getattr(self, name)
