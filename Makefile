@@ -37,7 +37,7 @@ bench: .venv/installed
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,lm,slurm,tensorboard,tune]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,api,lm,slurm,tensorboard,tune]"
 	touch $@
 
 clean:

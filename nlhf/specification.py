@@ -227,7 +227,7 @@ def fingerprint(coerced: Mapping[str, Any]) -> str:
 def canonical(value: Any, key: str = "") -> Any:
     """A JSON value in which equal numbers are written alike and a group's `path` is the SHA-256 of the file."""
     if is_dataclass(value) and not isinstance(value, type):
-        entries = {field.name: getattr(value, field.name) for field in fields(value)}
+        entries = getattr(value, "decides", None) or {field.name: getattr(value, field.name) for field in fields(value)}
         return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key)
     if isinstance(value, Mapping):
         kept = {str(name): entry for name, entry in value.items() if not (_advises(key, name) or _spares(key, name))}

@@ -34,6 +34,11 @@ class TextJudge(ABC):
         return len(self._read)
 
     @property
+    def decides(self) -> dict[str, Any] | None:
+        """What decides the judge's answers, for a run's fingerprint; None where all its keys do."""
+        return None
+
+    @property
     def account(self) -> dict[str, Any]:
         """What the judge was asked, and what that cost, for summary.json."""
         return {"calls": self.calls}

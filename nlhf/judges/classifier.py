@@ -12,6 +12,7 @@ import numpy as np
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
+from nlhf.judges.learned import LearnedJudge, is_learned
 from nlhf.language.bundled import loading
 
 
@@ -84,19 +85,35 @@ class RewardModel(_Classifier):
 
 @dataclass(frozen=True)
 class PairwiseModel(_Classifier):
-    """A cross-encoder whose score is the logit of P(A > B); both orders are read, and averaged.
+    """A cross-encoder whose score is the logit of P(A > B), both orders read and averaged; or a learned judge.
 
     Args:
-        model, scale, batch, trust_remote_code: as of `reward_model`.
+        model: as of `reward_model`, or a folder that `python -m nlhf.judges train` has written.
+        scale, batch, trust_remote_code: as of `reward_model`.
         template: what it reads, with {prompt}, {first} and {second}.
     """
 
     template: str
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        if self._learned is not None:
+            return self._learned.preference(pairs)
         there = np.array(self._known(list(pairs), self._chosen))
         back = np.array(self._known([(prompt, second, first) for prompt, first, second in pairs], self._chosen))
         return np.asarray(0.5 + (there - back) / 2)
+
+    @cached_property
+    def _learned(self) -> LearnedJudge | None:
+        return LearnedJudge(self.model, None, self.batch) if is_learned(self.model) else None
+
+    @property
+    def calls(self) -> int:
+        return super().calls if self._learned is None else self._learned.calls
+
+    @property
+    def decides(self) -> dict[str, Any] | None:
+        """What decides the judge's answers, where it is not its keys."""
+        return None if self._learned is None else self._learned.decides
 
     def _chosen(self, pairs: list[Pair]) -> np.ndarray:
         """The probability that the first one shown is chosen."""

@@ -103,6 +103,12 @@ class Endpoint(TextJudge):
         return {"calls": paid.calls, "known_before": paid.reused, "unreadable": paid.unreadable,
                 "tokens_in": paid.tokens_in, "tokens_out": paid.tokens_out, "cost": cost}  # fmt: skip
 
+    @property
+    def decides(self) -> dict[str, Any]:
+        """The question alone: a run may go on with another pace, another cache, or the same model at another place."""
+        return {"model": self.model, "instructions": self.instructions, "template": self.template,
+                "max_tokens": self.max_tokens}  # fmt: skip
+
     @cached_property
     def _ledger(self) -> Ledger:
         """The verdicts of this very question: model, words and length of an answer."""

@@ -40,5 +40,10 @@ class Ensemble(TextJudge):
         return sum(judge.calls for judge in self.judges.values())
 
     @property
+    def decides(self) -> dict[str, Any]:
+        """Each judge by what decides its answers."""
+        return {"rule": self.rule, "judges": {name: judge.decides or judge for name, judge in self.judges.items()}}
+
+    @property
     def account(self) -> dict[str, Any]:
         return {"calls": self.calls, "judges": {name: judge.account for name, judge in self.judges.items()}}

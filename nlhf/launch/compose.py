@@ -44,8 +44,9 @@ def _resolved(config: DictConfig, key: str) -> Any:
 
 
 @contextmanager
-def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
-    """The config that `python main.py OVERRIDES` would run with; Hydra's global state is put back afterwards.
+def composed(overrides: Sequence[str], name: str = "config") -> Iterator[DictConfig]:
+    """The config that `python main.py OVERRIDES` would run with, or that of another command by the name of its yaml;
+    Hydra's global state is put back afterwards.
 
     Raises: ConfigError with Hydra's words where the overrides do not compose.
     """
@@ -56,7 +57,7 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             try:
-                config = compose("config", list(overrides), return_hydra_config=True)
+                config = compose(name, list(overrides), return_hydra_config=True)
             except (HydraException, OmegaConfBaseException, ValueError) as error:
                 raise ConfigError(str(error)) from error
             HydraConfig.instance().set_config(config)

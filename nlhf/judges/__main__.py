@@ -1,0 +1,248 @@
+"""`python -m nlhf.judges train data=FILE judge=NAME`: learn a judge from votes; `grade data=FILE judge=NAME`: grade any
+judge of conf/judge on votes. Keys are those of conf/train_judge.yaml and conf/grade_judge.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlhf.config import ConfigError, build, checked
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+
+    from nlhf.judges.training import Training
+    from nlhf.judges.votes import TextVotes
+
+USAGE = (
+    "python -m nlhf.judges train|grade data=FILE judge=NAME KEY=VALUE ... (see conf/train_judge.yaml, grade_judge.yaml)"
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; exit code 2, with a sentence, for what cannot be done."""
+    commands = {"train": train, "grade": grade}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__, USAGE, sep="\n\n")
+        return 0
+    try:
+        if arguments[0] not in commands:
+            raise ConfigError(f"{arguments[0]} is no command: {USAGE}.")
+        commands[arguments[0]](arguments[1:])
+    except ConfigError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    return 0
+
+
+def train(overrides: Sequence[str]) -> Path:
+    """Learn a judge, grade it on prompts that were held out, and write its folder, which is returned.
+
+    Raises: ConfigError.
+    """
+    from nlhf.judges.votes import read
+    from nlhf.launch.compose import composed, plain
+
+    with composed(overrides, "train_judge") as config:
+        name = str(config.hydra.runtime.choices["judge"])
+        given = plain(_without(config, "judge"))
+    given |= {"judge": name, "out": given["out"] or f"runs/judges/{name}"}
+    from nlhf.judges.training import Training
+
+    options = Training(**checked(Training, given))
+    votes = _chosen(read(options.data), options.source)
+    card = {"options": asdict(options), "data": _digest(votes)}
+    folder = Path(options.out)
+    if _trained_before(folder, card):
+        print(f"trained before: {folder}")
+    else:
+        _learn(options, votes, folder, card)
+    _show(folder)
+    return folder
+
+
+def _without(config: Any, key: str) -> Any:
+    from omegaconf import open_dict
+
+    with open_dict(config):
+        del config[key]
+    return config
+
+
+def _chosen(votes: TextVotes, sources: Sequence[str] | None) -> TextVotes:
+    import numpy as np
+
+    known = np.unique(votes.sources).tolist()
+    for source in sources or ():
+        if source not in known:
+            raise ConfigError(f"source={source} is not in the data: it has {', '.join(known)}.")
+    return votes.at(np.isin(votes.sources, sources)) if sources else votes
+
+
+def _digest(votes: TextVotes) -> str:
+    return hashlib.sha256(repr((votes.answers, votes.pairs.tolist(), votes.votes.tolist(),
+                                votes.sources.tolist())).encode()).hexdigest()  # fmt: skip
+
+
+def _trained_before(folder: Path, card: dict[str, Any]) -> bool:
+    """Is this very judge there?
+
+    Raises: ConfigError where another one is.
+    """
+    from nlhf.judges.learned import CARD
+    from nlhf.records import read_json
+
+    known = read_json(folder / CARD)
+    if known is None:
+        return False
+    spared = {"batch": 0, "out": "", "data": ""}
+    if known.get("data") != card["data"] or {**known["options"], **spared} != {**card["options"], **spared}:
+        raise ConfigError(f"out={folder} holds a judge of other votes or options: give another folder, or remove it.")
+    return True
+
+
+def _learn(options: Training, votes: TextVotes, folder: Path, card: dict[str, Any]) -> None:
+    import numpy as np
+
+    from nlhf.analysis.figures import base
+    from nlhf.analysis.figures.calibration import reliability
+    from nlhf.bradley_terry import sigmoid
+    from nlhf.folder import environment
+    from nlhf.judges import grades, learned, training
+    from nlhf.judges.encoder import Encoder
+
+    encoder = Encoder(options.encoder, options.max_tokens, options.batch, "encoder")
+    voters = {name: place for place, name in enumerate(np.unique(votes.sources).tolist(), 1)}
+    voters = voters if len(voters) > 1 else {}
+    with _progress() as tick:
+        reader = training.Reader.of(options, votes, encoder, tick(f"reading {len(votes.answers)} completions"))
+        kinds = dict.fromkeys((options.judge, "bradley_terry"))
+        logits: dict[str, np.ndarray] = {}
+        for kind in kinds:
+            own = training.Reader(replace(options, judge=kind), votes, encoder, reader.table)
+            logits[kind] = training.grade(own, voters, tick(f"{kind}: fold of {options.folds}", count=False))
+        judge = training.fit(reader, np.arange(len(votes)), voters)
+    chances = {kind: sigmoid(values) for kind, values in logits.items()}
+    rows = grades.table(chances, votes)
+    chance = chances[options.judge]
+    curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
+    base.save(reliability(curves), folder, "reliability")
+    _write_predictions(folder / "predictions.csv", votes, logits)
+    learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, **environment()})
+
+
+def _of(chance: np.ndarray, votes: TextVotes, source: str) -> tuple[np.ndarray, TextVotes]:
+    chosen = (votes.sources == source) | (source == "all")
+    return chance[chosen], votes.at(chosen)
+
+
+def _write_predictions(path: Path, votes: TextVotes, logits: dict[str, np.ndarray]) -> None:
+    """A row for each pair: where it is from, its votes, and the logits of judges that knew nothing of its prompt."""
+    from nlhf.records import Table
+
+    names = {kind: f"logit_{kind}" for kind in logits}
+    table = Table(path, ["source", "prompt", "a", "b", "votes_a", "votes_b", "ties", *names.values()])
+    for place, (a, b) in enumerate(votes.pairs.tolist()):
+        first, second, ties = votes.votes[place].tolist()
+        table.add(source=votes.sources[place], prompt=votes.answers[a][0], a=votes.answers[a][1], b=votes.answers[b][1],
+                  votes_a=first, votes_b=second, ties=ties,
+                  **{name: float(logits[kind][place]) for kind, name in names.items()})  # fmt: skip
+    table.flush()
+
+
+def grade(overrides: Sequence[str]) -> None:
+    """Grade a judge on votes, and say how often it prefers in cycles.
+
+    Raises: ConfigError.
+    """
+    from nlhf.judges import grades
+    from nlhf.judges.base import TextJudge
+    from nlhf.judges.votes import read
+    from nlhf.launch.compose import composed, plain
+
+    with composed(overrides, "grade_judge") as config:
+        name, given = str(config.hydra.runtime.choices["judge"]), plain(config)
+    judge = build(given["judge"], "judge")
+    assert isinstance(judge, TextJudge)
+    votes = _chosen(read(given["data"]), given["source"])
+    rows = grades.table({name: judge.preference(votes.texts())}, votes)
+    console = _console()
+    console.print(_table(rows, name))
+    for each, one in {name: judge, **getattr(judge, "judges", {})}.items():
+        found = grades.cycles(one, votes)
+        console.print(f"{each}: {found['cyclic_triples']} of {found['triples']} triples of completions are cycles; "
+                      f"{found['prompts_without_winner']} of {found['prompts']} prompts have no completion that is "
+                      "preferred to all others")  # fmt: skip
+    console.print("asked: " + ", ".join(f"{key} {value}" for key, value in judge.account.items()))
+
+
+def _show(folder: Path) -> None:
+    """The grades of a learned judge."""
+    from nlhf.judges.learned import CARD
+    from nlhf.records import read_json
+
+    card: Any = read_json(folder / CARD)
+    name = card["options"]["judge"]
+    console = _console()
+    console.print(_table(card["grades"], name))
+    console.print(f"on prompts that were held out; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
+                  f"{card['temperatures'][0]:.2f}; 95% intervals over prompts")  # fmt: skip
+    console.print(f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder})", soft_wrap=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
+
+
+def _table(rows: Sequence[dict[str, Any]], name: str) -> Any:
+    """A block of lines for each source: accuracy and log-loss of the judge and of the baselines."""
+    from rich.table import Table
+
+    from nlhf.judges.grades import Estimate
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error"):
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        head = f"{row['source']} ({row['pairs']}/{row['prompts']})"
+        for method, loss in row["log_loss"].items():
+            known = row["accuracy"].get(method)
+            mine = str(Estimate(**row["over_longer"])), f"{row['calibration_error']:.3f}"
+            lead, error = mine if method == name else ("", "")
+            table.add_row(head, method, str(Estimate(**known)) if known else "", lead, str(Estimate(**loss)), error)
+            head = ""
+        table.add_row("", "two voters agree", str(Estimate(**row["two_voters_agree"])))
+    return table
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[..., Callable[[int], None]]]:
+    """Counters on the standard error, where it is a terminal."""
+    shown = sys.stderr.isatty()
+
+    def counter(title: str, count: bool = True) -> Callable[[int], None]:
+        done = 0
+
+        def tick(number: int) -> None:
+            nonlocal done
+            done = done + number if count else number
+            if shown:
+                print(f"\r\x1b[K{title} ({done})", end="", file=sys.stderr, flush=True)
+
+        return tick
+
+    yield counter
+    if shown:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,144 @@
+"""How good a judge is on votes that it has not seen, beside the baselines that matter.
+
+Pairs of a prompt are not independent, so every interval is a bootstrap over prompts: the 95% percentile interval of
+2000 draws of as many prompts, with all their pairs. Differences are paired: both sides on the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nlhf.judges.base import TextJudge
+    from nlhf.judges.votes import TextVotes
+
+DRAWS, BINS, EDGE = 2000, 10, 1e-6
+LONGER, COIN = "longer wins", "coin"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def estimate(values: np.ndarray, weight: np.ndarray, prompts: np.ndarray) -> Estimate:
+    """The weighted mean of `values` (n) with its interval over `prompts` (n)."""
+    _, back = np.unique(prompts, return_inverse=True)
+    sums, weights = np.bincount(back, values * weight), np.bincount(back, weight)
+    if not weights.sum():
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    chosen = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), DRAWS)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = (chosen @ sums) / (chosen @ weights)
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    return Estimate(float(sums.sum() / weights.sum()), float(low), float(high))
+
+
+def right(chance: np.ndarray, votes: TextVotes) -> np.ndarray:
+    """Does a probability (n) say what the majority of the votes says? 1, 0, or 1/2 where it says 1/2."""
+    return np.asarray(0.5 + 0.5 * np.sign(chance - 0.5) * np.sign(votes.share - 0.5))
+
+
+def log_loss(chance: np.ndarray, votes: TextVotes) -> np.ndarray:
+    """The log-loss of a vote, mean over the votes of each pair, in nats, (n)."""
+    safe = np.clip(chance, EDGE, 1 - EDGE)
+    return np.asarray(-votes.share * np.log(safe) - (1 - votes.share) * np.log1p(-safe))
+
+
+def agreement(votes: TextVotes) -> tuple[np.ndarray, np.ndarray]:
+    """How often two different voters of a pair say the same (n), and the number of pairs of voters behind it (n)."""
+    number = votes.number
+    couples = number * (number - 1) / 2
+    same = (votes.votes * (votes.votes - 1) / 2).sum(1)
+    return np.divide(same, couples, out=np.zeros_like(same), where=couples > 0), np.maximum(couples, 0)
+
+
+def longer(votes: TextVotes) -> np.ndarray:
+    """P(first > second) of the baseline that the longer completion wins: the share of votes that it gets in each
+    source, which it is told."""
+    length = np.array([len(text) for _, text in votes.answers])
+    sign = np.sign(length[votes.pairs[:, 0]] - length[votes.pairs[:, 1]])
+    chance = np.full(len(votes), 0.5)
+    for source in np.unique(votes.sources):
+        here = (votes.sources == source) & (sign != 0)
+        if here.any():
+            gained = np.where(sign > 0, votes.share, 1 - votes.share)[here]
+            chance[here] += sign[here] * max(EDGE, float(np.average(gained, weights=votes.number[here])) - 0.5)
+    return chance
+
+
+def calibration(
+    chance: np.ndarray, votes: TextVotes, bins: int = BINS
+) -> tuple[float, list[tuple[float, float, float]]]:
+    """The expected calibration error, and of each bin of as many pairs the mean probability, the share of the votes and
+    their number. Every pair counts in both orders."""
+    both = np.concatenate([chance, 1 - chance])
+    share, number = np.concatenate([votes.share, 1 - votes.share]), np.tile(votes.number, 2)
+    order = np.argsort(both, kind="stable")
+    found = [(float(np.average(both[part], weights=number[part])), float(np.average(share[part], weights=number[part])),
+              float(number[part].sum())) for part in np.array_split(order, min(bins, len(order)))]  # fmt: skip
+    return sum(size * abs(said - was) for said, was, size in found) / number.sum(), found
+
+
+def table(chances: Mapping[str, np.ndarray], votes: TextVotes) -> list[dict[str, Any]]:
+    """The grades on every source and on all: a row for each.
+
+    Args:
+        chances: P(first > second) (n) by name; the first one is the judge, the others baselines.
+    """
+    judge = next(iter(chances))
+    told = {**chances, LONGER: longer(votes), COIN: np.full(len(votes), 0.5)}
+    rows, names = [], [*np.unique(votes.sources).tolist(), "all"]
+    for name in names[len(names) == 2 :]:  # one source is all
+        chosen = np.ones(len(votes), bool) if name == "all" else votes.sources == name
+        part = votes.at(chosen)
+        prompts, here = part.prompts, {method: chance[chosen] for method, chance in told.items()}
+        decided = (part.share != 0.5).astype(float)
+        same, couples = agreement(part)
+        good = {method: right(chance, part) for method, chance in here.items()}
+        rows.append({
+            "source": name, "prompts": len(np.unique(prompts)), "pairs": len(part), "votes": float(part.number.sum()),
+            "accuracy": {method: vars(estimate(good[method], decided, prompts)) for method in here if method != COIN},
+            "over_longer": vars(estimate(good[judge] - good[LONGER], decided, prompts)),
+            "log_loss": {method: vars(estimate(log_loss(chance, part), part.number, prompts))
+                         for method, chance in here.items()},
+            "two_voters_agree": vars(estimate(same, couples, prompts)),
+            "calibration_error": calibration(here[judge], part)[0],
+        })  # fmt: skip
+    return rows
+
+
+def cycles(judge: TextJudge, votes: TextVotes, most: int = 8) -> dict[str, int]:
+    """How often a judge prefers in cycles: among the first `most` completions of every prompt, triples and those that
+    are cycles; prompts with three completions or more and those where no completion is preferred to all others."""
+    of_prompt: dict[int, list[int]] = {}
+    for prompt, pair in zip(votes.prompts.tolist(), votes.pairs.tolist(), strict=True):
+        known = of_prompt.setdefault(prompt, [])
+        known.extend(answer for answer in pair if answer not in known)
+    groups = [answers[:most] for answers in of_prompt.values() if len(answers) > 2]
+    asked = [(first, second) for answers in groups for first, second in combinations(answers, 2)]
+    told = judge.preference([(*votes.answers[first], votes.answers[second][1]) for first, second in asked])
+    beats = {pair: value > 0.5 for pair, value in zip(asked, told, strict=True)}
+    beats |= {(second, first): value < 0.5 for (first, second), value in zip(asked, told, strict=True)}
+    triples = [triple for answers in groups for triple in combinations(answers, 3)]
+    turning = [
+        (a, b, c)
+        for a, b, c in triples
+        if (beats[a, b] and beats[b, c] and beats[c, a]) or (beats[b, a] and beats[c, b] and beats[a, c])
+    ]
+    headless = [answers for answers in groups
+                if not any(all(beats[one, other] for other in answers if other != one) for one in answers)]  # fmt: skip
+    return {"triples": len(triples), "cyclic_triples": len(turning), "prompts": len(groups),
+            "prompts_without_winner": len(headless)}  # fmt: skip

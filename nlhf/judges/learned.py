@@ -1,0 +1,150 @@
+"""A judge that `python -m nlhf.judges train` has learned, and the folder that it lives in.
+
+judge.json         what was chosen, what it was graded, the options and the SHA-256 of the votes
+head.safetensors   the head
+encoder/           the encoder, where it was trained too
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlhf.bradley_terry import sigmoid
+from nlhf.config import ConfigError
+from nlhf.judges.base import Answer, Pair, TextJudge
+from nlhf.records import read_json
+
+if TYPE_CHECKING:
+    from nlhf.judges.training import Learned, Training
+
+CARD, HEAD = "judge.json", "head.safetensors"
+
+
+@dataclass(frozen=True)
+class LearnedJudge(TextJudge):
+    """Reads an answer once, and compares two readings in O(1).
+
+    Args:
+        model: the folder.
+        voters: as which of the groups of voters that it learned from it judges; null for what all of them share.
+        batch: texts that are read at once.
+    """
+
+    model: str
+    voters: str | None
+    batch: int
+
+    def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        import torch
+
+        sides = [torch.from_numpy(np.array(self._known([(pair[0], pair[side]) for pair in pairs], self._readings)))
+                 for side in (1, 2)]  # fmt: skip
+        judge = self._loaded[0]
+        with torch.no_grad():
+            logits = judge.head.compare(*sides) / judge.temperatures[self._voters]
+        return sigmoid(logits.numpy())
+
+    def _readings(self, answers: list[Answer]) -> np.ndarray:
+        """What the head reads in answers, float64 (n, 1 + dimensions)."""
+        import torch
+
+        from nlhf.judges.training import features
+
+        judge, options = self._loaded
+        voters = torch.full((len(answers),), self._voters)
+        with torch.no_grad():
+            found = judge.head.read(features(answers, judge.encoder, options.surface).double(), voters)
+        if not found.isfinite().all():
+            raise ConfigError(f"game.judge.model={self.model} reads what is no number: train it again.")
+        return np.asarray(found.numpy())
+
+    @property
+    def _voters(self) -> int:
+        return self._loaded[0].voters[self.voters] if self.voters else 0
+
+    @cached_property
+    def _loaded(self) -> tuple[Learned, Training]:
+        judge, options = load(self.model, self.batch)
+        if self.voters is not None and self.voters not in judge.voters:
+            known = ", ".join(judge.voters) or "none apart"
+            raise ConfigError(f"game.judge.voters={self.voters}: {self.model} has learned from {known}.")
+        return judge, options
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """What decides the judge's answers, for the fingerprint: not where the folder is, but what is in it."""
+        return {"learned": digest(self.model), "voters": self.voters}
+
+
+def is_learned(folder: str) -> bool:
+    """Is this the folder of a learned judge?"""
+    return (Path(folder).expanduser() / CARD).is_file()
+
+
+def digest(folder: str) -> str:
+    """SHA-256 of what a learned judge consists of."""
+    path = _card(folder).parent
+    found = hashlib.sha256()
+    for name in (CARD, HEAD, "encoder/model.safetensors"):
+        if (path / name).exists():
+            found.update((path / name).read_bytes())
+    return found.hexdigest()
+
+
+def save(folder: Path, judge: Learned, card: dict[str, Any]) -> None:
+    """Write the judge; judge.json, which makes it one, comes last."""
+    from safetensors.torch import save as as_bytes
+
+    from nlhf.records import replacing, write_json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / HEAD, "wb") as stream:
+        stream.write(as_bytes({name: value.contiguous() for name, value in judge.head.state_dict().items()}))
+    if card["options"]["fine_tune"]:
+        judge.encoder.save(folder / "encoder")
+    chosen = {"voters": judge.voters, "temperatures": judge.temperatures, "penalty": judge.penalty,
+              "epochs": judge.epochs}  # fmt: skip
+    write_json(folder / CARD, {**card, **chosen})
+
+
+def load(folder: str, batch: int) -> tuple[Learned, Training]:
+    """The judge of a folder, in float64, and the options of its training.
+
+    Raises: ConfigError.
+    """
+    from safetensors.torch import load_file
+
+    from nlhf.judges.encoder import Encoder
+    from nlhf.judges.training import Learned, Training
+
+    path = _card(folder)
+    try:
+        card: Any = read_json(path)
+        options = Training(**card["options"])
+        own = path.parent / "encoder"
+        encoder = Encoder(str(own) if options.fine_tune else options.encoder, options.max_tokens, batch,
+                          "game.judge.model")  # fmt: skip
+        weights = load_file(path.with_name(HEAD))
+        head = options.head(len(weights["mean"]), len(card["voters"]))
+        head.load_state_dict(weights)
+        return Learned(head.double().eval(), encoder, card["voters"], card["temperatures"], card["penalty"],
+                       card["epochs"]), options  # fmt: skip
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+        raise ConfigError(f"game.judge.model={folder} cannot be read ({error}): train it again.") from error
+
+
+def _card(folder: str) -> Path:
+    path = Path(folder).expanduser() / CARD
+    if not path.is_file():
+        raise ConfigError(f"game.judge.model={folder} has no {CARD}: give a folder that python -m nlhf.judges train "
+                          "has written.")  # fmt: skip
+    return path

@@ -1,0 +1,317 @@
+"""How a judge is learned: heads on an encoder, with everything that is chosen chosen on prompts that were left out.
+
+    choose   for each candidate penalty, folds of the prompts are trained on without one and followed on that one; the
+             penalty and the number of epochs with the least mean log-loss win (early stopping, over all folds), and the
+             temperature is the one that fits the held-out logits
+    fit      choose, then train on all of them
+    grade    outer folds: fit on the others, predict the one; so that every pair is predicted by a judge that knew
+             nothing of its prompt
+
+The loss of a pair is the log-loss of its counted votes, a tie half a vote for each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from nlhf.config import ConfigError
+from nlhf.judges.encoder import SURFACE, Encoder, surface
+from nlhf.judges.heads import HEADS, NOBODY, Head
+from nlhf.streams import stream
+
+if TYPE_CHECKING:
+    from nlhf.judges.votes import TextVotes
+
+ONE_SPLIT = 5  # folds of which one is left out, where there is one split
+MOST_READ = 64  # pairs of a step whose answers an encoder can be trained on at once
+Judge = Literal["bradley_terry", "general_preference", "pairwise_model"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """The keys of conf/train_judge.yaml, which says what they mean."""
+
+    data: str
+    judge: Judge
+    out: str
+    source: list[str] | None
+    encoder: str
+    fine_tune: bool
+    max_tokens: int
+    batch: int
+    surface: bool
+    embedding: float
+    hidden: int
+    dimensions: int
+    dropout: float
+    penalties: list[float]
+    cyclic: float
+    balance: bool
+    learning_rate: float
+    encoder_learning_rate: float
+    epochs: int
+    pairs: int
+    folds: int
+    inner_folds: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, least in {"max_tokens": 2, "batch": 1, "epochs": 1, "pairs": 1, "folds": 2, "inner_folds": 1,
+                            "dimensions": 2, "hidden": 0, "seed": 0}.items():  # fmt: skip
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}={getattr(self, name)} is too small: give {least} or more.")
+        for name in ("learning_rate", "encoder_learning_rate", "embedding", "cyclic"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name}={getattr(self, name)} is out of range: give a finite number > 0.")
+        if self.dimensions % 2:
+            raise ConfigError(f"dimensions={self.dimensions} is odd: a skew-symmetric form needs pairs of them.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout} is out of range: give a number in [0, 1).")
+        if self.fine_tune and self.pairs > MOST_READ:
+            raise ConfigError(f"pairs={self.pairs} is too much for fine_tune=true, which keeps all their activations: "
+                              f"give pairs=16, at most {MOST_READ}.")  # fmt: skip
+        if not self.penalties or not all(0 <= value < float("inf") for value in self.penalties):
+            raise ConfigError(f"penalties={list(self.penalties)}: give one or more numbers >= 0.")
+
+    def head(self, features: int, voters: int) -> Head:
+        """An untrained head."""
+        dimensions = 0 if self.judge == "bradley_terry" else self.dimensions
+        return HEADS[self.judge](features, voters, self.hidden, dimensions, self.dropout)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Features of the answers of some votes: from a table, or through an encoder that is trained.
+
+    Args:
+        options: of the training.
+        votes: whose answers.
+        encoder: reads texts; its weights are trained where options say so.
+        table: the features (n, d), or None where they change.
+    """
+
+    options: Training
+    votes: TextVotes
+    encoder: Encoder
+    table: Tensor | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, options: Training, votes: TextVotes, encoder: Encoder,
+           tick: Callable[[int], None] = lambda _: None) -> Reader:  # fmt: skip
+        """A reader, with its table where the encoder is frozen; `tick` hears how many texts were read."""
+        if options.fine_tune:
+            return cls(options, votes, encoder)
+        with torch.no_grad():
+            return cls(options, votes, encoder, features(votes.answers, encoder, options.surface, tick))
+
+    def __call__(self, answers: np.ndarray) -> Tensor:
+        """Features (n, d) of answers by number (n)."""
+        if self.table is not None:
+            return self.table[answers]
+        known, back = np.unique(answers, return_inverse=True)
+        return features([self.votes.answers[place] for place in known], self.encoder, self.options.surface)[back]
+
+    @property
+    def weight(self) -> Tensor:
+        """How fast each feature is learned, (d)."""
+        return weights(self.encoder.size, self.options.surface, self.options.embedding)
+
+    def trainable(self) -> Reader:
+        """A reader whose encoder is trained from the same start, or itself where none is."""
+        if self.table is not None:
+            return self
+        twin = deepcopy(self.encoder)
+        return Reader(self.options, self.votes, twin)
+
+
+def features(answers: Sequence[tuple[str, str]], encoder: Encoder, with_surface: bool,
+             tick: Callable[[int], None] = lambda _: None) -> Tensor:  # fmt: skip
+    """What a head reads of answers, float32 (n, d): the completion's embedding, its product with the prompt's, and the
+    surface with its squares and the cosine of both embeddings."""
+    prompts = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in answers))}
+    asked = encoder(list(prompts), tick)[[prompts[prompt] for prompt, _ in answers]]
+    told = encoder([text for _, text in answers], tick)
+    parts = [told, asked * told]
+    if with_surface:
+        seen = torch.from_numpy(surface(answers)).to(told)
+        parts += [seen, seen**2, (asked * told).sum(-1, keepdim=True)]
+    return torch.cat(parts, -1)
+
+
+def weights(size: int, with_surface: bool, embedding: float) -> Tensor:
+    """How fast each of `features` is learned, (d)."""
+    return torch.cat([torch.full((2 * size,), embedding), torch.ones((2 * len(SURFACE) + 1) * with_surface)])
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A judge that was learned: `head` and `encoder` read an answer; logits are divided by a temperature.
+
+    Args:
+        voters: name -> number of the groups of voters.
+        temperatures: of the voters by number, first that of all of them together.
+        penalty, epochs: what was chosen.
+    """
+
+    head: Head
+    encoder: Encoder
+    voters: dict[str, int]
+    temperatures: list[float]
+    penalty: float
+    epochs: int
+
+    @torch.no_grad()
+    def logits(self, reader: Reader, votes: TextVotes) -> np.ndarray:
+        """Logits of P(first > second) for every pair, each by its own voters, float64 (n)."""
+        head, chosen = deepcopy(self.head).double().eval(), Reader(reader.options, votes, self.encoder, reader.table)
+        numbers = _numbers(self.voters, votes)
+        found = [head.compare(*(head.read(chosen(votes.pairs[part, side]).double(), numbers[part]) for side in (0, 1)))
+                 for part in _parts(np.arange(len(votes)), reader.options.pairs)]  # fmt: skip
+        return np.asarray(torch.cat(found).numpy() / np.array(self.temperatures)[numbers])
+
+
+def grade(reader: Reader, voters: dict[str, int], tick: Callable[[int], None] = lambda _: None) -> np.ndarray:
+    """Logits of every pair (n), each by a judge that was fitted without its prompt; `tick` hears of every fold."""
+    votes, options = reader.votes, reader.options
+    found = np.zeros(len(votes))
+    for number, held in enumerate(folds(votes, options.folds, options.seed, "outer")):
+        judge = fit(reader, np.flatnonzero(~held), voters)
+        found[held] = judge.logits(reader, votes.at(held))
+        tick(number + 1)
+    return found
+
+
+def fit(reader: Reader, pairs: np.ndarray, voters: dict[str, int]) -> Learned:
+    """A judge of these pairs (n), its penalty, epochs and temperature chosen on folds of their prompts."""
+    options, votes = reader.options, reader.votes
+    count = options.inner_folds if options.inner_folds > 1 else ONE_SPLIT
+    masks = list(folds(votes.at(pairs), count, options.seed, "inner"))[: options.inner_folds]
+    best: tuple[float, float, int, np.ndarray, np.ndarray] | None = None
+    for penalty in options.penalties:
+        followed = [_train(reader, pairs[~held], voters, penalty, options.epochs, pairs[held]) for held in masks]
+        curve = np.mean([losses for *_, losses, _ in followed], 0)
+        epochs = int(curve.argmin()) + 1
+        if best is None or curve[epochs - 1] < best[0]:
+            logits = np.concatenate([rows[epochs - 1] for *_, rows in followed])
+            best = float(curve[epochs - 1]), penalty, epochs, logits, np.concatenate([pairs[held] for held in masks])
+    assert best is not None
+    _, penalty, epochs, logits, where = best
+    head, encoder, *_ = _train(reader, pairs, voters, penalty, epochs)
+    told = votes.at(where)
+    groups = [np.ones(len(told), bool), *(told.sources == name for name in voters)]
+    scales = [_temperature(logits[chosen], told.at(chosen), _worth(told.at(chosen), options.balance))
+              for chosen in groups]  # fmt: skip
+    return Learned(head, encoder, voters, scales, penalty, epochs)
+
+
+def folds(votes: TextVotes, count: int, seed: int, use: str) -> Iterator[np.ndarray]:
+    """Masks (n) of the pairs whose prompts are in a fold; the prompts of every source are dealt out evenly.
+
+    Raises: ConfigError where there are fewer prompts than folds.
+    """
+    prompts, rng = votes.prompts, stream(seed, "game" if use == "outer" else "policy")
+    of_prompt = dict(zip(prompts.tolist(), votes.sources.tolist(), strict=True))
+    if len(of_prompt) < count:
+        raise ConfigError(f"data has votes on {len(of_prompt)} prompts, and {count} folds of them are wanted: give "
+                          "fewer folds, or more prompts.")  # fmt: skip
+    order = sorted(rng.permutation(sorted(of_prompt)).tolist(), key=lambda prompt: of_prompt[prompt])
+    fold = {prompt: place % count for place, prompt in enumerate(order)}
+    where = np.array([fold[prompt] for prompt in prompts.tolist()])
+    for number in range(count):
+        yield where == number
+
+
+def _train(reader: Reader, pairs: np.ndarray, voters: dict[str, int], penalty: float, epochs: int,
+           held: np.ndarray | None = None) -> tuple[Head, Encoder, list[float], list[np.ndarray]]:  # fmt: skip
+    """Train on some pairs, by Adam; returns head and encoder, and of every epoch the log-loss and logits on `held`."""
+    options, votes = reader.options, reader.votes
+    rng = stream(options.seed, "feedback")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        reader = reader.trainable()
+        with torch.no_grad():
+            seen = reader(np.unique(votes.pairs[pairs]))
+        head = options.head(seen.shape[1], len(voters))
+        head.standardise(seen, reader.weight)
+        groups: list[dict[str, Any]] = [{"params": list(head.parameters())}]
+        if reader.table is None:
+            groups.append({"params": list(reader.encoder.model.parameters()), "lr": options.encoder_learning_rate})
+        optimiser = torch.optim.Adam(groups, lr=options.learning_rate)
+        worth = np.zeros(len(votes))
+        worth[pairs] = _worth(votes.at(pairs), options.balance)
+        numbers = _numbers(voters, votes)
+        losses, rows = [], []
+        for _ in range(epochs):
+            head.train()
+            for part in _parts(rng.permutation(pairs), options.pairs):
+                logits = head.compare(*(head.read(reader(votes.pairs[part, side]), numbers[part]) for side in (0, 1)))
+                loss = _loss(logits, votes.at(part), worth[part]) / len(part) + penalty * _size(head, options.cyclic)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            if held is not None:
+                logits = _told(head.eval(), reader, held, numbers)
+                rest = votes.at(held)
+                losses.append(float(_loss(logits, rest, _worth(rest, options.balance))) / len(held))
+                rows.append(logits.double().numpy())
+        return head.eval(), reader.encoder, losses, rows
+
+
+@torch.no_grad()
+def _told(head: Head, reader: Reader, pairs: np.ndarray, numbers: Tensor) -> Tensor:
+    sides = [[head.read(reader(reader.votes.pairs[part, side]), numbers[part])
+              for part in _parts(pairs, reader.options.pairs)] for side in (0, 1)]  # fmt: skip
+    return head.compare(*(torch.cat(side) for side in sides))
+
+
+def _loss(logits: Tensor, votes: TextVotes, worth: np.ndarray) -> Tensor:
+    share, weight = (torch.from_numpy(array).to(logits) for array in (votes.share, worth))
+    return (weight * binary_cross_entropy_with_logits(logits, share, reduction="none")).sum()
+
+
+def _size(head: Head, cyclic: float) -> Tensor:
+    """The squared weights: of the score once, of the rest `cyclic` times."""
+    total = (head.score.weight**2).sum() + (head.own.weight**2).sum()
+    for name, value in head.named_parameters():
+        if name.startswith(("reading", "both")) and not name.endswith("bias"):
+            total = total + cyclic * (value**2).sum()
+    return total
+
+
+def _worth(votes: TextVotes, balance: bool) -> np.ndarray:
+    """The weight of every pair (n), with mean 1: its number of votes, scaled so that all sources weigh the same."""
+    worth = votes.number.copy()
+    if balance:
+        for source in np.unique(votes.sources):
+            worth[votes.sources == source] /= worth[votes.sources == source].sum()
+    return np.asarray(worth / worth.mean())
+
+
+def _numbers(voters: dict[str, int], votes: TextVotes) -> Tensor:
+    """The numbers of the voters of every pair, (n)."""
+    return torch.tensor([voters.get(name, NOBODY) for name in votes.sources.tolist()])
+
+
+def _parts(pairs: np.ndarray, size: int) -> list[np.ndarray]:
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+
+def _temperature(logits: np.ndarray, votes: TextVotes, worth: np.ndarray) -> float:
+    """By what held-out logits must be divided to fit the votes best, in [1/10, 10]; found by bisection of the slope,
+    which rises with the inverse temperature, for the log-loss is convex in it."""
+    from nlhf.bradley_terry import sigmoid
+
+    low, high = 0.1, 10.0
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        slope = float((worth * logits * (sigmoid(middle * logits) - votes.share)).sum())
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return float(1 / (low * high) ** 0.5)
