@@ -1,4 +1,5 @@
-"""`python -m nlhf.analysis runs/STUDY`: a ranked table, figures and report.html; `diff RUN_A RUN_B`: what differs."""
+"""`python -m nlhf.analysis runs/STUDY`: a ranked table, figures and report.html; `diff RUN_A RUN_B`: what differs;
+`votes FILE`: what a file of votes shows."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from nlhf.analysis.diff import diff, shown
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.view import COSTS, METRICS, View
+from nlhf.config import ConfigError
 
 if TYPE_CHECKING:
     from nlhf.analysis.material import Material
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Run the command; exit code 2, with a sentence, where there is nothing to analyse or an option is unknown."""
     try:
-        return _diff(arguments[1:]) if arguments[:1] == ["diff"] else _analyse(arguments)
-    except AnalysisError as error:
+        command = {"diff": _diff, "votes": _votes}.get(arguments[0]) if arguments else None
+        return command(arguments[1:]) if command else _analyse(arguments)
+    except (AnalysisError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
         place = error.filename or "the output"
@@ -47,11 +50,38 @@ def _diff(arguments: list[str]) -> int:
     return 0
 
 
+def _votes(arguments: list[str]) -> int:
+    parser = _Parser(prog="python -m nlhf.analysis votes", description="What a file of votes shows: how cyclic it is "
+                     "against chance, who wins, what an equilibrium plays, and how voters agree.")  # fmt: skip
+    parser.add_argument("file", metavar="FILE", help="a CSV with item_a,item_b,wins_a,wins_b, as of game=votes")
+    parser.add_argument("--context", default="", metavar="COLUMNS", help="look at each context apart, as question_id")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only rows with this value"
+    )
+    parser.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
+    parser.add_argument("--out", type=Path, help="where report.html goes (default: runs/votes/FILE)")
+    options = parser.parse_args(arguments)
+    if bad := [word for word in options.where if "=" not in word]:
+        raise AnalysisError(f"--where {bad[0]} is no COLUMN=VALUE: give one, as --where judge=human.")
+    from nlhf.analysis import ballots
+
+    where = dict(word.split("=", 1) for word in options.where)
+    context, drop = (list(filter(None, text.split(","))) for text in (options.context, options.drop))
+    found = ballots.examine(options.file, context, where, drop)
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False, markup=False, emoji=False)
+    for line in found.lines:
+        console.print(line)
+    console.print(f"{ballots.write(found, options.file, options.out or Path('runs/votes', Path(options.file).stem))}",
+                  soft_wrap=True)  # fmt: skip
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m nlhf.analysis",
         description="Which algorithm wins, by how much, and is it luck: a table, figures and report.html of a study.",
-        epilog="python -m nlhf.analysis diff RUN_A RUN_B says what differs between two runs.",
+        epilog="python -m nlhf.analysis diff RUN_A RUN_B says what differs between two runs, python -m nlhf.analysis "
+        "votes FILE what a file of votes shows.",
     )
     parser.add_argument("folder", type=Path, help="runs/STUDY, or any folder of runs")
     parser.add_argument("--out", type=Path, help="where report.html and figures/ go (default: the folder)")

@@ -6,22 +6,19 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
-from nlhf.analysis import provenance, words
+from nlhf.analysis import page, provenance, words
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.material import Material
 from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
-from nlhf.records import read_json, replacing
+from nlhf.records import read_json
 
 MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
 Cell = tuple[str, float | str]  # what is read, and by what it is sorted
@@ -32,22 +29,7 @@ def write(material: Material, folder: Path) -> Path:
 
     Raises: AnalysisError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    shown = []
-    for picture in pictures(material):
-        base.save(picture.figure, folder / "figures", picture.name)
-        shown.append({"name": picture.name, "caption": picture.caption, "svg": base.svg(picture.figure, picture.name)})
-    page = _template().render(**_context(material), pictures=shown)
-    with replacing(folder / "report.html") as stream:
-        stream.write(page)
-    return folder / "report.html"
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(files("nlhf.analysis").joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    return page.write(folder, "report.html.jinja", pictures(material), **_context(material))
 
 
 def _context(material: Material) -> dict[str, Any]:
@@ -83,7 +65,6 @@ def _context(material: Material) -> dict[str, Any]:
         "texts": list(_texts(material)),
         "bad": [_bad(run) for run in runs if run["status"] != "completed"],
         "bibtex": "\n\n".join(provenance.citations(runs)),
-        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
 
 

@@ -106,6 +106,13 @@ class Votes(GameFamily):
 
     def _rows(self) -> list[tuple[str, str, str, float, float]]:
         """Context, both items and both counts of every row that passes the filters."""
+        return [("/".join(record[name] for name in self.context) or "all", *vote) for record, vote in self.cast()]
+
+    def cast(self) -> list[tuple[dict[str, str], tuple[str, str, float, float]]]:
+        """Every row that passes the filters: its cells by column; both items and both counts.
+
+        Raises: ConfigError for a row, a filter or an item that cannot be.
+        """
         if self.path is None:
             raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
         (_, columns), *records = csv_rows(input_file(self.path, "game.path"), "game.path") or [(0, [])]
@@ -120,10 +127,10 @@ class Votes(GameFamily):
             record = dict(zip(columns, cells, strict=True))
             if any(record[name] not in values for name, values in allowed.items()):
                 continue
-            a, b, wins_a, wins_b = self._checked(record, number)
-            items |= {a, b}
-            if a not in self.drop and b not in self.drop:
-                rows.append(("/".join(record[name] for name in self.context) or "all", a, b, wins_a, wins_b))
+            vote = self._checked(record, number)
+            items |= set(vote[:2])
+            if vote[0] not in self.drop and vote[1] not in self.drop:
+                rows.append((record, vote))
         if unknown := [item for item in self.drop if item not in items]:
             raise ConfigError(f"game.drop={unknown[0]} is no item of {self.path}: it has {', '.join(sorted(items))}.")
         if not rows:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from nlhf.analysis.figures import comparison, games, simplex
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.material import MOST_METHODS, Material
+from nlhf.analysis.page import Picture
 from nlhf.analysis.words import number
 
 MOST_GAMES = 6  # votes games that are drawn one by one
 OF_A_KEY = frozenset({"step_size", "rate"})  # these show every configuration
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with the name of its files and what it shows, in a sentence or two."""
-
-    name: str
-    figure: Figure
-    caption: str
 
 
 def pictures(material: Material) -> Iterator[Picture]:

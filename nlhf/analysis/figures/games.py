@@ -20,18 +20,25 @@ CYCLE = "#d55e00"
 
 
 def preference_matrix(run: Path, title: str) -> Figure | None:
-    """P(row preferred to column) of a run's first context, by falling Bradley-Terry score; majorities that are part of
-    a cyclic triple are framed. None where game.npz has no P, or more items than can be read."""
+    """`matrix` of a run's first context. None where game.npz has no P, or more items than can be read."""
     game = matrix_of(run)
     if game is None:
         return None
+    return matrix([str(item) for item in game["items"]], game["preference"][0, 0], diagnosis(game),
+                  title + of_context(game))  # fmt: skip
+
+
+def matrix(items: list[str], preference: np.ndarray, found: Diagnosis, title: str) -> Figure:
+    """P(row preferred to column) by falling Bradley-Terry score; majorities that are part of a cyclic triple are
+    framed."""
     with base.style():
-        size = max(0.36 * len(game["items"]), 1.8)
-        wide, _ = base.extent([base.wrapped(str(item), 30) for item in game["items"]])
+        size = max(0.36 * len(items), 1.8)
+        wide, _ = base.extent([base.wrapped(item, 30) for item in items])
         figure = Figure(figsize=(max(size + 0.066 * wide + 1.4, 4.2), size + 0.05 * wide + 0.8), layout="constrained")
         axis = figure.subplots()
-        figure.colorbar(draw_matrix(axis, game), label="P(row preferred to column)", aspect=25, pad=0.02)
-        axis.set_title(base.wrapped(title + of_context(game)))
+        image = _drawn(axis, items, preference, found)
+        figure.colorbar(image, label="P(row preferred to column)", aspect=25, pad=0.02)
+        axis.set_title(base.wrapped(title))
     return figure
 
 
@@ -52,16 +59,19 @@ def diagnosis(game: dict[str, np.ndarray]) -> Diagnosis:
 
 
 def draw_matrix(axis: Axes, game: dict[str, np.ndarray]) -> AxesImage:
-    """One matrix with its numbers and frames."""
-    preference, found = game["preference"][0, 0], diagnosis(game)
+    """The matrix of a run's game with its numbers and frames."""
+    return _drawn(axis, [str(item) for item in game["items"]], game["preference"][0, 0], diagnosis(game))
+
+
+def _drawn(axis: Axes, items: list[str], preference: np.ndarray, found: Diagnosis) -> AxesImage:
     order = np.argsort(-found.scores, kind="stable")
     image = axis.imshow(preference[np.ix_(order, order)], cmap="RdBu", vmin=0, vmax=1)
     if len(order) <= 12:
         _numbers(axis, preference[np.ix_(order, order)])
     _frames(axis, found, order)
-    items = [base.wrapped(str(game["items"][k]), 30) for k in order]
-    axis.set_xticks(range(len(items)), items, rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(items)), items)
+    names = [base.wrapped(items[k], 30) for k in order]
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(names)), names)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return image

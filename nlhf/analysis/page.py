@@ -1,0 +1,42 @@
+"""Self-contained pages from templates, and the figures of a page as files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from nlhf.analysis.figures import base
+from nlhf.records import replacing
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a page, with its name among files and its caption."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+def write(folder: Path, template: str, pictures: Iterable[Picture], **context: Any) -> Path:
+    """Write folder/report.html and folder/figures/*.pdf, *.png; returns the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for picture in pictures:
+        base.save(picture.figure, folder / "figures", picture.name)
+        shown.append({"name": picture.name, "caption": picture.caption, "svg": base.svg(picture.figure, picture.name)})
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    page = environment.get_template(template).render(**context, pictures=shown, written=written)
+    with replacing(folder / "report.html") as stream:
+        stream.write(page)
+    return folder / "report.html"
