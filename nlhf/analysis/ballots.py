@@ -107,7 +107,7 @@ class Ballots:
                    f"({self.agreement.cases:g} pairs of votes).")  # fmt: skip
         if self.position:
             yield (f"The item named first would win {self.position} of the votes between equals, from the pairs that "
-                   "are named in both orders; a position bias, if that is the order in which they were shown.")  # fmt: skip
+                   "are named in both orders: a position bias, if they were shown in that order.")  # fmt: skip
 
     def _of_contexts(self) -> str:
         count = len(self.contexts)
@@ -115,7 +115,8 @@ class Ballots:
         sizes = np.bincount([len(context.support) for context in self.contexts])
         played = ", ".join(f"{size} in {number}" for size, number in enumerate(sizes) if number)
         triples = np.mean([len(context.triples) for context in self.contexts])
-        return (f"{count} contexts: {triples:.1f} cyclic triples on average, no Condorcet winner in {sum(context.winner is None for context in self.contexts)}, cyclic "
+        headless = sum(context.winner is None for context in self.contexts)
+        return (f"{count} contexts: {triples:.1f} cyclic triples on average, no Condorcet winner in {headless}, cyclic "
                 f"share {cyclic:.2f} on average; items that an equilibrium plays: {played}.")  # fmt: skip
 
 
