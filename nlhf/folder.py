@@ -52,7 +52,11 @@ class RunFolder:
         number, names = self.run.options.seeds[seed], self.run.options.names
         self.table.add(**values, run=self.run.name, game=names["game"], algorithm=names["algorithm"], seed=number)
         if self.run.options.log_policy:
-            game, place = self.world.game, {"seed": number, "iteration": values["iteration"]}
+            place = {"seed": number, "iteration": values["iteration"]}
+            if not self.world.listed:
+                policy.save(self.path / "policies" / str(values["iteration"]))
+                return
+            game = self.world.game
             for context, row in zip(game.contexts, policy.log_probabilities[seed].tolist(), strict=True):
                 for action, value in zip(game.items, row, strict=True):
                     self.policies.add(**place, context=context, action=action, log_probability=value)
@@ -71,7 +75,7 @@ class RunFolder:
             table.flush()
 
     def _tables(self) -> list[Table]:
-        return [self.table, self.policies] if self.run.options.log_policy else [self.table]
+        return [self.table, self.policies] if self.run.options.log_policy and self.world.listed else [self.table]
 
     def resume(self, template: Any) -> dict[str, Any] | None:
         """The last checkpoint, with the rows before it taken up again; None where there is none.
@@ -126,6 +130,7 @@ class RunFolder:
             "final": self._final_metrics(),
             "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
             "equilibrium": self.world.equilibria and self.world.equilibria.summary,
+            "judge": self.world.account,
             "progress": progress.to_json(),
             "wall_seconds": time.time() - self.started,
             "peak_memory_bytes": peak_memory(),

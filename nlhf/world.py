@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -45,6 +45,9 @@ class World:
     beta: Tensor
     equilibria: Certified | None
     held_out: World | None = None
+
+    listed: ClassVar[bool] = True  # actions are
+    account: ClassVar[None] = None  # no judge was asked
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ pytest.importorskip("peft")
 from nlhf import exploit
 from nlhf.analysis import __main__ as analysis
 from nlhf.config import ConfigError
-from nlhf.language import judges, prompts
+from nlhf.judges.classifier import RewardModel
+from nlhf.judges.panel import Panel
+from nlhf.language import prompts
 from nlhf.language.model import LanguageModel
 from nlhf.language.world import clopper_pearson, distinct
 from nlhf.launch.compose import composed, plain
@@ -253,7 +255,7 @@ def test_written_prompts_are_distinct_and_always_the_same():
 
 
 def test_a_panel_is_antisymmetric_cached_and_prefers_in_cycles():
-    panel = judges.Panel(criteria=["diversity", "length", "sentiment"], words=4, margin=0.0)
+    panel = Panel(criteria=["diversity", "length", "sentiment"], words=4, margin=0.0)
     pytest.importorskip("vaderSentiment")
     texts = ["good good good good", "bad tree moon sea sun", "old tree good good good good good good good", ""]
     pairs = [("p", a, b) for a in texts for b in texts]
@@ -265,7 +267,7 @@ def test_a_panel_is_antisymmetric_cached_and_prefers_in_cycles():
     assert set(np.unique(told * 6)) <= set(range(7))
 
 
-class _Loud(judges.RewardModel):
+class _Loud(RewardModel):
     """A reward model whose rewards are lengths, or what it is told."""
 
     value = None

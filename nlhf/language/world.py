@@ -172,7 +172,13 @@ class TextWorld:
     measure: TextMeasure
 
     equilibria = held_out = None
+    listed: ClassVar[bool] = False  # actions are not
     columns = COLUMNS + TEXT_COLUMNS
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """What the judge was asked by this process, and what that cost."""
+        return self.game.judge.account
 
     def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
         """The trainer of a run, at its start."""
