@@ -125,6 +125,7 @@ class Team:
 
     def _end(self) -> None:
         dist.broadcast_object_list([(END, None)], src=0)
+        dist.destroy_process_group()  # threads of gloo that are left at the exit abort the process
 
 
 class _Shared(torch.autograd.Function):
@@ -169,6 +170,7 @@ def served() -> bool:
         dist.broadcast_object_list(command, src=0)
         name, shares = command[0]
         if name == END:
+            dist.destroy_process_group()
             return True
         dist.gather_object(getattr(server, name)(*shares[dist.get_rank()]), None, dst=0)
 
