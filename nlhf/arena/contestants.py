@@ -1,0 +1,210 @@
+"""Who plays: the final policies and the kept checkpoints of runs, model folders, and files of completions.
+
+A contestant of a run is called by its method and its iteration, `nash_prox_fast@76`: when the run goes on, what it
+becomes is another contestant, and what it was stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nlhf.config import ConfigError
+from nlhf.records import read_json
+
+if TYPE_CHECKING:
+    from nlhf.policies.causal_lm import CausalLM
+
+REFERENCE = "reference"
+WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "adapter_config.json", "config.json")
+ENDS = 1 << 20  # bytes at either end of a large file that enter its digest
+
+
+class Contestant(Protocol):
+    """Something that completes prompts."""
+
+    name: str
+
+    @property
+    def identity(self) -> str:
+        """What decides its completions, as a digest."""
+
+    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
+        """`samples` completions of every prompt; `first` is the number of the first of these prompts in the arena, so
+        that a prompt's completions do not depend on which others are asked for."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A file of completions, made elsewhere: jsonl with `prompt` and `completion` in each line.
+
+    Args:
+        name: of the file, without its ending.
+        path: of the file.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def identity(self) -> str:
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
+        known: dict[str, list[str]] = {}
+        for prompt, text in self.entries():
+            known.setdefault(json.dumps(prompt), []).append(text)
+        found = [known.get(json.dumps(prompt), [])[:samples] for prompt in prompts]
+        for prompt, texts in zip(prompts, found, strict=True):
+            if len(texts) < samples:
+                raise ConfigError(f"{self.path} has {len(texts)} completions of the prompt '{str(prompt)[:60]}', and "
+                                  f"completions={samples} are wanted: add them, or give fewer.")  # fmt: skip
+        return found
+
+    def entries(self) -> Iterator[tuple[Any, str]]:
+        """Prompts and completions, as the file lists them."""
+        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.strip():
+                try:
+                    entry = json.loads(line)
+                    yield entry["prompt"], str(entry["completion"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ConfigError(f"{self.path}: line {number} is no object with prompt and completion: mend or "
+                                      "remove it.") from error  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, or an adapter beside its base model, that transformers and peft load.
+
+    Args:
+        folder: of the model; a name on the hub where it is none.
+        options: how it is drawn from.
+        device: where.
+    """
+
+    name: str
+    folder: str
+    options: CausalLM
+    device: str
+
+    @property
+    def identity(self) -> str:
+        drawn = {key: getattr(self.options, key) for key in ("max_new_tokens", "temperature", "top_p")}
+        found = hashlib.sha256(json.dumps([drawn, self.folder if not Path(self.folder).is_dir() else ""]).encode())
+        for path in sorted(Path(self.folder).glob("*.safetensors")) + sorted(Path(self.folder).glob("*config.json")):
+            size = path.stat().st_size
+            with path.open("rb") as stream:
+                found.update(f"{path.name} {size}".encode() + stream.read(ENDS))
+                if size > 2 * ENDS:
+                    stream.seek(-ENDS, 2)
+                    found.update(stream.read(ENDS))
+        return found.hexdigest()
+
+    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
+        import numpy as np
+
+        from nlhf.streams import stream
+
+        model = self._model()
+        tokens = [model.turn(prompt).tokens for prompt in prompts for _ in range(samples)]
+        uniforms = stream(seed, "game", first * samples).random(len(tokens))
+        drawn: list[str] = []
+        size = self.options.micro_batch
+        for start in range(0, len(tokens), size):
+            for completion in model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size]):
+                drawn.append(model.text(model.number(completion)))
+        return np.array(drawn, dtype=object).reshape(len(prompts), samples).tolist()  # type: ignore[no-any-return]
+
+    def _model(self) -> Any:
+        """The model, its adapter merged into it."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from nlhf.language.bundled import bundled_model, loading
+        from nlhf.language.model import wrapped
+
+        path = str(bundled_model()) if self.folder == "bundled" else self.folder
+        with loading(f"contestant {self.name}", path):
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            if (Path(path) / "adapter_config.json").exists():
+                from peft import AutoPeftModelForCausalLM
+
+                adapted: Any = AutoPeftModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+                module: Any = adapted.merge_and_unload()
+            else:
+                module = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+        return wrapped(replace(self.options, lora=False), module.to(self.device), tokenizer, 0)
+
+
+def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: str) -> list[Contestant]:
+    """The contestants of studies, runs, model folders and files.
+
+    Args:
+        places: paths.
+        options: how models are drawn from; those of a run are drawn from as the run does.
+        reference: does the base model of each run play too?
+        device: where models are.
+
+    Raises: ConfigError where a place has none.
+    """
+    found: list[Contestant] = []
+    for place in places:
+        path = Path(place).expanduser()
+        runs = [summary.parent for summary in sorted([*path.glob("summary.json"), *path.glob("*/summary.json")])]
+        mine: list[Contestant] = []
+        if path.is_file() and path.suffix == ".jsonl":
+            mine = [Writer(path.stem, path)]
+        elif any((path / name).exists() for name in WEIGHTS):
+            mine = [Model(path.name, str(path), options, device)]
+        elif runs:
+            mine = [contestant for run in runs for contestant in _of_run(run, reference, device)]
+        if not mine:
+            raise ConfigError(f"{place} has no policy: give a study or a run of language models, a folder that "
+                              "transformers loads, or a jsonl file with prompt and completion in each line.")  # fmt: skip
+        found += mine
+    return _named(found)
+
+
+def _of_run(run: Path, reference: bool, device: str) -> Iterator[Contestant]:
+    """The base model, the checkpoints that were kept, and the final policy of a run."""
+    from nlhf.config import build
+
+    config, summary = options_of(run), read_json(run / "summary.json") or {}
+    if config is None or not (run / "policy").is_dir():
+        return
+    policy = build(config["policy"], "policy")
+    if reference:
+        yield Model(REFERENCE, policy.model, policy, device)
+    seeds = summary.get("seeds") or [0]
+    method = str((config.get("names") or {}).get("algorithm", run.name)) + (f"-s{seeds[0]}" if seeds != [0] else "")
+    last = max((summary.get("progress") or {}).get("iterations") or [0])
+    kept = sorted(int(place.name) for place in (run / "policies").glob("[0-9]*") if (place / "policy").is_dir())
+    for iteration in kept:
+        if 0 < iteration < last:
+            yield Model(f"{method}@{iteration}", str(run / "policies" / str(iteration) / "policy"), policy, device)
+    yield Model(f"{method}@{last}", str(run / "policy"), policy, device)
+
+
+def options_of(run: Path) -> dict[str, Any] | None:
+    """The config of a run, or None where it is lost."""
+    import yaml
+
+    try:
+        config = yaml.safe_load((run / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _named(found: Sequence[Any]) -> list[Contestant]:
+    """Each policy once, and names that are different."""
+    once = list({contestant.identity: contestant for contestant in reversed(found)}.values())[::-1]
+    count = Counter(contestant.name for contestant in once)
+    return [replace(contestant, name=f"{contestant.name}-{contestant.identity[:4]}") if count[contestant.name] > 1
+            else contestant for contestant in once]  # fmt: skip

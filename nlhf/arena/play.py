@@ -1,0 +1,187 @@
+"""Who has beaten whom: completions and verdicts of an arena, kept on the disk and played only once.
+
+    completions.jsonl   contestant, prompt, sample, text
+    votes.csv           a verdict in each row: prompt, item_a, item_b, wins_a, wins_b, sample. wins_a is the judge's
+                        P(a > b), so that the file is itself a game: game=votes game.context=[prompt]
+    prompts.jsonl       the prompts, by number
+    arena.json          who takes part, and under which rules
+
+Completions are random but fixed: those of a prompt depend on the contestant, the seed and the number of the prompt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.records import Table, read_json, replacing, write_json
+
+if TYPE_CHECKING:
+    from nlhf.arena.contestants import Contestant
+    from nlhf.judges.base import TextJudge
+
+COLUMNS = ("prompt", "item_a", "item_b", "wins_a", "wins_b", "sample")
+LEAST = 20  # prompts on which a pair has played before it may stop
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all games of an arena share.
+
+    Args:
+        prompts: texts or lists of messages.
+        completions: of every contestant for each prompt.
+        seed: of the draws.
+        judge: what decides its answers.
+    """
+
+    prompts: Sequence[Any]
+    completions: int
+    seed: int
+    judge: Any
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """For arena.json."""
+        return json.loads(json.dumps({"prompts": list(self.prompts), "completions": self.completions,
+                                      "seed": self.seed, "judge": self.judge}))  # fmt: skip
+
+
+class Arena:
+    """The games of one folder.
+
+    Args:
+        folder: where they are kept.
+        rules: shared by all of them.
+        contestants: who plays now; who played before stays.
+
+    Raises: ConfigError where the folder holds an arena of other rules, or another policy under the same name.
+    """
+
+    def __init__(self, folder: Path, rules: Rules, contestants: Sequence[Contestant]) -> None:
+        self.folder, self.rules, self.contestants = folder, rules, list(contestants)
+        known = read_json(folder / "arena.json") or {"rules": rules.card, "contestants": {}}
+        for key, value in rules.card.items():
+            if known["rules"].get(key) != value:
+                raise ConfigError(f"out={folder} holds an arena with other {key}: give another folder.")
+        self.identities: dict[str, str] = dict(known["contestants"])
+        for contestant in contestants:
+            if self.identities.setdefault(contestant.name, contestant.identity) != contestant.identity:
+                raise ConfigError(f"out={folder}: another policy has played as {contestant.name} there: give another "
+                                  "folder, or rename its file.")  # fmt: skip
+        self.votes = Table(folder / "votes.csv", COLUMNS)
+        self.votes.load()
+
+    @cached_property
+    def texts(self) -> dict[tuple[str, int], list[str]]:
+        """The completions of a contestant for the prompt of a number."""
+        found: dict[tuple[str, int], list[str]] = {}
+        path = self.folder / "completions.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # a line that a crash has cut
+            found.setdefault((entry["contestant"], entry["prompt"]), []).append(entry["text"])
+        return {key: texts for key, texts in found.items() if len(texts) >= self.rules.completions}
+
+    @property
+    def names(self) -> list[str]:
+        """Of all who have ever played here."""
+        return list(self.identities)
+
+    def open(self) -> None:
+        """Write the prompts and the rules."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "arena.json", {"rules": self.rules.card, "contestants": self.identities})
+        with replacing(self.folder / "prompts.jsonl") as stream:
+            for prompt in self.rules.prompts:
+                stream.write(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n")
+
+    def play(self, judge: TextJudge, block: int, precision: float | None,
+             tick: Callable[[str], None] = lambda _: None) -> int:  # fmt: skip
+        """Play what is missing, some prompts at a time; returns the number of new verdicts.
+
+        Args:
+            judge: tells who wins.
+            block: prompts at a time, after each of which everything is on the disk.
+            precision: half of the width of a pair's 95% interval with which it stops, or None.
+            tick: hears what is going on.
+        """
+        self.open()
+        played = {(row["item_a"], row["item_b"], int(row["prompt"])) for row in self.votes.rows}
+        played |= {(b, a, prompt) for a, b, prompt in played}
+        pairs = list(combinations([contestant.name for contestant in self.contestants], 2))
+        before = len(self.votes.rows)
+        for start in range(0, len(self.rules.prompts), block):
+            here = range(start, min(start + block, len(self.rules.prompts)))
+            going = [pair for pair in pairs if not self._settled(pair, precision)]
+            missing = [(*pair, prompt) for prompt in here for pair in going if (*pair, prompt) not in played]
+            if missing:
+                self._complete({name for a, b, _ in missing for name in (a, b)}, here, tick)
+                tick(f"prompts {start + 1} to {here[-1] + 1}: {len(missing)} games")
+                self._judge(missing, judge)
+        return len(self.votes.rows) - before
+
+    def _complete(self, wanted: set[str], prompts: range, tick: Callable[[str], None]) -> None:
+        """Draw what is missing of these contestants' completions, and append it to the file."""
+        for contestant in self.contestants:
+            lacking = [prompt for prompt in prompts if (contestant.name, prompt) not in self.texts]
+            if contestant.name not in wanted or not lacking:
+                continue
+            tick(f"prompts {lacking[0] + 1} to {lacking[-1] + 1}: {contestant.name} writes")
+            span = range(lacking[0], lacking[-1] + 1)
+            chosen = [self.rules.prompts[prompt] for prompt in span]
+            told = contestant.complete(chosen, self.rules.completions, self.rules.seed, span[0])
+            lines = []
+            for prompt, texts in zip(span, told, strict=True):
+                if prompt in lacking:
+                    self.texts[contestant.name, prompt] = texts
+                    lines += [{"contestant": contestant.name, "prompt": prompt, "sample": sample, "text": text}
+                              for sample, text in enumerate(texts)]  # fmt: skip
+            with (self.folder / "completions.jsonl").open("a", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+    def _judge(self, games: Sequence[tuple[str, str, int]], judge: TextJudge) -> None:
+        """Judge games and write the verdicts."""
+        texts = self.texts
+        asked = [(words(self.rules.prompts[prompt]), mine, other) for a, b, prompt in games
+                 for mine, other in zip(texts[a, prompt], texts[b, prompt], strict=True)]  # fmt: skip
+        told = iter(judge.preference(asked).tolist())
+        for a, b, prompt in games:
+            for sample in range(self.rules.completions):
+                wins = next(told)
+                self.votes.add(prompt=prompt, item_a=a, item_b=b, wins_a=wins, wins_b=1 - wins, sample=sample)
+        self.votes.flush()
+
+    def _settled(self, pair: Pair, precision: float | None) -> bool:
+        """Is the interval of a pair's win rate narrow enough?"""
+        if precision is None:
+            return False
+        mine = self.of_prompts.get(pair, {})
+        values = np.array([np.mean(wins) for wins in mine.values()])
+        return len(values) >= LEAST and 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 <= precision
+
+    @property
+    def of_prompts(self) -> dict[Pair, dict[int, list[float]]]:
+        """For each pair (a, b), by prompt, what a won."""
+        found: dict[Pair, dict[int, list[float]]] = {}
+        for row in self.votes.rows:
+            for pair, wins in (((row["item_a"], row["item_b"]), row["wins_a"]),
+                               ((row["item_b"], row["item_a"]), row["wins_b"])):  # fmt: skip
+                found.setdefault(pair, {}).setdefault(int(row["prompt"]), []).append(float(wins))
+        return found
+
+
+def words(prompt: Any) -> str:
+    """A prompt as the judge reads it."""
+    return prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
