@@ -28,7 +28,9 @@ ENDS = 1 << 20  # bytes at either end of a large file that enter its digest
 class Contestant(Protocol):
     """Something that completes prompts."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What tables call it."""
 
     @property
     def identity(self) -> str:
@@ -109,17 +111,16 @@ class Model:
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
         import numpy as np
 
-        from nlhf.streams import stream
-
-        model = self._model()
+        model, identity = self._model(), int(self.identity[:8], 16)  # contestants draw independently of each other
         tokens = [model.turn(prompt).tokens for prompt in prompts for _ in range(samples)]
-        uniforms = stream(seed, "game", first * samples).random(len(tokens))
+        uniforms = np.concatenate([np.random.default_rng([seed, identity, first + place]).random(samples)
+                                   for place in range(len(prompts))])  # fmt: skip
         drawn: list[str] = []
         size = self.options.micro_batch
         for start in range(0, len(tokens), size):
-            for completion in model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size]):
-                drawn.append(model.text(model.number(completion)))
-        return np.array(drawn, dtype=object).reshape(len(prompts), samples).tolist()  # type: ignore[no-any-return]
+            told = model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size])
+            drawn += [model.text(model.number(completion)) for completion in told]
+        return [drawn[start : start + samples] for start in range(0, len(drawn), samples)]
 
     def _model(self) -> Any:
         """The model, its adapter merged into it."""
@@ -166,7 +167,7 @@ def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: 
             mine = [contestant for run in runs for contestant in _of_run(run, reference, device)]
         if not mine:
             raise ConfigError(f"{place} has no policy: give a study or a run of language models, a folder that "
-                              "transformers loads, or a jsonl file with prompt and completion in each line.")  # fmt: skip
+                              "transformers loads, or a jsonl file with prompt and completion.")  # fmt: skip
         found += mine
     return _named(found)
 

@@ -12,7 +12,7 @@ Completions are random but fixed: those of a prompt depend on the contestant, th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -52,8 +52,9 @@ class Rules:
     @property
     def card(self) -> dict[str, Any]:
         """For arena.json."""
-        return json.loads(json.dumps({"prompts": list(self.prompts), "completions": self.completions,
-                                      "seed": self.seed, "judge": self.judge}))  # fmt: skip
+        card = {"prompts": list(self.prompts), "completions": self.completions, "seed": self.seed, "judge": self.judge}
+        found: dict[str, Any] = json.loads(json.dumps(card))
+        return found
 
 
 class Arena:
@@ -124,7 +125,8 @@ class Arena:
         before = len(self.votes.rows)
         for start in range(0, len(self.rules.prompts), block):
             here = range(start, min(start + block, len(self.rules.prompts)))
-            going = [pair for pair in pairs if not self._settled(pair, precision)]
+            known = self.of_prompts if precision else {}
+            going = [pair for pair in pairs if not _settled(known.get(pair, {}), precision)]
             missing = [(*pair, prompt) for prompt in here for pair in going if (*pair, prompt) not in played]
             if missing:
                 self._complete({name for a, b, _ in missing for name in (a, b)}, here, tick)
@@ -163,14 +165,6 @@ class Arena:
                 self.votes.add(prompt=prompt, item_a=a, item_b=b, wins_a=wins, wins_b=1 - wins, sample=sample)
         self.votes.flush()
 
-    def _settled(self, pair: Pair, precision: float | None) -> bool:
-        """Is the interval of a pair's win rate narrow enough?"""
-        if precision is None:
-            return False
-        mine = self.of_prompts.get(pair, {})
-        values = np.array([np.mean(wins) for wins in mine.values()])
-        return len(values) >= LEAST and 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 <= precision
-
     @property
     def of_prompts(self) -> dict[Pair, dict[int, list[float]]]:
         """For each pair (a, b), by prompt, what a won."""
@@ -180,6 +174,14 @@ class Arena:
                                ((row["item_b"], row["item_a"]), row["wins_b"])):  # fmt: skip
                 found.setdefault(pair, {}).setdefault(int(row["prompt"]), []).append(float(wins))
         return found
+
+
+def _settled(won: Mapping[int, Sequence[float]], precision: float | None) -> bool:
+    """Is the interval of a pair's win rate, of what one side won by prompt, narrow enough?"""
+    values = np.array([np.mean(wins) for wins in won.values()])
+    if precision is None or len(values) < LEAST:
+        return False
+    return bool(1.96 * values.std(ddof=1) / len(values) ** 0.5 <= precision)
 
 
 def words(prompt: Any) -> str:

@@ -1,0 +1,178 @@
+"""`python -m nlhf.arena runs/STUDY [MODEL ...] KEY=VALUE`: every policy and checkpoint plays every other one on prompts
+under a judge; repeating the command plays only what is missing. Keys are those of conf/arena.yaml."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlhf.config import ConfigError, build, checked
+
+if TYPE_CHECKING:
+    from nlhf.arena.standings import Standings
+    from nlhf.judges.base import TextJudge
+
+USAGE = "python -m nlhf.arena runs/STUDY [MODEL ...] judge=NAME KEY=VALUE (see conf/arena.yaml)"
+SHOWN = 100  # columns of a table that goes to a file
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of conf/arena.yaml, which says what they mean."""
+
+    prompts: str | None
+    most_prompts: int
+    completions: int
+    reference: bool
+    block: int
+    precision: float | None
+    redraws: int
+    seed: int
+    device: str
+    out: str | None
+
+    def __post_init__(self) -> None:
+        for name in ("most_prompts", "completions", "block", "redraws"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} is too small: give 1 or more.")
+        if self.precision is not None and not 0 < self.precision < 0.5:
+            raise ConfigError(f"precision={self.precision} is out of range: give a number in (0, 0.5), or null.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; exit code 2, with a sentence, for what cannot be done."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__, USAGE, sep="\n\n")
+        return 0
+    places = [word for word in arguments if "=" not in word]
+    try:
+        hold(places, [word for word in arguments if "=" in word])
+    except ConfigError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    return 0
+
+
+def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
+    """Hold an arena: play what is missing, write the files and the page, print the standings.
+
+    Raises: ConfigError.
+    """
+    from nlhf.arena.contestants import gathered
+    from nlhf.arena.page import write
+    from nlhf.arena.play import Arena, Rules
+    from nlhf.arena.standings import standings
+    from nlhf.launch.compose import composed, plain
+    from nlhf.policies.causal_lm import CausalLM
+    from nlhf.specification import canonical
+
+    with composed(overrides, "arena") as config:
+        given = plain(config)
+    node, policy = given.pop("judge"), build(given.pop("policy"), "policy")
+    assert isinstance(policy, CausalLM)
+    options = Options(**checked(Options, given))
+    contestants = gathered(places, policy, options.reference, options.device)
+    judge = _judge(node, places)
+    prompts = _prompts(options, places)
+    rules = Rules(prompts, options.completions, options.seed, canonical(judge))
+    folder = Path(options.out or (Path(places[0]) / "arena" if len(places) == 1 and Path(places[0]).is_dir()
+                                  else "runs/arena"))  # fmt: skip
+    arena = Arena(folder, rules, contestants)
+    if len(arena.names) < 2:
+        raise ConfigError(f"{' '.join(places)} has one policy only, {arena.names[0]}: name another one.")
+    new = arena.play(judge, options.block, options.precision, _said)
+    found = standings(arena.names, arena.of_prompts, len(prompts), options.redraws)
+    page = write(folder, found, arena)
+    _show(found, new, judge)
+    print(page)
+    return found
+
+
+def _judge(node: Any, places: Sequence[str]) -> TextJudge:
+    """The judge that was chosen, or that of the runs.
+
+    Raises: ConfigError where the runs have none, or several.
+    """
+    from nlhf.judges.base import TextJudge
+
+    nodes = [node] if node is not None else _once([config["game"]["judge"] for config in _configs(places)])
+    if len(nodes) != 1:
+        said = "have different judges" if nodes else "have no judge"
+        raise ConfigError(f"the runs of {' '.join(places)} {said}: choose one of conf/judge, judge=panel.")
+    judge = build(nodes[0], "judge")
+    assert isinstance(judge, TextJudge)
+    return judge
+
+
+def _prompts(options: Options, places: Sequence[str]) -> list[Any]:
+    """The prompts of the file, or those that no run has trained on."""
+    from nlhf.arena.contestants import Writer
+    from nlhf.language import prompts
+
+    if options.prompts is not None:
+        return list(prompts.read(options.prompts))[: options.most_prompts]
+    games = _once([{key: value for key, value in config["game"].items() if key != "judge"}
+                   for config in _configs(places)])  # fmt: skip
+    if len(games) > 1:
+        raise ConfigError(f"the runs of {' '.join(places)} have different prompts: give prompts=FILE.")
+    if games:
+        from nlhf.judges.panel import Panel
+
+        known = {key: value for key, value in games[0].items() if key != "_target_"}
+        panel = Panel(criteria=["length"], words=1, margin=0.0)  # stands for any judge
+        from nlhf.games.text import Text
+
+        game = Text(judge=panel, **checked(Text, known, "game", frozenset({"judge"})))
+        return list(game.prompts[-game.test_prompts :])[: options.most_prompts]
+    for place in places:
+        if place.endswith(".jsonl"):
+            return _once([prompt for prompt, _ in Writer("", Path(place)).entries()])[: options.most_prompts]
+    raise ConfigError(f"{' '.join(places)} names no prompts: give prompts=FILE, a jsonl file.")
+
+
+def _configs(places: Sequence[str]) -> list[dict[str, Any]]:
+    """The configs of all runs of language models in these places."""
+    from nlhf.arena.contestants import options_of
+
+    folders = [run for place in places for run in (Path(place), *sorted(Path(place).glob("*"))) if run.is_dir()]
+    configs = [options_of(run) for run in folders]
+    return [config for config in configs if config and "judge" in (config.get("game") or {})]
+
+
+def _once(values: Sequence[Any]) -> list[Any]:
+    """Each value once, in order."""
+    return [value for place, value in enumerate(values) if value not in values[:place]]
+
+
+def _said(words: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
+
+
+def _show(found: Standings, new: int, judge: TextJudge) -> None:
+    """The standings in the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    _said("")
+    console = Console(width=None if sys.stdout.isatty() else SHOWN, highlight=False, markup=False, emoji=False)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("", "contestant", "preferred to others", "exploitability", "equilibrium"):
+        table.add_column(title, justify="left" if title == "contestant" else "right")
+    for place, k in enumerate(found.order, 1):
+        cells = ("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in
+                 (found.field, found.exploitability, found.nash))  # fmt: skip
+        table.add_row(str(place), found.pooled.items[k], *cells)
+    console.print(table)
+    console.print(found.headline, style="bold")
+    console.print(found.pooled.found.sentence)
+    console.print(f"{found.headless} of {found.complete} prompts have no completion that is preferred to all others.")
+    account = ", ".join(f"{key} {value}" for key, value in judge.account.items() if not isinstance(value, dict))
+    console.print(f"{new} new verdicts ({account}).", style="dim")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
