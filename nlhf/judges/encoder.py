@@ -37,7 +37,8 @@ class Encoder:
         with loading(key, name):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             self.model: Any = AutoModel.from_pretrained(folder, use_safetensors=True).eval()
-        self.max_tokens, self.batch = max_tokens, batch
+        room = getattr(self.model.config, "max_position_embeddings", None)
+        self.max_tokens, self.batch = min(max_tokens, room or max_tokens), batch
 
     @property
     def size(self) -> int:

@@ -1,0 +1,227 @@
+"""The judge behind an endpoint, against a server of the tests' own that misbehaves in every way that real ones do."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openai")
+
+from nlhf.config import ConfigError, build
+from nlhf.judges.endpoint import Endpoint, Pace, _verdict
+from nlhf.launch.compose import composed, plain
+
+SECRET = "sk-this-is-a-secret-key"
+
+
+class Server(ThreadingHTTPServer):
+    """Prefers the longer answer; `faults` are what the next questions meet instead."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.faults: list[str] = []
+        self.asked: list[str] = []
+        self.keys: set[str] = set()
+        self.lock = threading.Lock()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        words = body["messages"][1]["content"]
+        with self.server.lock:
+            self.server.asked.append(words)
+            self.server.keys.add(self.headers["Authorization"])
+            fault = self.server.faults.pop(0) if self.server.faults else ""
+        if fault == "cut":
+            self.connection.close()
+            return None
+        if fault == "slow":
+            time.sleep(3)
+        if fault.isdigit():
+            return self.say(int(fault), {"error": {"message": f"no: {self.headers['Authorization']}"}})
+        first, second = words.split("\n\nAnswer B:\n")
+        first, second = first.split("Answer A:\n")[1], second.split("\n\nWhich")[0]
+        answer = "A" if len(first) > len(second) else "B" if len(second) > len(first) else "tie"
+        if fault == "nonsense":
+            answer = "As a language model, A and B are both lovely."
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
+        used = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
+        return self.say(200, {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
+                              "choices": [choice], "usage": used})  # fmt: skip
+
+    def say(self, status, content):
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Retry-After", "0.05")
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    server = Server()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def made(server, tmp_path, *overrides) -> Endpoint:
+    words = ["judge=openai", "judge.model=small", f"judge.base_url={server.url}", f"judge.cache={tmp_path / 'cache'}",
+             "judge.retries=3", "judge.timeout=1", "data=x", *overrides]  # fmt: skip
+    with composed(words, "grade_judge") as config:
+        return build(plain(config)["judge"], "judge")
+
+
+PAIRS = [("why", "aaaa", "a"), ("why", "a", "aaa"), ("why", "ab", "cd"), ("how", "aaaa", "a")]
+
+
+def test_both_orders_are_asked_and_nothing_twice(server, tmp_path):
+    judge = made(server, tmp_path, "judge.price_in=1", "judge.price_out=10")
+    assert judge.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert len(server.asked) == judge.calls == 8
+    assert judge.account == {"calls": 8, "known_before": 0, "unreadable": 0, "tokens_in": 800, "tokens_out": 8,
+                             "cost": pytest.approx((800 + 80) / 1e6)}  # fmt: skip
+    turned = [(prompt, second, first) for prompt, first, second in PAIRS]
+    assert (judge.preference(turned) + judge.preference(PAIRS) == 1).all()
+    again = made(server, tmp_path)
+    assert again.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert again.calls == 0
+    assert len(server.asked) == 8
+    assert again.account["known_before"] == 8
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "503", "cut", "slow", "nonsense"])
+def test_a_fault_that_passes_is_overcome(server, tmp_path, fault):
+    server.faults = [fault] * 2
+    judge = made(server, tmp_path, "judge.workers=1")
+    assert judge.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert judge.account["unreadable"] == 0
+
+
+def test_what_was_paid_for_survives_an_endpoint_that_goes_down(server, tmp_path):
+    judge = made(server, tmp_path, "judge.workers=1", "judge.retries=1")
+    told = judge.preference(PAIRS[:2])
+    server.faults = ["500"] * 50
+    with pytest.raises(ConfigError, match=r"base_url=.*4 pairs are kept in .*run the same command again") as caught:
+        judge.preference(PAIRS)
+    assert SECRET not in str(caught.value)
+    server.faults = []
+    before = len(server.asked)
+    again = made(server, tmp_path)
+    assert again.preference(PAIRS)[:2].tolist() == told.tolist()
+    assert len(server.asked) == before + 4
+
+
+def test_an_endpoint_that_is_not_there_is_a_sentence(server, tmp_path):
+    judge = made(server, tmp_path, "judge.base_url=http://127.0.0.1:9/v1", "judge.retries=0")
+    with pytest.raises(ConfigError, match="APIConnectionError"):
+        judge.preference(PAIRS)
+
+
+def test_nonsense_for_ever_is_a_tie_and_counted(server, tmp_path):
+    server.faults = ["nonsense"] * 100
+    judge = made(server, tmp_path, "judge.retries=1", "judge.workers=2")
+    assert judge.preference(PAIRS[:1]).tolist() == [0.5]
+    assert judge.account["unreadable"] == 2
+    assert judge.calls == 4
+
+
+def test_a_line_that_a_crash_has_cut_costs_one_verdict(server, tmp_path):
+    judge = made(server, tmp_path)
+    judge.preference(PAIRS)
+    path = judge._ledger.path
+    path.write_text(path.read_text()[:-10])
+    again = made(server, tmp_path)
+    assert again.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert again.calls == 1
+    assert made(server, tmp_path)._ledger.path.read_text().count("\n") == 9
+    assert made(server, tmp_path).preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+
+
+def test_the_key_goes_to_the_endpoint_and_nowhere_else(server, tmp_path, caplog, capsys):
+    server.faults = ["401"] * 3
+    judge = made(server, tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        judge.preference(PAIRS)
+    judge.preference(PAIRS)
+    assert server.keys == {f"Bearer {SECRET}"}
+    told = caplog.text + str(capsys.readouterr()) + str(caught.value) + repr(judge) + str(judge.account)
+    assert SECRET not in told + str(judge.decides)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert all(SECRET.encode() not in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize("url", ["http://me:pass@host/v1", "https://host/v1?key=abc", "host:80", "ftp://host"])
+def test_an_address_that_would_be_written_down_with_a_secret_is_refused(server, tmp_path, url):
+    with pytest.raises(ConfigError, match=r"game\.judge\.base_url"):
+        made(server, tmp_path, f"judge.base_url='{url}'")
+
+
+def test_without_a_key_openai_itself_is_not_asked(monkeypatch, server, tmp_path):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    judge = made(server, tmp_path, "judge.base_url=null")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        judge.preference(PAIRS)
+
+
+def test_questions_are_spaced():
+    pace, started = Pace(600), time.monotonic()
+    for _ in range(4):
+        pace.wait()
+    assert 0.28 < time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(("words", "verdict"), [("A", 1), ("B.", 0), ("Answer: B", 0), ("tie", 0.5), ("A or B", None),
+                                                ("", None), ("a fine pair", None)])  # fmt: skip
+def test_what_an_answer_means(words, verdict):
+    from types import SimpleNamespace
+
+    message = SimpleNamespace(message=SimpleNamespace(content=words))
+    assert _verdict(SimpleNamespace(choices=[message])) == verdict
+    assert _verdict(SimpleNamespace(choices=[])) is None
+
+
+def test_a_run_with_it_leaves_no_key_behind(server, tmp_path):
+    """Everything that a run leaves is searched."""
+    from nlhf.launch.run import run_one
+    from tests.test_text_game import folder as make
+
+    class Factory:
+        def mktemp(self, name):
+            (tmp_path / name).mkdir()
+            return tmp_path / name
+
+    model = make._get_wrapped_function()(Factory())
+    words = ["game=text", "policy=causal_lm", f"policy.model={model}", "policy.max_new_tokens=4", "prox=gradient",
+             "prox.contexts=2", "prox.samples=2", "game.test_prompts=3", "algorithm=nash_prox", "beta=0.1",
+             "budget.queries=null", "budget.target=null", "budget.iterations=1", f"runs_dir={tmp_path / 'runs'}",
+             "progress=false", "judge@game.judge=openai", "game.judge.model=small",
+             f"game.judge.base_url={server.url}", f"game.judge.cache={tmp_path / 'cache'}"]  # fmt: skip
+    with composed(words) as config:
+        outcome = run_one(plain(config), overrides=words)
+    assert outcome.status == "completed", outcome.summary["stop_reason"]
+    assert outcome.summary["judge"]["calls"] > 0
+    assert np.isfinite(outcome.summary["judge"]["cost"])
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path

@@ -1,0 +1,240 @@
+"""Judges that are learned: cycles, antisymmetry, no leak between prompts, and what is written down."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+from nlhf.bradley_terry import sigmoid
+from nlhf.config import ConfigError
+from nlhf.judges import grades
+from nlhf.judges.__main__ import main, train
+from nlhf.judges.learned import LearnedJudge
+from nlhf.judges.votes import TextVotes, read
+from nlhf.launch.compose import composed, plain
+from nlhf.specification import specify
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STYLES = {"stone": "stone bread is good", "paper": "- sea\n- moon\n- bird\n- tea", "scissors": "1 2 3 4 5 6 7 8"}
+BEATS = {("paper", "stone"), ("scissors", "paper"), ("stone", "scissors")}
+
+
+def cyclic(prompts=24, seed=0):
+    """Three styles that beat each other, each prompt with two texts of each style; lines of a jsonl file."""
+    rng, lines = np.random.default_rng(seed), []
+    for number in range(prompts):
+        texts = [(style, f"{base} {' '.join(rng.choice(['the', 'old', 'kind', 'was'], 3))}")
+                 for style, base in STYLES.items() for _ in range(2)]  # fmt: skip
+        for (mine, first), (other, second) in itertools.combinations(texts, 2):
+            if mine != other:
+                votes = [3, 0, 0] if (mine, other) in BEATS else [0, 3, 0]
+                lines.append({"prompt": f"write about {number} one", "a": first, "b": second, "votes": votes})
+    return lines
+
+
+def written(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def judges(encoder, tmp_path_factory):
+    """Judges of all kinds, learned from the cyclic votes."""
+    place = tmp_path_factory.mktemp("judges")
+    data = written(place / "votes.jsonl", cyclic())
+    return {kind: train([f"data={data}", f"judge={kind}", f"encoder={encoder}", f"out={place / kind}", "folds=3",
+                         "inner_folds=2", "pairs=64"])
+            for kind in ("general_preference", "bradley_terry", "pairwise_model")}  # fmt: skip
+
+
+def accuracy(folder):
+    return json.loads((folder / "judge.json").read_text())["grades"][-1]["accuracy"]
+
+
+def test_a_general_preference_learns_a_cycle_and_bradley_terry_cannot(judges):
+    found = {kind: accuracy(folder)[kind]["value"] for kind, folder in judges.items()}
+    assert found["general_preference"] > 0.95
+    assert found["pairwise_model"] > 0.95
+    assert found["bradley_terry"] < 0.75  # two of three pairs of a cycle is the most that a score can have right
+    card = accuracy(judges["general_preference"])
+    assert card["bradley_terry"]["value"] == found["bradley_terry"]  # side by side, in one table
+
+
+@pytest.mark.parametrize("kind", ["general_preference", "bradley_terry", "pairwise_model"])
+def test_a_learned_judge_is_antisymmetric_and_reads_an_answer_once(judges, kind):
+    judge = LearnedJudge(str(judges[kind]), None, 8)
+    texts = [*STYLES.values(), "", "a " * 300, "tea"]
+    pairs = [("why", a, b) for a in texts for b in texts]
+    told = judge.preference(pairs).reshape(6, 6)
+    assert np.abs(told + told.T - 1).max() < 1e-12
+    assert np.abs(np.diag(told) - 0.5).max() < 1e-12
+    assert judge.calls == 6
+
+
+def test_what_is_loaded_is_what_was_learned(judges):
+    """The folder's judge agrees with the styles, and in cycles."""
+    judge = LearnedJudge(str(judges["general_preference"]), None, 8)
+    texts = {style: f"{base} the old kind" for style, base in STYLES.items()}
+    pairs = [("write about tea", texts[a], texts[b]) for a, b in BEATS]
+    assert (judge.preference(pairs) > 0.7).all()
+    data = judges["general_preference"].parent / "votes.jsonl"
+    found = grades.cycles(judge, read(str(data)))
+    assert found["triples"] == 24 * 20
+    assert found["cyclic_triples"] == pytest.approx(24 * 8, abs=8)  # a text of each style: 2 * 2 * 2 triples a prompt
+    assert found["prompts_without_winner"] >= 23
+
+
+def test_the_same_command_trains_once_and_another_one_is_refused(judges, encoder, capsys):
+    folder = judges["bradley_terry"]
+    words = [f"data={folder.parent / 'votes.jsonl'}", "judge=bradley_terry", f"encoder={encoder}", f"out={folder}",
+             "folds=3", "inner_folds=2", "pairs=64"]  # fmt: skip
+    before = (folder / "judge.json").stat().st_mtime_ns
+    train(words)
+    assert "trained before" in capsys.readouterr().out
+    assert (folder / "judge.json").stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="holds a judge of other votes or options"):
+        train([*words, "epochs=3"])
+
+
+def test_held_out_predictions_know_nothing_of_the_prompt(encoder, tmp_path):
+    """Votes that only the prompt's own pairs could teach: on others, accuracy is that of a coin."""
+    rng = np.random.default_rng(1)
+    lines = [{"prompt": f"write {number}", "a": f"the sea {rng.integers(9)}", "b": f"old tea bread {rng.integers(9)}",
+              "votes": [5, 0, 0] if number % 2 else [0, 5, 0]} for number in range(60)]  # fmt: skip
+    order = rng.permutation(60)
+    lines = [lines[k] for k in order]
+    folder = train([f"data={written(tmp_path / 'v.jsonl', lines)}", f"encoder={encoder}", f"out={tmp_path / 'j'}",
+                    "judge=bradley_terry", "folds=5", "inner_folds=2"])  # fmt: skip
+    assert accuracy(folder)["bradley_terry"]["value"] < 0.7
+
+
+def test_a_trained_encoder_is_saved_and_differs(encoder, tmp_path):
+    from safetensors.torch import load_file
+
+    folder = train([f"data={written(tmp_path / 'v.jsonl', cyclic(16))}", f"encoder={encoder}", "fine_tune=true",
+                    "pairs=16", "epochs=2", "folds=2", "inner_folds=1", f"out={tmp_path / 'j'}",
+                    "encoder_learning_rate=0.01"])  # fmt: skip
+    own, start = (load_file(place / "model.safetensors") for place in (folder / "encoder", encoder))
+    assert any((own[name] - start[name]).abs().max() > 1e-4 for name in own)
+    told = LearnedJudge(str(folder), None, 8).preference([("why", "the sea", "tea"), ("why", "tea", "the sea")])
+    assert told.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_voters_of_a_source_want_their_own_things(encoder, tmp_path):
+    """Some like long answers, others short ones: one judge, told apart by the source."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(40):
+        long, short = " ".join(rng.choice(["sea", "moon", "tea"], 20)), "tea"
+        source = "many" if number % 2 else "few"
+        votes = [4, 0, 0] if source == "many" else [0, 4, 0]
+        lines.append({"source": source, "prompt": f"why {number}", "a": long, "b": short, "votes": votes})
+    folder = train([f"data={written(tmp_path / 'v.jsonl', lines)}", f"encoder={encoder}", f"out={tmp_path / 'j'}",
+                    "judge=bradley_terry", "folds=4", "inner_folds=2"])  # fmt: skip
+    assert accuracy(folder)["bradley_terry"]["value"] == 1
+    pair = [("why not", "sea " * 20, "tea")]
+    assert LearnedJudge(str(folder), "many", 8).preference(pair)[0] > 0.8
+    assert LearnedJudge(str(folder), "few", 8).preference(pair)[0] < 0.2
+    with pytest.raises(ConfigError, match=r"voters=none: .* has learned from few, many"):
+        LearnedJudge(str(folder), "none", 8).preference(pair)
+
+
+def test_a_learned_judge_is_a_games_and_its_content_is_in_the_fingerprint(judges, tmp_path):
+    def fingerprint(folder, kind="general_preference"):
+        words = ["game=text", "policy=causal_lm", "prox=gradient", f"judge@game.judge={kind}",
+                 f"game.judge.model={folder}"]  # fmt: skip
+        with composed(words) as config:
+            return specify(plain(config)).fingerprint
+
+    import shutil
+
+    copy = shutil.copytree(judges["general_preference"], tmp_path / "copy")
+    assert fingerprint(copy) == fingerprint(judges["general_preference"])
+    assert fingerprint(judges["bradley_terry"], "bradley_terry") != fingerprint(copy)
+    (copy / "head.safetensors").write_bytes((judges["pairwise_model"] / "head.safetensors").read_bytes())
+    assert fingerprint(copy) != fingerprint(judges["general_preference"])
+    assert fingerprint(judges["pairwise_model"], "pairwise_model")
+    with pytest.raises(ConfigError, match=r"has no judge\.json"):
+        fingerprint(tmp_path)
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ('{"prompt": "p", "a": "x"}', "line 1 lacks b"),
+    ("[1]", "line 1 is no object"),
+    ("{", "line 1 is no JSON"),
+    ('{"prompt": "p", "a": "x", "b": 3, "votes": [1, 0, 0]}', "line 1: b is 3, no text"),
+    ('{"prompt": "p", "a": "x", "b": "y", "votes": [1, -1, 0]}', r"votes=\[1, -1, 0\]"),
+    ('{"prompt": "p", "a": "x", "b": "y", "votes": "ab"}', "votes="),
+    ('{"prompt": "p", "a": "x", "b": "x", "votes": [1, 0, 0]}', "no pair of different completions"),
+])  # fmt: skip
+def test_bad_votes_are_a_sentence(tmp_path, line, words):
+    (tmp_path / "v.jsonl").write_text(line + "\n")
+    with pytest.raises(ConfigError, match=words):
+        read(str(tmp_path / "v.jsonl"))
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["data=nowhere"], "data=nowhere is not a file"),
+    (["data=x", "judge=panel"], "judge=panel is not one of"),
+    (["data=x", "epochs=0"], "epochs=0 is too small"),
+    (["data=x", "epoch=3"], "epoch"),
+    (["data=x", "dimensions=3"], "dimensions=3 is odd"),
+    (["data=x", "fine_tune=true"], "pairs=512 is too much"),
+])  # fmt: skip
+def test_bad_options_are_a_sentence_and_exit_code_2(capsys, words, said):
+    assert main(["train", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def votes_of(share, number, prompts):
+    answers = [(f"p{prompt}", text) for prompt in sorted(set(prompts)) for text in ("a", "bb")]
+    pairs = np.array([(2 * sorted(set(prompts)).index(prompt), 2 * sorted(set(prompts)).index(prompt) + 1)
+                      for prompt in prompts])  # fmt: skip
+    number, share = np.asarray(number, float), np.asarray(share, float)
+    votes = np.stack([share * number, (1 - share) * number, 0 * number], 1)
+    return TextVotes(answers, pairs, votes, np.array(["s"] * len(pairs)))
+
+
+def test_grades_against_hand_computed_numbers():
+    votes = votes_of([1, 0, 0.5, 0.75], [4, 2, 2, 4], [0, 1, 2, 3])
+    chance = np.array([0.8, 0.6, 0.9, 0.5])
+    assert grades.right(chance, votes).tolist() == [1, 0, 0.5, 0.5]
+    assert grades.log_loss(chance, votes)[:2] == pytest.approx([-np.log(0.8), -np.log(0.4)])
+    same, couples = grades.agreement(votes)
+    assert couples.tolist() == [6, 1, 1, 6]
+    assert same == pytest.approx([1, 1, 0, (3 * 2 / 2) / 6])
+    error, bins = grades.calibration(np.full(4, 0.5), votes, bins=1)
+    assert error == pytest.approx(0)
+    assert bins == [pytest.approx((0.5, 0.5, 24))]
+    rows = grades.table({"judge": chance}, votes)
+    assert len(rows) == 1
+    assert rows[0]["accuracy"]["judge"]["value"] == pytest.approx((1 + 0 + 0.5) / 3)  # the even pair decides nothing
+    assert rows[0]["accuracy"][grades.LONGER]["value"] in (pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
+def test_intervals_cover():
+    """The bootstrap over prompts covers a known mean in about 95 of 100 cases, though pairs of a prompt are alike."""
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        prompts = np.repeat(np.arange(60), 5)
+        values = np.repeat(rng.normal(size=60), 5) + rng.normal(size=300)
+        found = grades.estimate(values, np.ones(300), prompts)
+        hits += found.low <= 0 <= found.high
+    assert 180 <= hits <= 199
+
+
+def test_temperature_is_that_of_the_votes():
+    from nlhf.judges.training import _temperature
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=4000) * 2
+    share = rng.binomial(20, sigmoid(logits)) / 20
+    votes = votes_of(share, np.full(4000, 20), list(range(4000)))
+    assert _temperature(3 * logits, votes, np.ones(4000)) == pytest.approx(3, rel=0.05)
