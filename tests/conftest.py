@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+WORDS = ["<end>", "<unknown>", *"the a sea moon bread is was good kind old bird tea river why write about".split()]  # noqa: SIM905
+
 
 @pytest.fixture(scope="module")
 def one_thread():
@@ -14,3 +16,41 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A model and a tokenizer of a few words, as transformers saves them."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("peft")
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    place = tmp_path_factory.mktemp("model")
+    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unknown>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", unk_token="<unknown>")
+    tokenizer.save_pretrained(place)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+                                      num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+                                      eos_token_id=0, bos_token_id=None, pad_token_id=None)  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(place)
+    return place
+
+
+@pytest.fixture
+def text_config(tiny_model, tmp_path):
+    """Composes `game=text` with the tiny model, and what a test overrides."""
+    from nlhf.launch.compose import composed, plain
+
+    def made(*overrides):
+        fixed = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6",
+                 "prox=gradient", "prox.contexts=3", "prox.samples=4", "game.test_prompts=8",
+                 "game.judge.criteria=[diversity,length]", "algorithm=nash_prox", "prox.learning_rate=0.01", "beta=0.1", "game.judge.words=4", "progress=false",
+                 "budget.queries=null", "budget.target=null", "budget.iterations=4",
+                 f"runs_dir={tmp_path}"]  # fmt: skip
+        with composed([*fixed, *overrides]) as config:
+            return plain(config)
+
+    return made

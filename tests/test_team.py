@@ -10,17 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytest.importorskip("transformers")
-pytest.importorskip("peft")
-
-from tests.test_text_game import folder  # noqa: F401 (a fixture)
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("algorithm", ["nash_md_pg", "sppo"])
-def test_two_ranks_give_the_rows_of_one(folder, tmp_path, algorithm):  # noqa: F811
-    words = ["game=text", "policy=causal_lm", f"policy.model={folder}", "policy.max_new_tokens=6", "prox=gradient",
+def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm):
+    words = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6", "prox=gradient",
              "prox.contexts=3", "prox.samples=4", "policy.micro_batch=5", "game.test_prompts=8",
              "game.judge.criteria=[diversity,length]", f"algorithm={algorithm}", "algorithm.step_size=1",
              "prox.learning_rate=0.01", "beta=0.1", "budget.queries=null", "budget.target=null", "budget.iterations=3",

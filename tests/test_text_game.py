@@ -27,39 +27,6 @@ from nlhf.launch.run import run_one
 from tests.test_resume import signalling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-WORDS = ["<end>", "<unknown>", *"the a sea moon bread is was good kind old bird tea river why write about".split()]  # noqa: SIM905
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A model and a tokenizer of a few words, as transformers saves them."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    place = tmp_path_factory.mktemp("model")
-    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unknown>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", unk_token="<unknown>")
-    tokenizer.save_pretrained(place)
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-                                      num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
-                                      eos_token_id=0, bos_token_id=None, pad_token_id=None)  # fmt: skip
-    transformers.LlamaForCausalLM(config).save_pretrained(place)
-    return place
-
-
-@pytest.fixture
-def config(folder, tmp_path):
-    def made(*overrides):
-        fixed = ["game=text", "policy=causal_lm", f"policy.model={folder}", "policy.max_new_tokens=6", "prox=gradient",
-                 "prox.contexts=3", "prox.samples=4", "game.test_prompts=8", "game.judge.criteria=[diversity,length]",
-                 "algorithm=nash_prox", "prox.learning_rate=0.01", "beta=0.1", "game.judge.words=4", "progress=false",
-                 "budget.queries=null", "budget.target=null", "budget.iterations=4",
-                 f"runs_dir={tmp_path}"]  # fmt: skip
-        with composed([*fixed, *overrides]) as config:
-            return plain(config)
-
-    return made
 
 
 def rows(outcome):
@@ -69,8 +36,8 @@ def rows(outcome):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(config, folder):
-    outcome = run_one(config())
+def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(text_config, tiny_model):
+    outcome = run_one(text_config())
     assert outcome.status == "completed", outcome.summary["stop_reason"]
     table = rows(outcome)
     assert table["iteration"].tolist() == [0, 1, 2, 3, 4]
@@ -84,7 +51,7 @@ def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(config, folder):
     assert entries[0].keys() == {"prompt", "reference", "policy", "preference"}
     from peft import PeftModel
 
-    base = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    base = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
     tokens = torch.tensor([[2, 4, 5]])
     plain_logits = base(tokens).logits
     loaded = PeftModel.from_pretrained(base, outcome.folder / "policy").eval()
@@ -96,15 +63,15 @@ def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(config, folder):
 
 @pytest.mark.parametrize("algorithm", ["nash_prox", "nash_md_pg", "nash_mp", "online_dpo", "sppo", "ipo_md", "inpo",
                                        "nash_ema_pg", "online_ipo", "optimistic"])  # fmt: skip
-def test_every_algorithm_of_the_gradient_engine_takes_steps(config, algorithm):
+def test_every_algorithm_of_the_gradient_engine_takes_steps(text_config, algorithm):
     step = ["algorithm.step_size=1"] if algorithm == "sppo" else []
-    outcome = run_one(config(f"algorithm={algorithm}", "budget.iterations=2", "prox.inner_steps=2", *step))
+    outcome = run_one(text_config(f"algorithm={algorithm}", "budget.iterations=2", "prox.inner_steps=2", *step))
     assert outcome.status == "completed", outcome.summary["stop_reason"]
     assert rows(outcome)["test_kl_to_reference"].iloc[-1] != 0
 
 
-def test_all_weights_can_be_trained(config):
-    outcome = run_one(config("policy.lora=false", "budget.iterations=2"))
+def test_all_weights_can_be_trained(text_config):
+    outcome = run_one(text_config("policy.lora=false", "budget.iterations=2"))
     assert outcome.status == "completed", outcome.summary["stop_reason"]
     again = transformers.AutoModelForCausalLM.from_pretrained(outcome.folder / "policy")
     saved = torch.load(outcome.folder / "checkpoint.pt", weights_only=False)["state"].policy.weights
@@ -113,26 +80,26 @@ def test_all_weights_can_be_trained(config):
 
 
 @pytest.mark.parametrize("algorithm", ["nash_prox", "nash_md_pg"])
-def test_a_run_that_is_stopped_goes_on_bit_for_bit(config, algorithm):
-    whole = run_one(config(f"algorithm={algorithm}", "study=whole"))
-    stopped = run_one(config(f"algorithm={algorithm}", "study=stopped"), signalling(2))
+def test_a_run_that_is_stopped_goes_on_bit_for_bit(text_config, algorithm):
+    whole = run_one(text_config(f"algorithm={algorithm}", "study=whole"))
+    stopped = run_one(text_config(f"algorithm={algorithm}", "study=stopped"), signalling(2))
     assert stopped.status == "interrupted"
-    again = run_one(config(f"algorithm={algorithm}", "study=stopped"))
+    again = run_one(text_config(f"algorithm={algorithm}", "study=stopped"))
     assert rows(again).equals(rows(whole))
     weights = [(o.folder / "policy" / "adapter_model.safetensors").read_bytes() for o in (again, whole)]
     assert weights[0] == weights[1]
 
 
-def test_calls_of_the_judge_are_counted_across_a_stop(config):
-    whole = run_one(config("study=whole"))
-    stopped = run_one(config("study=stopped"), signalling(2))
+def test_calls_of_the_judge_are_counted_across_a_stop(text_config):
+    whole = run_one(text_config("study=whole"))
+    stopped = run_one(text_config("study=stopped"), signalling(2))
     before = stopped.summary["final"]["judge_calls"]
-    again = run_one(config("study=stopped"))
+    again = run_one(text_config("study=stopped"))
     assert before > 0
     assert again.summary["final"]["judge_calls"] >= max(before, whole.summary["final"]["judge_calls"])
 
 
-def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(config, monkeypatch):
+def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(text_config, monkeypatch):
     with monkeypatch.context() as patched:
         scores, count = LanguageModel._scores, iter(range(1000))
 
@@ -142,25 +109,25 @@ def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(confi
             return scores(self, weights, rows)
 
         patched.setattr(LanguageModel, "_scores", hungry)
-        failed = run_one(config("checkpoint_seconds=0"))
+        failed = run_one(text_config("checkpoint_seconds=0"))
     assert failed.status == "failed"
     assert "give a smaller policy.micro_batch, with which the run goes on" in failed.summary["stop_reason"]
-    again = run_one(config("policy.micro_batch=1"))
+    again = run_one(text_config("policy.micro_batch=1"))
     assert (again.folder, again.status) == (failed.folder, "completed")
-    assert rows(again).round(4).equals(rows(run_one(config("study=whole"))).round(4))
+    assert rows(again).round(4).equals(rows(run_one(text_config("study=whole"))).round(4))
 
 
-def test_no_network_is_asked_for(config, monkeypatch):
+def test_no_network_is_asked_for(text_config, monkeypatch):
     def refuse(*_):
         raise AssertionError("the network was asked for")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert run_one(config("budget.iterations=1")).status == "completed"
+    assert run_one(text_config("budget.iterations=1")).status == "completed"
 
 
-def test_the_report_shows_completions_side_by_side(config):
-    outcome = run_one(config("budget.iterations=1"))
+def test_the_report_shows_completions_side_by_side(text_config):
+    outcome = run_one(text_config("budget.iterations=1"))
     (outcome.folder / "exploiter.json").write_text('{"lower_bound": 0.125}')
     assert analysis.main([str(outcome.folder.parent)]) == 0
     page = (outcome.folder.parent / "report.html").read_text()
@@ -187,10 +154,10 @@ def test_the_report_shows_completions_side_by_side(config):
         ("prox=exact", "prox=ExactProx needs a game that answers y -> P(y > policy) for all y"),
     ],
 )
-def test_what_cannot_work_is_refused_in_a_sentence(config, override, sentence):
+def test_what_cannot_work_is_refused_in_a_sentence(text_config, override, sentence):
     alone = {"game=tversky", "policy=tabular", "prox=exact"}
     with pytest.raises(ConfigError) as refused:
-        run_one(_only(override) if override in alone else config(override))
+        run_one(_only(override) if override in alone else text_config(override))
     assert "\n" not in str(refused.value)
     assert sentence in str(refused.value)
 
@@ -205,9 +172,9 @@ def _only(override):
 # --- a trained exploiter ---------------------------------------------------------------------------------------------
 
 
-def test_an_exploiter_gains_on_a_policy_and_says_so(config, capsys):
-    outcome = run_one(config("budget.iterations=1", "game.judge.criteria=[length]", "game.judge.words=1", "beta=0.01",
-                             "prox.learning_rate=0.02", "prox.samples=16", "policy.lora=false"))  # fmt: skip
+def test_an_exploiter_gains_on_a_policy_and_says_so(text_config, capsys):
+    outcome = run_one(text_config("budget.iterations=1", "game.judge.criteria=[length]", "game.judge.words=1",
+                                  "beta=0.01", "prox.learning_rate=0.02", "prox.samples=16", "policy.lora=false"))  # fmt: skip
     assert exploit.main([str(outcome.folder), "--steps", "30", "--completions", "8"]) == 0
     found = json.loads((outcome.folder / "exploiter.json").read_text())
     assert found["lower_bound"] == pytest.approx(found["mean"] - 1.645 * found["standard_error"])
@@ -240,10 +207,10 @@ def test_prompts_of_a_dataset(tmp_path):
         prompts.of_dataset(str(tmp_path), "train")
 
 
-def test_two_sources_of_prompts_are_refused(config, tmp_path):
+def test_two_sources_of_prompts_are_refused(text_config, tmp_path):
     (tmp_path / "p.jsonl").write_text('{"prompt": "why"}\n')
     with pytest.raises(ConfigError, match="both name prompts"):
-        run_one(config(f"game.path={tmp_path / 'p.jsonl'}", "game.dataset=other"))
+        run_one(text_config(f"game.path={tmp_path / 'p.jsonl'}", "game.dataset=other"))
 
 
 def test_written_prompts_are_distinct_and_always_the_same():

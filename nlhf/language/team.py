@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -125,7 +126,8 @@ class Team:
 
     def _end(self) -> None:
         dist.broadcast_object_list([(END, None)], src=0)
-        dist.destroy_process_group()  # threads of gloo that are left at the exit abort the process
+        dist.barrier()  # a group that goes while another rank still reads aborts that rank
+        dist.destroy_process_group()
 
 
 class _Shared(torch.autograd.Function):
@@ -159,10 +161,10 @@ def team() -> Team | None:
     return Team()
 
 
-def served() -> bool:
-    """Serve rank 0 until it ends, if this process is another rank under torchrun; was it?"""
+def serve() -> None:
+    """If this process is another rank under torchrun, serve rank 0 until it ends, and end with it."""
     if int(os.environ.get("RANK", 0)) == 0:
-        return False
+        return
     _join()
     server = Server()
     while True:
@@ -170,8 +172,10 @@ def served() -> bool:
         dist.broadcast_object_list(command, src=0)
         name, shares = command[0]
         if name == END:
-            dist.destroy_process_group()
-            return True
+            dist.barrier()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)  # the threads of gloo can abort a process that ends in order while rank 0 is closing
         dist.gather_object(getattr(server, name)(*shares[dist.get_rank()]), None, dst=0)
 
 

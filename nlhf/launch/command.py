@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 
@@ -25,10 +24,9 @@ from nlhf.specification import specify
 def run_command(config: DictConfig) -> float:
     """Run one composed config as a command; returns log10 of the final exploitability, inf where there is none."""
     if "RANK" in os.environ:
-        from nlhf.language.team import served
+        from nlhf.language.team import serve
 
-        if served():
-            return math.inf
+        serve()
     log_to_console()
     hydra = HydraConfig.get()
     overrides, alone = list(hydra.overrides.task), hydra.mode != RunMode.MULTIRUN
