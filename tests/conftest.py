@@ -47,7 +47,8 @@ def text_config(tiny_model, tmp_path):
     def made(*overrides):
         fixed = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6",
                  "prox=gradient", "prox.contexts=3", "prox.samples=4", "game.test_prompts=8",
-                 "game.judge.criteria=[diversity,length]", "algorithm=nash_prox", "prox.learning_rate=0.01", "beta=0.1", "game.judge.words=4", "progress=false",
+                 "game.judge.criteria=[diversity,length]", "algorithm=nash_prox", "prox.learning_rate=0.01",
+                 "beta=0.1", "game.judge.words=4", "progress=false",
                  "budget.queries=null", "budget.target=null", "budget.iterations=4",
                  f"runs_dir={tmp_path}"]  # fmt: skip
         with composed([*fixed, *overrides]) as config:

@@ -174,7 +174,8 @@ def _only(override):
 
 def test_an_exploiter_gains_on_a_policy_and_says_so(text_config, capsys):
     outcome = run_one(text_config("budget.iterations=1", "game.judge.criteria=[length]", "game.judge.words=1",
-                                  "beta=0.01", "prox.learning_rate=0.02", "prox.samples=16", "policy.lora=false"))  # fmt: skip
+                                  "beta=0.01", "prox.learning_rate=0.02", "prox.samples=16",
+                                  "policy.lora=false"))  # fmt: skip
     assert exploit.main([str(outcome.folder), "--steps", "30", "--completions", "8"]) == 0
     found = json.loads((outcome.folder / "exploiter.json").read_text())
     assert found["lower_bound"] == pytest.approx(found["mean"] - 1.645 * found["standard_error"])

@@ -71,13 +71,13 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
 
     with composed(overrides, "arena") as config:
         given = plain(config)
-    node, policy = given.pop("judge"), build(given.pop("policy"), "policy")
+    node, policy = given.pop("judge", None), build(given.pop("policy"), "policy")
     assert isinstance(policy, CausalLM)
     options = Options(**checked(Options, given))
     contestants = gathered(places, policy, options.reference, options.device)
     judge = _judge(node, places)
     prompts = _prompts(options, places)
-    rules = Rules(prompts, options.completions, options.seed, canonical(judge))
+    rules = Rules(prompts, options.completions, options.seed, canonical(judge, "game.judge"))
     folder = Path(options.out or (Path(places[0]) / "arena" if len(places) == 1 and Path(places[0]).is_dir()
                                   else "runs/arena"))  # fmt: skip
     arena = Arena(folder, rules, contestants)
@@ -113,7 +113,7 @@ def _prompts(options: Options, places: Sequence[str]) -> list[Any]:
     from nlhf.language import prompts
 
     if options.prompts is not None:
-        return list(prompts.read(options.prompts))[: options.most_prompts]
+        return list(prompts.read(options.prompts, "prompts"))[: options.most_prompts]
     games = _once([{key: value for key, value in config["game"].items() if key != "judge"}
                    for config in _configs(places)])  # fmt: skip
     if len(games) > 1:

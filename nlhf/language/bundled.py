@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -60,14 +61,26 @@ def loading(key: str, model: str) -> Iterator[None]:
 
     Raises: ConfigError.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with hushed():
+            yield
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"{key}={model} cannot be loaded ({reason}): give a folder that transformers loads, the name of a model on "
             "the hub, or, for a policy, bundled."
         ) from error
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """peft asks transformers by an old name, of which it warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _file(package: str, name: str, key: str) -> Path:

@@ -11,7 +11,6 @@ A completion that reaches `max_new_tokens` has no end token: the lengths are par
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -279,12 +278,10 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
     """
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
     except ImportError as error:
         raise ConfigError('policy=causal_lm needs the extra lm: pip install -e ".[lm]"') from error
     from nlhf.language.bundled import bundled_model, loading
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     path = str(bundled_model()) if options.model == "bundled" else options.model
     half = options.dtype == "bfloat16" or (options.dtype == "auto" and device != "cpu")
     own = {"trust_remote_code": options.trust_remote_code, "local_files_only": Path(path).is_dir()}
@@ -306,14 +303,15 @@ def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: in
     if options.lora is True or (options.lora == "auto" and size > LORA_ABOVE):
         from peft import LoraConfig, get_peft_model
 
+        from nlhf.language.bundled import hushed
+
         targets: Any = list(options.lora_targets) if options.lora_targets else "all-linear"
         shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
         base = deepcopy(module, shared)
         config = LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules=targets,
                             task_type="CAUSAL_LM")  # fmt: skip
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+            with hushed():
                 module = get_peft_model(module, config).eval()
         except ValueError as error:
             targets = list(options.lora_targets)

@@ -31,20 +31,24 @@ def written() -> list[Prompt]:
     return [everything[index] for index in np.random.default_rng(0).permutation(len(everything))]
 
 
-def read(path: str) -> list[Prompt]:
+def read(path: str, key: str = "game.path") -> list[Prompt]:
     """The prompts of a jsonl file, one object with `prompt` a line: text, or a list of messages with role and content.
+
+    Args:
+        path: of the file.
+        key: that names it, for errors.
 
     Raises: ConfigError for another file.
     """
     found: list[Any] = []
-    text = input_file(path, "game.path").read_text(encoding="utf-8")
+    text = input_file(path, key).read_text(encoding="utf-8")
     for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
         try:
             found.append(json.loads(line)["prompt"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"game.path={path}: line {number} has no prompt: give a JSON object with the key "
+            raise ConfigError(f"{key}={path}: line {number} has no prompt: give a JSON object with the key "
                               "`prompt` in each line.") from error  # fmt: skip
-    return _checked(found, f"game.path={path}: line")
+    return _checked(found, f"{key}={path}: line")
 
 
 def of_dataset(name: str, split: str) -> list[Prompt]:

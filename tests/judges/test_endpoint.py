@@ -201,18 +201,11 @@ def test_what_an_answer_means(words, verdict):
     assert _verdict(SimpleNamespace(choices=[])) is None
 
 
-def test_a_run_with_it_leaves_no_key_behind(server, tmp_path):
+def test_a_run_with_it_leaves_no_key_behind(server, tmp_path, tiny_model):
     """Everything that a run leaves is searched."""
     from nlhf.launch.run import run_one
-    from tests.test_text_game import folder as make
 
-    class Factory:
-        def mktemp(self, name):
-            (tmp_path / name).mkdir()
-            return tmp_path / name
-
-    model = make._get_wrapped_function()(Factory())
-    words = ["game=text", "policy=causal_lm", f"policy.model={model}", "policy.max_new_tokens=4", "prox=gradient",
+    words = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=4", "prox=gradient",
              "prox.contexts=2", "prox.samples=2", "game.test_prompts=3", "algorithm=nash_prox", "beta=0.1",
              "budget.queries=null", "budget.target=null", "budget.iterations=1", f"runs_dir={tmp_path / 'runs'}",
              "progress=false", "judge@game.judge=openai", "game.judge.model=small",

@@ -1,0 +1,320 @@
+"""The arena: games are played once, a crash costs a block, votes.csv is a game, and standings are right."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nlhf.arena.__main__ import hold, main
+from nlhf.arena.contestants import Model, Writer, gathered
+from nlhf.arena.play import LEAST, Arena, Rules, _settled
+from nlhf.arena.standings import standings
+from nlhf.config import ConfigError, build
+from nlhf.games.votes import Votes
+from nlhf.judges.base import TextJudge
+from nlhf.launch.run import run_one
+
+NAMES = ("stone", "paper", "scissors", "well")
+PROMPTS = tuple(f"prompt {number}" for number in range(6))
+RULES = Rules(PROMPTS, 2, 0, "a judge")
+
+
+@dataclass(frozen=True)
+class Wheel(TextJudge):
+    """Texts say who wrote them: the next one in the wheel wins, and `well` draws; `ends` cuts the connection."""
+
+    asked: list[Any] = field(default_factory=list)
+    ends: int | None = None
+
+    def preference(self, pairs):
+        for pair in pairs:
+            if self.ends is not None and len(self.asked) >= self.ends:
+                raise ConnectionError("the judge has left")
+            self.asked.append(pair)
+        return np.array([self._one(first.split()[0], second.split()[0]) for _, first, second in pairs])
+
+    def _one(self, first, second):
+        if "well" in (first, second):
+            return 0.5
+        return {0: 0.5, 1: 0.9, 2: 0.1}[(NAMES.index(first) - NAMES.index(second)) % 3]
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Writes its name, the prompt's number and the sample's."""
+
+    name: str
+    written: list[Any] = field(default_factory=list)
+
+    @property
+    def identity(self):
+        return self.name.upper()
+
+    def complete(self, prompts, samples, seed, first):
+        self.written.extend(prompts)
+        return [[f"{self.name} {first + place} {sample}" for sample in range(samples)] for place in range(len(prompts))]
+
+
+def hands(*names):
+    return [Hand(name) for name in names]
+
+
+def votes(folder):
+    table = pd.read_csv(folder / "votes.csv")
+    return {(row.prompt, *sorted([row.item_a, row.item_b]), row["sample"]):
+            row.wins_a if row.item_a < row.item_b else row.wins_b for _, row in table.iterrows()}  # fmt: skip
+
+
+# --- games are played once -------------------------------------------------------------------------------------------
+
+
+def test_every_pair_plays_on_every_prompt_and_a_repetition_plays_nothing(tmp_path):
+    judge = Wheel()
+    assert Arena(tmp_path, RULES, hands(*NAMES[:3])).play(judge, 4, None) == 3 * 6 * 2
+    assert all(mine.split()[1:] == other.split()[1:] for _, mine, other in judge.asked)  # samples of one prompt meet
+    table = pd.read_csv(tmp_path / "votes.csv")
+    assert (table.wins_a + table.wins_b == 1).all()
+    assert table.groupby("prompt").size().tolist() == [6] * 6
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    again, players = Wheel(), hands(*NAMES[:3])
+    assert Arena(tmp_path, RULES, players).play(again, 4, None) == 0
+    assert again.asked == []
+    assert [player.written for player in players] == [[], [], []]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_new_contestant_plays_the_missing_games_only(tmp_path):
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    first, judge, players = votes(tmp_path), Wheel(), hands("stone", "paper", "well")
+    assert Arena(tmp_path, RULES, players).play(judge, 20, None) == 2 * 6 * 2
+    assert all("well" in (mine + other) for _, mine, other in judge.asked)
+    assert [len(player.written) for player in players] == [0, 0, 6]
+    assert votes(tmp_path).items() >= first.items()
+    arena = Arena(tmp_path, RULES, hands("scissors"))  # who is not named now stays, and does not play
+    assert arena.play(Wheel(), 20, None) == 0
+    assert arena.names == ["stone", "paper", "well", "scissors"]
+
+
+@pytest.mark.parametrize("ends", [1, 11, 12, 13, 30])
+def test_a_crash_keeps_what_was_judged_and_what_follows_is_the_same(tmp_path, ends):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    Arena(whole, RULES, hands(*NAMES)).play(Wheel(), 1, None)
+    with pytest.raises(ConnectionError):
+        Arena(cut, RULES, hands(*NAMES)).play(Wheel(ends=ends), 1, None)
+    kept = len(votes(cut)) if (cut / "votes.csv").exists() else 0
+    assert kept == ends // 12 * 12  # a prompt has 6 pairs and 2 samples
+    judge = Wheel()
+    assert Arena(cut, RULES, hands(*NAMES)).play(judge, 1, None) == len(judge.asked) == 72 - kept
+    assert votes(cut) == votes(whole)
+    assert (cut / "completions.jsonl").read_bytes() == (whole / "completions.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("cut", range(1, 200, 7))
+def test_lines_that_a_crash_has_cut_are_played_again(tmp_path, cut):
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    before, completions = votes(tmp_path), tmp_path / "completions.jsonl"
+    completions.write_bytes(completions.read_bytes()[:-cut])
+    Arena(tmp_path, RULES, hands("stone", "paper", "well")).play(Wheel(), 20, None)
+    arena = Arena(tmp_path, RULES, hands("stone", "paper", "well"))
+    names = ("stone", "paper", "well")
+    assert arena.texts == {(name, number): [f"{name} {number} 0", f"{name} {number} 1"]
+                           for name in names for number in range(6)}  # fmt: skip
+    assert votes(tmp_path).items() >= before.items()
+
+
+def test_other_rules_and_another_policy_of_the_same_name_are_refused(tmp_path):
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    for key, other in (("prompts", PROMPTS[:5]), ("completions", 1), ("seed", 1), ("judge", "another")):
+        with pytest.raises(ConfigError, match=f"other {key}"):
+            Arena(tmp_path, replace(RULES, **{key: other}), hands("stone", "paper"))
+    (tmp_path / "stone.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="another policy has played as stone"):
+        Arena(tmp_path, RULES, [Writer("stone", tmp_path / "stone.jsonl")])
+
+
+# --- sequential stopping ---------------------------------------------------------------------------------------------
+
+
+def test_pairs_stop_when_their_interval_is_tight(tmp_path):
+    rules = Rules([f"prompt {number}" for number in range(100)], 1, 0, "a judge")
+    Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, 0.2)
+    assert len(votes(tmp_path)) == LEAST  # always 0.9
+    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, 0.2) == 0
+    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, None) == 100 - LEAST
+
+
+@pytest.mark.parametrize(("share", "precision"), [(0.5, 0.05), (0.8, 0.05), (0.8, 0.1), (0.9, 0.05), (0.95, 0.05)])
+def test_the_interval_of_a_pair_that_stopped_covers(share, precision):
+    """Looking after every 20 prompts and stopping when it is narrow costs little of the 95%: of a normal interval of
+    as many prompts, were their number fixed, 0.90 is left at a share of 0.95."""
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(600):
+        wins = (rng.random(2000) < share).astype(float)
+        size = next(size for size in range(20, 2001, 20)
+                    if _settled({k: wins[k : k + 1] for k in range(size)}, precision))  # fmt: skip
+        half = 1.96 * wins[:size].std(ddof=1) / size**0.5
+        assert half <= precision * 1.1
+        hits += abs(wins[:size].mean() - share) <= half
+    assert hits / 600 > (0.9 if share < 0.95 else 0.86)
+
+
+# --- the votes are a game --------------------------------------------------------------------------------------------
+
+
+def test_votes_are_a_game_whose_contexts_are_prompts_and_whose_equilibrium_is_that_of_the_standings(tmp_path):
+    arena = Arena(tmp_path, RULES, hands(*NAMES))
+    arena.play(Wheel(), 20, None)
+    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 50)
+    game = Votes(path=str(tmp_path / "votes.csv"), context=["prompt"], where={}, drop=[], pseudo_count=0.0,
+                 unseen="half", bootstrap=False)  # fmt: skip
+    apart, pooled = game.table(np.random.default_rng(0)), replace(game, context=[]).table(np.random.default_rng(0))
+    assert sorted(apart.contexts) == [str(number) for number in range(len(PROMPTS))]
+    order = [pooled.items.index(name) for name in found.pooled.items]
+    for matrix in (*apart.preference, pooled.preference[0]):
+        np.testing.assert_allclose(matrix[np.ix_(order, order)], found.pooled.preference, atol=1e-12)
+
+
+def test_standings_of_stone_paper_scissors_by_hand(tmp_path):
+    arena = Arena(tmp_path, RULES, hands(*NAMES[:3]))
+    arena.play(Wheel(), 20, None)
+    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 50)
+    np.testing.assert_allclose(found.nash[:, 0], 1 / 3, atol=1e-9)
+    np.testing.assert_allclose(found.exploitability[:, 0], 0.4, atol=1e-12)
+    np.testing.assert_allclose(found.field, 0.5, atol=1e-12)
+    assert found.pooled.winner is None
+    assert (found.headless, found.complete) == (6, 6)
+    assert "No contestant" in found.headline
+
+
+def test_standings_with_a_winner_say_who_it_is():
+    won = {}
+    for (i, a), (j, b) in combinations(enumerate("abc"), 2):
+        won[a, b] = {k: [0.5 + 0.1 * (j - i)] for k in range(30)}
+        won[b, a] = {k: [0.5 - 0.1 * (j - i)] for k in range(30)}
+    found = standings("abc", won, 30, 50)
+    assert found.order == [0, 1, 2]
+    assert "a is preferred to all others: exploitability 0 [0.000, 0.000]" in found.headline
+    np.testing.assert_allclose(found.exploitability[:, 0], [0, 0.1, 0.2], atol=1e-12)
+    np.testing.assert_allclose(found.nash[:, 0], [1, 0, 0], atol=1e-9)
+
+
+def test_intervals_agree_with_the_normal_ones():
+    rng = np.random.default_rng(1)
+    wins = (rng.random(400) < 0.6).astype(float)
+    won = {("a", "b"): {k: [w] for k, w in enumerate(wins)}, ("b", "a"): {k: [1 - w] for k, w in enumerate(wins)}}
+    found = standings("ab", won, 400, 4000)
+    half = 1.96 * wins.std(ddof=1) / 20
+    assert found.low[0, 1] == pytest.approx(wins.mean() - half, abs=0.005)
+    assert found.high[0, 1] == pytest.approx(wins.mean() + half, abs=0.005)
+
+
+def test_pairs_that_have_played_on_some_prompts_count_by_what_they_played():
+    won = {("a", "b"): {0: [1.0], 1: [0.0, 0.5]}, ("b", "a"): {0: [0.0], 1: [1.0, 0.5]}}
+    found = standings("abc", won, 5, 50)
+    assert found.pooled.preference[0, 1] == pytest.approx((1 + 0.25) / 2)
+    assert found.pooled.preference[0, 2] == 0.5  # never played
+    assert found.games[0, 1] == 2
+    assert found.complete == 0
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def files(folder, words):
+    """A jsonl of completions for each name, of so many words."""
+    folder.mkdir(exist_ok=True)
+    for name, number in words.items():
+        lines = [{"prompt": prompt, "completion": "tea " * number} for prompt in PROMPTS]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [str(folder / f"{name}.jsonl") for name in words]
+
+
+PANEL = ("judge=panel", "judge.criteria=[length]", "judge.words=5", "redraws=20")
+
+
+def test_files_of_completions_play_and_the_page_shows_them(tmp_path, capsys):
+    places = files(tmp_path / "in", {"near": 5, "far": 9, "farther": 20})
+    assert main([*places, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
+    told = capsys.readouterr().out
+    assert "near is preferred to all others" in told
+    assert "18 new verdicts" in told
+    page = (tmp_path / "arena" / "report.html").read_text()
+    assert all(name in page for name in ("near", "far", "farther", "tea tea"))
+    assert main([*places, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
+    assert "0 new verdicts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "near.jsonl names no policy but near|has one policy only"),
+        (("nowhere",), "nowhere has no policy"),
+        (("precision=0.7",), "precision=0.7 is out of range"),
+        (("completions=0",), "completions=0 is too small"),
+        (("completions=2", "other"), "has 1 completions of the prompt"),
+        (("prompts=lost.jsonl", "other"), "prompts=lost.jsonl"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, capsys, words, said):
+    (near,) = files(tmp_path / "in", {"near": 5})
+    (other,) = files(tmp_path / "in", {"other": 6})
+    words = [other if word == "other" else word for word in words]
+    assert main([near, *PANEL, f"out={tmp_path / 'arena'}", *words]) == 2
+    captured = capsys.readouterr()
+    assert re.search(said, captured.err), captured.err
+    assert "Traceback" not in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_files_have_no_judge_of_their_own(tmp_path, capsys):
+    assert main([*files(tmp_path / "in", {"near": 5, "other": 6}), f"out={tmp_path / 'arena'}"]) == 2
+    assert "have no judge: choose one of conf/judge" in capsys.readouterr().err
+
+
+def test_a_line_that_is_no_completion_is_named(tmp_path, capsys):
+    near, other = files(tmp_path / "in", {"near": 5, "other": 6})
+    with open(other, "a") as stream:
+        stream.write("{}\n")
+    assert main([near, other, *PANEL, f"out={tmp_path / 'arena'}"]) == 2
+    assert "other.jsonl: line 7 is no object with prompt and completion" in capsys.readouterr().err
+
+
+# --- policies of runs ------------------------------------------------------------------------------------------------
+
+
+def test_a_study_plays_its_checkpoints_and_reference_under_its_own_judge(text_config, tmp_path):
+    outcome = run_one(text_config("log_policy=true", "budget.iterations=4", "study=played"))
+    study = outcome.folder.parent
+    found = hold([str(study)], ["redraws=20", "most_prompts=4", "block=2"])
+    names = set(found.pooled.items)
+    assert {"reference", "nash_prox@4"} < names
+    assert any(name.startswith("nash_prox@") and name != "nash_prox@4" for name in names), names
+    assert found.complete == 4
+    table = pd.read_csv(study / "arena" / "votes.csv")
+    assert Counter(table.item_a) + Counter(table.item_b) == dict.fromkeys(names, 4 * (len(names) - 1))
+
+
+def test_a_models_completions_do_not_depend_on_the_block_and_models_draw_apart(text_config, tmp_path, tiny_model):
+    pytest.importorskip("peft")
+    policy = build(text_config()["policy"], "policy")
+    twin = tmp_path / "twin"
+    shutil.copytree(tiny_model, twin)
+    (twin / "generation_config.json").write_text("{}")  # the same weights, another model
+    mine, other = (Model(name, str(place), policy, "cpu") for name, place in (("a", tiny_model), ("b", twin)))
+    prompts = ["the sea", "a moon", "why tea", "old bird is kind"] * 8
+    whole = mine.complete(prompts, 2, 0, 0)
+    parts = [text for start in range(0, len(prompts), 3)
+             for text in mine.complete(prompts[start : start + 3], 2, 0, start)]  # fmt: skip
+    assert whole == parts
+    assert whole != other.complete(prompts, 2, 0, 0)
+    assert whole != mine.complete(prompts, 2, 1, 0)
+    assert len({contestant.identity for contestant in gathered([str(tiny_model), str(twin)], policy, True, "cpu")}) == 2
