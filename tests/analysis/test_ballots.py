@@ -1,0 +1,146 @@
+"""What a file of votes shows: against shared/data's numbers, which were measured without nlhf, and by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nlhf.analysis import ballots
+from nlhf.analysis.__main__ import main
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def shared(name):
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{path} lies outside the repository and is not there")
+    return str(path)
+
+
+def written(path, header, *rows):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+# --- published and independently measured numbers --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "drop", "votes", "triples", "winner", "cyclic", "support"),
+    [
+        ("gambles.csv", {"study": "tversky1969"}, (), 1600, 4, None, 0.923, {"a": 0.635, "d": 0.333, "e": 0.032}),
+        ("gambles.csv", {"study": "tversky1969", "subject": "1"}, (), 200, 5, None, 0.983, 5),
+        ("consumer.csv", {"domain": "Beer"}, (), 401, 3, None, 0.207, 3),
+        ("consumer.csv", {"domain": "Films"}, (), 401, 2, None, 0.396, 3),
+        ("vicuna80.csv", {"judge": "human"}, (), 6720, 1, "gpt4", 0.024, 1),
+        ("vicuna80.csv", {"judge": "human"}, ("gpt4",), 5040, 1, None, 0.066, 3),
+        ("mtbench.csv", {"judge": "human"}, (), 3355, 0, "gpt-4", 0.028, 1),
+        ("rrps_bots.csv", {}, (), None, 956, None, 0.302, 5),
+    ],
+)
+def test_published_numbers(name, where, drop, votes, triples, winner, cyclic, support):
+    found = ballots.examine(shared(name), where=where, drop=drop).pooled
+    assert votes is None or found.number == votes
+    assert len(found.triples) == triples
+    assert found.winner == winner
+    assert found.found.cyclic == pytest.approx(cyclic, abs=0.0006)
+    if isinstance(support, dict):
+        assert {found.items[k]: round(float(found.nash[k]), 3) for k in found.support} == support
+    else:
+        assert len(found.support) == support
+
+
+def test_published_numbers_context_by_context():
+    found = ballots.examine(shared("vicuna80.csv"), ["question_id"], {"judge": "human"})
+    assert len(found.contexts) == 80
+    assert {context.number for context in found.contexts} == {84}
+    assert np.mean([len(context.triples) for context in found.contexts]) == pytest.approx(4.2, abs=0.05)
+    assert sum(context.winner is None for context in found.contexts) == 54
+    assert np.mean([context.found.cyclic for context in found.contexts]) == pytest.approx(0.44, abs=0.005)
+    assert "80 contexts" in "\n".join(found.lines)
+    for context in found.contexts:  # equilibria of tied games are many: each is one if nothing beats it
+        assert (context.nash @ context.preference).min() > 0.5 - 1e-9
+
+
+def test_gpt_4_likes_what_it_reads_first_and_humans_hardly():
+    found = {judge: ballots.examine(shared("vicuna80.csv"), where={"judge": judge}).position
+             for judge in ("human", "gpt4")}  # fmt: skip
+    assert found["gpt4"].low > 0.6
+    assert found["human"].low < 0.51 < found["human"].high + 0.01
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def test_agreement_by_hand(tmp_path):
+    path = written(tmp_path / "v.csv", "prompt,annotator,item_a,item_b,wins_a,wins_b", "1,x,a,b,1,0", "1,y,b,a,0,1",
+                   "1,z,a,b,0,1", "2,x,a,b,0.5,0.5", "2,y,a,b,0.5,0.5", "2,x,a,c,1,0")  # fmt: skip
+    found = ballots.examine(path).agreement
+    assert found.cases == 3 + 1  # pairs of votes: on prompt 1 three, one of which agrees; on prompt 2 one, which does
+    assert found.value == pytest.approx(2 / 4)
+
+
+def test_agreement_of_independent_voters_is_as_expected_and_covered():
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(250):
+        share = rng.uniform(0.1, 0.9, 40)
+        cast = [({"prompt": str(k), "voter": str(v)}, ("a", "b", float(wins), 1 - float(wins)))
+                for k in range(40) for v, wins in enumerate(rng.random(5) < share[k])]  # fmt: skip
+        found = ballots.agreement(cast)
+        assert found.cases == 40 * 10
+        hits += found.low <= 0.5 + 2 * (0.8**2 / 12) <= found.high  # E[s^2 + (1-s)^2], s uniform on (0.1, 0.9)
+    assert 0.91 < hits / 250 < 0.99
+
+
+def test_no_pair_of_votes_no_agreement_and_no_order_no_bias(tmp_path):
+    found = ballots.examine(written(tmp_path / "v.csv", "item_a,item_b,wins_a,wins_b", "a,b,1,0", "b,c,1,0"))
+    assert found.agreement is None
+    assert found.position is None
+
+
+@pytest.mark.parametrize("first", [0.5, 0.62])
+def test_position_bias_is_found_at_its_size_and_covered(tmp_path, first):
+    """The first named wins with probability s + first - 1/2, whatever s is."""
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(100):
+        rows = []
+        for k in range(6):
+            share = rng.uniform(0.2, 0.8)
+            for pair, chance in ((f"a{k},b{k}", share), (f"b{k},a{k}", 1 - share)):
+                wins = rng.binomial(50, chance + first - 0.5)
+                rows.append(f"{pair},{wins},{50 - wins}")
+        rows += [f"a{k},a{k + 1},1,1" for k in range(5)]
+        found = ballots.examine(written(tmp_path / "v.csv", "item_a,item_b,wins_a,wins_b", *rows)).position
+        hits += found.low <= first <= found.high
+    assert 88 <= hits <= 100
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_and_writes_a_page(tmp_path, capsys):
+    path = written(tmp_path / "v.csv", "prompt,item_a,item_b,wins_a,wins_b", "1,stone,paper,1,9", "1,paper,scissors,1,9",
+                   "1,scissors,stone,1,9", "2,stone,paper,9,1", "2,paper,scissors,5,5")  # fmt: skip
+    assert main(["votes", path, "--context", "prompt", "--out", str(tmp_path / "page")]) == 0
+    told = capsys.readouterr().out
+    assert "No Condorcet winner" in told
+    assert "2 contexts" in told
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert all(item in page for item in ("stone", "paper", "scissors", "<svg", "Condorcet"))
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["nowhere.csv"], "nowhere.csv"),
+    (["FILE", "--context", "town"], "town"),
+    (["FILE", "--where", "prompt=9"], "has no vote left"),
+    (["FILE", "--drop", "well"], "well"),
+])  # fmt: skip
+def test_bad_input_is_a_sentence(tmp_path, capsys, words, said):
+    path = written(tmp_path / "v.csv", "prompt,item_a,item_b,wins_a,wins_b", "1,a,b,1,0")
+    assert main(["votes", *(path if word == "FILE" else word for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
