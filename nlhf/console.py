@@ -117,7 +117,8 @@ def _mixtures(folder: Path) -> Any:
     from rich.table import Table
 
     with np.load(folder / "game.npz") as game, np.load(folder / "policy.npz") as trained:
-        items, contexts, seeds = game["items"], len(game["contexts"]), len(trained["seeds"])
+        items = game.get("items")
+        contexts, seeds = len(game["contexts"]), len(trained["seeds"])
         columns = {"reference": game["log_reference"], "policy": trained["log_policy"]}
         if "log_equilibrium" in game:
             columns["equilibrium"] = game["log_equilibrium"]
@@ -130,7 +131,8 @@ def _mixtures(folder: Path) -> Any:
         table.add_column(name, justify="right")
     order = np.argsort(-shares["policy"], kind="stable")
     for index in order[:SHOWN_ITEMS]:
-        table.add_row(str(items[index]), *(f"{share[index]:.4f}" for share in shares.values()))
+        name = f"number {index}" if items is None else str(items[index])
+        table.add_row(name, *(f"{share[index]:.4f}" for share in shares.values()))
     if len(order) > SHOWN_ITEMS:
         rest = [f"{share[order[SHOWN_ITEMS:]].sum():.4f}" for share in shares.values()]
         table.add_row(f"{len(order) - SHOWN_ITEMS} others", *rest)

@@ -151,8 +151,8 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
         world = assemble(specify(plain(config)))
     if not isinstance(world, World):
         raise ConfigError(f"{policy} is a table, and game=text has completions that cannot be listed: choose its game.")
-    items = tuple(str(item) for item in saved.get("items", world.game.items))
-    if items != world.game.items:
+    items = [str(item) for item in saved["items"]] if "items" in saved else None
+    if items is not None and items != list(world.game.items):
         raise ConfigError(f"{policy} is over other items ({', '.join(items[:3])}, ...) than the game: choose its game.")
     shape = (len(world.beta), len(world.game.contexts), len(world.game.items))
     log_policy = _policy(saved["log_policy"], shape[1:], str(policy)).to(world.beta.device)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
     """log of BR ∝ ref exp(A pi / beta), for advantage = A pi; beta > 0 broadcasts."""
-    return (log_reference + advantage / beta).log_softmax(-1)
+    return (advantage / beta).add_(log_reference).log_softmax(-1)
 
 
 def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Measure(Grades):
             "exploitability_unregularised": advantage.amax(-1).clamp(min=0.0).mean(-1),
             "kl_to_reference": simplex.kl(policy, self.log_reference).mean(-1),
             "entropy": simplex.entropy(policy).mean(-1),
-            "win_rate_vs_reference": 0.5 - (self.log_reference.exp() * advantage).sum(-1).mean(-1),
+            "win_rate_vs_reference": 0.5 - simplex.mean_under(self.log_reference, advantage).mean(-1),
         }
         if self.log_equilibrium is not None:
             spans = simplex.span(policy, self.log_equilibrium).amax(-1)

@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+PART = 1 << 17  # actions that are summed at once
 
 
 def proximal_step(anchor: Tensor, reference: Tensor, advantage: Tensor, beta: Tensor, step_size: Tensor) -> Tensor:
@@ -40,7 +44,7 @@ def step_weights(beta: Tensor, step_size: Tensor) -> tuple[Tensor, Tensor]:
 
 def weighted_step(anchor: Tensor, reference: Tensor, advantage: Tensor, pull: Tensor, gain: Tensor) -> Tensor:
     """`proximal_step` with the coefficients of `step_weights` at hand."""
-    return anchor.lerp(reference, pull).addcmul(advantage, gain).log_softmax(-1)
+    return anchor.lerp(reference, pull).addcmul_(advantage, gain).log_softmax(-1)
 
 
 def geometric_mixture(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
@@ -55,6 +59,10 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
     |d| < 1, and p d - p + q elsewhere (q where p = 0, +inf where q = 0 < p). The terms p - q cancel in the sum, as both
     are distributions. Good to a relative 3 eps/|d| a term, far below the square root of the smallest double.
     """
+    return summed(_kl, p, q)
+
+
+def _kl(p: Tensor, q: Tensor) -> Tensor:
     difference = p - q
     mass = p.exp()
     near = mass * (difference + (-difference).expm1())
@@ -64,8 +72,34 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
 
 def entropy(p: Tensor) -> Tensor:
     """-sum p log p in nats, of log-probabilities (..., Y) -> (...)."""
+    return summed(_entropy, p)
+
+
+def _entropy(p: Tensor) -> Tensor:
     mass = p.exp()
     return -(mass * p).where(mass > 0, 0.0).sum(-1)
+
+
+def mean_under(p: Tensor, values: Tensor) -> Tensor:
+    """sum p values, of log-probabilities and values (..., Y) -> (...)."""
+    return summed(_mean_under, p, values)
+
+
+def _mean_under(p: Tensor, values: Tensor) -> Tensor:
+    return (p.exp() * values).sum(-1)
+
+
+def summed(terms: Callable[..., Tensor], *tables: Tensor) -> Tensor:
+    """What `terms` makes of tables (..., Y), a sum over actions, (...): of many actions part by part, for temporaries
+    as large as the tables cost more than the arithmetic."""
+    actions = tables[0].shape[-1]
+    if actions <= PART:
+        return terms(*tables)
+    parts = [[table[..., start : start + PART] for table in tables] for start in range(0, actions, PART)]
+    found = terms(*parts[0])
+    for part in parts[1:]:
+        found = found + terms(*part)
+    return found
 
 
 def span(p: Tensor, q: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from nlhf.trainer import Trainer
 if TYPE_CHECKING:
     from nlhf.language.world import TextWorld
 
+NAMED_ACTIONS = 100_000  # files name the items of games up to so many
 PREFERENCE_ACTIONS, PREFERENCE_ENTRIES = 512, 4_000_000  # game.npz holds P up to so many actions and entries
 
 
@@ -66,8 +67,7 @@ class World:
         if (path := folder / "game.npz").exists():
             return
         arrays: dict[str, Any] = {
-            "items": np.array(self.game.items),
-            "contexts": np.array(self.game.contexts),
+            **self._names,
             "log_reference": self.log_reference.cpu().numpy(),
         }
         if self.equilibria is not None:
@@ -84,9 +84,14 @@ class World:
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
         """`policy.npz`, and what the policy itself has to say."""
         with replacing(folder / "policy.npz", "wb") as stream:
-            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds),
-                     contexts=np.array(self.game.contexts), items=np.array(self.game.items))  # fmt: skip
+            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds), **self._names)
         policy.save(folder)
+
+    @property
+    def _names(self) -> dict[str, Any]:
+        """For files: of contexts, and of items where these are not too many."""
+        items = self.game.items if len(self.game.items) <= NAMED_ACTIONS else ()
+        return {"contexts": np.array(self.game.contexts)} | ({"items": np.array(items)} if items else {})
 
     def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
         """The trainer of a run, with its parts, at its start."""

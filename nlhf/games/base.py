@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, overload
 
 import numpy as np
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LARGEST_DENSE = 1 << 26  # entries up to which a structured game is written down for those who ask
+STRUCTURED = 1 << 13  # actions from which a family that can does without matrices
+
+
 class FiniteGame(Protocol):
     """A game whose contexts and actions can be listed. S seeds, X contexts, Y actions."""
 
@@ -24,7 +29,7 @@ class FiniteGame(Protocol):
         """Names of the contexts."""
 
     @property
-    def items(self) -> tuple[str, ...]:
+    def items(self) -> Sequence[str]:
         """Names of the actions."""
 
     @property
@@ -49,6 +54,25 @@ class FiniteGame(Protocol):
 
     def dense(self) -> Tensor:
         """The advantages A = P - 1/2 of the kept instances, shape (1 or S, X, Y, Y), rows preferred to columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """What games of listed actions without features of their contexts have in common.
+
+    Args:
+        items, contexts: names.
+    """
+
+    items: Sequence[str]
+    contexts: tuple[str, ...]
+
+    votes: ClassVar[None] = None
+    features: ClassVar[None] = None
+
+    def split(self) -> tuple[Self, None]:
+        """Nothing is held out."""
+        return self, None
 
 
 @dataclass(frozen=True)
@@ -82,9 +106,9 @@ class GameFamily(ABC):
     def random(self) -> bool:
         """Does the seed draw the instance?"""
 
-    @abstractmethod
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         """One instance; only a `random` family may draw from `rng`."""
+        raise NotImplementedError(f"{type(self).__name__} is not held as a matrix")
 
     def build(self, seeds: list[int]) -> FiniteGame:
         """The game of these seeds: one instance each, or a single one that they share."""
@@ -96,9 +120,30 @@ class GameFamily(ABC):
         return MatrixGame.from_tables(drawn)
 
 
+@dataclass(frozen=True)
+class Numbered(Sequence[str]):
+    """The names of `numbered` where they are too many to be written down."""
+
+    prefix: str
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        found = range(self.size)[place]
+        return f"{self.prefix}{found}" if isinstance(found, int) else [f"{self.prefix}{index}" for index in found]
+
+
 def numbered(prefix: str, count: int) -> tuple[str, ...]:
     """Names for things that have none."""
-    return tuple(f"{prefix}{index}" for index in range(count))
+    return tuple(Numbered(prefix, count))
 
 
 def antisymmetric(upper: np.ndarray) -> np.ndarray:
@@ -112,6 +157,16 @@ def check_size(least: int = 2, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < least:
             raise ConfigError(f"game.{name}={size} is too small: give at least {least}.")
+
+
+def check_dense(instances: int, actions: int) -> None:
+    """Refuse to write down matrices that are too large.
+
+    Raises: ConfigError.
+    """
+    if instances * actions**2 > LARGEST_DENSE:
+        raise ConfigError(f"game.actions={actions} is too much for a matrix, which this choice needs: give fewer, or "
+                          "choose equilibrium=never and reference=uniform.")  # fmt: skip
 
 
 def check_spread(**spreads: float) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered
+from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable, check_size, check_spread, numbered
+from nlhf.streams import stream
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,19 @@ class BradleyTerry(GameFamily):
             raise ConfigError(f"game.annotators={self.annotators} leaves nobody to ask: give at least 1.")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
-        scores = self.scale * rng.standard_normal((self.annotators, self.actions))
+        scores = self._scores(rng)
         preference = np.zeros((1, self.actions, self.actions))
         for score in scores:
             preference += sigmoid(score[:, None] - score) / self.annotators
         return PreferenceTable(preference, numbered("action", self.actions), ("all",))
+
+    def build(self, seeds: list[int]) -> FiniteGame:
+        if self.actions <= STRUCTURED:
+            return super().build(seeds)
+        from nlhf.games.linked import scored
+
+        return scored([self._scores(stream(seed, "game")) for seed in seeds])
+
+    def _scores(self, rng: np.random.Generator) -> np.ndarray:
+        """(K, n)."""
+        return self.scale * rng.standard_normal((self.annotators, self.actions))

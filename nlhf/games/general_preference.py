@@ -10,7 +10,8 @@ import numpy as np
 
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered
+from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable, check_size, check_spread, numbered
+from nlhf.streams import stream
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,19 @@ class GeneralPreference(GameFamily):
             raise ConfigError(f"game.dimension={self.dimension} has no pairs of coordinates: give an even number.")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
-        embedding = rng.standard_normal((self.actions, self.dimension))
-        logits = self.scale / np.sqrt(self.dimension) * skew_products(embedding)
+        logits = self.scale / np.sqrt(self.dimension) * skew_products(self._embedding(rng))
         return PreferenceTable(sigmoid(logits)[None], numbered("action", self.actions), ("all",))
+
+    def build(self, seeds: list[int]) -> FiniteGame:
+        if self.actions <= STRUCTURED:
+            return super().build(seeds)
+        from nlhf.games.linked import tiled
+
+        size = np.sqrt(self.scale / np.sqrt(self.dimension))
+        return tiled([size * self._embedding(stream(seed, "game")) for seed in seeds])
+
+    def _embedding(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.standard_normal((self.actions, self.dimension))
 
 
 @dataclass(frozen=True)
@@ -64,12 +75,29 @@ class SpinningTop(GameFamily):
             raise ConfigError(f"game.cyclicity={self.cyclicity} is off the dial: give a number in [0, 1].")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
-        score = rng.standard_normal(self.actions)
-        angle = rng.uniform(0, 2 * np.pi, self.actions)
+        score, circle = self._drawn(rng)
         transitive = (score[:, None] - score) / np.sqrt(2)
-        cyclic = np.sqrt(2) * skew_products(np.stack([np.cos(angle), np.sin(angle)], axis=1))
+        cyclic = np.sqrt(2) * skew_products(circle)
         logits = self.scale * ((1 - self.cyclicity) * transitive + self.cyclicity * cyclic)
         return PreferenceTable(sigmoid(logits)[None], numbered("action", self.actions), ("all",))
+
+    def build(self, seeds: list[int]) -> FiniteGame:
+        if self.actions <= STRUCTURED:
+            return super().build(seeds)
+        from nlhf.games.linked import tiled
+
+        return tiled([self._embedding(*self._drawn(stream(seed, "game"))) for seed in seeds])
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (n) and points of the circle (n, 2)."""
+        score = rng.standard_normal(self.actions)
+        angle = rng.uniform(0, 2 * np.pi, self.actions)
+        return score, np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def _embedding(self, score: np.ndarray, circle: np.ndarray) -> np.ndarray:
+        """Both parts as pairs of coordinates (n, 4); a difference of scores is the skew product of (1, s), (1, t)."""
+        transitive = np.stack([np.ones_like(score), self.scale * (1 - self.cyclicity) / np.sqrt(2) * score], axis=1)
+        return np.concatenate([transitive, np.sqrt(self.scale * self.cyclicity * np.sqrt(2)) * circle], axis=1)
 
 
 def skew_products(embedding: np.ndarray) -> np.ndarray:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, check_size
+from nlhf.games.base import GameFamily, check_size
 from nlhf.judges.base import TextJudge
 from nlhf.language import prompts
 
@@ -60,9 +58,6 @@ class Text(GameFamily):
         if self.dataset is not None:
             return prompts.of_dataset(self.dataset, self.split)
         return prompts.written() if self.path is None else prompts.read(self.path)
-
-    def table(self, rng: np.random.Generator) -> PreferenceTable:
-        raise NotImplementedError("completions cannot be listed")
 
 
 class TextGame:

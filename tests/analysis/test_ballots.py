@@ -123,7 +123,8 @@ def test_position_bias_is_found_at_its_size_and_covered(tmp_path, first):
 
 def test_the_command_prints_and_writes_a_page(tmp_path, capsys):
     path = written(tmp_path / "v.csv", "prompt,item_a,item_b,wins_a,wins_b", "1,stone,paper,1,9",
-                   "1,paper,scissors,1,9", "1,scissors,stone,1,9", "2,stone,paper,9,1", "2,paper,scissors,5,5")  # fmt: skip
+                   "1,paper,scissors,1,9", "1,scissors,stone,1,9", "2,stone,paper,9,1",
+                   "2,paper,scissors,5,5")  # fmt: skip
     assert main(["votes", path, "--context", "prompt", "--out", str(tmp_path / "page")]) == 0
     told = capsys.readouterr().out
     assert "No Condorcet winner" in told

@@ -1,0 +1,162 @@
+"""Sigmoid-linked preferences of many actions, evaluated without a matrix: A = tanh(logits / 2) / 2.
+
+`TiledGame` computes the logits <R v_y, v_y'> of a general preference model (arXiv:2410.02197) tile by tile and forgets
+them, in O(n^2 d) time and O(n) memory; A is skew-symmetric, so that a tile serves both of its sides.
+
+`ScoreGame` is a mixture of Bradley-Terry models, in O(n) time. As a function of one score, sigmoid(s - t) is analytic
+in the strip |Im s| < pi: on a cell of length 1 the polynomial through m Chebyshev points is off by about 12.6^-m, in
+both arguments, and a sum over all actions becomes sums over cells and points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlhf import simplex
+from nlhf.games.base import Listed, Numbered, check_dense
+
+TILE = 512  # actions on either side of a tile
+ENTRIES = 1 << 20  # of the tiles of all contexts that are worked on together
+FAR = 38  # cells, over which a sigmoid is 0 or 1 to rounding
+POINTS = 14  # Chebyshev points of a cell: exact to rounding
+
+
+@dataclass(frozen=True, eq=False)
+class TiledGame(Listed):
+    """Embeddings (G, X, n, 2d), float64, of every action; logits are skew products of pairs of coordinates."""
+
+    embedding: Tensor
+
+    def payoff(self, probabilities: Tensor) -> Tensor:
+        total = torch.zeros_like(probabilities)
+        for contexts, rows, columns in self._tiles():
+            tile = linked(self.embedding[:, contexts, rows], self.embedding[:, contexts, columns])
+            total[:, contexts, rows] += (tile @ probabilities[:, contexts, columns, None])[..., 0]
+            if rows != columns:
+                total[:, contexts, columns] -= (tile.mT @ probabilities[:, contexts, rows, None])[..., 0]
+        return total
+
+    def _tiles(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Contexts, rows and columns of every tile on or above the diagonal."""
+        games, count, n, _ = self.embedding.shape
+        side = min(n, TILE)
+        together = max(1, ENTRIES // (games * side * side))
+        parts = [slice(start, min(start + side, n)) for start in range(0, n, side)]
+        for first in range(0, count, together):
+            for place, rows in enumerate(parts):
+                for columns in parts[place:]:
+                    yield slice(first, first + together), rows, columns
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        games, count, n, width = self.embedding.shape
+        places = simplex.stacked(contexts, games, count)[..., None] * n
+        table = self.embedding.view(-1, width)
+        return linked(table[places + first][..., None, :], table[places + second][..., None, :])[..., 0, 0]
+
+    def to(self, device: torch.device) -> TiledGame:
+        return replace(self, embedding=self.embedding.to(device))
+
+    def dense(self) -> Tensor:
+        games, contexts, n, _ = self.embedding.shape
+        check_dense(games * contexts, n)
+        matrix = linked(self.embedding, self.embedding)
+        return (matrix - matrix.mT) / 2
+
+
+def tiled(embeddings: Sequence[np.ndarray]) -> TiledGame:
+    """The game of one embedding (n, 2d) per instance, in one context."""
+    table = torch.from_numpy(np.stack(embeddings)[:, None])
+    return TiledGame(Numbered("action", table.shape[2]), ("all",), table)
+
+
+def scored(scores: Sequence[np.ndarray]) -> ScoreGame:
+    """The game of scores (K, n) per instance."""
+    table = torch.from_numpy(np.stack(scores))
+    return ScoreGame(Numbered("action", table.shape[2]), ("all",), table)
+
+
+def linked(first: Tensor, second: Tensor) -> Tensor:
+    """sigmoid(<R v, w>) - 1/2 for embeddings v (..., k, 2d) and w (..., m, 2d), shape (..., k, m)."""
+    logits = first[..., 1::2] @ second[..., 0::2].mT - first[..., 0::2] @ second[..., 1::2].mT
+    return logits.mul_(0.5).tanh_().mul_(0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreGame(Listed):
+    """The mean over K annotators of sigmoid(score - score') - 1/2; scores (G, K, n), float64; one context."""
+
+    scores: Tensor
+
+    def payoff(self, probabilities: Tensor) -> Tensor:
+        games, annotators, _ = self.scores.shape
+        total = torch.zeros_like(probabilities)
+        for game in range(games):
+            seeds = slice(game, game + 1) if games > 1 else slice(None)
+            for seed in range(*seeds.indices(len(probabilities))):
+                for scale in self._scales[game]:
+                    total[seed, 0] += scale(probabilities[seed, 0])
+        return total.div_(annotators)
+
+    @cached_property
+    def _scales(self) -> list[list[_Scale]]:
+        return [[_Scale(scores) for scores in annotators] for annotators in self.scores]
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        games, annotators, n = self.scores.shape
+        at = torch.zeros_like(first) if games == 1 else torch.arange(games, device=first.device)[:, None, None]
+        rows = self.scores.mT.reshape(-1, annotators)
+        return ((rows[at * n + first] - rows[at * n + second]) / 2).tanh().mean(-1) / 2
+
+    def to(self, device: torch.device) -> ScoreGame:
+        return replace(self, scores=self.scores.to(device))
+
+    def dense(self) -> Tensor:
+        games, _, n = self.scores.shape
+        check_dense(games, n)
+        gaps = self.scores[..., :, None] - self.scores[..., None, :]
+        return gaps.div_(2).tanh_().mean(1, keepdim=True) / 2
+
+
+class _Scale:
+    """Sums of sigmoid(s_i - s_j) - 1/2 over j with weights, for all i at once.
+
+    Args:
+        scores: (n).
+    """
+
+    def __init__(self, scores: Tensor) -> None:
+        place = scores - scores.min()
+        self.cell = place.floor().long()
+        cells = int(self.cell.max()) + 1
+        angles = (torch.arange(POINTS, dtype=torch.float64) + 0.5) * (np.pi / POINTS)
+        degrees = torch.arange(POINTS, dtype=torch.float64)[:, None]
+        ticks = (angles.cos() + 1) / 2
+        self.cells, self.reach = cells, min(FAR, cells - 1)
+        apart = torch.arange(-self.reach, self.reach + 1)[:, None, None]
+        self.kernel = ((apart + ticks[:, None] - ticks) / 2).tanh().div_(2).to(scores)  # (distance, point, point)
+        weights = (degrees * angles).cos() * (2 - (degrees == 0).double()) / POINTS  # (degree, point)
+        inside = (2 * (place - self.cell) - 1).clamp_(-1, 1).acos_()
+        self.basis = torch.stack([sum(((degree * inside).cos() * weight for degree, weight in enumerate(column)),
+                                      torch.zeros_like(inside)) for column in weights.mT.to(scores)])  # fmt: skip
+
+    def __call__(self, mass: Tensor) -> Tensor:
+        """For weights (n), the sums (n)."""
+        gathered = torch.stack([torch.bincount(self.cell, mass * values, self.cells) for values in self.basis], 1)
+        told = torch.zeros_like(gathered)
+        for apart, kernel in enumerate(self.kernel, -self.reach):
+            here, there = (slice(max(0, way * apart), self.cells + min(0, way * apart)) for way in (1, -1))
+            told[here] += gathered[there] @ kernel.mT
+        below = gathered.sum(1).cumsum(0)  # of cells further away than that, all is won or lost
+        if (left := self.cells - self.reach - 1) > 0:
+            told[-left:] += below[:left, None] / 2
+            told[:left] -= (below[-1] - below[-left - 1 : -1, None]) / 2
+        found = torch.zeros_like(mass)
+        for values, column in zip(self.basis, told.mT, strict=True):
+            found.addcmul_(values, column.contiguous()[self.cell])
+        return found
