@@ -18,7 +18,8 @@ from nlhf.records import read_arrays, replacing
 from nlhf.reference_equilibrium import Equilibrium
 
 log = logging.getLogger(__name__)
-LARGEST = {"newton": 2500, "linear programme": 1000}  # actions up to which `auto` takes at most a minute an instance
+LARGEST = {"newton": 2500, "linear programme": 1000}  # actions up to which a matrix is factorised
+WORK = 40_000_000  # multiplications of a query up to which `auto` takes about a minute with products alone
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,24 @@ def reference_equilibria(
 
     Args:
         log_reference: (1 or S, X, n).
-        choice: `always`, `never`, or `auto`, which leaves out games above `LARGEST`.
+        choice: `always`, `never`, or `auto`, which leaves out what takes more than about a minute.
     """
     method = "newton" if beta > 0 else "linear programme"
     n = len(game.items)
     if choice == "never":
         return None
-    if choice == "auto" and n > LARGEST[method]:
+    if choice == "auto" and n > LARGEST[method] and game.work > WORK:
         log.warning("no reference equilibrium: %d actions take long; columns stay empty (equilibrium=always)", n)
         return None
+    log_reference = log_reference.cpu()
+    if n > LARGEST[method]:
+        return _certify(_matrix_free(game.to(log_reference.device), log_reference, beta, cache), beta)
     advantage = game.dense().cpu()
     instances = max(len(advantage), len(log_reference))
     advantage = advantage.expand(instances, -1, -1, -1)
-    log_reference = log_reference.cpu().expand(instances, -1, -1)
-    paths = [cache / f"{_key(*pair, beta)}.npz" for pair in zip(advantage, log_reference, strict=True)]
-    missing = [index for index, path in enumerate(paths) if "unique" not in (read_arrays(path) or {})]
+    log_reference = log_reference.expand(instances, -1, -1)
+    paths = [cache / f"{_key(pair, beta)}.npz" for pair in zip(advantage, log_reference, strict=True)]
+    missing = [index for index, path in enumerate(paths) if not _kept(path)]
     if missing:
         shape = (len(missing), *log_reference.shape[1:])
         solved = reference_equilibrium.solve(
@@ -65,8 +69,23 @@ def reference_equilibria(
         )
         for position, index in enumerate(missing):
             _save(paths[index], solved, slice(position * shape[1], (position + 1) * shape[1]))
-    found = _load(paths, method)
-    return _certify(found, beta)
+    return _certify(_load(paths, method), beta)
+
+
+def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Path) -> Equilibrium:
+    """The equilibria of all instances together, from one file."""
+    instances = max(len(game.content), len(log_reference))
+    path = cache / f"{_key((game.content, log_reference), beta)}.npz"
+    method = reference_equilibrium.matrix_free_method(beta)
+    if not _kept(path):
+        expanded = log_reference.expand(instances, -1, -1)
+        _save(path, reference_equilibrium.solve_matrix_free(game, expanded, beta), slice(None))
+    return Equilibrium(**{name: value[0] for name, value in vars(_load([path], method)).items() if name != "method"},
+                       method=method)  # fmt: skip
+
+
+def _kept(path: Path) -> bool:
+    return "unique" in (read_arrays(path) or {})
 
 
 def _certify(found: Equilibrium, beta: float) -> Certified:
@@ -90,9 +109,9 @@ def _certify(found: Equilibrium, beta: float) -> Certified:
     return Certified(found, log_policy, summary)
 
 
-def _key(advantage: Tensor, log_reference: Tensor, beta: float) -> str:
-    content = hashlib.sha256(repr((1, tuple(advantage.shape), beta)).encode())
-    for tensor in (advantage, log_reference):
+def _key(tensors: tuple[Tensor, ...], beta: float) -> str:
+    content = hashlib.sha256(repr((1, tuple(tensors[0].shape), beta)).encode())
+    for tensor in tensors:
         content.update(np.ascontiguousarray(tensor.numpy()).data)
     return content.hexdigest()
 

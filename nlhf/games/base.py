@@ -40,6 +40,14 @@ class FiniteGame(Protocol):
     def features(self) -> Tensor | None:
         """What a policy can know of the contexts, (1 or S, X, d), or None."""
 
+    @property
+    def content(self) -> Tensor:
+        """What the game is made of, the instances as first dimension."""
+
+    @property
+    def work(self) -> int:
+        """Multiplications of a query for one seed."""
+
     def payoff(self, probabilities: Tensor) -> Tensor:
         """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y)."""
 

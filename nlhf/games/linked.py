@@ -33,6 +33,14 @@ class TiledGame(Listed):
 
     embedding: Tensor
 
+    @property
+    def content(self) -> Tensor:
+        return self.embedding
+
+    @property
+    def work(self) -> int:
+        return self.embedding[0].numel() * len(self.items)
+
     def payoff(self, probabilities: Tensor) -> Tensor:
         total = torch.zeros_like(probabilities)
         for contexts, rows, columns in self._tiles():
@@ -92,6 +100,14 @@ class ScoreGame(Listed):
     """The mean over K annotators of sigmoid(score - score') - 1/2; scores (G, K, n), float64; one context."""
 
     scores: Tensor
+
+    @property
+    def content(self) -> Tensor:
+        return self.scores
+
+    @property
+    def work(self) -> int:
+        return 2 * POINTS * self.scores[0].numel()
 
     def payoff(self, probabilities: Tensor) -> Tensor:
         games, annotators, _ = self.scores.shape

@@ -74,6 +74,14 @@ class LowRankGame(Listed):
 
     factors: Tensor
 
+    @property
+    def content(self) -> Tensor:
+        return self.factors
+
+    @property
+    def work(self) -> int:
+        return 2 * self.factors[0].numel()
+
     def payoff(self, probabilities: Tensor) -> Tensor:
         """y -> U_y^T J (U^T pi), two passes over U."""
         return (self.factors @ turned(self._mean(probabilities))[..., None])[..., 0]

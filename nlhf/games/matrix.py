@@ -38,6 +38,14 @@ class MatrixGame:
         features = None if first.features is None else torch.tensor(np.array([table.features for table in tables]))
         return cls(advantage.mul_(0.5), first.items, first.contexts, first.votes, features, first.held_out)
 
+    @property
+    def content(self) -> Tensor:
+        return self.advantage
+
+    @property
+    def work(self) -> int:
+        return self.advantage[0].numel()
+
     def to(self, device: torch.device) -> MatrixGame:
         """The same game on another device."""
         features = None if self.features is None else self.features.to(device)
