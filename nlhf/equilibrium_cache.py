@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nlhf import reference_equilibrium
-from nlhf.games.base import FiniteGame
+from nlhf.games.base import LARGEST_DENSE, FiniteGame
 from nlhf.records import read_arrays, replacing
 from nlhf.reference_equilibrium import Equilibrium
 
@@ -50,11 +50,13 @@ def reference_equilibria(
     n = len(game.items)
     if choice == "never":
         return None
-    if choice == "auto" and n > LARGEST[method] and game.work > WORK:
+    entries = len(game.content) * len(game.contexts) * n * n
+    factorised = n <= LARGEST[method] and entries <= max(LARGEST_DENSE, game.content.numel())
+    if choice == "auto" and not factorised and game.work > WORK:
         log.warning("no reference equilibrium: %d actions take long; columns stay empty (equilibrium=always)", n)
         return None
     log_reference = log_reference.cpu()
-    if n > LARGEST[method]:
+    if not factorised:
         return _certify(_matrix_free(game.to(log_reference.device), log_reference, beta, cache), beta)
     advantage = game.dense().cpu()
     instances = max(len(advantage), len(log_reference))

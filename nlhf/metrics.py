@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
     """log of BR ∝ ref exp(A pi / beta), for advantage = A pi; beta > 0 broadcasts."""
-    return (advantage / beta).add_(log_reference).log_softmax(-1)
+    return simplex.normalised(lambda gain, log_weight: (gain / beta).add_(log_weight), advantage, log_reference)
 
 
 def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:

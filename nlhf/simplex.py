@@ -44,12 +44,16 @@ def step_weights(beta: Tensor, step_size: Tensor) -> tuple[Tensor, Tensor]:
 
 def weighted_step(anchor: Tensor, reference: Tensor, advantage: Tensor, pull: Tensor, gain: Tensor) -> Tensor:
     """`proximal_step` with the coefficients of `step_weights` at hand."""
-    return anchor.lerp(reference, pull).addcmul_(advantage, gain).log_softmax(-1)
+
+    def logits(anchor: Tensor, reference: Tensor, advantage: Tensor) -> Tensor:
+        return anchor.lerp(reference, pull).addcmul_(advantage, gain)
+
+    return normalised(logits, anchor, reference, advantage)
 
 
 def geometric_mixture(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     """Log-probabilities of the policy proportional to first^(1-weight) second^weight; weight (S, 1, 1) in [0, 1]."""
-    return first.lerp(second, weight).log_softmax(-1)
+    return normalised(lambda first, second: first.lerp(second, weight), first, second)
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
@@ -87,6 +91,25 @@ def mean_under(p: Tensor, values: Tensor) -> Tensor:
 
 def _mean_under(p: Tensor, values: Tensor) -> Tensor:
     return (p.exp() * values).sum(-1)
+
+
+def normalised(logits: Callable[..., Tensor], *tables: Tensor) -> Tensor:
+    """log-softmax of what `logits` makes of tables (..., Y), action by action; of many actions part by part."""
+    actions = tables[0].shape[-1]
+    if actions <= PART:
+        return logits(*tables).log_softmax(-1)
+    found, totals = None, []
+    for start in range(0, actions, PART):
+        part = logits(*(table[..., start : start + PART] for table in tables))
+        if found is None:
+            found = part.new_empty(*part.shape[:-1], actions)
+        found[..., start : start + PART] = part
+        totals.append(part.logsumexp(-1, keepdim=True))
+    assert found is not None
+    total = totals[0]
+    for other in totals[1:]:
+        total = total.logaddexp(other)
+    return found.sub_(total)
 
 
 def summed(terms: Callable[..., Tensor], *tables: Tensor) -> Tensor:

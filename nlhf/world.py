@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nlhf.config import ConfigError
 from nlhf.equilibrium_cache import Certified, reference_equilibria
-from nlhf.games.base import FiniteGame
+from nlhf.games.base import LARGEST_DENSE, FiniteGame
 from nlhf.metrics import Measure
 from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.base import Policy
@@ -73,8 +73,9 @@ class World:
         if self.equilibria is not None:
             arrays["log_equilibrium"] = self.equilibria.found.log_policy.numpy()
         n = len(self.game.items)
-        if n <= PREFERENCE_ACTIONS:
-            kept = max(1, PREFERENCE_ENTRIES // (n * n * len(self.game.contexts)))
+        entries = n * n * len(self.game.contexts)
+        if n <= PREFERENCE_ACTIONS and entries <= LARGEST_DENSE:
+            kept = max(1, PREFERENCE_ENTRIES // entries)
             arrays["preference"] = (self.game.dense()[:kept] + 0.5).cpu().numpy()
             if self.game.votes is not None:
                 arrays["votes"] = self.game.votes

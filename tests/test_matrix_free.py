@@ -57,7 +57,8 @@ def test_products_alone_reach_rounding_as_a_factorised_matrix_does(family, n, sc
 def test_one_equation_is_solved_as_by_factorisation(family):
     game, rng = batch(family, 30, 1, 4)
     point = torch.from_numpy(rng.standard_normal((4, 30))).log_softmax(-1)
-    beta, right = torch.tensor([[1.0], [0.1], [0.01], [0.003]], dtype=torch.float64), torch.randn(4, 30).double()
+    beta = torch.tensor([[1.0], [0.1], [0.01], [0.003]], dtype=torch.float64)
+    right = torch.from_numpy(rng.standard_normal((4, 30)))
     free, dense = MatrixFree(game, (1, 4)), Dense(game.dense()[0])
     found, known = (problem.solve(point, beta, right) for problem in (free, dense))
     assert (found - known).abs().max() < 1e-6 * known.abs().max()
@@ -88,7 +89,8 @@ def test_at_beta_0_the_proximal_point_finds_what_nothing_gains_on(family):
 
 def test_a_game_that_is_too_large_to_factorise_has_its_columns(tmp_path):
     words = ["game=low_rank", "game.actions=30000", "game.rank=4", "beta=0.02", "algorithm=optimistic", "seeds=2",
-             "budget.iterations=2000", "budget.queries=null", "budget.target=1e-20", f"runs_dir={tmp_path}"]  # fmt: skip
+             "budget.iterations=2000", "budget.queries=null", "budget.target=1e-20",
+             f"runs_dir={tmp_path}"]  # fmt: skip
     run = nlhf.run(words)
     known = run.summary["equilibrium"]
     assert known["method"] == "newton-krylov"

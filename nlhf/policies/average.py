@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 
 from nlhf.policies.base import choose
 
@@ -38,8 +39,10 @@ class TableAverage:
         term = policy.log_probabilities
         if log_weight is not None:
             term = term + term.new_tensor(log_weight)[:, None, None]
-        total = self.total.logaddexp(term)
-        self.total = total if mask is None else choose(mask, total, self.total)
+        if mask is None:
+            torch.logaddexp(self.total, term, out=self.total)
+        else:
+            self.total = choose(mask, self.total.logaddexp(term), self.total)
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
         assert self.total is not None
