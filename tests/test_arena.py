@@ -217,6 +217,26 @@ def test_intervals_agree_with_the_normal_ones():
     assert found.high[0, 1] == pytest.approx(wins.mean() + half, abs=0.005)
 
 
+@pytest.mark.parametrize(("cycle", "low", "high"), [(0.0, 0.06, 0.96), (0.15, 0.0, 0.01)])
+def test_cycles_of_soft_verdicts_are_held_against_noise_of_their_own_size(cycle, low, high):
+    """Five contestants with Bradley-Terry scores and, maybe, a cycle of three; verdicts are probabilities, and those of
+    a prompt move together. The median p of twenty arenas."""
+    rng, found = np.random.default_rng(0), []
+    scores = np.array([0.0, 0.1, 0.2, 0.4, 0.6])
+    turn = np.zeros((5, 5))
+    turn[[0, 1, 2], [1, 2, 0]], turn[[1, 2, 0], [0, 1, 2]] = cycle, -cycle
+    mean = 1 / (1 + np.exp(scores - scores[:, None])) + turn
+    for _ in range(20):
+        moved = rng.normal(0, 0.1, (40, 5))
+        won = {(a, b): {} for a in "abcde" for b in "abcde" if a != b}
+        for prompt, level in enumerate(moved):
+            for (i, a), (j, b) in combinations(enumerate("abcde"), 2):
+                wins = float(np.clip(mean[i, j] + level[i] - level[j] + rng.normal(0, 0.05), 0, 1))
+                won[a, b][prompt], won[b, a][prompt] = [wins], [1 - wins]
+        found.append(standings("abcde", won, 40, 200).pooled.found.p)
+    assert low <= np.median(found) <= high
+
+
 def test_pairs_that_have_played_on_some_prompts_count_by_what_they_played():
     won = {("a", "b"): {0: [1.0], 1: [0.0, 0.5]}, ("b", "a"): {0: [0.0], 1: [1.0, 0.5]}}
     found = standings("abc", won, 5, 50)

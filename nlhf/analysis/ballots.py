@@ -166,16 +166,23 @@ def _findings(game: Votes) -> list[Finding]:
             for place, name in enumerate(table.contexts)]  # fmt: skip
 
 
-def finding(name: str, items: Sequence[str], preference: np.ndarray, votes: np.ndarray | None) -> Finding:
-    """What a preference matrix P (n, n) with its votes (2, n, n), their number and that of ties, shows."""
-    from nlhf.interface import equilibrium
-
+def finding(
+    name: str, items: Sequence[str], preference: np.ndarray, votes: np.ndarray | None, noise: np.ndarray | None = None
+) -> Finding:
+    """What a preference matrix P (n, n) with its votes (2, n, n), their number and that of ties, shows; `noise` is that
+    of `diagnose`."""
     beats = (preference > 0.5) | np.eye(len(items), dtype=bool)
     winners = np.flatnonzero(beats.all(1))
     number = float(votes[0].sum() / 2) if votes is not None else float("nan")
-    nash = np.exp(equilibrium(preference, beta=0.0).log_policy)
-    return Finding(name, tuple(items), preference, number, diagnose(preference, votes),
-                   items[winners[0]] if len(winners) else None, nash)  # fmt: skip
+    return Finding(name, tuple(items), preference, number, diagnose(preference, votes, noise=noise),
+                   items[winners[0]] if len(winners) else None, nash(preference))  # fmt: skip
+
+
+def nash(preference: np.ndarray) -> np.ndarray:
+    """An equilibrium (n) at beta = 0."""
+    from nlhf.interface import equilibrium
+
+    return np.asarray(np.exp(equilibrium(preference, beta=0.0).log_policy))
 
 
 def agreement(cast: Cast) -> Share | None:

@@ -57,18 +57,24 @@ class Diagnosis:
         return f"{majority}; {redrawn} ({shown_p(self.p)}): {verdict}."
 
 
-def diagnose(preference: np.ndarray, votes: np.ndarray | None = None, seed: int = 0) -> Diagnosis:
+def diagnose(
+    preference: np.ndarray, votes: np.ndarray | None = None, seed: int = 0, noise: np.ndarray | None = None
+) -> Diagnosis:
     """Scores, cycles and their null for P (n, n).
 
     Args:
         votes: (2, n, n), the votes behind each pair and how many of them are ties, or None.
+        seed: of redraws.
+        noise: draws (R, n, n) of the error of P, skew-symmetric, where votes are not independent or are probabilities;
+            the null is then the Bradley-Terry fit with that noise.
     """
     scores = bradley_terry_scores(preference, RIDGE, None if votes is None else votes[0])
     null = p = float("nan")
     cyclic = float(cyclic_share(preference))
     if votes is not None and (votes > 0).any():
-        redrawn = cyclic_share(_redrawn(scores, votes, seed))
-        null, p = float(redrawn.mean()), float((1 + (redrawn >= cyclic).sum()) / (1 + REDRAWS))
+        fit = sigmoid(scores[:, None] - scores)
+        redrawn = cyclic_share(_redrawn(scores, votes, seed) if noise is None else np.clip(fit + noise, 0, 1))
+        null, p = float(redrawn.mean()), float((1 + (redrawn >= cyclic).sum()) / (1 + len(redrawn)))
     return Diagnosis(scores, cyclic_triples(preference), cyclic, null, p)
 
 

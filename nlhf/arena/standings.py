@@ -1,7 +1,8 @@
 """Which policy to ship: the arena's votes as a game, and what its equilibrium says.
 
 Everything is about the pooled game, P(a > b) averaged over prompts; prompts are what was sampled, so intervals are 95%
-percentile bootstrap intervals over prompts. The exploitability of a policy is that of always sending it out,
+percentile bootstrap intervals over prompts, and cycles are held against the Bradley-Terry fit with the same noise of
+prompts. The exploitability of a policy is that of always sending it out,
 max over b of P(b > a) - 1/2, at beta = 0.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nlhf.analysis.ballots import Finding, finding
+from nlhf.analysis.ballots import Finding, finding, nash
 
 MIXTURES = 200  # redraws of which the equilibrium is solved
 
@@ -80,15 +81,15 @@ def standings(names: Sequence[str], won: Mapping[tuple[str, str], Mapping[int, S
     rng = np.random.default_rng(0)
     drawn = _pooled(table, played, rng.multinomial(prompts, np.full(prompts, 1 / prompts), redraws).astype(float))
     number = played.sum(0) * (1 - np.eye(n))
-    pooled = finding("all", names, preference, np.stack([number, np.zeros((n, n))]))
-    nash = np.array([finding("", names, matrix, None).nash for matrix in drawn[:MIXTURES]])
+    pooled = finding("all", names, preference, np.stack([number, np.zeros((n, n))]), drawn - preference)
+    mixtures = np.array([nash(matrix) for matrix in drawn[:MIXTURES]])
     full = played.all((1, 2))
     heads = (np.nan_to_num(table, nan=0.5) > 0.5) | np.eye(n, dtype=bool)
     return Standings(
         games=number.astype(int), pooled=pooled,
         field=_with_ends(_mean_of_others(preference), _mean_of_others(drawn)),
         exploitability=_with_ends(_loss(preference), _loss(drawn)),
-        nash=_with_ends(pooled.nash, nash),
+        nash=_with_ends(pooled.nash, mixtures),
         low=np.quantile(drawn, 0.025, axis=0), high=np.quantile(drawn, 0.975, axis=0),
         headless=int((full & ~heads.all(2).any(1)).sum()), complete=int(full.sum()),
     )  # fmt: skip
