@@ -117,8 +117,11 @@ class RunFolder:
             stream.write(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         self.world.save(self.path)
 
-    def conclude(self, status: str, reason: str | None, policy: Policy, progress: Progress) -> dict[str, Any]:
-        """Write the last rows, the final policy and summary.json; returns the summary."""
+    def conclude(
+        self, status: str, reason: str | None, policy: Policy, progress: Progress, together: int = 1
+    ) -> dict[str, Any]:
+        """Write the last rows, the final policy and summary.json; returns the summary. `together` is the number of runs
+        that were computed as one batch."""
         self.flush()
         seeds = self.run.options.seeds
         self.world.save_policy(self.path, policy, seeds)
@@ -132,7 +135,8 @@ class RunFolder:
             "equilibrium": self.world.equilibria and self.world.equilibria.summary,
             "judge": self.world.account,
             "progress": progress.to_json(),
-            "wall_seconds": time.time() - self.started,
+            "wall_seconds": (time.time() - self.started) / together,
+            "vectorised_with": together - 1,
             "peak_memory_bytes": peak_memory(),
             **environment(),
         }

@@ -119,6 +119,7 @@ class Table:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.columns = path, tuple(columns)
         self.rows: list[Row] = []
+        self._written = -1  # rows in the file; none of them has changed since
 
     def add(self, **values: Any) -> None:
         """Append a row: numbers by `repr`, so that reading gives the same bits; what is missing or nan is empty."""
@@ -126,6 +127,7 @@ class Table:
 
     def keep(self, wanted: Callable[[Row], bool]) -> None:
         """Drop the rows that are not wanted."""
+        self._written = -1
         self.rows = [row for row in self.rows if wanted(row)]
 
     def load(self) -> None:
@@ -135,11 +137,14 @@ class Table:
             self.rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
 
     def flush(self) -> None:
-        """Replace the file by the rows."""
+        """Replace the file by the rows, if there are new ones."""
+        if self._written == len(self.rows):
+            return
         with replacing(self.path) as stream:
             writer = csv.DictWriter(stream, self.columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
+        self._written = len(self.rows)
 
 
 def cell(value: Any) -> str:

@@ -27,7 +27,7 @@ RESULTS_VERSION = 1  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
 GROUPS = ("game", "reference", "policy", "algorithm", "prox", "feedback", "budget")
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
-                      "retry_failed", "fail_fast", "dry_run"})  # fmt: skip
+                      "retry_failed", "fail_fast", "dry_run", "vectorise"})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Options:
         retry_failed: run failed runs again, from their last checkpoint if there is one.
         fail_fast: stop a sweep at the first run that fails.
         dry_run: show what would be run, and run nothing.
+        vectorise: let launchers compute runs of a sweep together that differ in numbers alone.
     """
 
     names: dict[str, str]
@@ -64,6 +65,7 @@ class Options:
     retry_failed: bool
     fail_fast: bool
     dry_run: bool
+    vectorise: bool
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta < float("inf"):
@@ -103,6 +105,20 @@ class Specification:
     fingerprint: str
     config: dict[str, Any]
     collapsed: int
+
+    @property
+    def kind(self) -> str | None:
+        """What runs have in common that can be computed as one batch: all but seeds, beta and step size; None where a
+        run cannot be part of one."""
+        exact = self.policy.provides >= {"table"} and self.prox.provides >= {"exact"}
+        if not (self.options.vectorise and exact and self.budget.seconds is None):
+            return None
+        algorithm = {
+            **self.config["algorithm"],
+            "step_size": isinstance(self.config["algorithm"].get("step_size"), str),
+        }
+        numbers = {"algorithm": algorithm, "beta": self.options.beta > 0, "seeds": None}
+        return json.dumps({**self.config, **numbers}, sort_keys=True, default=str)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlhf.algorithms.base import Algorithm
 from nlhf.config import ConfigError
 from nlhf.equilibrium_cache import Certified, reference_equilibria
 from nlhf.games.base import LARGEST_DENSE, FiniteGame
@@ -94,8 +95,10 @@ class World:
         items = self.game.items if len(self.game.items) <= NAMED_ACTIONS else ()
         return {"contexts": np.array(self.game.contexts)} | ({"items": np.array(items)} if items else {})
 
-    def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
-        """The trainer of a run, with its parts, at its start."""
+    def trainer(
+        self, run: Specification, recorder: Recorder, algorithm: Algorithm | None = None, **options: Any
+    ) -> Trainer:
+        """The trainer of a run, with its parts, at its start; `algorithm`, where it is bound already."""
         seeds = run.options.seeds
         prox = run.prox.engine(Parts(self.game, TabularPolicy(self.log_reference), self.beta, seeds, run.feedback))
         elsewhere = None
@@ -106,7 +109,14 @@ class World:
         policy = run.policy.initial(log_reference, self.game, elsewhere, seeds)
         average: Average = TableAverage(policy) if run.policy.averaged else NoAverage()
         return Trainer(
-            run.algorithm.bind(self.beta), prox, policy, average, self.measure, run.budget, recorder, **options
+            algorithm or run.algorithm.bind(self.beta),
+            prox,
+            policy,
+            average,
+            self.measure,
+            run.budget,
+            recorder,
+            **options,
         )
 
 

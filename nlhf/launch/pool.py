@@ -21,7 +21,8 @@ from multiprocessing.process import BaseProcess
 
 from nlhf.config import ConfigError
 from nlhf.launch import sweep
-from nlhf.launch.run import OF_THE_COMMAND, Ended, attempt, fail
+from nlhf.launch.batch import attempt_all, packs
+from nlhf.launch.run import OF_THE_COMMAND, Ended, fail
 from nlhf.launch.stop import stop_on_signal
 from nlhf.launch.sweep import Job
 
@@ -31,15 +32,15 @@ SAY_EVERY = 10.0  # seconds between two words on what is running
 
 @dataclass
 class Worker:
-    """A process, our end of its pipe, and the job that it works on."""
+    """A process, our end of its pipe, and the jobs that it works on."""
 
     process: BaseProcess
     pipe: Connection
-    job: Job | None = None
+    jobs: Sequence[Job] = ()
 
     @classmethod
     def start(cls, threads: int) -> Worker:
-        """A new process that waits for a job."""
+        """A new process that waits for jobs."""
         ours, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(target=work, args=(theirs, threads), daemon=True)
         process.start()
@@ -66,7 +67,7 @@ class Pool:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.count = min(workers or cores, max(len(jobs), 1))
         self.threads, self.most_deaths = threads or max(1, cores // self.count), deaths
-        self.jobs, self.queue = jobs, sorted(jobs, key=lambda job: -job.weight)
+        self.jobs, self.queue = jobs, sorted(packs(jobs, self.count), key=_weight, reverse=True)
         self.workers: list[Worker] = []
         self.deaths, self.ended = Counter[str](), dict[int, Ended]()
         self.stopping, self.signal = False, 0
@@ -86,13 +87,13 @@ class Pool:
             finally:
                 for worker in self.workers:
                     worker.pipe.close()  # an idle worker ends at the end of its pipe
-                    if worker.job:
+                    if worker.jobs:
                         worker.process.kill()
                     worker.process.join()
         return [self.ended[id(job)].value if id(job) in self.ended else math.inf for job in self.jobs]
 
     def _busy(self) -> list[Worker]:
-        return [worker for worker in self.workers if worker.job]
+        return [worker for worker in self.workers if worker.jobs]
 
     def _stop(self) -> None:
         """Let every worker write a checkpoint; start nothing more."""
@@ -103,46 +104,48 @@ class Pool:
 
     def _hand_out(self) -> None:
         while len(busy := self._busy()) < self.count:
-            taken = {worker.job.run.folder for worker in busy if worker.job}
-            job = next((job for job in self.queue if job.run.folder not in taken), None)
-            if job is None:
+            taken = {job.run.folder for worker in busy for job in worker.jobs}
+            pack = next((pack for pack in self.queue if taken.isdisjoint(job.run.folder for job in pack)), None)
+            if pack is None:
                 return
-            idle = next((worker for worker in self.workers if not worker.job), None) or Worker.start(self.threads)
+            idle = next((worker for worker in self.workers if not worker.jobs), None) or Worker.start(self.threads)
             try:
-                idle.pipe.send((job.config, job.overrides))
+                idle.pipe.send([(job.config, job.overrides) for job in pack])
             except OSError:  # it died while it was idle
                 self.workers.remove(idle)
                 continue
             if idle not in self.workers:
                 self.workers.append(idle)
-            idle.job = job
-            self.queue.remove(job)
+            idle.jobs = pack
+            self.queue.remove(pack)
 
     def _listen(self) -> None:
         busy = {worker.pipe: worker for worker in self._busy()}
+        running = sum(len(worker.jobs) for worker in busy.values())
         for pipe in wait(list(busy), timeout=1.0):
             worker = busy[pipe]  # type: ignore[index]
-            job, worker.job = worker.job, None
-            assert job
+            pack, worker.jobs = worker.jobs, ()
             try:
-                self._note(job, worker.pipe.recv())
+                for job, ended in zip(pack, worker.pipe.recv(), strict=True):
+                    self._note(job, ended)
             except (EOFError, OSError):
-                self._bury(worker, job)
-        self._say(len(busy))
+                self._bury(worker, pack)
+        self._say(running)
 
-    def _bury(self, worker: Worker, job: Job) -> None:
-        """A worker died: its run is queued again, unless it has done so too often."""
+    def _bury(self, worker: Worker, pack: Sequence[Job]) -> None:
+        """A worker died: its runs are queued again, each by itself, unless they have done so too often."""
         worker.process.join()
         self.workers.remove(worker)
-        self.deaths[job.run.name] += 1
-        if self.stopping:
-            self._note(job, Ended(job.run.name, "interrupted"))
-        elif self.deaths[job.run.name] < self.most_deaths:
-            self.queue.append(job)
-        else:
-            how = f"exit code {worker.process.exitcode}"
-            words = f"its worker died {self.most_deaths} times ({how}): memory may be short, use fewer workers"
-            self._note(job, _failed(job, words))
+        for job in pack:
+            self.deaths[job.run.name] += 1
+            if self.stopping:
+                self._note(job, Ended(job.run.name, "interrupted"))
+            elif self.deaths[job.run.name] < self.most_deaths:
+                self.queue.append([job])
+            else:
+                how = f"exit code {worker.process.exitcode}"
+                words = f"its worker died {self.most_deaths} times ({how}): memory may be short, use fewer workers"
+                self._note(job, _failed(job, words))
 
     def _note(self, job: Job, ended: Ended) -> None:
         self.ended[id(job)] = ended
@@ -166,7 +169,7 @@ class Pool:
 
 
 def work(pipe: Connection, threads: int) -> None:
-    """A worker: takes (config, overrides) and gives how it `Ended`, until its pipe ends."""
+    """A worker: takes lists of (config, overrides) and gives how each `Ended`, until its pipe ends."""
     import torch
 
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C reaches all; it is the pool that tells workers
@@ -174,8 +177,7 @@ def work(pipe: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     while True:
         try:
-            config, overrides = pipe.recv()
-            pipe.send(attempt(config, overrides))
+            pipe.send(attempt_all(pipe.recv()))
         except (EOFError, OSError):  # nobody waits any more
             return
 
@@ -186,6 +188,10 @@ def _outlive_nobody() -> None:
     assert parent
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _weight(pack: Sequence[Job]) -> float:
+    return sum(job.weight for job in pack)
 
 
 def _failed(job: Job, words: str) -> Ended:

@@ -131,7 +131,7 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
         raise
     except Exception as problem:
         return fail(run, problem)
-    with _opened(run) as owned, stop_on_signal() as stop:
+    with opened(run) as owned, stop_on_signal() as stop:
         if earlier := finished(run):
             return Outcome(run.folder, earlier, skipped=True)
         try:
@@ -144,7 +144,7 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
 
 def fail(run: Specification, problem: Exception) -> Outcome:
     """Record a failure outside of training, unless another process has completed the run."""
-    with _opened(run):
+    with opened(run):
         earlier = finished(run)
         return Outcome(run.folder, earlier or _record_failure(run, problem), skipped=bool(earlier))
 
@@ -204,7 +204,7 @@ def _train(
 
 
 @contextlib.contextmanager
-def _opened(run: Specification) -> Iterator[Ownership]:
+def opened(run: Specification) -> Iterator[Ownership]:
     """The run's folder, under its lock, with what was left by a process that was killed cleared away; and its log."""
     with contextlib.ExitStack() as stack:
         with writing(run.folder):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
-from nlhf.launch.run import attempt
+from nlhf.launch.batch import attempt_all
+from nlhf.launch.batch import packs as batches
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note_from_files
 from nlhf.records import read_json, write_json
@@ -31,9 +32,9 @@ SLURMS_OWN = ("array_parallelism", "partition", "qos", "account", "setup", "sign
 
 @dataclass
 class Pack:
-    """What one task of an array does: its runs, one after the other; when it comes back, those that are left."""
+    """What one task of an array does: its runs, one batch after the other; when it comes back, those that are left."""
 
-    runs: list[tuple[dict[str, Any], tuple[str, ...]]]
+    batches: list[list[tuple[dict[str, Any], tuple[str, ...]]]]
 
     def __call__(self) -> list[str]:
         """Run them; how each ended. A run that fails leaves its siblings alone."""
@@ -41,10 +42,10 @@ class Pack:
 
         torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 1)))
         ended = []
-        for config, overrides in self.runs:
-            run = attempt(config, overrides)
-            print(f"{run.task}  {run.state}  {run.words}", flush=True)
-            ended.append(run.state)
+        for batch in self.batches:
+            for run in attempt_all(batch):
+                print(f"{run.task}  {run.state}  {run.words}", flush=True)
+                ended.append(run.state)
         return ended
 
     def checkpoint(self) -> Any:
@@ -111,7 +112,8 @@ def _array(executor: Any, packs: Sequence[Sequence[Job]]) -> list[Any]:
 
     try:
         with executor.batch():
-            return [executor.submit(Pack([(job.config, job.overrides) for job in pack])) for pack in packs]
+            return [executor.submit(Pack([[(job.config, job.overrides) for job in batch]
+                                          for batch in batches(pack, 1)])) for pack in packs]  # fmt: skip
     except FailedJobError as error:
         words = str(error).strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
         raise ConfigError(f"sbatch refuses ({words}): change hydra.launcher, and repeat the command.") from error

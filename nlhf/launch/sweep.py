@@ -25,6 +25,7 @@ from nlhf.records import WriteError, read_json, writing
 from nlhf.specification import Specification, specify
 
 _tasks: dict[str, tuple[str, str]] = {}
+_jobs: dict[tuple[str, ...], Job] = {}
 WELL = ("completed", "skipped", "submitted", "would run")
 
 
@@ -77,7 +78,9 @@ def refuse(overrides: Sequence[str], error: ConfigError) -> None:
 
 
 def job_of(overrides: Sequence[str], compose: Callable[[Sequence[str]], dict[str, Any]]) -> Job | None:
-    """The job that these overrides mean; one that cannot be is noted, and None."""
+    """The job that these overrides mean, as `jobs_to_run` found it if it did; one that cannot be is noted, and None."""
+    if (known := _jobs.pop(tuple(overrides), None)) is not None:
+        return known
     try:
         config = compose(overrides)
         return Job(tuple(overrides), config, specify(config))
@@ -103,6 +106,7 @@ def jobs_to_run(batch: Iterable[Sequence[str]], compose: Callable[[Sequence[str]
             note(job.run.name, "failed before", result(done))
     for job in jobs.values():
         _tasks.pop(job.run.name, None)  # what is done of it with a smaller budget
+    _jobs.update({job.overrides: job for job in jobs.values()})  # for the launcher, which gets their overrides
     return list(jobs.values())
 
 

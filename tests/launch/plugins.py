@@ -34,7 +34,7 @@ class Failing(NashMP):
     """Fails at once where beta is below 0.1."""
 
     def update(self, state: Any, prox: Any) -> Any:
-        if float(prox.beta.max()) < 0.1:
+        if float(prox.beta.min()) < 0.1:
             raise ArithmeticError("beta is\nbelow 0.1")
         return super().update(state, prox)
 

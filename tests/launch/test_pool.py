@@ -73,7 +73,7 @@ def test_every_run_is_told_once_with_its_result(study):
 
 def test_the_longest_run_comes_first(configs):
     jobs = configs("order", [(0.1, 20), (0.2, 400), (0.3, 100)])
-    assert [job.config["beta"] for job in Pool(jobs, 1, None, 5).queue] == [0.2, 0.3, 0.1]
+    assert [job.config["beta"] for (job,) in Pool(jobs, 1, None, 5).queue] == [0.2, 0.3, 0.1]
 
 
 def test_values_come_in_the_order_of_the_jobs_whatever_came_first(configs):

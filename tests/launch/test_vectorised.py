@@ -1,0 +1,172 @@
+"""Runs that are computed as one batch leave what each of them leaves alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nlhf.launch import batch
+from nlhf.launch.batch import attempt_all, packs
+from nlhf.launch.compose import CONF, composed, plain
+from nlhf.launch.run import attempt
+from nlhf.launch.sweep import Job
+from nlhf.specification import specify
+from nlhf.together import Folders
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem != "online_dpo")
+NUMBERS = [{"seeds": [0], "beta": 0.05}, {"seeds": [3, 1], "beta": 0.05}, {"seeds": [0], "beta": 0.3}]
+IDENTICAL = ["run", "game", "algorithm", "seed", "iteration", "queries"]
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """Configs of runs that differ in NUMBERS, in a study; and the overrides of their sweep."""
+
+    def made(study, *words, numbers=NUMBERS):
+        fixed = ["game=random_tournament", "game.actions=6", "budget.queries=80", "budget.target=null",
+                 "vectorise=true", f"runs_dir={tmp_path}", f"study={study}", *words]  # fmt: skip
+        with composed(fixed) as config:
+            base = plain(config)
+        found = []
+        for own in numbers:
+            config = {**base, **{key: value for key, value in own.items() if key != "step_size"}}
+            if "step_size" in own:
+                config["algorithm"] = {**base["algorithm"], "step_size": own["step_size"]}
+            found.append((config, ("seeds=...",)))
+        return found
+
+    return made
+
+
+def folders(tasks):
+    return [specify(config).folder for config, _ in tasks]
+
+
+def same(first, second, tolerance=1e-7):
+    """Are the folders of two studies those of the same runs?"""
+    for mine, other in zip(folders(first), folders(second), strict=True):
+        assert {path.relative_to(mine) for path in mine.rglob("*")} == {
+            path.relative_to(other) for path in other.rglob("*")
+        }
+        table, known = (pd.read_csv(folder / "metrics.csv") for folder in (mine, other))
+        pd.testing.assert_frame_equal(table[IDENTICAL], known[IDENTICAL])
+        rest = [name for name in table.columns if name not in (*IDENTICAL, "seconds")]
+        large = known.exploitability > 1e-14
+        pd.testing.assert_frame_equal(table[rest][large], known[rest][large], rtol=tolerance, atol=1e-12)
+        policies = [np.load(folder / "policy.npz") for folder in (mine, other)]
+        np.testing.assert_allclose(policies[0]["log_policy"], policies[1]["log_policy"], atol=1e-10)
+        summaries = [json.loads((folder / "summary.json").read_text()) for folder in (mine, other)]
+        for key in ("status", "stop_reason", "fingerprint", "seeds", "equilibrium"):
+            assert summaries[0][key] == summaries[1][key]
+        assert summaries[0].keys() == summaries[1].keys()
+    return summaries[0]["vectorised_with"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("beta", ["some", "none"])
+def test_a_batch_leaves_the_folders_of_separate_runs(tasks, algorithm, beta):
+    numbers = NUMBERS if beta == "some" else [{**own, "beta": 0.0} for own in NUMBERS]
+    together, apart = (tasks(name, f"algorithm={algorithm}", numbers=numbers) for name in ("together", "apart"))
+    ended = [attempt(*task) for task in apart]
+    found = attempt_all(together)
+    assert [one.state for one in found] == [one.state for one in ended]
+    if ended[0].state != "refused":
+        count = len({folder.name for folder in folders(together)})
+        assert same(together, apart) == (len(NUMBERS) - 1 if count == len(NUMBERS) else 0)
+        assert [one.state for one in attempt_all(together)] == ["skipped"] * len(NUMBERS)
+
+
+def test_step_sizes_are_numbers_too(tasks):
+    numbers = [{"step_size": 0.5}, {"step_size": 2.0, "beta": 0.1}, {"step_size": 1.0}]
+    together, apart = (tasks(name, "seeds=2", "algorithm=nash_mp", numbers=numbers) for name in ("together", "apart"))
+    assert [attempt(*task).state for task in apart] == ["completed"] * 3
+    attempt_all(together)
+    assert same(together, apart) == 2
+
+
+def test_every_run_stops_by_its_own_limits(tasks):
+    words = ["algorithm=nash_mp", "budget.target=1e-4", "budget.queries=400"]
+    together, apart = (tasks(name, *words) for name in ("together", "apart"))
+    for task in apart:
+        attempt(*task)
+    attempt_all(together)
+    assert same(together, apart) == 2
+    last = [pd.read_csv(folder / "metrics.csv").groupby("seed").iteration.max().max() for folder in folders(together)]
+    assert len(set(last)) > 1
+
+
+def test_a_game_that_seeds_share_is_shared_by_runs(tasks):
+    words = ["game=rock_paper_scissors", "game.actions=5", "reference=random"]
+    numbers = [{"beta": beta} for beta in (0.05, 0.1, 0.2)]
+    together, apart = (tasks(name, *words, numbers=numbers) for name in ("together", "apart"))
+    for task in apart:
+        attempt(*task)
+    attempt_all(together)
+    assert same(together, apart) == 2
+
+
+@pytest.mark.parametrize("algorithm", ["nash_mp", "adaptive_optimistic", "proximal_point", "nash_md"])
+def test_runs_that_were_stopped_together_go_on_alone(tasks, algorithm, monkeypatch):
+    together, apart = (tasks(name, f"algorithm={algorithm}") for name in ("together", "apart"))
+    for task in apart:
+        attempt(*task)
+    rows = Folders.row
+
+    def row(self, seed, values, policy):
+        if values["iteration"] == 10:
+            signal.raise_signal(signal.SIGTERM)
+        rows(self, seed, values, policy)
+
+    monkeypatch.setattr(Folders, "row", row)
+    assert {one.state for one in attempt_all(together)} == {"interrupted"}
+    assert all((folder / "checkpoint.pt").exists() for folder in folders(together))
+    assert {one.state for one in attempt_all(together)} == {"completed"}
+    assert same(together, apart) == 0
+
+
+def test_a_run_that_fails_leaves_the_others_alone(tasks):
+    """One that fails where beta is below 0.1, among others: they are all run alone."""
+    numbers = [{"beta": 0.2}, {"beta": 0.05}, {"beta": 0.3}]
+    failing = "algorithm._target_=tests.launch.plugins.Failing"
+    together, apart = (tasks(name, failing, numbers=numbers) for name in ("together", "apart"))
+    for task in apart:
+        attempt(*task)
+    assert [one.state for one in attempt_all(together)] == ["completed", "failed", "completed"]
+    assert same(together[::2], apart[::2]) == 0
+
+
+def jobs(tasks):
+    return [Job(overrides, config, specify(config)) for config, overrides in tasks]
+
+
+def test_packs_hold_what_is_alike_and_fits(tasks, monkeypatch):
+    alike = jobs(tasks("s", "algorithm=omd"))
+    other = jobs(tasks("s", "algorithm=nash_mp", numbers=[{"seeds": [5]}]))
+    sampled = jobs(tasks("s", "prox=sampled", "algorithm=omd", "beta=0.2"))
+    plain_runs = jobs(tasks("s", "vectorise=false", "algorithm=sppo"))
+    unlimited = jobs(tasks("s", "algorithm=optimistic", "budget.seconds=3"))
+    found = packs([*alike, *other, *sampled, *plain_runs, *unlimited], 1)
+    assert sorted(map(len, found), reverse=True) == [3] + [1] * 10
+    assert [len(pack) for pack in packs(alike, 3)] == [1, 1, 1]  # one for every worker
+    monkeypatch.setattr(batch, "ENTRIES", 2 * 36 * 2)
+    assert [len(pack) for pack in packs(alike, 1)] == [2, 1]
+    names = list(itertools.chain.from_iterable([job.run.name for job in pack] for pack in found))
+    assert len(names) == 13
+
+
+def test_runs_that_cannot_be_a_batch_are_run_alone(tasks):
+    """Games of other sizes than the config tells, and a run that has begun before."""
+    begun = tasks("s", "algorithm=omd", "budget.queries=20")
+    attempt(*begun[0])
+    longer = tasks("s", "algorithm=omd")
+    apart = tasks("apart", "algorithm=omd")
+    for task in apart:
+        attempt(*task)
+    assert [one.state for one in attempt_all(longer)] == ["completed"] * 3
+    assert same(longer, apart) == 0
