@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+import yaml
 
 from nlhf.budget import Progress, is_scheduled
 from nlhf.config import ConfigError
@@ -112,9 +113,9 @@ class RunFolder:
         folder = self.path / ".hydra"
         folder.mkdir(exist_ok=True)
         with replacing(folder / "config.yaml") as stream:
-            stream.write(OmegaConf.to_yaml(OmegaConf.create(self.run.config)))
+            yaml.dump(self.run.config, stream, _Dumper, sort_keys=False, allow_unicode=True)
         with replacing(folder / "overrides.yaml") as stream:
-            stream.write(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+            yaml.dump(list(overrides), stream, _Dumper, sort_keys=False, allow_unicode=True)
         self.world.save(self.path)
 
     def conclude(
@@ -154,6 +155,18 @@ class RunFolder:
             name: float(np.mean([float(c) for c in cells[name]])) if cells[name] and all(cells[name]) else None
             for name in measured
         }
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes the texts that OmegaConf, other than PyYAML, reads as numbers: 1e3."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what occurs twice twice."""
+        return True
+
+
+_EXPONENT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$")
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
 
 
 def _classes(value: Any) -> set[type]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -83,6 +84,7 @@ class Composer:
         self._groups: dict[str, bool] = {}
         self._parsed: dict[str, tuple[Override, Kind]] = {}
         self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
+        self._plains: dict[tuple[str, ...], _Plain | None] = {}
 
     def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The plain config of a job.
@@ -98,8 +100,11 @@ class Composer:
                 others += [override.key_or_group for override, _ in parsed.values()]
             fast = {text: override for text, (override, kind) in parsed.items()
                     if kind == "value" and not any(_overlap(override.key_or_group, key) for key in others)}  # fmt: skip
-            whole, task = self._base(tuple(text for text in overrides if text not in fast))
+            rest = tuple(text for text in overrides if text not in fast)
+            whole, task = self._base(rest)
             hydra.cfg = whole  # what ${hydra:...} stands for
+            if (known := self._plain(rest, task)) is not None and all(map(known.takes, fast.values())):
+                return known.with_values(fast.values())
             config = copy.deepcopy(task)
             ConfigLoaderImpl._apply_overrides_to_config(list(fast.values()), config)
             return plain(config)
@@ -131,6 +136,45 @@ class Composer:
                 del task["hydra"]
             self._bases[overrides] = whole, task
         return self._bases[overrides]
+
+    def _plain(self, overrides: tuple[str, ...], task: DictConfig) -> _Plain | None:
+        """What these compose to as plain values, where no interpolation can read what a job overrides."""
+        if overrides not in self._plains:
+            text = json.dumps(OmegaConf.to_container(task, resolve=False), default=str)
+            fixed = text.count("${") == text.count("${hydra:runtime.choices.") and "???" not in text
+            self._plains[overrides] = _Plain(plain(task)) if fixed else None
+        return self._plains[overrides]
+
+
+class _Plain:
+    """A plain config of which numbers, texts and lists of them can be replaced."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.text, self.config = json.dumps(config), config
+        self.faithful = json.loads(self.text) == config  # infinity is, nan and other keys than texts are not
+
+    def takes(self, override: Override) -> bool:
+        """Is this a value in place of one that is there?"""
+        value, (*path, name) = override.value(), override.key_or_group.split(".")
+        node: Any = self.config
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        there = isinstance(node, dict) and name in node and not isinstance(node[name], dict)
+        scalars = value if isinstance(value, list) else [value]
+        known = all(type(entry) in (int, float, str, bool, type(None)) and entry != "???" for entry in scalars)
+        return self.faithful and there and known
+
+    def with_values(self, overrides: Iterable[Override]) -> dict[str, Any]:
+        """A copy with them."""
+        config: dict[str, Any] = json.loads(self.text)
+        for override in overrides:
+            *path, name = override.key_or_group.split(".")
+            node = config
+            for key in path:
+                node = node[key]
+            value: Any = override.value()
+            node[name] = list(value) if isinstance(value, list) else value
+        return config
 
 
 def _overlap(one: str, other: str) -> bool:
