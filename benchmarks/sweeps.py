@@ -2,6 +2,7 @@
 
 Measured, as whole commands from the first import to the last file:
 * 1,000 runs (10 algorithms x 100 single seeds, 100 actions, 1,000 queries each) by hydra/launcher=pool, two workers;
+* the same with vectorise=true, in another study;
 * the same command again, which finds them all completed;
 * `python -m nlhf.launch status` on 10,000 run folders (copies of these);
 * a sweep by the pool during which workers are killed at random, a hundred times: its rows, policies and summaries are
@@ -29,7 +30,7 @@ from tests.launch.commands import MAIN, SLOW, process, results, workers
 
 ALGORITHMS = ("nash_mp", "omd", "self_play", "nash_md", "optimistic", "egpo", "sppo", "proximal_point",
               "adaptive_nash_mp", "adaptive_optimistic")  # fmt: skip
-LIMITS = {"run": 60.0, "skip": 5.0, "status": 5.0}  # seconds
+LIMITS = {"run": 60.0, "vectorised": 15.0, "skip": 5.0, "status": 5.0}  # seconds
 POOL = ("hydra/launcher=pool", "hydra.launcher.workers=2", "hydra.launcher.deaths=1000")
 
 
@@ -40,7 +41,9 @@ def main(runs: int, folders: int, kills: int) -> int:
         sweep = ["-m", *POOL, f"algorithm={','.join(ALGORITHMS)}", f"seeds={seeds}", "game=random_tournament",
                  "game.actions=100", "budget.queries=1000", "budget.target=null", f"runs_dir={place}",
                  "study=s"]  # fmt: skip
-        found = {"run": timed(sweep, f"{runs} completed"), "skip": timed(sweep, f"{runs} skipped")}
+        found = {"run": timed(sweep, f"{runs} completed")}
+        found["vectorised"] = timed([*sweep[:-1], "study=v", "vectorise=true"], f"{runs} completed")
+        found["skip"] = timed(sweep, f"{runs} skipped")
         multiply(Path(place) / "s", folders)
         found["status"] = status(Path(place) / "s", f"{folders} completed")
     same = survived(kills)

@@ -79,6 +79,13 @@ class _NlhfLauncher(Launcher):
 class PoolLauncher(_NlhfLauncher):
     """Runs jobs on this machine, in workers that import torch once."""
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        if config.dry_run is not True:
+            from nlhf.launch.pool import warm
+
+            warm()  # while the sweep is composed
+
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
         from nlhf.launch.command import log_to_console
         from nlhf.launch.pool import Pool

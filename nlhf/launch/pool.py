@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -75,7 +76,7 @@ class Pool:
 
     def run(self) -> list[float]:
         """log10 of the final exploitability of every job, in their order; inf where there is none."""
-        CONTEXT.set_forkserver_preload(["nlhf.launch.preload"])
+        warm()
         with stop_on_signal() as stop:
             try:
                 while self.queue or self._busy():
@@ -166,6 +167,12 @@ class Pool:
         failed = sum(ended.state == "failed" for ended in self.ended.values())
         print(f"{len(self.ended)} done, {running} running, {failed} failed, about {remaining:.0f} s left",
               file=sys.stderr, flush=True)  # fmt: skip
+
+
+def warm() -> None:
+    """Start the process that workers are forked from; it imports torch while others do something else."""
+    CONTEXT.set_forkserver_preload(["nlhf.launch.preload"])
+    forkserver.ensure_running()
 
 
 def work(pipe: Connection, threads: int) -> None:
