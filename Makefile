@@ -23,13 +23,15 @@ figures: .venv/installed
 	done
 	for name in $(PICTURES); do cp runs/$$name/figures/$$name.png docs/$$name.png; done
 
-bench: .venv/installed
+bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.iteration
 	-$(BIN)/python -m benchmarks.sampled
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.equilibrium
 	$(BIN)/python -m benchmarks.analysis
-	$(BIN)/python -m benchmarks.sweeps
+	$(BIN)/python -m benchmarks.sweeps --kills 20
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.race --short
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -38,6 +40,10 @@ bench: .venv/installed
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,api,lm,slurm,tensorboard,tune]"
+	touch $@
+
+.venv/installed-bench: .venv/installed
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[bench]"
 	touch $@
 
 clean:
