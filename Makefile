@@ -30,6 +30,7 @@ bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.equilibrium
 	$(BIN)/python -m benchmarks.analysis
 	$(BIN)/python -m benchmarks.sweeps --kills 20
+	$(BIN)/python -m benchmarks.queries
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.race --short
 
