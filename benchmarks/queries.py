@@ -1,4 +1,4 @@
-"""What a preference query costs by the numbers of seeds S, contexts X, actions n and the rank d, and what limits it.
+"""What a preference query costs by the number of seeds S, contexts X and actions n and the rank d, and what limits it.
 
 Measured: `payoff` of every kind of game over a range of sizes, against a model with four constants of the machine, taken
 in the same process: B, bytes a second of reading a large array; F, multiplications a second of a large product of
@@ -12,8 +12,8 @@ matrices; T, hyperbolic tangents a second; and L, seconds of the smallest query.
 
 Arrays that fit into a cache are read faster than B: the model is an upper bound there.
 
-Run from the checkout: python -m benchmarks.queries. The last line gives the largest ratio of a time to its model, and the
-limit; exit code 1 if it is exceeded.
+Run from the checkout: python -m benchmarks.queries. The last line gives the largest ratio of a time to its model, and
+the limit; exit code 1 if it is exceeded.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def main() -> int:
 def cases() -> Iterator[tuple[str, Any, int, float, float, float]]:
     """Name, game, seeds; numbers that are read, multiplications, and tangents of a query."""
     for seeds, contexts, n in ((1, 1, 300), (1, 1, 3000), (16, 1, 1000), (4, 64, 100), (1, 1000, 100)):
-        yield (f"matrix S={seeds} X={contexts} n={n}", matrix(seeds, contexts, n), seeds, seeds * contexts * n * n,
-               seeds * contexts * n * n, 0)  # fmt: skip
+        size = seeds * contexts * n * n
+        yield f"matrix S={seeds} X={contexts} n={n}", matrix(seeds, contexts, n), seeds, size, size, 0
     for seeds, n in ((16, 2000), (256, 2000), (256, 300)):
         yield f"shared matrix S={seeds} n={n}", matrix(1, 1, n), seeds, n * n + seeds * n, seeds * n * n, 0
     for contexts, n, rank in ((1, 100_000, 8), (1, 1_000_000, 8), (1, 1_000_000, 32), (10_000, 100, 8)):
