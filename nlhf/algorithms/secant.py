@@ -3,11 +3,14 @@
     h = prox(opponent = h, anchor = pi_k, lambda) in the smallest skew-symmetric game that gives every answer so far
     n(lambda') = prox(opponent = h, anchor = pi_k, lambda') in the game itself: one query for all lambda'
 
-The next policy is n of the longest lambda' with (1 + lambda' beta) KL(h || n) <= KL(h || pi_k): by identity (M), which
-holds for any h, KL(pi* || pi) contracts by 1/(1 + lambda' beta). Or the best response to h, lambda' = inf, where its
-own bound is lower: KL(pi* || BR(h)) + KL(h || pi*) = KL(h || BR(h)). Where neither takes a step the answer still
-teaches the model. Whenever the bound is behind (1 + 2 beta)^(-N/3), two queries go to a step of Nash-MP, which (M)
-covers: never more than 3/2 of Nash-MP's proved queries and a few. All of this for every context by itself.
+By identity (M), which holds for any h, with the excess e = (1 + lambda' beta) KL(h || n) - KL(h || pi_k):
+
+    (1 + lambda' beta) KL(pi* || n) <= KL(pi* || pi_k) + e,  KL(pi* || pi_k) >= -e,  KL(pi* || BR(h)) <= KL(h || BR(h))
+
+So every lambda' has a factor by which KL(pi* || pi) is proved to contract, 1/(1 + lambda' beta) where e <= 0, and the
+best response to h, lambda' = inf, another. The best of them gives pi_{k+1}; where none is below one pi_k stays, and the
+answer still teaches the model. Whenever the product of the factors is above (1 + 2 beta)^(-(N-10)/3), two queries go to
+a step of Nash-MP, which (M) covers: never more than 3/2 of Nash-MP's proved queries and a few. Each context alone.
 Source: ours, upon arXiv:2505.19731.
 """
 
@@ -29,7 +32,7 @@ EPS = sys.float_info.epsilon
 
 @dataclass(frozen=True)
 class SecantState(State):
-    """The policy, what is known, and what is proved: KL(pi* || pi) <= exp(log_contraction) KL_0 + remainder."""
+    """The policy, what is known, and two bounds that are proved, exp(log_contraction) KL_0 and `remainder`."""
 
     questions: Tensor  # probabilities (S, X, m, Y), the newest first
     answers: Tensor
@@ -69,12 +72,11 @@ class Secant(ProximalAlgorithm):
         none = policy.log_probabilities.new_zeros(seeds, contexts, min(self.memory, 2 * actions), actions)
         zero = none[:, :, 0, :1] * 0
         step = zero + self.step_size
-        return SecantState(policy, none, none, policy.per_seed(), zero, step, log_contraction=zero, remainder=zero)
+        return SecantState(policy, none, none, policy.per_seed(), zero, step, log_contraction=zero, remainder=1 / zero)
 
     def update(self, state: SecantState, prox: Prox) -> SecantState:
         anchor, reference, beta = state.policy.log_probabilities, prox.reference.log_probabilities, prox.beta
-        safe = 2 * beta + 2 * (1 + beta**2).sqrt()
-        half = simplex.proximal_step(anchor, reference, state.answers[:, :, 0], beta, safe)
+        half = simplex.proximal_step(anchor, reference, state.answers[:, :, 0], beta, self.theory_step(beta))
         solution, tried = self.model(state, reference, beta)
         asking = state.asking
         asked = TabularPolicy(solution.where(asking == MODEL, anchor.where(asking == ANCHOR, half)))
@@ -82,8 +84,7 @@ class Secant(ProximalAlgorithm):
         policy, taken, log_contraction, remainder = self.step(state, asked.log_probabilities, answer, reference, beta)
         step = tried.where(taken > tried / 4, (tried * self.shrink).clamp(min=1.0))
         step = (tried * self.grow).clamp(max=1e8).where(taken >= tried, step)
-        proved = (log_contraction.exp() + remainder / first_bound(reference, beta)).log()
-        behind = proved > -(state.asked + 1 - CREDIT) * (2 * beta).log1p() / 3
+        behind = log_contraction > -(state.asked + 1 - CREDIT) * (2 * beta).log1p() / 3
         following = (beta * 0 + ANCHOR).where(behind, MODEL)
         following = (beta * 0 + HALF).where((asking == ANCHOR) & (taken == 0), following)
         return SecantState(
@@ -119,24 +120,30 @@ class Secant(ProximalAlgorithm):
     def step(self, state: SecantState, asked: Tensor, answer: Tensor, reference: Tensor,
              beta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """The next policy, the step that was taken, log_contraction and remainder."""
-        anchor = state.policy.log_probabilities
-        safe = 2 * beta + 2 * (1 + beta**2).sqrt()
+        anchor, zero = state.policy.log_probabilities, state.step_size * 0
         moved, noise = kl(asked, anchor), rounding(asked, reference, beta)
-        policy, taken, growth = anchor, state.step_size * 0, state.step_size * 0 + 1
-        for doublings in range(-1, DOUBLINGS):
-            step = safe * 2.0**doublings
+        steps = [zero + self.theory_step(beta) * 2.0**doublings for doublings in range(-1, DOUBLINGS)]
+        excesses, least = [], zero
+        for step in steps:
             new = simplex.proximal_step(anchor, reference, answer, beta, step)
-            accept = (1 + step * beta) * (kl(asked, new) + noise) <= moved
-            policy, taken = new.where(accept, policy), step.where(accept, taken)
-        growth = 1 + taken * beta
-        log_contraction, remainder = state.log_contraction - growth.log(), state.remainder / growth
-        response = simplex.proximal_step(anchor, reference, answer, beta, 1 / (beta * 0))
+            excesses.append((1 + step * beta) * (kl(asked, new) + noise) + noise - moved)
+            least = least.maximum(-excesses[-1])  # KL(pi* || pi) is no less
+        response = simplex.proximal_step(anchor, reference, answer, beta, 1 / zero)
         bound = kl(asked, response) + noise
-        jump = bound < log_contraction.exp() * first_bound(reference, beta) + remainder
+        taken, contraction, remainder = zero, zero + 1, state.remainder
+        for step, excess in zip(steps, excesses, strict=True):
+            worse, growth = excess.clamp(min=0.0), 1 + step * beta
+            factor = (1 + (worse / least).where(worse > 0, 0.0)) / growth
+            better = factor < contraction
+            taken, contraction = step.where(better, taken), factor.where(better, contraction)
+            remainder = ((state.remainder + worse) / growth).where(better, remainder)
+        jump = bound < contraction * least
+        policy = simplex.proximal_step(anchor, reference, answer, beta, taken).where(taken > 0, anchor)
+        contraction = (bound / least).where(jump, contraction)
         return (
             response.where(jump, policy),
-            (1 / (beta * 0)).where(jump, taken),
-            (-1 / (beta * 0)).where(jump, log_contraction),
+            (1 / zero).where(jump, taken),
+            state.log_contraction + contraction.log(),
             bound.where(jump, remainder),
         )
 
@@ -148,7 +155,7 @@ class Secant(ProximalAlgorithm):
 
     def kl_bound(self, state: SecantState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         contraction = state.log_contraction.amax(1, keepdim=True).exp()
-        return contraction * initial + state.remainder.mean(1, keepdim=True)
+        return (contraction * initial).minimum(state.remainder.mean(1, keepdim=True))
 
 
 def pushed(new: Tensor, old: Tensor) -> Tensor:
@@ -161,11 +168,6 @@ def pushed(new: Tensor, old: Tensor) -> Tensor:
 def kl(first: Tensor, second: Tensor) -> Tensor:
     """KL of log-probabilities (S, X, Y), (S, X, 1)."""
     return simplex.kl(first, second)[..., None]
-
-
-def first_bound(reference: Tensor, beta: Tensor) -> Tensor:
-    """What KL(pi* || reference) does not exceed, (S, X, 1)."""
-    return (1 / (2 * beta)).minimum(1 / (8 * beta**2)).minimum(-reference.amin(-1, keepdim=True))
 
 
 def rounding(policy: Tensor, reference: Tensor, beta: Tensor) -> Tensor:
