@@ -13,6 +13,7 @@ from nlhf.algorithms.nash_md import NashMD
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
+from nlhf.algorithms.secant import Secant
 from nlhf.metrics import Measure
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.reference_equilibrium import solve
@@ -29,6 +30,10 @@ ALGORITHMS = {
     "adaptive_nash_mp": Adaptive("theory", optimistic=False, grow=1.5, shrink=0.5),
 }
 SEPARABLE = [name for name in ALGORITHMS if not name.startswith("adaptive")]  # a step is chosen over all contexts
+SECANT = {
+    "secant": Secant("theory", memory=100, grow=4.0, shrink=0.25)
+}  # to the bit only where its numbers are the same
+and_secant = pytest.mark.parametrize("algorithm", (ALGORITHMS | SECANT).values(), ids=ALGORITHMS | SECANT)
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
@@ -52,7 +57,7 @@ def mixed(first, second, seeds=slice(None), contexts=slice(None)):
 # --- seeds and contexts do not interact ------------------------------------------------------------------------------
 
 
-@every_algorithm
+@and_secant
 def test_a_seed_keeps_its_bits_whatever_the_others_are(algorithm):
     one, other = contextual(0), contextual(1)
     changed = mixed(one, other, seeds=[0, 2])
@@ -62,7 +67,7 @@ def test_a_seed_keeps_its_bits_whatever_the_others_are(algorithm):
     assert not before[1, 0].equal(after[1, 0])
 
 
-@every_algorithm
+@and_secant
 def test_a_seed_keeps_its_bits_in_a_game_that_all_share(algorithm):
     one, other = contextual(0, games=1), contextual(1, games=1)
     log_reference = torch.stack([other.log_reference[0], one.log_reference[1], other.log_reference[2]])
@@ -71,11 +76,11 @@ def test_a_seed_keeps_its_bits_in_a_game_that_all_share(algorithm):
     assert before[:, 1].equal(after[:, 1])
 
 
-@pytest.mark.parametrize("name", SEPARABLE)
+@pytest.mark.parametrize("name", [*SEPARABLE, "secant"])
 def test_a_context_keeps_its_bits_whatever_the_others_are(name):
     one = contextual(0)
     changed = mixed(one, contextual(1), contexts=[0, 1, 3])
-    before, after = (torch.stack(games.policies(ALGORITHMS[name], 30)) for games in (one, changed))
+    before, after = (torch.stack(games.policies((ALGORITHMS | SECANT)[name], 30)) for games in (one, changed))
     assert before[:, :, 2].equal(after[:, :, 2])
     assert not before[1, :, 0].equal(after[1, :, 0])
 

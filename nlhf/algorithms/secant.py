@@ -81,6 +81,7 @@ class Secant(ProximalAlgorithm):
         asking = state.asking
         asked = TabularPolicy(solution.where(asking == MODEL, anchor.where(asking == ANCHOR, half)))
         answer = prox.advantage(asked)
+        answer = answer - (asked.probabilities * answer).sum(-1, keepdim=True)  # pi.A pi = 0: no constant matters
         policy, taken, log_contraction, remainder = self.step(state, asked.log_probabilities, answer, reference, beta)
         step = tried.where(taken > tried / 4, (tried * self.shrink).clamp(min=1.0))
         step = (tried * self.grow).clamp(max=1e8).where(taken >= tried, step)
