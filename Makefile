@@ -32,6 +32,7 @@ bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.sweeps --kills 20
 	$(BIN)/python -m benchmarks.queries
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.acceleration --seeds 1
 	$(BIN)/python -m benchmarks.race --short
 
 .venv/installed: pyproject.toml constraints.txt

@@ -1,7 +1,7 @@
 """What a preference query costs by the number of seeds S, contexts X and actions n and the rank d, and what limits it.
 
-Measured: `payoff` of every kind of game over a range of sizes, against a model with four constants of the machine, taken
-in the same process: B, bytes a second of reading a large array; F, multiplications a second of a large product of
+Measured: `payoff` of every kind of game over a range of sizes, against a model with four constants of the machine,
+taken in the same process: B, bytes a second of reading a large array; F, multiplications a second of a large product of
 matrices; T, hyperbolic tangents a second; and L, seconds of the smallest query.
 
     matrix, S games             max(8 S X n^2 / B, S X n^2 / F) + L      memory: every matrix is read once
@@ -45,8 +45,8 @@ def main() -> int:
     multiplied = square.numel() * len(square) / seconds(lambda: square @ square)
     tangents = values.numel() / seconds(values.tanh)
     least = seconds(partial(matrix(1, 1, 3).payoff, uniform(1, 1, 3)))
-    print(f"B = {bytes_read / 1e9:.1f} GB/s, F = {multiplied / 1e9:.1f} G multiplications/s, T = {tangents / 1e6:.0f} M "
-          f"tangents/s, L = {least * 1e6:.1f} us, {THREADS} threads")  # fmt: skip
+    print(f"B = {bytes_read / 1e9:.1f} GB/s, F = {multiplied / 1e9:.1f} G multiplications/s, "
+          f"T = {tangents / 1e6:.0f} M tangents/s, L = {least * 1e6:.1f} us, {THREADS} threads")  # fmt: skip
     worst = 0.0
     for name, game, seeds, traffic, products, curved in cases():
         taken = seconds(partial(game.payoff, uniform(seeds, len(game.contexts), len(game.items))))

@@ -38,7 +38,7 @@ import nlhf
 
 TARGETS = (1e-4, 1e-8, 1e-12)
 SECONDS = 20.0  # a contestant may take for one game
-OURS = ("nlhf adaptive_optimistic", "nlhf nash_mp", "nlhf equilibrium")
+OURS = ("nlhf nash_mp", "nlhf adaptive_optimistic", "nlhf secant", "nlhf equilibrium")
 Steps = Iterator[tuple[float, float, np.ndarray]]  # seconds, queries and a policy, again and again
 
 
@@ -123,8 +123,8 @@ def reached(contestant: Callable[[Game], Steps | None], game: Game) -> dict[floa
 # --- contestants -----------------------------------------------------------------------------------------------------
 
 
-def by_run(algorithm: str) -> Callable[[Game], Steps | None]:
-    """An algorithm of ours, from a file of preferences; the run's own exploitability is checked against ours."""
+def by_run(algorithm: str, least: float = 0.0) -> Callable[[Game], Steps | None]:
+    """An algorithm of ours, which needs a beta above `least`, from a file of preferences."""
 
     def steps(game: Game) -> Steps:
         with tempfile.TemporaryDirectory() as place:
@@ -140,7 +140,7 @@ def by_run(algorithm: str) -> Callable[[Game], Steps | None]:
             for row in run.metrics.itertuples():
                 yield float(row.seconds), float(row.queries), policies[row.iteration]
 
-    return steps
+    return lambda game: steps(game) if game.beta >= least else None
 
 
 def by_equilibrium(game: Game) -> Steps:
@@ -230,6 +230,7 @@ def _autograd(game: Game) -> Steps:
 
 CONTESTANTS: dict[str, Callable[[Game], Steps | None]] = {
     "nlhf nash_mp": by_run("nash_mp"), "nlhf adaptive_optimistic": by_run("adaptive_optimistic"),
+    "nlhf secant": by_run("secant", 1e-9),
     "nlhf equilibrium": by_equilibrium, "OpenSpiel MMD": by_open_spiel, "nashpy": by_nashpy, "SciPy HiGHS": by_highs,
     "autograd loop": by_autograd,
 }  # fmt: skip
