@@ -1,8 +1,9 @@
 """How many queries fewer the adaptive methods need than Nash Mirror Prox with lambda = 2, to KL(pi* || pi) <= 1e-10.
 
 Measured, on every named game with its default size, human votes among them, for beta in {1e-1, 1e-2, 1e-3} and a
-reference with normal logits: queries at the first iteration whose mean KL over contexts is that small, a seed at a time.
-Runs that need more than the cap count with the cap where they are Nash Mirror Prox's, and as a ratio of 0 elsewhere.
+reference with normal logits: queries at the first iteration whose mean KL over contexts is that small, one seed at a
+time. Runs that need more than the cap count with the cap where they are Nash Mirror Prox's, and as a ratio of 0
+elsewhere.
 
 Run from the checkout: python -m benchmarks.acceleration [--seeds 3]. The last line gives the median ratio of `secant`
 for every beta and the limit, and the worst; exit code 1 if a median is below 5, or a run needs more queries than the
@@ -73,21 +74,9 @@ def main(seeds: int) -> int:
 def queries(algorithm: str, game: str, beta: float, seeds: int) -> Iterator[tuple[float, float]]:
     """Of every seed, the queries to the target, and those that the theorem grants Nash Mirror Prox."""
     for seed in range(seeds):
-        with (
-            tempfile.TemporaryDirectory() as place,
-            composed(
-                [
-                    f"game={game}",
-                    f"algorithm={algorithm}",
-                    f"beta={beta}",
-                    f"seeds=[{seed}]",
-                    "reference=random",
-                    "budget.target=null",
-                    f"runs_dir={place}",
-                    "equilibrium=always",
-                ]  # fmt: skip
-            ) as config,
-        ):
+        words = [f"game={game}", f"algorithm={algorithm}", f"beta={beta}", f"seeds=[{seed}]", "reference=random",
+                 "budget.target=null", "equilibrium=always"]  # fmt: skip
+        with tempfile.TemporaryDirectory() as place, composed([*words, f"runs_dir={place}"]) as config:
             run = specify(plain(config))
             world = assemble(run)
         assert isinstance(world, World)
