@@ -295,6 +295,24 @@ def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, capsys, words, said
     assert captured.err.count("\n") == 1
 
 
+def test_a_stop_keeps_what_was_played_and_says_so(tmp_path, capsys, monkeypatch):
+    places, words = files(tmp_path / "in", {"near": 5, "far": 9}), [*PANEL, "block=2", f"out={tmp_path / 'arena'}"]
+    judged = Arena._judge
+
+    def stopped(self, games, judge):
+        if len(self.votes.rows) >= 4:
+            raise KeyboardInterrupt
+        judged(self, games, judge)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Arena, "_judge", stopped)
+        assert main([*places, *words]) == 130
+    assert "repeat the same command" in capsys.readouterr().err
+    assert len(votes(tmp_path / "arena")) == 4
+    assert main([*places, *words]) == 0
+    assert "2 new verdicts" in capsys.readouterr().out
+
+
 def test_files_have_no_judge_of_their_own(tmp_path, capsys):
     assert main([*files(tmp_path / "in", {"near": 5, "other": 6}), f"out={tmp_path / 'arena'}"]) == 2
     assert "have no judge: choose one of conf/judge" in capsys.readouterr().err

@@ -43,7 +43,7 @@ class Options:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; exit code 2, with a sentence, for what cannot be done."""
+    """Run the command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__, USAGE, sep="\n\n")
         return 0
@@ -53,6 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as problem:
         print(problem, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped: what has been played is kept, repeat the same command to go on.", file=sys.stderr)
+        return 130
     return 0
 
 

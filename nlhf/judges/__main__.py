@@ -26,7 +26,7 @@ USAGE = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; exit code 2, with a sentence, for what cannot be done."""
+    """Run a command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
     commands = {"train": train, "grade": grade}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__, USAGE, sep="\n\n")
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as problem:
         print(problem, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped: no judge was written.", file=sys.stderr)
+        return 130
     return 0
 
 
