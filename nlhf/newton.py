@@ -13,6 +13,7 @@ O. Widlund, SIAM J. Numer. Anal. 15, 1978): no basis is kept, and a game of rank
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -36,6 +37,9 @@ class Problem(Protocol):
 
     def solve(self, point: Tensor, beta: Tensor, right: Tensor) -> Tensor:
         """d with (I - A C/beta) d = right, for log-probabilities and right-hand sides (B, n), beta (B, 1)."""
+
+    def part(self, chosen: Tensor) -> Problem | None:
+        """Some of the games, (B) bool; None where they cannot be told apart."""
 
 
 class Dense:
@@ -62,6 +66,9 @@ class Dense:
         jacobian = torch.eye(len(support), dtype=torch.float64) - centred[:, support]
         inner: Tensor = torch.linalg.solve(jacobian, right[:, support])
         return right + products(centred, inner)
+
+    def part(self, chosen: Tensor) -> Dense:
+        return Dense(self.advantage[chosen])
 
 
 class MatrixFree:
@@ -106,6 +113,9 @@ class MatrixFree:
             last = size
         return right + gain(y)
 
+    def part(self, chosen: Tensor) -> None:
+        return None
+
 
 def newton(problem: Problem, log_reference: Tensor, target: float) -> Tensor:
     """The equilibria for beta = `target` > 0, log-probabilities (B, n), from references (B, n).
@@ -113,11 +123,17 @@ def newton(problem: Problem, log_reference: Tensor, target: float) -> Tensor:
     Every problem has its own beta, step of the continuation and line search. A problem that cannot be continued keeps
     its best point: the certificate tells.
     """
-    path = _Continuation(problem, log_reference, target)
+    path, places = _Continuation(problem, log_reference, target), torch.arange(len(log_reference))
+    found = log_reference.clone()
     while path.active.any():
         path.newton_step()
         path.move_on()
-    return path.point
+        if 0 < 2 * path.active.sum() <= len(places) and (rest := problem.part(path.active)) is not None:
+            found[places] = path.point
+            problem, places = rest, places[path.active]
+            path = path.part(problem)
+    found[places] = path.point
+    return found
 
 
 class _Continuation:
@@ -135,6 +151,15 @@ class _Continuation:
         self.steps = torch.zeros(batch, dtype=torch.int64)
         self.stalled = torch.zeros(batch, dtype=torch.bool)
         self.active = torch.ones(batch, dtype=torch.bool)
+
+    def part(self, problem: Problem) -> _Continuation:
+        """The problems that go on, by themselves."""
+        rest, chosen = copy(self), self.active
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(rest, name, value[chosen])
+        rest.problem = problem
+        return rest
 
     def newton_step(self) -> None:
         """One damped step: halve until the exploitability falls by a tenth of what the full step promises."""

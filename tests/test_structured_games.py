@@ -82,6 +82,58 @@ def simplex_uniform(game):
     return torch.full((2, len(game.contexts), len(game.items)), -np.log(len(game.items)), dtype=torch.float64)
 
 
+@pytest.fixture
+def sparse(tmp_path):
+    """A file with votes on a tenth of the pairs, and both games of it."""
+    rng, lines = np.random.default_rng(0), ["prompt,item_a,item_b,wins_a,wins_b"]
+    for _ in range(300):
+        a, b = rng.choice(40, 2, replace=False)
+        wins = rng.integers(0, 4, 2) / 2
+        lines.append(f"{rng.integers(3)},m{a},m{b},{wins[0]},{wins[1]}")
+    (tmp_path / "v.csv").write_text("\n".join(lines) + "\n")
+
+    def both(*words):
+        with composed(["game=votes", f"game.path={tmp_path / 'v.csv'}", *words]) as config:
+            family = build(plain(config)["game"], "game")
+        with patch("nlhf.games.votes.STRUCTURED", 0):
+            return family.build([0, 1]), family
+
+    return both
+
+
+@pytest.mark.parametrize("words", [(), ("game.context=[prompt]",), ("game.context=[prompt]", "game.pseudo_count=1")])
+def test_sparse_votes_are_the_game_of_the_matrix(sparse, words):
+    game, family = sparse(*words)
+    matrix = family.build([0])
+    assert tuple(game.items) == matrix.items
+    assert game.contexts == matrix.contexts
+    assert (game.dense() - matrix.dense()).abs().max() < 1e-16
+    policy = policies(game, 2).exp()
+    assert (game.payoff(policy) - matrix.payoff(policy)).abs().max() < 1e-15
+    rng = np.random.default_rng(1)
+    contexts = torch.from_numpy(rng.integers(len(game.contexts), size=(2, 60)))
+    first, second = torch.from_numpy(rng.integers(40, size=(2, 2, 60, 4)))
+    assert (game.compare(contexts, first, second) - matrix.compare(contexts, first, second)).abs().max() < 1e-16
+
+
+@pytest.mark.parametrize("word", ["game.bootstrap=true", "game.unseen=refuse", "game.unseen=drop_item"])
+def test_sparse_votes_refuse_what_lists_all_pairs(sparse, word):
+    with pytest.raises(ConfigError, match="items, too many to list all pairs"):
+        sparse(word)
+
+
+def test_twenty_thousand_players_have_an_equilibrium(tmp_path):
+    """Everybody has played a few others; a run knows its distance to the equilibrium."""
+    rng = np.random.default_rng(0)
+    lines = [f"p{a},p{b},{int(rng.random() < 0.7)},{int(rng.random() < 0.3)}" for a in range(20_000)
+             for b in rng.choice(20_000, 3) if a != b]  # fmt: skip
+    (tmp_path / "v.csv").write_text("\n".join(["item_a,item_b,wins_a,wins_b", *lines]) + "\n")
+    run = nlhf.run(["game=votes", f"game.path={tmp_path / 'v.csv'}", "beta=0.1", f"runs_dir={tmp_path}",
+                    "budget.queries=300", "budget.target=null"])  # fmt: skip
+    assert run.summary["equilibrium"]["certified"]
+    assert run.metrics.kl_to_equilibrium.iloc[-1] < 1e-11
+
+
 def test_a_score_game_is_exact_at_the_edges_of_its_cells():
     from nlhf.games.linked import ScoreGame
 

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 
 from nlhf.config import ConfigError, csv_rows, input_file
-from nlhf.games.base import GameFamily, PreferenceTable
+from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable
 
+Row = tuple[str, str, str, float, float]  # context, both items, both counts
 COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
 
 
@@ -49,10 +50,33 @@ class Votes(GameFamily):
     def random(self) -> bool:
         return self.bootstrap
 
+    def build(self, seeds: list[int]) -> FiniteGame:
+        rows = self._rows()
+        if len({item for row in rows for item in row[1:3]}) <= STRUCTURED:
+            return super().build(seeds)
+        if self.bootstrap or self.unseen != "half":
+            raise ConfigError(f"game.path={self.path} has more than {STRUCTURED} items, too many to list all pairs: "
+                              "set game.bootstrap=false game.unseen=half, or drop items.")  # fmt: skip
+        return self._sparse(rows)
+
+    def _sparse(self, rows: list[Row]) -> FiniteGame:
+        """The game of those pairs that have votes."""
+        from nlhf.games.sparse import SparseGame
+
+        contexts, items = _names(rows)
+        index, where = ({name: number for number, name in enumerate(names)} for names in (items, contexts))
+        counts: dict[tuple[int, int, int], list[float]] = {}
+        for context, a, b, wins_a, wins_b in rows:
+            i, j, x = index[a], index[b], where[context]
+            counted = counts.setdefault((x, min(i, j), max(i, j)), [self.pseudo_count, self.pseudo_count])
+            counted[i > j] += wins_a
+            counted[i < j] += wins_b
+        shares = {pair: mine / (mine + other) for pair, (mine, other) in counts.items() if mine + other > 0}
+        return SparseGame.of(shares, tuple(contexts), tuple(items))
+
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         rows = self._rows()
-        contexts = sorted({row[0] for row in rows}, key=_natural)
-        items = sorted({item for row in rows for item in row[1:3]}, key=_natural)
+        contexts, items = _names(rows)
         index = {item: number for number, item in enumerate(items)}
         where = {context: number for number, context in enumerate(contexts)}
         votes = np.zeros((3, len(contexts), len(items), len(items)))  # wins, losses, ties of row against column
@@ -104,7 +128,7 @@ class Votes(GameFamily):
         resampled[:, :, upper[1], upper[0]] = np.moveaxis(drawn[..., [1, 0, 2]], -1, 0)
         return resampled
 
-    def _rows(self) -> list[tuple[str, str, str, float, float]]:
+    def _rows(self) -> list[Row]:
         """Context, both items and both counts of every row that passes the filters."""
         return [("/".join(record[name] for name in self.context) or "all", *vote) for record, vote in self.cast()]
 
@@ -164,6 +188,12 @@ class Votes(GameFamily):
 def _text(value: str | float | bool) -> str:
     """A filter's value as the file would write it."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _names(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Contexts and items, as people sort them."""
+    return (sorted({row[0] for row in rows}, key=_natural),
+            sorted({item for row in rows for item in row[1:3]}, key=_natural))  # fmt: skip
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:

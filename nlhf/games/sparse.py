@@ -1,0 +1,66 @@
+"""Votes on few of the pairs of many items: what was voted on is kept, and all other pairs are even."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nlhf.games.base import Listed, check_dense
+
+
+@dataclass(frozen=True, eq=False)
+class SparseGame(Listed):
+    """A game whose pairs are even but for E ordered ones; the seeds share it.
+
+    Args:
+        keys: (context n + row) n + column of each, ascending, int64 (E).
+        values: P(row > column) - 1/2, float64 (E).
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, wins: Mapping[tuple[int, int, int], float], contexts: tuple[str, ...],
+           items: tuple[str, ...]) -> SparseGame:  # fmt: skip
+        """From P(first > second) of pairs (context, first, second), each in one order."""
+        n = len(items)
+        found = {(x * n + i) * n + j: share - 0.5 for (x, i, j), share in wins.items()}
+        found |= {(x * n + j) * n + i: 0.5 - share for (x, i, j), share in wins.items()}
+        keys = torch.tensor(sorted(found), dtype=torch.int64)
+        return cls(items, contexts, keys, torch.tensor([found[key] for key in keys.tolist()], dtype=torch.float64))
+
+    @property
+    def content(self) -> Tensor:
+        return torch.stack([self.keys.double(), self.values])[None]
+
+    @property
+    def work(self) -> int:
+        return len(self.values)
+
+    def payoff(self, probabilities: Tensor) -> Tensor:
+        n = len(self.items)
+        rows, columns = self.keys // n, self.keys % n
+        columns = columns + (rows // n) * n  # of all contexts in a row
+        flat = probabilities.reshape(len(probabilities), -1)
+        gains = self.values * flat[:, columns]
+        return torch.zeros_like(flat).index_add_(1, rows, gains).view(probabilities.shape)
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        n = len(self.items)
+        wanted = (contexts[..., None] * n + first) * n + second
+        places = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
+        return self.values[places].where(self.keys[places] == wanted, 0.0)
+
+    def to(self, device: torch.device) -> SparseGame:
+        return replace(self, keys=self.keys.to(device), values=self.values.to(device))
+
+    def dense(self) -> Tensor:
+        contexts, n = len(self.contexts), len(self.items)
+        check_dense(contexts, n)
+        matrix = self.values.new_zeros(contexts * n * n)
+        matrix[self.keys] = self.values
+        return matrix.view(1, contexts, n, n)
