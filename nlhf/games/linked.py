@@ -10,6 +10,7 @@ both arguments, and a sum over all actions becomes sums over cells and points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from nlhf import simplex
 from nlhf.games.base import Listed, Numbered, check_dense
+from nlhf.games.low_rank import turned
 
 TILE = 512  # actions on either side of a tile
 ENTRIES = 1 << 20  # of the tiles of all contexts that are worked on together
@@ -42,13 +44,25 @@ class TiledGame(Listed):
         return self.embedding[0].numel() * len(self.items)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
-        total = torch.zeros_like(probabilities)
+        total, width = torch.zeros_like(probabilities), self.embedding.shape[-1]
+        room = probabilities.new_empty(0)  # of one tile: a fresh one each time would cost more than what is in it
         for contexts, rows, columns in self._tiles():
-            tile = linked(self.embedding[:, contexts, rows], self.embedding[:, contexts, columns])
+            first, second = self._turned[:, contexts, rows], self.embedding[:, contexts, columns]
+            shape = (*first.shape[:-1], second.shape[-2])
+            if room.numel() < math.prod(shape):
+                room = room.new_empty(math.prod(shape))
+            tile = room[: math.prod(shape)].view(-1, *shape[2:])
+            torch.bmm(first.reshape(-1, shape[2], width), second.reshape(-1, shape[3], width).mT, out=tile)
+            tile = tile.tanh_().view(shape)
             total[:, contexts, rows] += (tile @ probabilities[:, contexts, columns, None])[..., 0]
             if rows != columns:
                 total[:, contexts, columns] -= (tile.mT @ probabilities[:, contexts, rows, None])[..., 0]
-        return total
+        return total.mul_(0.5)
+
+    @cached_property
+    def _turned(self) -> Tensor:
+        """R v / 2 of every action: half of the logits are one product."""
+        return turned(self.embedding).mul_(0.5)
 
     def _tiles(self) -> Iterator[tuple[slice, slice, slice]]:
         """Contexts, rows and columns of every tile on or above the diagonal."""
@@ -91,8 +105,7 @@ def scored(scores: Sequence[np.ndarray]) -> ScoreGame:
 
 def linked(first: Tensor, second: Tensor) -> Tensor:
     """sigmoid(<R v, w>) - 1/2 for embeddings v (..., k, 2d) and w (..., m, 2d), shape (..., k, m)."""
-    logits = first[..., 1::2] @ second[..., 0::2].mT - first[..., 0::2] @ second[..., 1::2].mT
-    return logits.mul_(0.5).tanh_().mul_(0.5)
+    return (turned(first).mul_(0.5) @ second.mT).tanh_().mul_(0.5)
 
 
 @dataclass(frozen=True, eq=False)
