@@ -98,6 +98,18 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
     raise ConfigError(f"{key}={shown(value)} is not {_described(kind)}: {remedy}.")
 
 
+def text_lines(file: Path, key: str) -> list[tuple[int, str]]:
+    """The lines of a text file that are not blank, with their numbers; a line ends at a line feed and nowhere else.
+
+    Raises: ConfigError for what is no UTF-8.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{key} is no UTF-8 text ({error.reason} at byte {error.start}): convert it.") from error
+    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
 def input_file(path: str, key: str) -> Path:
     """The file that a config's path means, `embedded:` standing for the tables that come with nlhf.
 

@@ -99,9 +99,29 @@ def test_a_new_contestant_plays_the_missing_games_only(tmp_path):
     assert all("well" in (mine + other) for _, mine, other in judge.asked)
     assert [len(player.written) for player in players] == [0, 0, 6]
     assert votes(tmp_path).items() >= first.items()
-    arena = Arena(tmp_path, RULES, hands("scissors"))  # who is not named now stays, and does not play
-    assert arena.play(Wheel(), 20, None) == 0
+    arena = Arena(tmp_path, RULES, hands("scissors"))  # who is not named now plays by what is kept
+    assert arena.play(Wheel(), 20, None) == 3 * 6 * 2
     assert arena.names == ["stone", "paper", "well", "scissors"]
+    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 20)
+    assert found.complete == len(PROMPTS)
+
+
+def test_the_same_policy_keeps_the_name_that_it_has(tmp_path):
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    again = Arena(tmp_path, RULES, [_Alias("stone-ab12", "STONE"), Hand("paper")])
+    assert again.names == ["stone", "paper"]
+    assert again.play(Wheel(), 20, None) == 0
+
+
+@dataclass(frozen=True)
+class _Alias:
+    """A contestant that is known under another name."""
+
+    name: str
+    identity: str
+
+    def complete(self, prompts, samples, seed, first):
+        raise AssertionError("nothing is to be written")
 
 
 @pytest.mark.parametrize("ends", [1, 11, 12, 13, 30])
@@ -191,7 +211,7 @@ def test_standings_of_stone_paper_scissors_by_hand(tmp_path):
     np.testing.assert_allclose(found.exploitability[:, 0], 0.4, atol=1e-12)
     np.testing.assert_allclose(found.field, 0.5, atol=1e-12)
     assert found.pooled.winner is None
-    assert (found.headless, found.complete) == (6, 6)
+    assert (found.headless, found.tied, found.complete) == (6, 0, 6)
     assert "No contestant" in found.headline
 
 
@@ -237,6 +257,31 @@ def test_cycles_of_soft_verdicts_are_held_against_noise_of_their_own_size(cycle,
     assert low <= np.median(found) <= high
 
 
+def test_a_chain_without_noise_is_no_cycle():
+    names = "abcde"
+    won = {(a, b): {k: [1.0 if a < b else 0.0] for k in range(40)} for a in names for b in names if a != b}
+    assert standings(names, won, 40, 200).pooled.found.p > 0.5
+
+
+def test_few_prompts_and_pairs_that_never_met_are_not_tested():
+    won = {(a, b): {k: [0.8 if a < b else 0.2] for k in range(40)} for a in "abc" for b in "abc" if a != b}
+    assert np.isnan(standings("abcd", won, 40, 50).pooled.found.p)
+    few = {pair: {k: wins[k] for k in range(5)} for pair, wins in won.items()}
+    found = standings("abc", few, 5, 50)
+    assert np.isnan(found.pooled.found.p)
+    assert any("so few tell little" in line for line in found.lines)
+
+
+def test_a_command_that_failed_leaves_nobody_in_the_standings(tmp_path, capsys):
+    near, far = files(tmp_path / "in", {"near": 5, "far": 9})
+    (tmp_path / "short.jsonl").write_text(json.dumps({"prompt": PROMPTS[0], "completion": "tea"}) + "\n")
+    out = f"out={tmp_path / 'arena'}"
+    assert main([near, str(tmp_path / "short.jsonl"), *PANEL, f"prompts={near}", out]) == 2
+    capsys.readouterr()
+    assert main([near, far, *PANEL, out]) == 0
+    assert "short" not in capsys.readouterr().out
+
+
 def test_pairs_that_have_played_on_some_prompts_count_by_what_they_played():
     won = {("a", "b"): {0: [1.0], 1: [0.0, 0.5]}, ("b", "a"): {0: [0.0], 1: [1.0, 0.5]}}
     found = standings("abc", won, 5, 50)
@@ -244,6 +289,15 @@ def test_pairs_that_have_played_on_some_prompts_count_by_what_they_played():
     assert found.pooled.preference[0, 2] == 0.5  # never played
     assert found.games[0, 1] == 2
     assert found.complete == 0
+    assert any("2 of 3 pairs have never met" in line for line in found.lines)
+    assert found.field[0, 0] == pytest.approx((1 + 0.25) / 2)  # of those that it has met
+
+
+def test_ties_at_the_top_are_told_from_cycles(tmp_path):
+    arena = Arena(tmp_path, RULES, hands("stone", "well"))
+    arena.play(Wheel(), 20, None)
+    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 20)
+    assert (found.headless, found.tied) == (6, 6)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -316,6 +370,41 @@ def test_a_stop_keeps_what_was_played_and_says_so(tmp_path, capsys, monkeypatch)
 def test_files_have_no_judge_of_their_own(tmp_path, capsys):
     assert main([*files(tmp_path / "in", {"near": 5, "other": 6}), f"out={tmp_path / 'arena'}"]) == 2
     assert "have no judge: choose one of conf/judge" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe", "is no UTF-8"),
+        (b"", "has no prompt|names no prompts"),
+        (b'{"prompt": "p", "completion": null}\n', "line 1 is no object"),
+    ],
+)
+def test_bad_files_are_a_sentence(tmp_path, capsys, content, said):
+    (tmp_path / "bad.jsonl").write_bytes(content)
+    (near,) = files(tmp_path / "in", {"near": 5})
+    assert main([str(tmp_path / "bad.jsonl"), near, *PANEL, f"out={tmp_path / 'arena'}"]) == 2
+    captured = capsys.readouterr().err
+    assert re.search(said, captured), captured
+
+
+def test_a_line_separator_within_a_text_ends_no_line(tmp_path, capsys):
+    for name in ("one", "two"):
+        lines = [json.dumps({"prompt": p, "completion": f"{name}\u2028tea"}, ensure_ascii=False) for p in PROMPTS]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    words = [str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl"), *PANEL, f"out={tmp_path / 'arena'}"]
+    assert main(words) == 0
+    assert main([*words, f"prompts={tmp_path / 'arena' / 'prompts.jsonl'}"]) == 0
+
+
+def test_two_arenas_do_not_play_in_one_folder(tmp_path, capsys):
+    from nlhf.launch.lock import locked
+
+    (tmp_path / "arena").mkdir()
+    with locked(tmp_path / "arena"):
+        code = main([*files(tmp_path / "in", {"near": 5, "far": 9}), *PANEL, f"out={tmp_path / 'arena'}"])
+    assert code == 2
+    assert "arena" in capsys.readouterr().err
 
 
 def test_a_line_that_is_no_completion_is_named(tmp_path, capsys):

@@ -20,6 +20,7 @@ from nlhf.bradley_terry import bradley_terry_scores, sigmoid
 
 REDRAWS = 2000
 RIDGE = 1e-3
+EVEN = 1e-3  # shares that differ by less are the same: the fit's ridge moves them
 Triple = tuple[int, int, int]
 
 
@@ -74,7 +75,7 @@ def diagnose(
     if votes is not None and (votes > 0).any():
         fit = sigmoid(scores[:, None] - scores)
         redrawn = cyclic_share(_redrawn(scores, votes, seed) if noise is None else np.clip(fit + noise, 0, 1))
-        null, p = float(redrawn.mean()), float((1 + (redrawn >= cyclic).sum()) / (1 + len(redrawn)))
+        null, p = float(redrawn.mean()), float((1 + (redrawn >= cyclic - EVEN).sum()) / (1 + len(redrawn)))
     return Diagnosis(scores, cyclic_triples(preference), cyclic, null, p)
 
 

@@ -47,10 +47,13 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__, USAGE, sep="\n\n")
         return 0
+    from nlhf.launch.lock import BusyError
+    from nlhf.records import WriteError
+
     places = [word for word in arguments if "=" not in word]
     try:
         hold(places, [word for word in arguments if "=" in word])
-    except ConfigError as problem:
+    except (ConfigError, BusyError, WriteError) as problem:
         print(problem, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -69,7 +72,9 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
     from nlhf.arena.play import Arena, Rules
     from nlhf.arena.standings import standings
     from nlhf.launch.compose import composed, plain
+    from nlhf.launch.lock import locked
     from nlhf.policies.causal_lm import CausalLM
+    from nlhf.records import writing
     from nlhf.specification import canonical
 
     with composed(overrides, "arena") as config:
@@ -83,11 +88,16 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
     rules = Rules(prompts, options.completions, options.seed, canonical(judge, "game.judge"))
     folder = Path(options.out or (Path(places[0]) / "arena" if len(places) == 1 and Path(places[0]).is_dir()
                                   else "runs/arena"))  # fmt: skip
-    arena = Arena(folder, rules, contestants)
-    if len(arena.names) < 2:
-        raise ConfigError(f"{' '.join(places)} has one policy only, {arena.names[0]}: name another one.")
-    new = arena.play(judge, options.block, options.precision, _said)
-    found = standings(arena.names, arena.of_prompts, len(prompts), options.redraws)
+    if not prompts:
+        raise ConfigError(f"{' '.join(places)} has no prompt to play on: give prompts=FILE, a jsonl file.")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        arena = Arena(folder, rules, contestants)
+        if len(arena.names) < 2:
+            raise ConfigError(f"{' '.join(places)} has one policy only, {arena.names[0]}: name another one.")
+        new = arena.play(judge, options.block, options.precision, _said)
+    found = standings(arena.known, arena.of_prompts, len(prompts), options.redraws)
     page = write(folder, found, arena)
     _show(found, new, judge)
     print(page)
@@ -171,8 +181,8 @@ def _show(found: Standings, new: int, judge: TextJudge) -> None:
         table.add_row(str(place), found.pooled.items[k], *cells)
     console.print(table)
     console.print(found.headline, style="bold")
-    console.print(found.pooled.found.sentence)
-    console.print(f"{found.headless} of {found.complete} prompts have no completion that is preferred to all others.")
+    for line in found.lines:
+        console.print(line)
     account = ", ".join(f"{key} {value}" for key, value in judge.account.items() if not isinstance(value, dict))
     console.print(f"{new} new verdicts ({account}).", style="dim")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nlhf.config import ConfigError
+from nlhf.config import ConfigError, text_lines
 from nlhf.records import read_json
 
 if TYPE_CHECKING:
@@ -70,14 +70,16 @@ class Writer:
 
     def entries(self) -> Iterator[tuple[Any, str]]:
         """Prompts and completions, as the file lists them."""
-        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip():
-                try:
-                    entry = json.loads(line)
-                    yield entry["prompt"], str(entry["completion"])
-                except (ValueError, KeyError, TypeError) as error:
-                    raise ConfigError(f"{self.path}: line {number} is no object with prompt and completion: mend or "
-                                      "remove it.") from error  # fmt: skip
+        for number, line in text_lines(self.path, str(self.path)):
+            try:
+                entry = json.loads(line)
+                prompt, text = entry["prompt"], entry["completion"]
+            except (ValueError, KeyError, TypeError):
+                text = None
+            if not isinstance(text, str):
+                raise ConfigError(f"{self.path}: line {number} is no object with prompt and completion: mend or "
+                                  "remove it.")  # fmt: skip
+            yield prompt, text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: 
         if path.is_file() and path.suffix == ".jsonl":
             mine = [Writer(path.stem, path)]
         elif any((path / name).exists() for name in WEIGHTS):
-            mine = [Model(path.name, str(path), options, device)]
+            mine = [Model(path.parent.name if path.name == "policy" else path.name, str(path), options, device)]
         elif runs:
             mine = [contestant for run in runs for contestant in _of_run(run, reference, device)]
         if not mine:

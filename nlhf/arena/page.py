@@ -28,9 +28,11 @@ def write(folder: Path, found: Standings, arena: Arena) -> Path:
         pictures.append(Picture("win_rates", figure, caption))
     columns = (found.field, found.exploitability, found.nash)
     rows = [[names[k], *("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in columns)] for k in found.order]
-    headless = f"{found.headless} of {found.complete} prompts have no completion that is preferred to all others."
-    lines = [found.headline, found.pooled.found.sentence, headless]
-    return write_page(folder, "arena.html.jinja", pictures, title=folder.resolve().parent.name + " arena", lines=lines,
+    rules = arena.rules.card
+    judge = str(rules["judge"].get("_target_", "?")).rpartition(".")[2] if isinstance(rules["judge"], dict) else "?"
+    held = f"{len(rules['prompts'])} prompts, {rules['completions']} completions of each contestant, judged by {judge}."
+    lines, title = [found.headline, *found.lines, held], f"{folder.resolve().parent.name}/{folder.name}"
+    return write_page(folder, "arena.html.jinja", pictures, title=title, lines=lines,
                       rows=rows, pairs=_pairs(found), answers=_answers(arena, [names[k] for k in found.order]),
                       left_out=max(0, len(arena.rules.prompts) - MOST_PROMPTS))  # fmt: skip
 

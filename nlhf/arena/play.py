@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -25,7 +25,6 @@ from nlhf.config import ConfigError
 from nlhf.records import Table, read_json, replacing, write_json
 
 if TYPE_CHECKING:
-    from nlhf.arena.contestants import Contestant
     from nlhf.judges.base import TextJudge
 
 COLUMNS = ("prompt", "item_a", "item_b", "wins_a", "wins_b", "sample")
@@ -63,19 +62,23 @@ class Arena:
     Args:
         folder: where they are kept.
         rules: shared by all of them.
-        contestants: who plays now; who played before stays.
+        contestants: who plays now, under the names that they have here; who played before stays, and plays with the
+            completions that are kept.
 
     Raises: ConfigError where the folder holds an arena of other rules, or another policy under the same name.
     """
 
-    def __init__(self, folder: Path, rules: Rules, contestants: Sequence[Contestant]) -> None:
-        self.folder, self.rules, self.contestants = folder, rules, list(contestants)
+    def __init__(self, folder: Path, rules: Rules, contestants: Sequence[Any]) -> None:
+        self.folder, self.rules = folder, rules
         known = read_json(folder / "arena.json") or {"rules": rules.card, "contestants": {}}
         for key, value in rules.card.items():
             if known["rules"].get(key) != value:
                 raise ConfigError(f"out={folder} holds an arena with other {key}: give another folder.")
         self.identities: dict[str, str] = dict(known["contestants"])
-        for contestant in contestants:
+        before = {identity: name for name, identity in self.identities.items()}
+        self.contestants = [replace(one, name=before[one.identity]) if one.identity in before else one
+                            for one in contestants]  # fmt: skip
+        for contestant in self.contestants:
             if self.identities.setdefault(contestant.name, contestant.identity) != contestant.identity:
                 raise ConfigError(f"out={folder}: another policy has played as {contestant.name} there: give another "
                                   "folder, or rename its file.")  # fmt: skip
@@ -100,6 +103,12 @@ class Arena:
     def names(self) -> list[str]:
         """Of all who have ever played here."""
         return list(self.identities)
+
+    @property
+    def known(self) -> list[str]:
+        """Of those who have a verdict: a command that failed leaves names behind that have none."""
+        seen = {row[key] for row in self.votes.rows for key in ("item_a", "item_b")}
+        return [name for name in self.names if name in seen]
 
     def open(self) -> None:
         """Write the prompts and the rules, and end a line of completions that a crash has cut."""
@@ -126,13 +135,14 @@ class Arena:
         self.open()
         played = {(row["item_a"], row["item_b"], int(row["prompt"])) for row in self.votes.rows}
         played |= {(b, a, prompt) for a, b, prompt in played}
-        pairs = list(combinations([contestant.name for contestant in self.contestants], 2))
+        pairs, here_now = list(combinations(self.names, 2)), {contestant.name for contestant in self.contestants}
         before = len(self.votes.rows)
         for start in range(0, len(self.rules.prompts), block):
             here = range(start, min(start + block, len(self.rules.prompts)))
             known = self.of_prompts if precision else {}
             going = [pair for pair in pairs if not _settled(known.get(pair, {}), precision)]
-            missing = [(*pair, prompt) for prompt in here for pair in going if (*pair, prompt) not in played]
+            missing = [(*pair, prompt) for prompt in here for pair in going if (*pair, prompt) not in played
+                       and all(name in here_now or (name, prompt) in self.texts for name in pair)]  # fmt: skip
             if missing:
                 self._complete({name for a, b, _ in missing for name in (a, b)}, here, tick)
                 tick(f"prompts {start + 1} to {here[-1] + 1}: {len(missing)} games")

@@ -15,6 +15,7 @@ import numpy as np
 
 from nlhf.analysis.ballots import Finding, finding, nash
 
+FEW = 20  # prompts
 MIXTURES = 200  # redraws of which the equilibrium is solved
 
 
@@ -30,6 +31,7 @@ class Standings:
         nash: the share in the equilibrium, (n, 3).
         low, high: ends of P's intervals, (n, n).
         headless: prompts on which all pairs have played and no contestant is preferred to all others.
+        tied: those of them on which one loses to nobody.
         complete: prompts on which all pairs have played.
     """
 
@@ -41,12 +43,28 @@ class Standings:
     low: np.ndarray
     high: np.ndarray
     headless: int
+    tied: int
     complete: int
 
     @property
     def order(self) -> list[int]:
         """Contestants, the least exploitable first."""
         return sorted(range(len(self.field)), key=lambda k: (self.exploitability[k, 0], -self.field[k, 0]))
+
+    @property
+    def lines(self) -> list[str]:
+        """What else is to be said."""
+        n = len(self.games)
+        apart = int((self.games[np.triu_indices(n, 1)] == 0).sum())
+        said = [self.pooled.found.sentence,
+                f"{self.headless} of {self.complete} prompts have no completion that is preferred to all others; on "
+                f"{self.tied} of these one loses to none, in ties."]  # fmt: skip
+        if apart:
+            said.append(f"{apart} of {n * (n - 1) // 2} pairs have never met: they count as even, and nothing is known "
+                        "of them; name all contestants in one command.")  # fmt: skip
+        if self.complete < FEW:
+            said.append(f"All pairs have met on {self.complete} prompts: so few tell little, whatever the intervals.")
+        return said
 
     @property
     def headline(self) -> str:
@@ -81,17 +99,21 @@ def standings(names: Sequence[str], won: Mapping[tuple[str, str], Mapping[int, S
     rng = np.random.default_rng(0)
     drawn = _pooled(table, played, rng.multinomial(prompts, np.full(prompts, 1 / prompts), redraws).astype(float))
     number = played.sum(0) * (1 - np.eye(n))
-    pooled = finding("all", names, preference, np.stack([number, np.zeros((n, n))]), drawn - preference)
-    mixtures = np.array([nash(matrix) for matrix in drawn[:MIXTURES]])
     full = played.all((1, 2))
+    tested = full.sum() >= FEW  # with fewer prompts, or pairs that never met, the null would reject too often
+    votes = np.stack([number, np.zeros((n, n))]) if tested else None
+    pooled = finding("all", names, preference, votes, drawn - preference)
+    mixtures = np.array([nash(matrix) for matrix in drawn[:MIXTURES]])
     heads = (np.nan_to_num(table, nan=0.5) > 0.5) | np.eye(n, dtype=bool)
     return Standings(
         games=number.astype(int), pooled=pooled,
-        field=_with_ends(_mean_of_others(preference), _mean_of_others(drawn)),
+        field=_with_ends(_mean_of_others(preference, number), _mean_of_others(drawn, number)),
         exploitability=_with_ends(_loss(preference), _loss(drawn)),
         nash=_with_ends(pooled.nash, mixtures),
         low=np.quantile(drawn, 0.025, axis=0), high=np.quantile(drawn, 0.975, axis=0),
-        headless=int((full & ~heads.all(2).any(1)).sum()), complete=int(full.sum()),
+        headless=int((full & ~heads.all(2).any(1)).sum()),
+        tied=int((full & ~heads.all(2).any(1) & (np.nan_to_num(table, nan=0.5) >= 0.5).all(2).any(1)).sum()),
+        complete=int(full.sum()),
     )  # fmt: skip
 
 
@@ -104,9 +126,10 @@ def _pooled(table: np.ndarray, played: np.ndarray, weight: np.ndarray) -> np.nda
     return np.asarray(share.reshape(-1, n, n))
 
 
-def _mean_of_others(preference: np.ndarray) -> np.ndarray:
-    n = preference.shape[-1]
-    return np.asarray((preference.sum(-1) - 0.5) / (n - 1))
+def _mean_of_others(preference: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The mean over those that one has met, (..., n); 1/2 where there are none."""
+    met = number > 0
+    return np.asarray(((preference - 0.5) * met).sum(-1) / np.maximum(met.sum(-1), 1) + 0.5)
 
 
 def _loss(preference: np.ndarray) -> np.ndarray:

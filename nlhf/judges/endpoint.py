@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,10 @@ from nlhf.language.bundled import user_cache
 KEY, OPENAI = "OPENAI_API_KEY", "https://api.openai.com/v1"
 VERDICTS = {"a": 1.0, "b": 0.0, "tie": 0.5}
 ANSWER = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
+FIRST = re.compile(r"\W*(?:[Aa]nswer:?\s*)?(A|B|[Tt]ie|TIE)\b(?!\s+(?:or|and)\b)")  # a verdict that reasons follow
+THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+DOUBT = 0.05  # share of answers that cannot be read from which the user is warned
+log = logging.getLogger("nlhf")
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ class Endpoint(TextJudge):
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url or OPENAI)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"game.judge.base_url={self.base_url} is no address: give one, http://localhost:8000/v1.")
-        if parts.username or parts.password or parts.query:
-            raise ConfigError("game.judge.base_url has a name, a password or a query, which runs would write down: "
+            raise ConfigError("game.judge.base_url is no address of http or https: give one, http://localhost:8000/v1.")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ConfigError("game.judge.base_url has a name, password, query or fragment, which runs would write down: "
                               f"leave it out, and set {KEY} in the environment.")  # fmt: skip
         for name in ("max_tokens", "workers", "timeout", "requests_per_minute"):
             value = getattr(self, name)
@@ -123,7 +128,11 @@ class Endpoint(TextJudge):
         ledger.reused += len(set(orders)) - len(missing)
         if missing:
             self._ask_all(missing)
-        return np.array([ledger[pair] for pair in orders])
+        told = np.array([ledger[pair] for pair in orders])
+        if ledger.unreadable > DOUBT * max(len(ledger), 20):
+            log.warning("the judge's answers on %d of %d pairs could not be read and count as ties: change "
+                        "game.judge.instructions, template or max_tokens", ledger.unreadable, len(ledger))  # fmt: skip
+        return told
 
     def _ask_all(self, missing: list[Pair]) -> None:
         """Ask about every pair; where one cannot be answered no further ones are asked, and what is under way is kept.
@@ -141,8 +150,13 @@ class Endpoint(TextJudge):
                 failed.set()
                 raise
 
-        with ThreadPoolExecutor(int(self.workers)) as pool:
+        pool = ThreadPoolExecutor(int(self.workers))
+        try:
             questions = [pool.submit(ask, pair) for pair in missing]
+            wait(questions)
+        finally:  # after Ctrl-C nothing more is asked
+            failed.set()
+            pool.shutdown(wait=False, cancel_futures=True)
         problems = [problem for question in questions if (problem := question.exception())]
         if problems:
             raise ConfigError(self._excuse(problems[0], len(missing))) from None
@@ -151,13 +165,19 @@ class Endpoint(TextJudge):
         prompt, first, second = pair
         words = self.template.format(prompt=prompt, first=first, second=second)
         messages = [{"role": "system", "content": self.instructions}, {"role": "user", "content": words}]
-        for _ in range(self.retries + 1):
+        verdict = None
+        for attempt in range(self.retries + 1):
+            if attempt:
+                time.sleep(min(8.0, 0.1 * 2**attempt))
             pace.wait()
             answer = client.chat.completions.create(model=self.model, messages=messages, temperature=0.0,
                                                     max_tokens=self.max_tokens)  # fmt: skip
-            verdict = _verdict(answer)
+            if not getattr(answer, "choices", None):
+                if attempt < self.retries:
+                    continue
+                raise ValueError("what it sends is no chat completion")
             self._ledger.paid(answer)
-            if verdict is not None:
+            if (verdict := _verdict(answer)) is not None:
                 break
         self._ledger.add(pair, verdict)
 
@@ -169,14 +189,17 @@ class Endpoint(TextJudge):
             raise ConfigError('judge=openai needs the extra api: pip install -e ".[api]"') from error
         if not os.environ.get(KEY) and self.base_url is None:
             raise ConfigError(f"{KEY} is not set: export it, or give game.judge.base_url of a server without keys.")
+        for name in ("httpx", "openai"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # a line for each question, else
         return OpenAI(api_key=os.environ.get(KEY) or "none", base_url=self.base_url or OPENAI, timeout=self.timeout,
                       max_retries=int(self.retries))  # fmt: skip
 
     def _excuse(self, problem: BaseException, asked: int) -> str:
         """What went wrong, without the key, and what is not lost."""
-        reason = " ".join(str(problem).split())[:200]
+        reason = str(problem)
         if key := os.environ.get(KEY):
-            reason = reason.replace(key, "***")
+            reason = reason.replace(key, "***")  # before it is cut, or a part of the key stays
+        reason = " ".join(reason.split())[:200]
         return (f"game.judge.base_url={self.base_url or OPENAI}: {type(problem).__name__} ({reason}); verdicts on "
                 f"{sum(1 for _ in self._ledger)} pairs are kept in {self._ledger.path}: mend the endpoint and run the "
                 f"same command again, {asked} were asked for.")  # fmt: skip
@@ -188,6 +211,11 @@ def _verdict(answer: Any) -> float | None:
         words = answer.choices[0].message.content or ""
     except (AttributeError, IndexError, TypeError):
         return None
+    words = THOUGHT.sub("", words).strip()
+    if words.lower().strip(".") in VERDICTS:
+        return VERDICTS[words.lower().strip(".")]
+    if first := FIRST.match(words):
+        return VERDICTS[first[1].lower()]
     found = {word.lower() for word in ANSWER.findall(words)}
     return VERDICTS[found.pop()] if len(found) == 1 else None
 
@@ -218,18 +246,21 @@ class Ledger:
     path: Path
     calls: int = 0
     reused: int = 0
-    unreadable: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     _known: dict[str, float] = field(default_factory=dict)
+    _doubtful: set[str] = field(default_factory=set)  # pairs whose answers could not be read
+    _told: set[str] = field(default_factory=set)  # those of them that were asked for
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
                     entry = json.loads(line)
                     self._known[entry["pair"]] = float(entry["verdict"])
+                    if entry.get("unreadable"):
+                        self._doubtful.add(entry["pair"])
                 except (ValueError, KeyError, TypeError):
                     continue  # a line that a crash has cut
 
@@ -237,7 +268,17 @@ class Ledger:
         return _name(pair) in self._known
 
     def __getitem__(self, pair: Pair) -> float:
-        return self._known[_name(pair)]
+        if (name := _name(pair)) in self._doubtful:
+            self._told.add(name)
+        return self._known[name]
+
+    @property
+    def unreadable(self) -> int:
+        """How many of the verdicts that were told stand for answers that could not be read."""
+        return len(self._told)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._known)
@@ -247,14 +288,15 @@ class Ledger:
         usage = getattr(answer, "usage", None)
         with self._lock:
             self.calls += 1
-            self.tokens_in += int(getattr(usage, "prompt_tokens", 0) or 0)
-            self.tokens_out += int(getattr(usage, "completion_tokens", 0) or 0)
+            self.tokens_in += _count(getattr(usage, "prompt_tokens", 0))
+            self.tokens_out += _count(getattr(usage, "completion_tokens", 0))
 
     def add(self, pair: Pair, verdict: float | None) -> None:
         """Write a verdict; one that could not be read counts as a tie."""
-        entry = {"pair": _name(pair), "verdict": 0.5 if verdict is None else verdict}
+        entry: dict[str, Any] = {"pair": _name(pair), "verdict": 0.5 if verdict is None else verdict}
+        if verdict is None:
+            entry["unreadable"] = True
         with self._lock:
-            self.unreadable += verdict is None
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as stream:
                 stream.seek(0, os.SEEK_END)
@@ -262,7 +304,14 @@ class Ledger:
                 stream.write(b"\n" * cut + json.dumps(entry).encode() + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
-            self._known[str(entry["pair"])] = float(entry["verdict"])  # type: ignore[arg-type]
+            self._known[entry["pair"]] = float(entry["verdict"])
+            if verdict is None:
+                self._doubtful.add(entry["pair"])
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    return int(value) if isinstance(value, int | float) else 0
 
 
 def _name(pair: Pair) -> str:

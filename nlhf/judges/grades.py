@@ -129,6 +129,8 @@ def cycles(judge: TextJudge, votes: TextVotes, most: int = 8) -> dict[str, int]:
         known.extend(answer for answer in pair if answer not in known)
     groups = [answers[:most] for answers in of_prompt.values() if len(answers) > 2]
     asked = [(first, second) for answers in groups for first, second in combinations(answers, 2)]
+    if not asked:
+        return {"triples": 0, "cyclic_triples": 0, "prompts": 0, "prompts_without_winner": 0}
     told = judge.preference([(*votes.answers[first], votes.answers[second][1]) for first, second in asked])
     beats = {pair: value > 0.5 for pair, value in zip(asked, told, strict=True)}
     beats |= {(second, first): value < 0.5 for (first, second), value in zip(asked, told, strict=True)}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.config import ConfigError, input_file
+from nlhf.config import ConfigError, input_file, text_lines
 from nlhf.judges.base import Answer, Pair
 
 
@@ -102,13 +102,7 @@ def _joined(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _lines(path: str, *wanted: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a jsonl file, each behind its place."""
-    try:
-        text = input_file(path, "data").read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"data={path} is no UTF-8: save it as such.") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in text_lines(input_file(path, "data"), f"data={path}"):
         place = f"data={path}: line {number}"
         try:
             entry = json.loads(line)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.config import ConfigError, input_file
+from nlhf.config import ConfigError, input_file, text_lines
 
 Prompt = str | Sequence[Mapping[str, str]]
 TOPICS = (
@@ -41,8 +41,7 @@ def read(path: str, key: str = "game.path") -> list[Prompt]:
     Raises: ConfigError for another file.
     """
     found: list[Any] = []
-    text = input_file(path, key).read_text(encoding="utf-8")
-    for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
+    for number, line in text_lines(input_file(path, key), f"{key}={path}"):
         try:
             found.append(json.loads(line)["prompt"])
         except (ValueError, KeyError, TypeError) as error:

@@ -57,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         first, second = words.split("\n\nAnswer B:\n")
         first, second = first.split("Answer A:\n")[1], second.split("\n\nWhich")[0]
         answer = "A" if len(first) > len(second) else "B" if len(second) > len(first) else "tie"
+        if fault == "empty":
+            return self.say(200, {"foo": 1})
         if fault == "nonsense":
             answer = "As a language model, A and B are both lovely."
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
@@ -109,7 +111,7 @@ def test_both_orders_are_asked_and_nothing_twice(server, tmp_path):
     assert again.account["known_before"] == 8
 
 
-@pytest.mark.parametrize("fault", ["500", "429", "503", "cut", "slow", "nonsense"])
+@pytest.mark.parametrize("fault", ["500", "429", "503", "cut", "slow", "nonsense", "empty"])
 def test_a_fault_that_passes_is_overcome(server, tmp_path, fault):
     server.faults = [fault] * 2
     judge = made(server, tmp_path, "judge.workers=1")
@@ -145,6 +147,40 @@ def test_nonsense_for_ever_is_a_tie_and_counted(server, tmp_path):
     assert judge.calls == 4
 
 
+def test_what_is_no_completion_is_no_verdict(server, tmp_path):
+    """A page of a proxy, say, for ever: nothing is kept of it, and once the endpoint is mended it is asked again."""
+    server.faults = ["empty"] * 1000
+    judge = made(server, tmp_path, "judge.retries=1")
+    with pytest.raises(ConfigError, match="what it sends is no chat completion"):
+        judge.preference(PAIRS)
+    server.faults.clear()
+    assert made(server, tmp_path).preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+
+
+def test_answers_that_cannot_be_read_stay_counted_and_are_warned_of(server, tmp_path, caplog):
+    server.faults = ["nonsense"] * 1000
+    made(server, tmp_path, "judge.retries=0").preference(PAIRS)
+    again = made(server, tmp_path)
+    assert again.preference(PAIRS).tolist() == [0.5] * 4
+    assert (again.calls, again.account["unreadable"]) == (0, 8)
+    assert "could not be read and count as ties" in caplog.text
+
+
+def test_a_stop_asks_nothing_more(server, tmp_path, monkeypatch):
+    from nlhf.judges import endpoint
+
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(endpoint, "wait", stopped)
+    judge = made(server, tmp_path, "judge.workers=1")
+    pairs = [("why", "a" * k, "b") for k in range(2, 40)]
+    with pytest.raises(KeyboardInterrupt):
+        judge.preference(pairs)
+    time.sleep(1)
+    assert len(server.asked) <= 3
+
+
 def test_a_line_that_a_crash_has_cut_costs_one_verdict(server, tmp_path):
     judge = made(server, tmp_path)
     judge.preference(PAIRS)
@@ -172,10 +208,18 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(server, tmp_path, caplog,
     assert all(SECRET.encode() not in path.read_bytes() for path in files)
 
 
-@pytest.mark.parametrize("url", ["http://me:pass@host/v1", "https://host/v1?key=abc", "host:80", "ftp://host"])
+@pytest.mark.parametrize(
+    "url", ["http://me:pass@host/v1", "https://host/v1?key=abc", "host:80", "ftp://host", "http://host/v1#key=abc"]
+)
 def test_an_address_that_would_be_written_down_with_a_secret_is_refused(server, tmp_path, url):
     with pytest.raises(ConfigError, match=r"game\.judge\.base_url"):
         made(server, tmp_path, f"judge.base_url='{url}'")
+
+
+@pytest.mark.parametrize("place", [150, 180, 199])
+def test_a_key_in_a_long_message_is_not_cut_in_two(server, tmp_path, place):
+    told = made(server, tmp_path)._excuse(ValueError("x" * place + SECRET), 1)
+    assert not any(SECRET[start : start + 6] in told for start in range(len(SECRET) - 6))
 
 
 def test_without_a_key_openai_itself_is_not_asked(monkeypatch, server, tmp_path):
@@ -192,8 +236,11 @@ def test_questions_are_spaced():
     assert 0.28 < time.monotonic() - started < 2
 
 
-@pytest.mark.parametrize(("words", "verdict"), [("A", 1), ("B.", 0), ("Answer: B", 0), ("tie", 0.5), ("A or B", None),
-                                                ("", None), ("a fine pair", None)])  # fmt: skip
+@pytest.mark.parametrize(("words", "verdict"), [
+    ("A", 1), ("B.", 0), ("Answer: B", 0), ("tie", 0.5), ("A or B", None), ("a", 1), ("b.", 0), ("", None),
+    ("<think>A is longer, B is not</think> B", 0), ("Answer B is better because A is dull", 0),
+    ("A, as B is dull", 1), ("a fine pair", None),
+])  # fmt: skip
 def test_what_an_answer_means(words, verdict):
     from types import SimpleNamespace
 

@@ -90,3 +90,10 @@ def test_grading_an_ensemble_reports_its_cycles(tmp_path, capsys):
     told = capsys.readouterr().out
     # short: c > a > b; three: a > b > c; rich: b > c > a: each pair has two judges against one, in a circle
     assert "12 of 12" in told, told
+
+
+def test_grading_on_pairs_alone_counts_no_cycles(tmp_path, capsys):
+    data = tmp_path / "votes.jsonl"
+    data.write_text('{"prompt": "q", "a": "tea sea", "b": "tea", "votes": [1, 0, 0]}\n')
+    assert main(["grade", f"data={data}", "judge.criteria=[length]"]) == 0
+    assert "0 of 0 triples" in capsys.readouterr().out
