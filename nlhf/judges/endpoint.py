@@ -73,7 +73,7 @@ class Endpoint(TextJudge):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("game.judge.base_url is no address of http or https: give one, http://localhost:8000/v1.")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ConfigError("game.judge.base_url has a name, password, query or fragment, which runs would write down: "
+            raise ConfigError("game.judge.base_url has a name, password, query or fragment, which runs would keep: "
                               f"leave it out, and set {KEY} in the environment.")  # fmt: skip
         for name in ("max_tokens", "workers", "timeout", "requests_per_minute"):
             value = getattr(self, name)
