@@ -196,7 +196,14 @@ def _show(folder: Path) -> None:
     console.print(_table(card["grades"], name))
     console.print(f"on prompts that were held out; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
                   f"{card['temperatures'][0]:.2f}; 95% intervals over prompts")  # fmt: skip
-    console.print(f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder})", soft_wrap=True)
+    sources = [row["source"] for row in card["grades"] if row["source"] != "all"]
+    chosen = f" game.judge.voters={sources[0]}" if len(sources) > 1 and name != "pairwise_model" else ""
+    console.print(
+        f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder}{chosen})", soft_wrap=True
+    )
+    if len(sources) > 1:
+        console.print(f"graded as the voters of each pair's source, {', '.join(sources)}; without game.judge.voters it "
+                      "judges by what they share, which was not graded", soft_wrap=True)  # fmt: skip
 
 
 def _console() -> Console:
