@@ -238,3 +238,15 @@ def test_temperature_is_that_of_the_votes():
     share = rng.binomial(20, sigmoid(logits)) / 20
     votes = votes_of(share, np.full(4000, 20), list(range(4000)))
     assert _temperature(3 * logits, votes, np.ones(4000)) == pytest.approx(3, rel=0.05)
+
+
+@pytest.mark.parametrize("use", ["outer", "inner"])
+def test_a_prompt_is_in_one_fold_with_all_its_pairs(tmp_path, use):
+    from nlhf.judges.training import folds
+
+    votes = read(str(written(tmp_path / "v.jsonl", cyclic(10))))
+    masks = np.array(list(folds(votes, 4, 0, use)))
+    assert (masks.sum(0) == 1).all()
+    held = [set(votes.prompts[mask].tolist()) for mask in masks]
+    assert sum(map(len, held)) == len(set().union(*held)) == 10
+    assert all(held)
