@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,7 +54,7 @@ class Writer:
     name: str
     path: Path
 
-    @property
+    @cached_property
     def identity(self) -> str:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
@@ -97,7 +98,7 @@ class Model:
     options: CausalLM
     device: str
 
-    @property
+    @cached_property
     def identity(self) -> str:
         drawn = {key: getattr(self.options, key) for key in ("max_new_tokens", "temperature", "top_p")}
         found = hashlib.sha256(json.dumps([drawn, self.folder if not Path(self.folder).is_dir() else ""]).encode())

@@ -104,15 +104,16 @@ def standings(names: Sequence[str], won: Mapping[tuple[str, str], Mapping[int, S
     votes = np.stack([number, np.zeros((n, n))]) if tested else None
     pooled = finding("all", names, preference, votes, drawn - preference)
     mixtures = np.array([nash(matrix) for matrix in drawn[:MIXTURES]])
-    heads = (np.nan_to_num(table, nan=0.5) > 0.5) | np.eye(n, dtype=bool)
+    known = np.nan_to_num(table, nan=0.5)
+    headless = full & ~((known > 0.5) | np.eye(n, dtype=bool)).all(2).any(1)
     return Standings(
         games=number.astype(int), pooled=pooled,
         field=_with_ends(_mean_of_others(preference, number), _mean_of_others(drawn, number)),
         exploitability=_with_ends(_loss(preference), _loss(drawn)),
         nash=_with_ends(pooled.nash, mixtures),
         low=np.quantile(drawn, 0.025, axis=0), high=np.quantile(drawn, 0.975, axis=0),
-        headless=int((full & ~heads.all(2).any(1)).sum()),
-        tied=int((full & ~heads.all(2).any(1) & (np.nan_to_num(table, nan=0.5) >= 0.5).all(2).any(1)).sum()),
+        headless=int(headless.sum()),
+        tied=int((headless & (known >= 0.5).all(2).any(1)).sum()),
         complete=int(full.sum()),
     )  # fmt: skip
 

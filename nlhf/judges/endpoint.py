@@ -212,8 +212,8 @@ def _verdict(answer: Any) -> float | None:
     except (AttributeError, IndexError, TypeError):
         return None
     words = THOUGHT.sub("", words).strip()
-    if words.lower().strip(".") in VERDICTS:
-        return VERDICTS[words.lower().strip(".")]
+    if (alone := words.lower().strip(".")) in VERDICTS:
+        return VERDICTS[alone]
     if first := FIRST.match(words):
         return VERDICTS[first[1].lower()]
     found = {word.lower() for word in ANSWER.findall(words)}
