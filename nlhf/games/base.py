@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, overload
 
 import numpy as np
@@ -82,6 +82,11 @@ class Listed:
         """Nothing is held out."""
         return self, None
 
+    def to(self, device: torch.device) -> Self:
+        """The same game on another device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if hasattr(value, "to")})
+
 
 @dataclass(frozen=True)
 class PreferenceTable:
@@ -103,7 +108,7 @@ class PreferenceTable:
 class GameFamily(ABC):
     """Base of the game families; subclasses are frozen dataclasses whose fields are the keys of conf/game/<name>.yaml.
 
-    A family whose instances fit in a matrix defines `table`; another one overrides `build`.
+    A family whose instances fit in a matrix defines `table`, one that can do without defines `structured`.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate", "pairs"})
@@ -118,11 +123,18 @@ class GameFamily(ABC):
         """One instance; only a `random` family may draw from `rng`."""
         raise NotImplementedError(f"{type(self).__name__} is not held as a matrix")
 
+    def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
+        """The game of one stream per instance without a matrix; None where a matrix serves it."""
+        return None
+
     def build(self, seeds: list[int]) -> FiniteGame:
         """The game of these seeds: one instance each, or a single one that they share."""
         from nlhf.games.matrix import MatrixGame
 
-        drawn = [self.table(stream(seed, "game")) for seed in (seeds if self.random else seeds[:1])]
+        streams = [stream(seed, "game") for seed in (seeds if self.random else seeds[:1])]
+        if (game := self.structured(streams)) is not None:
+            return game
+        drawn = [self.table(rng) for rng in streams]
         if len({(instance.items, instance.contexts) for instance in drawn}) > 1:
             raise ConfigError("the seeds' instances have different items: choose game options that keep all items.")
         return MatrixGame.from_tables(drawn)

@@ -13,7 +13,6 @@ import numpy as np
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable, check_size, check_spread, numbered
-from nlhf.streams import stream
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ class BradleyTerry(GameFamily):
             preference += sigmoid(score[:, None] - score) / self.annotators
         return PreferenceTable(preference, numbered("action", self.actions), ("all",))
 
-    def build(self, seeds: list[int]) -> FiniteGame:
+    def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
         if self.actions <= STRUCTURED:
-            return super().build(seeds)
+            return None
         from nlhf.games.linked import scored
 
-        return scored([self._scores(stream(seed, "game")) for seed in seeds])
+        return scored([self._scores(rng) for rng in streams])
 
     def _scores(self, rng: np.random.Generator) -> np.ndarray:
         """(K, n)."""

@@ -11,7 +11,6 @@ import numpy as np
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable, check_size, check_spread, numbered
-from nlhf.streams import stream
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,13 @@ class GeneralPreference(GameFamily):
         logits = self.scale / np.sqrt(self.dimension) * skew_products(self._embedding(rng))
         return PreferenceTable(sigmoid(logits)[None], numbered("action", self.actions), ("all",))
 
-    def build(self, seeds: list[int]) -> FiniteGame:
+    def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
         if self.actions <= STRUCTURED:
-            return super().build(seeds)
+            return None
         from nlhf.games.linked import tiled
 
         size = np.sqrt(self.scale / np.sqrt(self.dimension))
-        return tiled([size * self._embedding(stream(seed, "game")) for seed in seeds])
+        return tiled([size * self._embedding(rng) for rng in streams])
 
     def _embedding(self, rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal((self.actions, self.dimension))
@@ -81,12 +80,12 @@ class SpinningTop(GameFamily):
         logits = self.scale * ((1 - self.cyclicity) * transitive + self.cyclicity * cyclic)
         return PreferenceTable(sigmoid(logits)[None], numbered("action", self.actions), ("all",))
 
-    def build(self, seeds: list[int]) -> FiniteGame:
+    def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
         if self.actions <= STRUCTURED:
-            return super().build(seeds)
+            return None
         from nlhf.games.linked import tiled
 
-        return tiled([self._embedding(*self._drawn(stream(seed, "game"))) for seed in seeds])
+        return tiled([self._embedding(*self._drawn(rng)) for rng in streams])
 
     def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n) and points of the circle (n, 2)."""

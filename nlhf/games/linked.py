@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -81,9 +81,6 @@ class TiledGame(Listed):
         table = self.embedding.view(-1, width)
         return linked(table[places + first][..., None, :], table[places + second][..., None, :])[..., 0, 0]
 
-    def to(self, device: torch.device) -> TiledGame:
-        return replace(self, embedding=self.embedding.to(device))
-
     def dense(self) -> Tensor:
         games, contexts, n, _ = self.embedding.shape
         check_dense(games * contexts, n)
@@ -123,14 +120,11 @@ class ScoreGame(Listed):
         return 2 * POINTS * self.scores[0].numel()
 
     def payoff(self, probabilities: Tensor) -> Tensor:
-        games, annotators, _ = self.scores.shape
         total = torch.zeros_like(probabilities)
-        for game in range(games):
-            seeds = slice(game, game + 1) if games > 1 else slice(None)
-            for seed in range(*seeds.indices(len(probabilities))):
-                for scale in self._scales[game]:
-                    total[seed, 0] += scale(probabilities[seed, 0])
-        return total.div_(annotators)
+        for seed, mass in enumerate(probabilities[:, 0]):
+            for scale in self._scales[seed % len(self._scales)]:  # one instance is all seeds'
+                total[seed, 0] += scale(mass)
+        return total.div_(self.scores.shape[1])
 
     @cached_property
     def _scales(self) -> list[list[_Scale]]:
@@ -141,9 +135,6 @@ class ScoreGame(Listed):
         at = torch.zeros_like(first) if games == 1 else torch.arange(games, device=first.device)[:, None, None]
         rows = self.scores.mT.reshape(-1, annotators)
         return ((rows[at * n + first] - rows[at * n + second]) / 2).tanh().mean(-1) / 2
-
-    def to(self, device: torch.device) -> ScoreGame:
-        return replace(self, scores=self.scores.to(device))
 
     def dense(self) -> Tensor:
         games, _, n = self.scores.shape
@@ -171,8 +162,7 @@ class _Scale:
         self.kernel = ((apart + ticks[:, None] - ticks) / 2).tanh().div_(2).to(scores)  # (distance, point, point)
         weights = (degrees * angles).cos() * (2 - (degrees == 0).double()) / POINTS  # (degree, point)
         inside = (2 * (place - self.cell) - 1).clamp_(-1, 1).acos_()
-        self.basis = torch.stack([sum(((degree * inside).cos() * weight for degree, weight in enumerate(column)),
-                                      torch.zeros_like(inside)) for column in weights.mT.to(scores)])  # fmt: skip
+        self.basis = weights.mT.to(scores) @ (degrees.to(scores) * inside).cos_()  # (point, action)
 
     def __call__(self, mass: Tensor) -> Tensor:
         """For weights (n), the sums (n)."""

@@ -7,7 +7,7 @@ general preference model (arXiv:2410.02197), which has a sigmoid around the same
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +15,8 @@ import numpy as np
 from nlhf import simplex
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, Listed, Numbered, check_dense, check_size, check_spread, numbered
-from nlhf.streams import stream
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 BLOCK = 1 << 16  # actions that are drawn at a time
@@ -50,12 +48,12 @@ class LowRank(GameFamily):
         if self.rank < 2 or self.rank % 2:
             raise ConfigError(f"game.rank={self.rank}: a skew-symmetric matrix has an even rank; give 2, 4, ...")
 
-    def build(self, seeds: list[int]) -> LowRankGame:
+    def structured(self, streams: list[np.random.Generator]) -> LowRankGame:
         import torch
 
-        features = np.empty((len(seeds), self.contexts, self.actions, self.rank))
-        for rows, seed in zip(features, seeds, strict=True):
-            self._draw(rows.reshape(-1, self.rank), stream(seed, "game"))
+        features = np.empty((len(streams), self.contexts, self.actions, self.rank))
+        for rows, rng in zip(features, streams, strict=True):
+            self._draw(rows.reshape(-1, self.rank), rng)
         return LowRankGame(Numbered("action", self.actions), numbered("context", self.contexts),
                            torch.from_numpy(features))  # fmt: skip
 
@@ -99,9 +97,6 @@ class LowRankGame(Listed):
         games, count, n, rank = self.factors.shape
         places = simplex.stacked(contexts, games, count)[..., None] * n + actions
         return self.factors.view(-1, rank)[places]
-
-    def to(self, device: torch.device) -> LowRankGame:
-        return replace(self, factors=self.factors.to(device))
 
     def dense(self) -> Tensor:
         games, contexts, n, _ = self.factors.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -54,9 +54,6 @@ class SparseGame(Listed):
         wanted = (contexts[..., None] * n + first) * n + second
         places = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
         return self.values[places].where(self.keys[places] == wanted, 0.0)
-
-    def to(self, device: torch.device) -> SparseGame:
-        return replace(self, keys=self.keys.to(device), values=self.values.to(device))
 
     def dense(self) -> Tensor:
         contexts, n = len(self.contexts), len(self.items)

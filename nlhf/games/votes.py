@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -50,14 +51,13 @@ class Votes(GameFamily):
     def random(self) -> bool:
         return self.bootstrap
 
-    def build(self, seeds: list[int]) -> FiniteGame:
-        rows = self._rows()
-        if len({item for row in rows for item in row[1:3]}) <= STRUCTURED:
-            return super().build(seeds)
+    def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
+        if len({item for row in self._rows for item in row[1:3]}) <= STRUCTURED:
+            return None
         if self.bootstrap or self.unseen != "half":
             raise ConfigError(f"game.path={self.path} has more than {STRUCTURED} items, too many to list all pairs: "
                               "set game.bootstrap=false game.unseen=half, or drop items.")  # fmt: skip
-        return self._sparse(rows)
+        return self._sparse(self._rows)
 
     def _sparse(self, rows: list[Row]) -> FiniteGame:
         """The game of those pairs that have votes."""
@@ -75,7 +75,7 @@ class Votes(GameFamily):
         return SparseGame.of(shares, tuple(contexts), tuple(items))
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
-        rows = self._rows()
+        rows = self._rows
         contexts, items = _names(rows)
         index = {item: number for number, item in enumerate(items)}
         where = {context: number for number, context in enumerate(contexts)}
@@ -128,6 +128,7 @@ class Votes(GameFamily):
         resampled[:, :, upper[1], upper[0]] = np.moveaxis(drawn[..., [1, 0, 2]], -1, 0)
         return resampled
 
+    @cached_property
     def _rows(self) -> list[Row]:
         """Context, both items and both counts of every row that passes the filters."""
         return [("/".join(record[name] for name in self.context) or "all", *vote) for record, vote in self.cast()]
