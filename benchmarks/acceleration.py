@@ -20,6 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from benchmarks.iteration import NoRecorder
 from nlhf import simplex
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
@@ -29,16 +30,6 @@ GAMES = ("random_tournament", "deterministic_tournament", "rock_paper_scissors",
          "general_preference", "bradley_terry", "annotators", "tversky", "mtbench", "vicuna")  # fmt: skip
 BETAS, TARGET, CAP, LEAST = (0.1, 0.01, 0.001), 1e-10, 30_000, 5.0
 METHODS = ("secant", "adaptive_nash_mp", "adaptive_optimistic")
-
-
-class Nowhere:
-    """Takes rows and checkpoints, and keeps none."""
-
-    def row(self, *_: object) -> None:
-        """Nothing."""
-
-    def checkpoint(self, *_: object) -> None:
-        """Nothing."""
 
 
 def main(seeds: int) -> int:
@@ -81,7 +72,7 @@ def queries(algorithm: str, game: str, beta: float, seeds: int) -> Iterator[tupl
             world = assemble(run)
         assert isinstance(world, World)
         assert world.equilibria is not None
-        trainer = world.trainer(run, Nowhere())  # type: ignore[arg-type]
+        trainer = world.trainer(run, NoRecorder())  # type: ignore[arg-type]
         known, found = world.equilibria.log_policy, np.inf
         while trainer.prox.queries[0] < CAP:
             trainer._iterate()

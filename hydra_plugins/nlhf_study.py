@@ -32,7 +32,8 @@ class StudySweeper(BasicSweeper):
         words = [f"{key}={value}" for key, value in (self.params or {}).items()]
         parsed = OverridesParser.create(context.config_loader).parse_overrides([*words, *arguments])
         (batch,) = self.split_arguments(parsed, None)
-        jobs = sweep.jobs_to_run(batch, Composer(context.config_loader, master))
+        begin = getattr(launcher, "begin", lambda: None) if master.dry_run is not True else lambda: None
+        jobs = sweep.jobs_to_run(batch, Composer(context.config_loader, master), begin)
         if master.dry_run is True:
             sweep.show_plan(jobs)
             return []
@@ -79,12 +80,11 @@ class _NlhfLauncher(Launcher):
 class PoolLauncher(_NlhfLauncher):
     """Runs jobs on this machine, in workers that import torch once."""
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        if config.dry_run is not True:
-            from nlhf.launch.pool import warm
+    def begin(self) -> None:
+        """Get workers ready while the sweep is composed."""
+        from nlhf.launch.pool import warm
 
-            warm()  # while the sweep is composed
+        warm()
 
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
         from nlhf.launch.command import log_to_console

@@ -78,12 +78,11 @@ def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Pa
     """The equilibria of all instances together, from one file."""
     instances = max(len(game.content), len(log_reference))
     path = cache / f"{_key((game.content, log_reference), beta)}.npz"
-    method = reference_equilibrium.matrix_free_method(beta)
     if not _kept(path):
         expanded = log_reference.expand(instances, -1, -1)
         _save(path, reference_equilibrium.solve_matrix_free(game, expanded, beta), slice(None))
-    return Equilibrium(**{name: value[0] for name, value in vars(_load([path], method)).items() if name != "method"},
-                       method=method)  # fmt: skip
+    arrays = {name: torch.from_numpy(array) for name, array in (read_arrays(path) or {}).items()}
+    return Equilibrium(**arrays, method=reference_equilibrium.matrix_free_method(beta))
 
 
 def _kept(path: Path) -> bool:

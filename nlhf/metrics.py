@@ -35,7 +35,7 @@ def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, 
     return advantage.amax(-1).clamp(min=0.0).where(scale == 0, scale * simplex.kl(policy, response))
 
 
-def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float) -> Tensor:
+def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float | Tensor) -> Tensor:
     """The exploitability that rounding in float64 alone would show, about beta (eps (max |log pi| + max |log ref| +
     1/(2 beta)))^2, the first maximum over the support; log-probabilities (..., n) -> (...)."""
     largest = policy.abs().where(policy > -700, 0.0).amax(-1) + log_reference.abs().amax(-1)

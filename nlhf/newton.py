@@ -53,7 +53,7 @@ class Dense:
         self.advantage = advantage
 
     def answer(self, probabilities: Tensor) -> Tensor:
-        return products(self.advantage, probabilities)
+        return simplex.products(self.advantage, probabilities)
 
     def solve(self, point: Tensor, beta: Tensor, right: Tensor) -> Tensor:
         policy = point.exp()
@@ -65,7 +65,7 @@ class Dense:
         centred = (block * mass[:, None, :]).sub_(answer[:, :, None] * mass[:, None, :]).div_(beta[:, :, None])
         jacobian = torch.eye(len(support), dtype=torch.float64) - centred[:, support]
         inner: Tensor = torch.linalg.solve(jacobian, right[:, support])
-        return right + products(centred, inner)
+        return right + simplex.products(centred, inner)
 
     def part(self, chosen: Tensor) -> Dense:
         return Dense(self.advantage[chosen])
@@ -218,8 +218,3 @@ class _Continuation:
             old = getattr(self, name)
             mask = where if old.ndim == 1 else where[:, None]
             setattr(self, name, torch.where(mask, value, old))
-
-
-def products(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Batched matrix-vector products (B, m, n), (B, n) -> (B, m)."""
-    return torch.bmm(matrix, vector[:, :, None])[:, :, 0]

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf import metrics
-from nlhf.newton import SMALL, Dense, MatrixFree, Problem, newton, products
+from nlhf import metrics, simplex
+from nlhf.newton import SMALL, Dense, MatrixFree, Problem, newton
 
 if TYPE_CHECKING:
     from nlhf.games.base import FiniteGame
@@ -131,7 +131,7 @@ def _linear_programmes(advantage: Tensor) -> Equilibrium:
     """One von Neumann winner per game, with the test whether it is the only one."""
     solved = [_linear_programme(matrix) for matrix in advantage.numpy()]
     policy = torch.from_numpy(np.stack([entry[0] for entry in solved]))
-    value = products(advantage, policy).amax(-1).clamp(min=0.0)
+    value = simplex.products(advantage, policy).amax(-1).clamp(min=0.0)
     floor = torch.full_like(value, np.finfo(float).eps)
     unique = torch.tensor([entry[1] for entry in solved])
     return Equilibrium(policy.log(), value, floor, unique, "linear programme")

@@ -6,11 +6,12 @@ methods are used: importing this module, or a module that is written with it, do
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
 PART = 1 << 17  # actions that are summed at once
@@ -98,31 +99,34 @@ def normalised(logits: Callable[..., Tensor], *tables: Tensor) -> Tensor:
     actions = tables[0].shape[-1]
     if actions <= PART:
         return logits(*tables).log_softmax(-1)
-    found, totals = None, []
-    for start in range(0, actions, PART):
-        part = logits(*(table[..., start : start + PART] for table in tables))
-        if found is None:
-            found = part.new_empty(*part.shape[:-1], actions)
-        found[..., start : start + PART] = part
-        totals.append(part.logsumexp(-1, keepdim=True))
-    assert found is not None
-    total = totals[0]
-    for other in totals[1:]:
-        total = total.logaddexp(other)
-    return found.sub_(total)
+    first = logits(*(table[..., :1] for table in tables))
+    found, totals = first.new_empty(*first.shape[:-1], actions), []
+    for here, part in _parts(tables):
+        found[..., here] = values = logits(*part)
+        totals.append(values.logsumexp(-1, keepdim=True))
+    return found.sub_(reduce(lambda total, other: total.logaddexp(other), totals))
 
 
 def summed(terms: Callable[..., Tensor], *tables: Tensor) -> Tensor:
     """What `terms` makes of tables (..., Y), a sum over actions, (...): of many actions part by part, for temporaries
     as large as the tables cost more than the arithmetic."""
+    return reduce(add, (terms(*part) for _, part in _parts(tables)))
+
+
+def _parts(tables: Sequence[Tensor]) -> Iterator[tuple[slice, Sequence[Tensor]]]:
+    """Some actions at a time, with what tables (..., Y) say of them; the tables themselves where these are few."""
     actions = tables[0].shape[-1]
     if actions <= PART:
-        return terms(*tables)
-    parts = [[table[..., start : start + PART] for table in tables] for start in range(0, actions, PART)]
-    found = terms(*parts[0])
-    for part in parts[1:]:
-        found = found + terms(*part)
-    return found
+        yield slice(None), tables
+        return
+    for start in range(0, actions, PART):
+        here = slice(start, start + PART)
+        yield here, [table[..., here] for table in tables]
+
+
+def products(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Batched matrix-vector products (B, m, n), (B, n) -> (B, m)."""
+    return (matrix @ vector[..., None])[..., 0]
 
 
 def span(p: Tensor, q: Tensor) -> Tensor:

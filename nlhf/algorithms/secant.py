@@ -16,10 +16,9 @@ Source: ours, upon arXiv:2505.19731.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
-from nlhf import simplex
+from nlhf import metrics, simplex
 from nlhf.algorithms.base import ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
 from nlhf.algorithms.secant_model import Path, smallest_game
 from nlhf.policies.tabular import TabularPolicy
@@ -27,7 +26,6 @@ from nlhf.policies.tabular import TabularPolicy
 CREDIT = 10  # queries that may be spent on the model before its gain shows
 DOUBLINGS = 36  # of the step that is always accepted: the lambda' that are tried
 MODEL, ANCHOR, HALF = 0.0, 1.0, 2.0  # what is asked about: the model's solution; two queries of a step of Nash-MP
-EPS = sys.float_info.epsilon
 
 
 @dataclass(frozen=True)
@@ -172,6 +170,5 @@ def kl(first: Tensor, second: Tensor) -> Tensor:
 
 
 def rounding(policy: Tensor, reference: Tensor, beta: Tensor) -> Tensor:
-    """What rounding may take from KL(policy || best response), (S, X, 1): metrics.exploitability_floor."""
-    largest = policy.abs().where(policy > -700, 0.0).amax(-1, keepdim=True) + reference.abs().amax(-1, keepdim=True)
-    return (EPS * (largest + 1 / (2 * beta))) ** 2
+    """What rounding may take from KL(policy || best response), (S, X, 1)."""
+    return metrics.exploitability_floor(policy, reference, beta[..., 0])[..., None] / beta

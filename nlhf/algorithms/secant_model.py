@@ -33,8 +33,11 @@ def smallest_game(policies: Tensor, answers: Tensor, weights: Tensor) -> tuple[T
         part, size = first, product(first, first)
         spread = size
         for _ in range(2):
-            shares = times(basis[:, :i], part)
-            part, image = part - times(basis[:, :i].mT, shares), image - times(images[:, :i].mT, shares)
+            shares = simplex.products(basis[:, :i], part)
+            part, image = (
+                part - simplex.products(basis[:, :i].mT, shares),
+                image - simplex.products(images[:, :i].mT, shares),
+            )
             spread = spread + product(shares**2, noise[:, :i])
         left = product(part, part)
         scale = (1 / left.sqrt()).where(left > NOVEL**2 * size, 0.0)  # zero for what adds nothing
@@ -75,14 +78,14 @@ class Path:
 
     def turned(self, probabilities: Tensor) -> Tensor:
         """N G^T pi."""
-        return times(self.form, times(self.features.mT, probabilities))
+        return simplex.products(self.form, simplex.products(self.features.mT, probabilities))
 
     def look(self, theta: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The policy at theta, the theta that answers it, and KL from the one to the other."""
         base = self.anchor + s * self.pull
-        point = (base + times(self.features, theta)).log_softmax(-1)
+        point = (base + simplex.products(self.features, theta)).log_softmax(-1)
         answer = s * self.turned(point.exp())
-        response = (base + times(self.features, answer)).log_softmax(-1)
+        response = (base + simplex.products(self.features, answer)).log_softmax(-1)
         return point, answer, simplex.kl(point, response).nan_to_num(float("inf"))
 
     def solve(self, right: Tensor, covariance: Tensor) -> Tensor:
@@ -99,7 +102,7 @@ class Path:
         weighted = self.features * mass[..., None]
         mean = weighted.sum(1)
         centred = vector - product(mass, vector)
-        return weighted.mT @ self.features - mean[..., None] * mean[:, None], times(weighted.mT, centred)
+        return weighted.mT @ self.features - mean[..., None] * mean[:, None], simplex.products(weighted.mT, centred)
 
     def newton_step(self) -> None:
         """One step of Newton's method, shortened until the error falls by a tenth of what a full step promises."""
@@ -136,7 +139,7 @@ class Path:
         """Go further along the tangent from points that were met; less far from the last one where it was lost."""
         if forward.any():
             covariance, pulled = self.covariance(self.pull)
-            right = self.turned(self.point.exp()) + self.s * times(self.form, pulled)
+            right = self.turned(self.point.exp()) + self.s * simplex.products(self.form, pulled)
             longer = (self.stride**1.5).where((self.steps <= 3)[:, None], self.stride).clamp(max=100.0)
             self.put(forward, tangent=self.solve(right, covariance), stride=longer)
         begun = self.solved[:, 0] > 0
@@ -154,11 +157,6 @@ class Path:
         for name, value in values.items():
             old = getattr(self, name)
             setattr(self, name, value.where(where if old.ndim == 1 else where[:, None], old))
-
-
-def times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Batched products (B, m, n), (B, n) -> (B, m)."""
-    return (matrix @ vector[..., None])[..., 0]
 
 
 def product(first: Tensor, second: Tensor) -> Tensor:

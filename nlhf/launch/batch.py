@@ -35,9 +35,7 @@ def packs(jobs: Sequence[Job], least: int) -> list[list[Job]]:
         found.setdefault(job.run.kind or id(job), []).append(job)
     cut: list[list[Job]] = []
     for alike in found.values():
-        game = alike[0].config["game"]
-        entries = int(game.get("contexts") or 1) * int(game.get("actions") or 10) ** 2
-        most = max(1, ENTRIES // (entries * max(len(job.run.options.seeds) for job in alike)))
+        most = max(1, int(ENTRIES / max(job.entries for job in alike)))
         size = min(most, -(-len(alike) // max(1, least // len(found))))
         cut += [alike[start : start + size] for start in range(0, len(alike), size)]
     return cut

@@ -155,26 +155,30 @@ class _Plain:
 
     def takes(self, override: Override) -> bool:
         """Is this a value in place of one that is there?"""
-        value, (*path, name) = override.value(), override.key_or_group.split(".")
-        node: Any = self.config
-        for key in path:
-            node = node.get(key) if isinstance(node, dict) else None
-        there = isinstance(node, dict) and name in node and not isinstance(node[name], dict)
+        value, (node, name) = override.value(), _place(self.config, override)
+        there = node is not None and name in node and not isinstance(node[name], dict)
         scalars = value if isinstance(value, list) else [value]
         known = all(type(entry) in (int, float, str, bool, type(None)) and entry != "???" for entry in scalars)
         return self.faithful and there and known
 
     def with_values(self, overrides: Iterable[Override]) -> dict[str, Any]:
-        """A copy with them."""
+        """A copy with them; each is one that it `takes`."""
         config: dict[str, Any] = json.loads(self.text)
         for override in overrides:
-            *path, name = override.key_or_group.split(".")
-            node = config
-            for key in path:
-                node = node[key]
+            node, name = _place(config, override)
+            assert node is not None
             value: Any = override.value()
             node[name] = list(value) if isinstance(value, list) else value
         return config
+
+
+def _place(config: dict[str, Any], override: Override) -> tuple[dict[str, Any] | None, str]:
+    """The node that an override's key lies in, None where there is none, and its last part."""
+    *path, name = override.key_or_group.split(".")
+    node: Any = config
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else None, name
 
 
 def _overlap(one: str, other: str) -> bool:

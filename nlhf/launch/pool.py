@@ -111,7 +111,7 @@ class Pool:
                 return
             idle = next((worker for worker in self.workers if not worker.jobs), None) or Worker.start(self.threads)
             try:
-                idle.pipe.send([(job.config, job.overrides) for job in pack])
+                idle.pipe.send([job.task for job in pack])
             except OSError:  # it died while it was idle
                 self.workers.remove(idle)
                 continue

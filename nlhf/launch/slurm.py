@@ -112,8 +112,8 @@ def _array(executor: Any, packs: Sequence[Sequence[Job]]) -> list[Any]:
 
     try:
         with executor.batch():
-            return [executor.submit(Pack([[(job.config, job.overrides) for job in batch]
-                                          for batch in batches(pack, 1)])) for pack in packs]  # fmt: skip
+            return [executor.submit(Pack([[job.task for job in batch] for batch in batches(pack, 1)]))
+                    for pack in packs]  # fmt: skip
     except FailedJobError as error:
         words = str(error).strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
         raise ConfigError(f"sbatch refuses ({words}): change hydra.launcher, and repeat the command.") from error

@@ -44,11 +44,22 @@ class Job:
     run: Specification
 
     @property
+    def task(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What `attempt` takes."""
+        return self.config, self.overrides
+
+    @property
+    def entries(self) -> float:
+        """Of the matrices of all seeds, as far as the config tells."""
+        game = self.config["game"]
+        size = float(game.get("contexts") or 1) * float(game.get("actions") or 10) ** 2
+        return len(self.run.options.seeds) * size
+
+    @property
     def weight(self) -> float:
         """How long it may take, in no unit: queries of all seeds, each of the size of the game."""
-        game, budget = self.config["game"], self.run.budget
-        size = float(game.get("contexts") or 1) * float(game.get("actions") or 10) ** 2
-        return (budget.queries or budget.iterations or 1000) * len(self.run.options.seeds) * (1000 + size)
+        budget = self.run.budget
+        return (budget.queries or budget.iterations or 1000) * (1000 * len(self.run.options.seeds) + self.entries)
 
     def status(self) -> str:
         """What its folder says: completed, failed, interrupted, or unfinished."""
@@ -89,8 +100,18 @@ def job_of(overrides: Sequence[str], compose: Callable[[Sequence[str]], dict[str
         return None
 
 
-def jobs_to_run(batch: Iterable[Sequence[str]], compose: Callable[[Sequence[str]], dict[str, Any]]) -> list[Job]:
-    """The jobs of a sweep that are not done, each run once; those that are, and those that cannot be, are noted."""
+def jobs_to_run(
+    batch: Iterable[Sequence[str]],
+    compose: Callable[[Sequence[str]], dict[str, Any]],
+    begin: Callable[[], None] = lambda: None,
+) -> list[Job]:
+    """The jobs of a sweep that are not done, each run once; those that are, and those that cannot be, are noted.
+
+    Args:
+        batch: overrides of every job.
+        compose: gives their configs.
+        begin: called once it is known that there is something to run.
+    """
     jobs: dict[tuple[str, Budget], Job] = {}
     for job in filter(None, (job_of(overrides, compose) for overrides in batch)):
         try:
@@ -99,6 +120,8 @@ def jobs_to_run(batch: Iterable[Sequence[str]], compose: Callable[[Sequence[str]
             refuse(job.overrides, error)
             continue
         if done is None:
+            if not jobs:
+                begin()
             jobs.setdefault((str(job.run.folder), job.run.budget), job)
         elif done["status"] == "completed":
             note(job.run.name, "skipped")
