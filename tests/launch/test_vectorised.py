@@ -61,6 +61,9 @@ def same(first, second, tolerance=1e-7):
         pd.testing.assert_frame_equal(table[rest][large], known[rest][large], rtol=tolerance, atol=1e-12)
         policies = [np.load(folder / "policy.npz") for folder in (mine, other)]
         np.testing.assert_allclose(policies[0]["log_policy"], policies[1]["log_policy"], atol=1e-10)
+        if (mine / "policies.csv").exists():
+            paths = [pd.read_csv(folder / "policies.csv") for folder in (mine, other)]
+            pd.testing.assert_frame_equal(*paths, atol=1e-9)
         summaries = [json.loads((folder / "summary.json").read_text()) for folder in (mine, other)]
         for key in ("status", "stop_reason", "fingerprint", "seeds", "equilibrium"):
             assert summaries[0][key] == summaries[1][key]
@@ -90,6 +93,15 @@ def test_step_sizes_are_numbers_too(tasks):
     assert same(together, apart) == 2
 
 
+def test_every_policy_on_the_schedule_is_that_of_its_run(tasks):
+    together, apart = (tasks(name, "algorithm=nash_mp", "log_policy=true") for name in ("together", "apart"))
+    for task in apart:
+        attempt(*task)
+    attempt_all(together)
+    assert all((folder / "policies.csv").exists() for folder in folders(together))
+    assert same(together, apart) == 2
+
+
 def test_every_run_stops_by_its_own_limits(tasks):
     words = ["algorithm=nash_mp", "budget.target=1e-4", "budget.queries=400"]
     together, apart = (tasks(name, *words) for name in ("together", "apart"))
@@ -111,11 +123,9 @@ def test_a_game_that_seeds_share_is_shared_by_runs(tasks):
     assert same(together, apart) == 2
 
 
-@pytest.mark.parametrize("algorithm", ["nash_mp", "adaptive_optimistic", "proximal_point", "nash_md"])
-def test_runs_that_were_stopped_together_go_on_alone(tasks, algorithm, monkeypatch):
-    together, apart = (tasks(name, f"algorithm={algorithm}") for name in ("together", "apart"))
-    for task in apart:
-        attempt(*task)
+@pytest.fixture
+def stopped_at_ten(monkeypatch):
+    """A signal at the first row of iteration 10 of a batch."""
     rows = Folders.row
 
     def row(self, seed, values, policy):
@@ -124,9 +134,28 @@ def test_runs_that_were_stopped_together_go_on_alone(tasks, algorithm, monkeypat
         rows(self, seed, values, policy)
 
     monkeypatch.setattr(Folders, "row", row)
+
+
+@pytest.mark.parametrize("algorithm", ["nash_mp", "adaptive_optimistic", "proximal_point", "nash_md"])
+def test_runs_that_were_stopped_together_go_on_alone(tasks, algorithm, stopped_at_ten):
+    together, apart = (tasks(name, f"algorithm={algorithm}") for name in ("together", "apart"))
+    for task in apart:
+        attempt(*task)
     assert {one.state for one in attempt_all(together)} == {"interrupted"}
     assert all((folder / "checkpoint.pt").exists() for folder in folders(together))
     assert {one.state for one in attempt_all(together)} == {"completed"}
+    assert same(together, apart) == 0
+
+
+def test_runs_go_on_where_another_one_had_ended_before_the_stop(tasks, stopped_at_ten):
+    words, numbers = ["algorithm=nash_mp", "budget.target=1e-3", "budget.queries=400"], NUMBERS[::-1]
+    together, apart = (tasks(name, *words, numbers=numbers) for name in ("together", "apart"))
+    for task in apart:
+        attempt(*task)
+    attempt_all(together)
+    done = [json.loads((folder / "summary.json").read_text())["progress"]["iterations"] for folder in folders(together)]
+    assert max(done[0]) < 10 <= min(done[1])
+    attempt_all(together)
     assert same(together, apart) == 0
 
 
