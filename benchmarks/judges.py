@@ -1,8 +1,8 @@
 """How well judges that are learned from human votes agree with votes on prompts that were held out.
 
 Measured: `general_preference`, `bradley_terry` and `pairwise_model` with the defaults of conf/train_judge.yaml, each
-graded by folds over prompts; their accuracy over "longer wins" on every source, calibration error, and the largest
-|P(a > b) + P(b > a) - 1| over a thousand pairs.
+graded by folds over prompts, as the voters of a pair's source and as nobody in particular; their accuracy over "longer
+wins" on every source, calibration error, and the largest |P(a > b) + P(b > a) - 1| over a thousand pairs.
 
 Run from the checkout (extra lm): python -m benchmarks.judges --data VOTES, a jsonl file or a folder
 (nlhf/judges/votes.py). The last line counts the sources on which the 95% interval of the best judge's lead over "longer
@@ -37,8 +37,10 @@ def main(data: str) -> int:
         for kind in KINDS:
             folder = train([f"data={data}", f"judge={kind}", f"out={place}/{kind}"])
             grades = json.loads((folder / "judge.json").read_text(encoding="utf-8"))["grades"]
-            ahead[kind] = [row["source"] for row in grades if row["source"] != "all" and row["over_longer"]["low"] > 0]
-            errors.append(grades[-1]["calibration_error"])
+            ahead[kind] = [row["source"] for row in grades
+                           if row["source"] != "all" and row["over_longer"][kind]["low"] > 0]  # fmt: skip
+            errors.append(max(error for method, error in grades[-1]["calibration_error"].items()
+                              if method.startswith(kind)))  # fmt: skip
             gaps.append(asymmetry(LearnedJudge(str(folder), None, 32), data))
     for kind, error, gap in zip(KINDS, errors, gaps, strict=True):
         print(f"{kind}: ahead of longer wins on {', '.join(ahead[kind]) or 'no source'}; calibration error {error:.3f} "

@@ -88,7 +88,8 @@ def main(short: bool, repetitions: int, figure: str | None) -> int:
         ratios[game.name] = ratio(taken, 1e-8)
         print(f"fastest peer over ours to 1e-8: {ratios[game.name]:.2g}")
     if figure:
-        draw(everything, Path(figure))
+        draw({game: {name: [_seconds(found[target]) for target in TARGETS] for name, found in taken.items()}
+              for game, taken in everything.items()}, Path(figure))  # fmt: skip
     worst = min((name for name in ratios if not name.endswith("beta = 0")), key=lambda name: ratios[name])
     print(f"\nfastest peer over ours to 1e-8: {ratios[worst]:.1f} on {worst}, at least 1")
     return int(ratios[worst] < 1)
@@ -248,32 +249,48 @@ def show(game: Game, taken: dict[str, dict[float, list[tuple[float, float]]]]) -
 
 
 def _cell(found: list[tuple[float, float]]) -> str:
-    seconds, queries = np.median([entry[0] for entry in found]), np.median([entry[1] for entry in found])
+    seconds, queries = _seconds(found), np.median([entry[1] for entry in found])
     if seconds == np.inf:
         return "-"
     return f"{seconds:.2g} s" + (f", {queries:g} queries" if np.isfinite(queries) else "")
 
 
+def _seconds(found: list[tuple[float, float]]) -> float:
+    return float(np.median([entry[0] for entry in found]))
+
+
 def ratio(taken: dict[str, dict[float, list[tuple[float, float]]]], target: float) -> float:
     """Median seconds of the fastest peer over those of our fastest."""
-    median = {name: float(np.median([entry[0] for entry in found[target]])) for name, found in taken.items()}
+    median = {name: _seconds(found[target]) for name, found in taken.items()}
     peers = [value for name, value in median.items() if name not in OURS]
     return min(peers, default=np.inf) / min(value for name, value in median.items() if name in OURS)
 
 
-def draw(everything: dict[str, dict[str, dict[float, list[tuple[float, float]]]]], path: Path) -> None:
-    """Median seconds to every target, a panel a game."""
+def draw(medians: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Median seconds to every target, infinite where it was missed: a panel a game, ours solid and peers dashed."""
+    import matplotlib.pyplot as plt
+
     from nlhf.analysis.figures import base
 
+    order = sorted(medians, key=lambda name: name.endswith("beta = 0"))  # a row for each beta
     with base.style():
-        figure, axes = base.panels(list(everything))
-        for axis, taken in zip(axes, everything.values(), strict=False):
-            for name, found in taken.items():
-                medians = [float(np.median([entry[0] for entry in found[target]])) for target in TARGETS]
-                axis.plot(TARGETS, medians, marker="o", label=name)
-            axis.set(xscale="log", yscale="log", xlabel="exploitability", ylabel="seconds")
-            axis.invert_xaxis()
-        axes[0].legend(fontsize=6)
+        figure, axes = plt.subplots(
+            2, len(order) // 2, figsize=(9.6, 5.4), sharex=True, sharey=True, layout="constrained"
+        )
+        for axis, game in zip(axes.flat, order, strict=True):
+            for number, name in enumerate(CONTESTANTS):
+                if name in medians[game]:
+                    line, marker = ("-", "o") if name in OURS else ("--", "s")
+                    axis.plot(TARGETS, medians[game][name], line, marker=marker, color=f"C{number}", label=name)
+            axis.set(xscale="log", yscale="log", title=game, xticks=TARGETS)
+        axes[0, 0].invert_xaxis()
+        figure.supxlabel("certified exploitability")
+        figure.supylabel("seconds (median)")
+        known = {
+            label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        names = [name for name in CONTESTANTS if name in known]
+        figure.legend([known[name] for name in names], names, loc="outside upper center", ncols=4)
         figure.savefig(path)
     print(path)
 

@@ -22,6 +22,7 @@ import yaml
 
 from nlhf.budget import Progress, is_scheduled
 from nlhf.config import ConfigError
+from nlhf.judges.base import added
 from nlhf.policies.base import Memory, Policy
 from nlhf.records import POLICY_COLUMNS, Table, first_hits, permanent, replacing, write_json
 from nlhf.specification import RESULTS_VERSION, Specification
@@ -45,6 +46,7 @@ class RunFolder:
 
     def __post_init__(self) -> None:
         self.path, self.started = self.run.folder, time.time()
+        self.spent: dict[str, Any] = {}  # on the judge, by the processes before this one
         self.columns = self.world.columns
         self.table = Table(self.path / "metrics.csv", self.columns)
         self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS)
@@ -65,9 +67,15 @@ class RunFolder:
     def checkpoint(self, content: dict[str, Any]) -> None:
         self.flush()
         buffer = io.BytesIO()  # on a full disk torch itself raises no OSError
-        torch.save({"fingerprint": self.run.fingerprint, "results_version": RESULTS_VERSION, **content}, buffer)
+        torch.save({"fingerprint": self.run.fingerprint, "results_version": RESULTS_VERSION, "judge": self._account,
+                    **content}, buffer)  # fmt: skip
         with replacing(self.path / "checkpoint.pt", "wb") as stream:
             stream.write(buffer.getbuffer())
+
+    @property
+    def _account(self) -> dict[str, Any] | None:
+        """What the judge was asked, and its cost, by this process and, up to their last checkpoints, those before."""
+        return None if self.world.account is None else added(self.spent, self.world.account)
 
     def flush(self) -> None:
         """Bring the rows to the disk."""
@@ -98,6 +106,7 @@ class RunFolder:
         if not isinstance(content, dict) or not {"progress", "fingerprint"} <= content.keys():
             raise ConfigError(f"{path} is no checkpoint of a run: {again}")
         self.run.check_same(content)
+        self.spent = content.get("judge") or {}
         done = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
         for table in self._tables():
             table.load()
@@ -134,7 +143,7 @@ class RunFolder:
             "final": self._final_metrics(),
             "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
             "equilibrium": self.world.equilibria and self.world.equilibria.summary,
-            "judge": self.world.account,
+            "judge": self._account,
             "progress": progress.to_json(),
             "wall_seconds": (time.time() - self.started) / together,
             "vectorised_with": together - 1,

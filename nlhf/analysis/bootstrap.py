@@ -7,6 +7,7 @@ Observations of different settings are strata: seeds are drawn, settings are not
   does so too, but where most seeds agree its resampled standard errors vanish: ten last values of 1e-15, one of them
   1e-13, gave it the interval 1e-15 to 1e+18.
 * `interval`, percentile: for medians, whose standard error has no good estimate and for which percentiles cover well.
+* `of_clusters`: of a weighted mean over clusters that are drawn whole (prompts with their votes), expanded likewise.
 * `share_interval`: Wilson's, for shares, which need no resampling and where 10 of 10 is no certainty.
 
 Sources: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; T. Hesterberg, What Teachers
@@ -17,6 +18,7 @@ arXiv:2108.13264, for strata and interquartile means.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -27,6 +29,20 @@ FEWEST = 5  # observations; fewer make no interval
 BLOCK = 2_000_000  # observations that are resampled at once
 Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% interval, nan where too few cases make none, and how many cases are behind it."""
+
+    value: float
+    low: float
+    high: float
+    cases: float
+
+    def __str__(self) -> str:
+        ends = "" if np.isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{ends}"
 
 
 def resamples(strata: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -52,11 +68,32 @@ def interval(
 def mean_interval(values: np.ndarray, strata: np.ndarray | None = None) -> Interval:
     """Expanded percentile interval of the mean of values (n); nan for infinite values and for few observations."""
     strata = _strata(values, strata)
-    freedom = len(strata) - len(np.unique(strata))
     if not _enough(strata) or not np.isfinite(values).all():
         return NONE
-    tail = stats.norm.cdf(np.sqrt(len(strata) / freedom) * stats.t.ppf((1 - LEVEL) / 2, freedom))
+    tail = expanded_tail(len(strata), len(strata) - len(np.unique(strata)))
     return _ends(np.concatenate([values[drawn].mean(-1) for drawn in _blocks(strata)]), tail)
+
+
+def expanded_tail(n: int, freedom: int) -> float:
+    """The share of resampled means of n values beyond either end of the interval that Student's t would give."""
+    return float(stats.norm.cdf(np.sqrt(n / freedom) * stats.t.ppf((1 - LEVEL) / 2, freedom)))
+
+
+def redrawn(n: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each of n clusters is drawn, float64 (draws, n)."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws).astype(float)
+
+
+def of_clusters(sums: np.ndarray, weights: np.ndarray) -> Estimate:
+    """A weighted mean, sum of `sums` over sum of `weights`, whose clusters (n) were sampled; nan without any."""
+    sums, weights = sums[weights > 0], weights[weights > 0]
+    if not len(sums):
+        return Estimate(float("nan"), *NONE, 0.0)
+    low, high = NONE
+    if len(sums) >= FEWEST:
+        chosen = redrawn(len(sums))
+        low, high = _ends((chosen @ sums) / (chosen @ weights), expanded_tail(len(sums), len(sums) - 1))
+    return Estimate(float(sums.sum() / weights.sum()), low, high, float(weights.sum()))
 
 
 def share_interval(wins: float, of: int) -> Interval:

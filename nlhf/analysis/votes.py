@@ -49,7 +49,7 @@ class Diagnosis:
         count, total = len(self.triples), n * (n - 1) * (n - 2) // 6
         majority = f"{count} of {total} triples are cyclic by majority" if total else "two items make no cycle"
         if np.isnan(self.p):
-            return f"{majority}; without the numbers of votes nothing is said of chance."
+            return f"{majority}; nothing is said of chance, of which too little is known here."
         redrawn = f"{self.cyclic:.3f} of |P - 1/2|² is cyclic, {self.null:.3f} in votes of a Bradley-Terry model"
         if self.p >= 0.05:
             return f"{majority}; {redrawn} ({shown_p(self.p)}): these votes do not show that preferences are cyclic."
@@ -77,6 +77,18 @@ def diagnose(
         redrawn = cyclic_share(_redrawn(scores, votes, seed) if noise is None else np.clip(fit + noise, 0, 1))
         null, p = float(redrawn.mean()), float((1 + (redrawn >= cyclic - EVEN).sum()) / (1 + len(redrawn)))
     return Diagnosis(scores, cyclic_triples(preference), cyclic, null, p)
+
+
+def pooled(wins: np.ndarray, votes: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """P (R, n, n) over questions that count `weight` times (R, Q), all of them once by default; 1/2 without a vote.
+
+    Args:
+        wins, votes: of each pair on each question, (Q, n, n).
+    """
+    questions, n, _ = wins.shape
+    weight = np.ones((1, questions)) if weight is None else weight
+    won, cast = (weight @ table.reshape(questions, -1) for table in (wins, votes))
+    return np.asarray(np.divide(won, cast, out=np.full_like(won, 0.5), where=cast > 0).reshape(-1, n, n))
 
 
 def cyclic_share(preference: np.ndarray) -> np.ndarray:

@@ -71,6 +71,7 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
     from nlhf.arena.page import write
     from nlhf.arena.play import Arena, Rules
     from nlhf.arena.standings import standings
+    from nlhf.judges.base import told
     from nlhf.launch.compose import composed, plain
     from nlhf.launch.lock import locked
     from nlhf.policies.causal_lm import CausalLM
@@ -97,9 +98,9 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
         if len(arena.names) < 2:
             raise ConfigError(f"{' '.join(places)} has one policy only, {arena.names[0]}: name another one.")
         new = arena.play(judge, options.block, options.precision, _said)
-    found = standings(arena.known, arena.of_prompts, len(prompts), options.redraws)
+    found = standings(arena.known, arena.of_prompts, len(arena.rules.prompts), options.redraws)
     page = write(folder, found, arena)
-    _show(found, new, judge)
+    _show(found, f"{new} new verdicts ({told(judge.account)}); in all: {told(arena.account)}.")
     print(page)
     return found
 
@@ -165,7 +166,7 @@ def _said(words: str) -> None:
         print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
 
 
-def _show(found: Standings, new: int, judge: TextJudge) -> None:
+def _show(found: Standings, asked: str) -> None:
     """The standings in the terminal."""
     from rich.console import Console
     from rich.table import Table
@@ -173,7 +174,7 @@ def _show(found: Standings, new: int, judge: TextJudge) -> None:
     _said("")
     console = Console(width=None if sys.stdout.isatty() else SHOWN, highlight=False, markup=False, emoji=False)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("", "contestant", "preferred to others", "exploitability", "equilibrium"):
+    for title in ("", "contestant", "preferred to others", "exploitability", "equilibrium, redrawn"):
         table.add_column(title, justify="left" if title == "contestant" else "right")
     for place, k in enumerate(found.order, 1):
         cells = ("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in
@@ -183,8 +184,7 @@ def _show(found: Standings, new: int, judge: TextJudge) -> None:
     console.print(found.headline, style="bold")
     for line in found.lines:
         console.print(line)
-    account = ", ".join(f"{key} {value}" for key, value in judge.account.items() if not isinstance(value, dict))
-    console.print(f"{new} new verdicts ({account}).", style="dim")
+    console.print(asked, style="dim")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nlhf.config import ConfigError, text_lines
+from nlhf.language.content import content
 from nlhf.records import read_json
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 REFERENCE = "reference"
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "adapter_config.json", "config.json")
-ENDS = 1 << 20  # bytes at either end of a large file that enter its digest
 
 
 class Contestant(Protocol):
@@ -36,6 +36,9 @@ class Contestant(Protocol):
     @property
     def identity(self) -> str:
         """What decides its completions, as a digest."""
+
+    def check(self, prompts: Sequence[Any], samples: int) -> None:
+        """Raises: ConfigError where it is known beforehand that it cannot complete these."""
 
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
         """`samples` completions of every prompt; `first` is the number of the first of these prompts in the arena, so
@@ -58,16 +61,21 @@ class Writer:
     def identity(self) -> str:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
+    def check(self, prompts: Sequence[Any], samples: int) -> None:
+        for prompt in prompts:
+            if (count := len(self._known.get(json.dumps(prompt), []))) < samples:
+                raise ConfigError(f"{self.path} has {count} completions of the prompt '{str(prompt)[:60]}', and "
+                                  f"completions={samples} are wanted: add them, or give fewer.")  # fmt: skip
+
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
+        return [self._known[json.dumps(prompt)][:samples] for prompt in prompts]
+
+    @cached_property
+    def _known(self) -> dict[str, list[str]]:
         known: dict[str, list[str]] = {}
         for prompt, text in self.entries():
             known.setdefault(json.dumps(prompt), []).append(text)
-        found = [known.get(json.dumps(prompt), [])[:samples] for prompt in prompts]
-        for prompt, texts in zip(prompts, found, strict=True):
-            if len(texts) < samples:
-                raise ConfigError(f"{self.path} has {len(texts)} completions of the prompt '{str(prompt)[:60]}', and "
-                                  f"completions={samples} are wanted: add them, or give fewer.")  # fmt: skip
-        return found
+        return known
 
     def entries(self) -> Iterator[tuple[Any, str]]:
         """Prompts and completions, as the file lists them."""
@@ -101,15 +109,10 @@ class Model:
     @cached_property
     def identity(self) -> str:
         drawn = {key: getattr(self.options, key) for key in ("max_new_tokens", "temperature", "top_p")}
-        found = hashlib.sha256(json.dumps([drawn, self.folder if not Path(self.folder).is_dir() else ""]).encode())
-        for path in sorted(Path(self.folder).glob("*.safetensors")) + sorted(Path(self.folder).glob("*config.json")):
-            size = path.stat().st_size
-            with path.open("rb") as stream:
-                found.update(f"{path.name} {size}".encode() + stream.read(ENDS))
-                if size > 2 * ENDS:
-                    stream.seek(-ENDS, 2)
-                    found.update(stream.read(ENDS))
-        return found.hexdigest()
+        return hashlib.sha256(json.dumps([drawn, content(self.folder)]).encode()).hexdigest()
+
+    def check(self, prompts: Sequence[Any], samples: int) -> None:
+        """A model completes anything."""
 
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
         import numpy as np

@@ -4,7 +4,7 @@
     votes.csv           a verdict in each row: prompt, item_a, item_b, wins_a, wins_b, sample. wins_a is the judge's
                         P(a > b), so that the file is itself a game: game=votes game.context=[prompt]
     prompts.jsonl       the prompts, by number
-    arena.json          who takes part, and under which rules
+    arena.json          who takes part, under which rules, and what the judge was asked so far
 
 Completions are random but fixed: those of a prompt depend on the contestant, the seed and the number of the prompt.
 """
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.judges.base import added
 from nlhf.records import Table, read_json, replacing, write_json
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Arena:
 
     Args:
         folder: where they are kept.
-        rules: shared by all of them.
+        rules: shared by all of them; of the prompts, the folder's may be the first ones, or these the first of those.
         contestants: who plays now, under the names that they have here; who played before stays, and plays with the
             completions that are kept.
 
@@ -70,14 +71,18 @@ class Arena:
 
     def __init__(self, folder: Path, rules: Rules, contestants: Sequence[Any]) -> None:
         self.folder, self.rules = folder, rules
-        known = read_json(folder / "arena.json") or {"rules": rules.card, "contestants": {}}
+        known: Any = read_json(folder / "arena.json") or {"rules": rules.card, "contestants": {}}
+        before, now = known["rules"]["prompts"], rules.card["prompts"]
+        if before[: len(now)] == now[: len(before)]:  # the same ones, or some more at the end
+            self.rules = rules = replace(rules, prompts=max(before, now, key=len))
+            known["rules"]["prompts"] = rules.card["prompts"]
         for key, value in rules.card.items():
             if known["rules"].get(key) != value:
                 raise ConfigError(f"out={folder} holds an arena with other {key}: give another folder.")
+        self.account: dict[str, Any] = known.get("account", {})
         self.identities: dict[str, str] = dict(known["contestants"])
-        before = {identity: name for name, identity in self.identities.items()}
-        self.contestants = [replace(one, name=before[one.identity]) if one.identity in before else one
-                            for one in contestants]  # fmt: skip
+        names = {identity: name for name, identity in self.identities.items()}
+        self.contestants = [replace(one, name=names.get(one.identity, one.name)) for one in contestants]
         for contestant in self.contestants:
             if self.identities.setdefault(contestant.name, contestant.identity) != contestant.identity:
                 raise ConfigError(f"out={folder}: another policy has played as {contestant.name} there: give another "
@@ -117,10 +122,14 @@ class Arena:
             if stream.tell():
                 stream.seek(-1, 2)
                 stream.write(b"" if stream.read() == b"\n" else b"\n")
-        write_json(self.folder / "arena.json", {"rules": self.rules.card, "contestants": self.identities})
+        self._write_card()
         with replacing(self.folder / "prompts.jsonl") as stream:
             for prompt in self.rules.prompts:
                 stream.write(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n")
+
+    def _write_card(self) -> None:
+        write_json(self.folder / "arena.json", {"rules": self.rules.card, "contestants": self.identities,
+                                                "account": self.account})  # fmt: skip
 
     def play(self, judge: TextJudge, block: int, precision: float | None,
              tick: Callable[[str], None] = lambda _: None) -> int:  # fmt: skip
@@ -132,7 +141,11 @@ class Arena:
             precision: half of the width of a pair's 95% interval with which it stops, or None.
             tick: hears what is going on.
         """
+        for contestant in self.contestants:
+            contestant.check([prompt for number, prompt in enumerate(self.rules.prompts)
+                              if (contestant.name, number) not in self.texts], self.rules.completions)  # fmt: skip
         self.open()
+        spent = self.account
         played = {(row["item_a"], row["item_b"], int(row["prompt"])) for row in self.votes.rows}
         played |= {(b, a, prompt) for a, b, prompt in played}
         pairs, here_now = list(combinations(self.names, 2)), {contestant.name for contestant in self.contestants}
@@ -147,6 +160,8 @@ class Arena:
                 self._complete({name for a, b, _ in missing for name in (a, b)}, here, tick)
                 tick(f"prompts {start + 1} to {here[-1] + 1}: {len(missing)} games")
                 self._judge(missing, judge)
+                self.account = added(spent, judge.account)
+                self._write_card()
         return len(self.votes.rows) - before
 
     def _complete(self, wanted: set[str], prompts: range, tick: Callable[[str], None]) -> None:

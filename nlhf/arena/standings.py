@@ -1,9 +1,13 @@
 """Which policy to ship: the arena's votes as a game, and what its equilibrium says.
 
-Everything is about the pooled game, P(a > b) averaged over prompts; prompts are what was sampled, so intervals are 95%
-percentile bootstrap intervals over prompts, and cycles are held against the Bradley-Terry fit with the same noise of
-prompts. The exploitability of a policy is that of always sending it out,
-max over b of P(b > a) - 1/2, at beta = 0.
+Everything is about the pooled game, P(a > b) averaged over prompts; prompts are what was sampled, so 95% intervals are
+bootstrap intervals over prompts, and cycles are held against the Bradley-Terry fit with the same noise of prompts.
+
+The exploitability of a policy is that of always sending it out, max over b of P(b > a) - 1/2, at beta = 0. The largest
+of several estimates is too large where the truths are near each other, and percentiles of it miss the truth nearly
+always: its interval is the largest of bounds on all P(b > a) that hold together with 95% (the maximum of resampled t;
+P. Westfall, S. Young, Resampling-Based Multiple Testing, 1993). An equilibrium jumps with P, so that nothing covers it
+well: given is where it moves when prompts are redrawn.
 """
 
 from __future__ import annotations
@@ -12,11 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
-from nlhf.analysis.ballots import Finding, finding, nash
+from nlhf.analysis.ballots import Finding, complete, finding
+from nlhf.analysis.bootstrap import expanded_tail, redrawn
+from nlhf.analysis.nash import equilibrium_shares
+from nlhf.analysis.voters import FEW
+from nlhf.analysis.votes import pooled
 
-FEW = 20  # prompts
 MIXTURES = 200  # redraws of which the equilibrium is solved
+MOVES = "The last column says where 95% of the equilibria lie when prompts are redrawn; it is no interval that covers."
 
 
 @dataclass(frozen=True)
@@ -27,9 +36,9 @@ class Standings:
         games: how many prompts each pair has played on, (n, n).
         pooled: P and what it shows.
         field: the mean of P(a > b) over all others, with its ends, (n, 3).
-        exploitability: (n, 3).
-        nash: the share in the equilibrium, (n, 3).
-        low, high: ends of P's intervals, (n, n).
+        exploitability: with its ends, (n, 3).
+        nash: the share in the equilibrium, and between which values it moves when prompts are redrawn, (n, 3).
+        low, high: ends of P's intervals, each pair by itself, (n, n).
         headless: prompts on which all pairs have played and no contestant is preferred to all others.
         tied: those of them on which one loses to nobody.
         complete: prompts on which all pairs have played.
@@ -55,15 +64,17 @@ class Standings:
     def lines(self) -> list[str]:
         """What else is to be said."""
         n = len(self.games)
-        apart = int((self.games[np.triu_indices(n, 1)] == 0).sum())
         said = [self.pooled.found.sentence,
                 f"{self.headless} of {self.complete} prompts have no completion that is preferred to all others; on "
-                f"{self.tied} of these one loses to none, in ties."]  # fmt: skip
-        if apart:
-            said.append(f"{apart} of {n * (n - 1) // 2} pairs have never met: they count as even, and nothing is known "
-                        "of them; name all contestants in one command.")  # fmt: skip
+                f"{self.tied} of these one loses to none, in ties.", MOVES]  # fmt: skip
+        if self.pooled.unseen:
+            said.append(f"{self.pooled.unseen} of {n * (n - 1) // 2} pairs have never met: they count as even, and "
+                        "nothing is known of them; name all contestants in one command.")  # fmt: skip
         if self.complete < FEW:
             said.append(f"All pairs have met on {self.complete} prompts: so few tell little, whatever the intervals.")
+        elif self.complete < self.games.max():
+            said.append(f"Some pairs have stopped early and have met on other prompts than others: on {self.complete} "
+                        "all have.")  # fmt: skip
         return said
 
     @property
@@ -88,43 +99,53 @@ def standings(names: Sequence[str], won: Mapping[tuple[str, str], Mapping[int, S
         redraws: of the prompts.
     """
     n = len(names)
-    table = np.full((prompts, n, n), np.nan)
+    wins, played = np.zeros((prompts, n, n)), np.zeros((prompts, n, n))
     for i, a in enumerate(names):
-        table[:, i, i] = 0.5
         for j, b in enumerate(names):
-            for prompt, wins in won.get((a, b), {}).items():
-                table[prompt, i, j] = np.mean(wins)
-    played = ~np.isnan(table)
-    preference = _pooled(table, played, np.ones((1, prompts)))[0]
-    rng = np.random.default_rng(0)
-    drawn = _pooled(table, played, rng.multinomial(prompts, np.full(prompts, 1 / prompts), redraws).astype(float))
-    number = played.sum(0) * (1 - np.eye(n))
-    full = played.all((1, 2))
-    tested = full.sum() >= FEW  # with fewer prompts, or pairs that never met, the null would reject too often
-    votes = np.stack([number, np.zeros((n, n))]) if tested else None
-    pooled = finding("all", names, preference, votes, drawn - preference)
-    mixtures = np.array([nash(matrix) for matrix in drawn[:MIXTURES]])
-    known = np.nan_to_num(table, nan=0.5)
-    headless = full & ~((known > 0.5) | np.eye(n, dtype=bool)).all(2).any(1)
+            for prompt, values in won.get((a, b), {}).items():
+                wins[prompt, i, j], played[prompt, i, j] = np.mean(values), 1.0
+    preference, drawn = pooled(wins, played)[0], pooled(wins, played, redrawn(prompts, redraws))
+    number, full = played.sum(0), complete(played)
+    tested = bool(full.sum() >= FEW)  # with fewer prompts, or pairs that never met, the null would reject too often
+    found = finding("all", names, preference, np.stack([number, np.zeros((n, n))]), drawn - preference, tested)
+    low, high = _bounds(wins, played, preference, drawn)
+    known = np.where(played > 0, wins, 0.5)
+    winning = np.asarray(((known > 0.5) | np.eye(n, dtype=bool)).all(2))
+    headless = full & ~winning.any(1)
+    tail = expanded_tail(prompts, prompts - 1) if prompts > 1 else 0.0
+    apart = np.quantile(drawn, (tail, 1 - tail), axis=0)
     return Standings(
-        games=number.astype(int), pooled=pooled,
-        field=_with_ends(_mean_of_others(preference, number), _mean_of_others(drawn, number)),
-        exploitability=_with_ends(_loss(preference), _loss(drawn)),
-        nash=_with_ends(pooled.nash, mixtures),
-        low=np.quantile(drawn, 0.025, axis=0), high=np.quantile(drawn, 0.975, axis=0),
+        games=number.astype(int), pooled=found,
+        field=_with_ends(_mean_of_others(preference, number), _mean_of_others(drawn, number), tail),
+        exploitability=np.stack([_loss(preference), _loss(low.T), _loss(high.T)], -1),
+        nash=_with_ends(found.nash.shares, np.array([equilibrium_shares(matrix) for matrix in drawn[:MIXTURES]])),
+        low=apart[0], high=apart[1],
         headless=int(headless.sum()),
-        tied=int((headless & (known >= 0.5).all(2).any(1)).sum()),
+        tied=int((headless & np.asarray((known >= 0.5).all(2)).any(1)).sum()),
         complete=int(full.sum()),
     )  # fmt: skip
 
 
-def _pooled(table: np.ndarray, played: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """P (R, n, n), the weighted mean over prompts of what was played; 1/2 where nothing was."""
-    prompts, n, _ = table.shape
-    sums = weight @ np.nan_to_num(table).reshape(prompts, -1)
-    count = weight @ played.reshape(prompts, -1).astype(float)
-    share = np.divide(sums, count, out=np.full_like(sums, 0.5), where=count > 0)
-    return np.asarray(share.reshape(-1, n, n))
+def _bounds(wins: np.ndarray, played: np.ndarray, preference: np.ndarray,
+            drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Bounds (n, n) of P(b > a) in row a and column b, which hold together in a row with 95%; 0 and 1 for pairs that
+    never met.
+
+    Standard errors are of what was won on each prompt, and of two wins and two losses more (A. Agresti, B. Coull 1998):
+    where all verdicts are alike there would be none.
+    """
+    n, number = len(preference), played.sum(0)
+    error, even = np.full((n, n), np.inf), np.eye(n, dtype=bool)
+    for i, j in np.argwhere((number > 0) & ~even):
+        values = np.r_[wins[played[:, i, j] > 0, i, j], 0.0, 0.0, 1.0, 1.0]
+        error[i, j] = values.std(ddof=1) / len(values) ** 0.5
+    spread = drawn.std(0)
+    ratio = np.divide(np.abs(drawn - preference), spread, out=np.zeros_like(drawn), where=spread > 0).max(2)
+    freedom = max(int(number.max()) - 1, 1)
+    grown = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)  # as of a mean whose variance is estimated
+    times = grown * np.maximum(np.quantile(ratio, 0.95, axis=0), stats.norm.ppf(0.975))[:, None]
+    half = np.where(even, 0.0, times * error)
+    return np.clip(1 - preference - half, 0, 1), np.clip(1 - preference + half, 0, 1)
 
 
 def _mean_of_others(preference: np.ndarray, number: np.ndarray) -> np.ndarray:
@@ -134,9 +155,9 @@ def _mean_of_others(preference: np.ndarray, number: np.ndarray) -> np.ndarray:
 
 
 def _loss(preference: np.ndarray) -> np.ndarray:
-    """max over b of P(b > a) - 1/2, (..., n), at least 0, as a is preferred to itself with 1/2."""
+    """max over b of P(b > a) - 1/2, (n), at least 0, as a is preferred to itself with 1/2."""
     return np.asarray(preference.max(-2) - 0.5)
 
 
-def _with_ends(value: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    return np.stack([value, *np.quantile(drawn, (0.025, 0.975), axis=0)], -1)
+def _with_ends(value: np.ndarray, drawn: np.ndarray, tail: float = 0.025) -> np.ndarray:
+    return np.stack([value, *np.quantile(drawn, (tail, 1 - tail), axis=0)], -1)

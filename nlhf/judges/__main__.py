@@ -24,6 +24,8 @@ USAGE = (
     "python -m nlhf.judges train|grade data=FILE judge=NAME KEY=VALUE ... (see conf/train_judge.yaml, grade_judge.yaml)"
 )
 
+UNNAMED = " of all voters"  # what it is called where it isn't told whose votes it stands for
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
@@ -128,10 +130,11 @@ def _learn(options: Training, votes: TextVotes, folder: Path, card: dict[str, An
         kinds = dict.fromkeys((options.judge, "bradley_terry"))
         logits: dict[str, np.ndarray] = {}
         for kind in kinds:
-            own = training.Reader(replace(options, judge=kind), votes, encoder, reader.table)
-            logits[kind] = training.grade(own, voters, tick(f"{kind}: fold of {options.folds}", count=False))
+            mine = training.Reader(replace(options, judge=kind), votes, encoder, reader.table)
+            own, shared = training.grade(mine, voters, tick(f"{kind}: fold of {options.folds}", count=False))
+            logits |= {kind: own} | ({f"{kind}{UNNAMED}": shared} if voters else {})
         judge = training.fit(reader, np.arange(len(votes)), voters)
-    chances = {kind: sigmoid(values) for kind, values in logits.items()}
+    chances = {method: sigmoid(values) for method, values in logits.items()}
     rows = grades.table(chances, votes)
     chance = chances[options.judge]
     curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
@@ -165,7 +168,7 @@ def grade(overrides: Sequence[str]) -> None:
     Raises: ConfigError.
     """
     from nlhf.judges import grades
-    from nlhf.judges.base import TextJudge
+    from nlhf.judges.base import TextJudge, told
     from nlhf.judges.votes import read
     from nlhf.launch.compose import composed, plain
 
@@ -176,13 +179,13 @@ def grade(overrides: Sequence[str]) -> None:
     votes = _chosen(read(given["data"]), given["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
     console = _console()
-    console.print(_table(rows, name))
+    console.print(_table(rows))
     for each, one in {name: judge, **getattr(judge, "judges", {})}.items():
         found = grades.cycles(one, votes)
         console.print(f"{each}: {found['cyclic_triples']} of {found['triples']} triples of completions are cycles; "
                       f"{found['prompts_without_winner']} of {found['prompts']} prompts have no completion that is "
                       "preferred to all others")  # fmt: skip
-    console.print("asked: " + ", ".join(f"{key} {value}" for key, value in judge.account.items()))
+    console.print(f"asked: {told(judge.account)}")
 
 
 def _show(folder: Path) -> None:
@@ -193,17 +196,14 @@ def _show(folder: Path) -> None:
     card: Any = read_json(folder / CARD)
     name = card["options"]["judge"]
     console = _console()
-    console.print(_table(card["grades"], name))
+    console.print(_table(card["grades"]))
     console.print(f"on prompts that were held out; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
                   f"{card['temperatures'][0]:.2f}; 95% intervals over prompts")  # fmt: skip
     sources = [row["source"] for row in card["grades"] if row["source"] != "all"]
-    chosen = f" game.judge.voters={sources[0]}" if len(sources) > 1 and name != "pairwise_model" else ""
-    console.print(
-        f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder}{chosen})", soft_wrap=True
-    )
+    console.print(f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder})", soft_wrap=True)
     if len(sources) > 1:
-        console.print(f"graded as the voters of each pair's source, {', '.join(sources)}; without game.judge.voters it "
-                      "judges by what they share, which was not graded", soft_wrap=True)  # fmt: skip
+        console.print(f"in a run it judges as the row {name}{UNNAMED} says; game.judge.voters={sources[0]}, or another "
+                      "source, makes it stand for the voters of that one", soft_wrap=True)  # fmt: skip
 
 
 def _console() -> Console:
@@ -212,11 +212,11 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
 
 
-def _table(rows: Sequence[dict[str, Any]], name: str) -> Any:
-    """A block of lines for each source: accuracy and log-loss of the judge and of the baselines."""
+def _table(rows: Sequence[dict[str, Any]]) -> Any:
+    """A block of lines for each source: accuracy and log-loss of judges and of baselines."""
     from rich.table import Table
 
-    from nlhf.judges.grades import Estimate
+    from nlhf.analysis.bootstrap import Estimate
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error"):
@@ -224,10 +224,10 @@ def _table(rows: Sequence[dict[str, Any]], name: str) -> Any:
     for row in rows:
         head = f"{row['source']} ({row['pairs']}/{row['prompts']})"
         for method, loss in row["log_loss"].items():
-            known = row["accuracy"].get(method)
-            mine = str(Estimate(**row["over_longer"])), f"{row['calibration_error']:.3f}"
-            lead, error = mine if method == name else ("", "")
-            table.add_row(head, method, str(Estimate(**known)) if known else "", lead, str(Estimate(**loss)), error)
+            cells = [str(Estimate(**known)) if (known := row[column].get(method)) else ""
+                     for column in ("accuracy", "over_longer")]  # fmt: skip
+            error = row["calibration_error"].get(method)
+            table.add_row(head, method, *cells, str(Estimate(**loss)), "" if error is None else f"{error:.3f}")
             head = ""
         table.add_row("", "two voters agree", str(Estimate(**row["two_voters_agree"])))
     return table

@@ -17,6 +17,19 @@ Answer = tuple[str, str]  # a prompt and a completion
 Pair = tuple[str, str, str]  # a prompt and two completions
 
 
+def added(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Two accounts of the same judge as one."""
+    return {key: added(before.get(key, {}), value) if isinstance(value, dict) else before.get(key, 0) + value
+            for key, value in now.items()}  # fmt: skip
+
+
+def told(account: dict[str, Any]) -> str:
+    """An account in words; of an ensemble, also those of its judges."""
+    own = [f"{key.replace('_', ' ')} {value:g}" for key, value in account.items() if not isinstance(value, dict)]
+    parts = [f"{name}: {told(one)}" for name, one in account.get("judges", {}).items()]
+    return "; ".join([", ".join(own), *parts])
+
+
 @dataclass(frozen=True)
 class TextJudge(ABC):
     """Tells P(first > second | prompt); subclasses are frozen dataclasses with the keys of conf/judge/<name>.yaml."""

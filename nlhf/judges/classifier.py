@@ -91,9 +91,11 @@ class PairwiseModel(_Classifier):
         model: as of `reward_model`, or a folder that `python -m nlhf.judges train` has written.
         scale, batch, trust_remote_code: as of `reward_model`.
         template: what it reads, with {prompt}, {first} and {second}.
+        voters: of a learned judge, as which group of voters it judges.
     """
 
     template: str
+    voters: str | None
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         if self._learned is not None:
@@ -104,7 +106,12 @@ class PairwiseModel(_Classifier):
 
     @cached_property
     def _learned(self) -> LearnedJudge | None:
-        return LearnedJudge(self.model, None, self.batch) if is_learned(self.model) else None
+        if is_learned(self.model):
+            return LearnedJudge(self.model, self.voters, self.batch)
+        if self.voters is not None:
+            raise ConfigError(f"game.judge.voters={self.voters}: {self.model} was not learned here from the votes of "
+                              "several groups: set it to null.")  # fmt: skip
+        return None
 
     @property
     def calls(self) -> int:

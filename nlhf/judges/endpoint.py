@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,13 +27,17 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.judges.base import Pair, TextJudge
 from nlhf.language.bundled import user_cache
+from nlhf.records import WriteError, writing
 
 KEY, OPENAI = "OPENAI_API_KEY", "https://api.openai.com/v1"
 VERDICTS = {"a": 1.0, "b": 0.0, "tie": 0.5}
 ANSWER = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
 FIRST = re.compile(r"\W*(?:[Aa]nswer:?\s*)?(A|B|[Tt]ie|TIE)\b(?!\s+(?:or|and)\b)")  # a verdict that reasons follow
 THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
-DOUBT = 0.05  # share of answers that cannot be read from which the user is warned
+DOUBT = 0.05  # share of answers that cannot be read from which the user is warned, and of refusals that end a batch
+FEW_REFUSED, REFUSED = 3, (400, 413, 422)  # so many are borne at any rate; status codes that are about one question
+PASSING = (408, 409, 425, 429)  # status codes that are no answer yet, like those from 500 on
+LONGEST = 60.0  # seconds of a pause that an endpoint may ask for
 log = logging.getLogger("nlhf")
 
 
@@ -50,7 +54,8 @@ class Endpoint(TextJudge):
         workers: questions that are asked at once.
         requests_per_minute: at most so many; null for no limit.
         timeout: seconds that an answer may take.
-        retries: of a question, with growing pauses, where the endpoint is down, busy, or answers nonsense.
+        retries: of a question, with growing pauses, or those that the endpoint asks for, where it is down, busy, or
+            answers nonsense.
         price_in, price_out: dollars for a million tokens that are read and written, for the account.
         cache: folder of the verdicts; null for the user's.
     """
@@ -93,10 +98,6 @@ class Endpoint(TextJudge):
         told = self._told(orders).reshape(2, -1)
         return np.asarray((told[0] + 1 - told[1]) / 2)
 
-    def first_wins(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """The verdicts in the given order, (n): by how much they differ from `preference` is the position bias."""
-        return self._told(list(pairs))
-
     @property
     def calls(self) -> int:
         return self._ledger.calls
@@ -106,7 +107,8 @@ class Endpoint(TextJudge):
         paid = self._ledger
         cost = (paid.tokens_in * self.price_in + paid.tokens_out * self.price_out) / 1e6
         return {"calls": paid.calls, "known_before": paid.reused, "unreadable": paid.unreadable,
-                "tokens_in": paid.tokens_in, "tokens_out": paid.tokens_out, "cost": cost}  # fmt: skip
+                "refused": len(paid.refused), "tokens_in": paid.tokens_in, "tokens_out": paid.tokens_out,
+                "cost": cost}  # fmt: skip
 
     @property
     def decides(self) -> dict[str, Any]:
@@ -116,8 +118,8 @@ class Endpoint(TextJudge):
 
     @cached_property
     def _ledger(self) -> Ledger:
-        """The verdicts of this very question: model, words and length of an answer."""
-        question = json.dumps([self.model, self.instructions, self.template, self.max_tokens])
+        """The verdicts of this very question: endpoint and model, words and length of an answer."""
+        question = json.dumps([self.base_url, self.model, self.instructions, self.template, self.max_tokens])
         folder = Path(self.cache).expanduser() if self.cache else user_cache() / "verdicts"
         name = re.sub(r"[^\w.-]+", "-", self.model)[:40]
         return Ledger(folder / f"{name}-{hashlib.sha256(question.encode()).hexdigest()[:12]}.jsonl")
@@ -129,13 +131,18 @@ class Endpoint(TextJudge):
         if missing:
             self._ask_all(missing)
         told = np.array([ledger[pair] for pair in orders])
+        if ledger.refused:
+            log.warning("the endpoint refuses %d questions, which count as ties (%s)", len(ledger.refused),
+                        next(iter(ledger.refused.values())))  # fmt: skip
         if ledger.unreadable > DOUBT * max(len(ledger), 20):
             log.warning("the judge's answers on %d of %d pairs could not be read and count as ties: change "
                         "game.judge.instructions, template or max_tokens", ledger.unreadable, len(ledger))  # fmt: skip
         return told
 
     def _ask_all(self, missing: list[Pair]) -> None:
-        """Ask about every pair; where one cannot be answered no further ones are asked, and what is under way is kept.
+        """Ask about every pair. One that the endpoint refuses, for its length or its content, is a tie in this process;
+        where more than a few are refused, or one cannot be answered, no further ones are asked, and what is under way
+        is kept.
 
         Raises: ConfigError.
         """
@@ -150,7 +157,7 @@ class Endpoint(TextJudge):
                 failed.set()
                 raise
 
-        pool = ThreadPoolExecutor(int(self.workers))
+        pool = ThreadPoolExecutor(self.workers)
         try:
             questions = [pool.submit(ask, pair) for pair in missing]
             wait(questions)
@@ -159,27 +166,42 @@ class Endpoint(TextJudge):
             pool.shutdown(wait=False, cancel_futures=True)
         problems = [problem for question in questions if (problem := question.exception())]
         if problems:
+            if isinstance(problems[0], WriteError):
+                raise problems[0]
             raise ConfigError(self._excuse(problems[0], len(missing))) from None
 
     def _ask(self, client: Any, pace: Pace, pair: Pair) -> None:
-        prompt, first, second = pair
-        words = self.template.format(prompt=prompt, first=first, second=second)
-        messages = [{"role": "system", "content": self.instructions}, {"role": "user", "content": words}]
+        """Ask until there is a verdict, and write it down.
+
+        Raises: the last problem, where there is none after all retries; what no retry mends at once.
+        """
         verdict = None
-        for attempt in range(self.retries + 1):
-            if attempt:
-                time.sleep(min(8.0, 0.1 * 2**attempt))
+        for left in range(self.retries, -1, -1):
             pace.wait()
-            answer = client.chat.completions.create(model=self.model, messages=messages, temperature=0.0,
-                                                    max_tokens=self.max_tokens)  # fmt: skip
-            if not getattr(answer, "choices", None):
-                if attempt < self.retries:
-                    continue
-                raise ValueError("what it sends is no chat completion")
+            try:
+                answer = client.chat.completions.create(model=self.model, messages=self._messages(pair),
+                                                        temperature=0.0, max_tokens=self.max_tokens)  # fmt: skip
+                if not getattr(answer, "choices", None):
+                    raise ValueError("what it sends is no chat completion")
+            except Exception as problem:  # of the openai package or of what is below it
+                status = getattr(problem, "status_code", None)  # None: no connection, no time, no completion
+                if status in REFUSED:
+                    if self._ledger.refuse(pair, self._words(problem)):
+                        return
+                    raise
+                if not left or not (status is None or status in PASSING or status >= 500):
+                    raise
+                pace.hold(_pause(problem, self.retries - left))
+                continue
             self._ledger.paid(answer)
             if (verdict := _verdict(answer)) is not None:
                 break
         self._ledger.add(pair, verdict)
+
+    def _messages(self, pair: Pair) -> list[dict[str, str]]:
+        prompt, first, second = pair
+        words = self.template.format(prompt=prompt, first=first, second=second)
+        return [{"role": "system", "content": self.instructions}, {"role": "user", "content": words}]
 
     @cached_property
     def _client(self) -> Any:
@@ -192,17 +214,32 @@ class Endpoint(TextJudge):
         for name in ("httpx", "openai"):
             logging.getLogger(name).setLevel(logging.WARNING)  # a line for each question, else
         return OpenAI(api_key=os.environ.get(KEY) or "none", base_url=self.base_url or OPENAI, timeout=self.timeout,
-                      max_retries=int(self.retries))  # fmt: skip
+                      max_retries=0)  # fmt: skip
 
     def _excuse(self, problem: BaseException, asked: int) -> str:
         """What went wrong, without the key, and what is not lost."""
+        refused = ""
+        if getattr(problem, "status_code", None) in REFUSED:
+            refused = f" of {len(self._ledger.refused)} questions, too many to count them as ties"
+        return (f"game.judge.base_url={self.base_url or OPENAI}: {self._words(problem)}{refused}; verdicts on "
+                f"{len(self._ledger)} pairs are kept in {self._ledger.path}: mend the endpoint and run the same "
+                f"command again, {asked} were asked for.")  # fmt: skip
+
+    def _words(self, problem: BaseException) -> str:
+        """A problem, without the key."""
         reason = str(problem)
         if key := os.environ.get(KEY):
             reason = reason.replace(key, "***")  # before it is cut, or a part of the key stays
-        reason = " ".join(reason.split())[:200]
-        return (f"game.judge.base_url={self.base_url or OPENAI}: {type(problem).__name__} ({reason}); verdicts on "
-                f"{sum(1 for _ in self._ledger)} pairs are kept in {self._ledger.path}: mend the endpoint and run the "
-                f"same command again, {asked} were asked for.")  # fmt: skip
+        return f"{type(problem).__name__} ({' '.join(reason.split())[:200]})"
+
+
+def _pause(problem: Exception, attempt: int) -> float:
+    """Seconds until a question is asked again: what the endpoint asks for, or half a second, doubled each time."""
+    headers = getattr(getattr(problem, "response", None), "headers", {})
+    try:
+        return min(LONGEST, max(0.0, float(headers.get("retry-after", "none"))))
+    except ValueError:
+        return float(min(8.0, 0.5 * 2**attempt))
 
 
 def _verdict(answer: Any) -> float | None:
@@ -221,7 +258,7 @@ def _verdict(answer: Any) -> float | None:
 
 
 class Pace:
-    """At most so many questions a minute, evenly spaced, over all threads."""
+    """At most so many questions a minute, evenly spaced, over all threads; none while the endpoint wants to be left."""
 
     def __init__(self, per_minute: float | None) -> None:
         self.pause, self.due, self.lock = 60 / per_minute if per_minute else 0.0, 0.0, threading.Lock()
@@ -233,6 +270,11 @@ class Pace:
             self.due = max(now, self.due)
             pause, self.due = self.due - now, self.due + self.pause
         time.sleep(pause)
+
+    def hold(self, seconds: float) -> None:
+        """Nobody asks for so long."""
+        with self.lock:
+            self.due = max(self.due, time.monotonic() + seconds)
 
 
 @dataclass
@@ -248,6 +290,7 @@ class Ledger:
     reused: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    refused: dict[str, str] = field(default_factory=dict)  # pairs that the endpoint does not judge, and its words
     _known: dict[str, float] = field(default_factory=dict)
     _doubtful: set[str] = field(default_factory=set)  # pairs whose answers could not be read
     _told: set[str] = field(default_factory=set)  # those of them that were asked for
@@ -265,10 +308,12 @@ class Ledger:
                     continue  # a line that a crash has cut
 
     def __contains__(self, pair: Pair) -> bool:
-        return _name(pair) in self._known
+        return (name := _name(pair)) in self._known or name in self.refused
 
     def __getitem__(self, pair: Pair) -> float:
-        if (name := _name(pair)) in self._doubtful:
+        if (name := _name(pair)) in self.refused:
+            return VERDICTS["tie"]
+        if name in self._doubtful:
             self._told.add(name)
         return self._known[name]
 
@@ -280,9 +325,6 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._known)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
     def paid(self, answer: Any) -> None:
         """Count an answer."""
         usage = getattr(answer, "usage", None)
@@ -291,12 +333,18 @@ class Ledger:
             self.tokens_in += _count(getattr(usage, "prompt_tokens", 0))
             self.tokens_out += _count(getattr(usage, "completion_tokens", 0))
 
+    def refuse(self, pair: Pair, words: str) -> bool:
+        """Note that a pair is refused, for this process; False where those are more than a few of all."""
+        with self._lock:
+            self.refused[_name(pair)] = words
+            return len(self.refused) <= max(FEW_REFUSED, DOUBT * (len(self._known) + len(self.refused)))
+
     def add(self, pair: Pair, verdict: float | None) -> None:
         """Write a verdict; one that could not be read counts as a tie."""
         entry: dict[str, Any] = {"pair": _name(pair), "verdict": 0.5 if verdict is None else verdict}
         if verdict is None:
             entry["unreadable"] = True
-        with self._lock:
+        with self._lock, writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as stream:
                 stream.seek(0, os.SEEK_END)

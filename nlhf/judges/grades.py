@@ -1,49 +1,32 @@
 """How good a judge is on votes that it has not seen, beside the baselines that matter.
 
-Pairs of a prompt are not independent, so every interval is a bootstrap over prompts: the 95% percentile interval of
-2000 draws of as many prompts, with all their pairs. Differences are paired: both sides on the same draws.
+Pairs of a prompt are not independent, so every interval is a bootstrap over prompts, drawn with all their pairs.
+Differences are paired: both sides on the same draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlhf.analysis.bootstrap import Estimate, of_clusters
+
 if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge
     from nlhf.judges.votes import TextVotes
 
-DRAWS, BINS, EDGE = 2000, 10, 1e-6
+BINS, EDGE = 10, 1e-6
 LONGER, COIN = "longer wins", "coin"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def estimate(values: np.ndarray, weight: np.ndarray, prompts: np.ndarray) -> Estimate:
     """The weighted mean of `values` (n) with its interval over `prompts` (n)."""
     _, back = np.unique(prompts, return_inverse=True)
-    sums, weights = np.bincount(back, values * weight), np.bincount(back, weight)
-    if not weights.sum():
-        return Estimate(float("nan"), float("nan"), float("nan"))
-    chosen = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), DRAWS)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        drawn = (chosen @ sums) / (chosen @ weights)
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
-    return Estimate(float(sums.sum() / weights.sum()), float(low), float(high))
+    return of_clusters(np.bincount(back, values * weight), np.bincount(back, weight))
 
 
 def right(chance: np.ndarray, votes: TextVotes) -> np.ndarray:
@@ -96,9 +79,8 @@ def table(chances: Mapping[str, np.ndarray], votes: TextVotes) -> list[dict[str,
     """The grades on every source and on all: a row for each.
 
     Args:
-        chances: P(first > second) (n) by name; the first one is the judge, the others baselines.
+        chances: P(first > second) (n) by the name of the judge.
     """
-    judge = next(iter(chances))
     told = {**chances, LONGER: longer(votes), COIN: np.full(len(votes), 0.5)}
     rows, names = [], [*np.unique(votes.sources).tolist(), "all"]
     for name in names[len(names) == 2 :]:  # one source is all
@@ -110,12 +92,13 @@ def table(chances: Mapping[str, np.ndarray], votes: TextVotes) -> list[dict[str,
         good = {method: right(chance, part) for method, chance in here.items()}
         rows.append({
             "source": name, "prompts": len(np.unique(prompts)), "pairs": len(part), "votes": float(part.number.sum()),
-            "accuracy": {method: vars(estimate(good[method], decided, prompts)) for method in here if method != COIN},
-            "over_longer": vars(estimate(good[judge] - good[LONGER], decided, prompts)),
-            "log_loss": {method: vars(estimate(log_loss(chance, part), part.number, prompts))
+            "accuracy": {method: asdict(estimate(good[method], decided, prompts)) for method in here if method != COIN},
+            "over_longer": {method: asdict(estimate(good[method] - good[LONGER], decided, prompts))
+                            for method in chances},
+            "log_loss": {method: asdict(estimate(log_loss(chance, part), part.number, prompts))
                          for method, chance in here.items()},
-            "two_voters_agree": vars(estimate(same, couples, prompts)),
-            "calibration_error": calibration(here[judge], part)[0],
+            "two_voters_agree": asdict(estimate(same, couples, prompts)),
+            "calibration_error": {method: calibration(here[method], part)[0] for method in chances},
         })  # fmt: skip
     return rows
 

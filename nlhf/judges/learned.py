@@ -8,6 +8,7 @@ encoder/           the encoder, where it was trained too
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ import numpy as np
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
+from nlhf.language.bundled import bundled_embedder
+from nlhf.language.content import content
 from nlhf.records import read_json
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ class LearnedJudge(TextJudge):
 
     Args:
         model: the folder.
-        voters: as which of the groups of voters that it learned from it judges; null for what all of them share.
+        voters: as which of the groups of voters that it learned from it judges; null for all of
+            them, on average.
         batch: texts that are read at once.
     """
 
@@ -89,13 +93,24 @@ def is_learned(folder: str) -> bool:
 
 
 def digest(folder: str) -> str:
-    """SHA-256 of what a learned judge consists of."""
-    path = _card(folder).parent
-    found = hashlib.sha256()
-    for name in (CARD, HEAD, "encoder/model.safetensors"):
-        if (path / name).exists():
-            found.update((path / name).read_bytes())
-    return found.hexdigest()
+    """SHA-256 of what decides a learned judge's answers: how, when, by which versions and with which grades it was
+    learned does not."""
+    path = _card(folder)
+    card: Any = read_json(path)
+    try:
+        options = card["options"]
+        known = [options[key] for key in ("judge", "max_tokens", "surface", "hidden", "dimensions")]
+        deciding = json.dumps([known, card["voters"], card["temperatures"], content(_encoder(path.parent, options))])
+        return hashlib.sha256(deciding.encode() + path.with_name(HEAD).read_bytes()).hexdigest()
+    except (KeyError, TypeError, OSError) as error:
+        raise ConfigError(f"game.judge.model={folder} cannot be read ({error}): train it again.") from error
+
+
+def _encoder(folder: Path, options: dict[str, Any]) -> str:
+    """The encoder of a judge: its own, or the one that was given."""
+    if options["fine_tune"]:
+        return str(folder / "encoder")
+    return str(bundled_embedder()) if options["encoder"] == "bundled" else str(options["encoder"])
 
 
 def save(folder: Path, judge: Learned, card: dict[str, Any]) -> None:
@@ -128,9 +143,7 @@ def load(folder: str, batch: int) -> tuple[Learned, Training]:
     try:
         card: Any = read_json(path)
         options = Training(**card["options"])
-        own = path.parent / "encoder"
-        encoder = Encoder(str(own) if options.fine_tune else options.encoder, options.max_tokens, batch,
-                          "game.judge.model")  # fmt: skip
+        encoder = Encoder(_encoder(path.parent, card["options"]), options.max_tokens, batch, "game.judge.model")
         weights = load_file(path.with_name(HEAD))
         head = options.head(len(weights["mean"]), len(card["voters"]))
         head.load_state_dict(weights)

@@ -7,7 +7,8 @@
     grade    outer folds: fit on the others, predict the one; so that every pair is predicted by a judge that knew
              nothing of its prompt
 
-The loss of a pair is the log-loss of its counted votes, a tie half a vote for each side.
+The loss of a pair is the log-loss of its counted votes, a tie half a vote for each side. Where groups of voters are
+told apart, every pair that was left out is judged twice: as its own voters would, and as all groups together would.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from nlhf.config import ConfigError
 from nlhf.judges.encoder import SURFACE, Encoder, surface
-from nlhf.judges.heads import HEADS, NOBODY, Head
+from nlhf.judges.heads import ALL, HEADS, Head
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
     from nlhf.judges.votes import TextVotes
 
+PRIOR = 20.0  # pairs that a temperature takes to be as expected before it has seen any
 ONE_SPLIT = 5  # folds of which one is left out, where there is one split
 MOST_READ = 64  # pairs of a step whose answers an encoder can be trained on at once
 Judge = Literal["bradley_terry", "general_preference", "pairwise_model"]
@@ -170,21 +172,21 @@ class Learned:
 
     @torch.no_grad()
     def logits(self, reader: Reader, votes: TextVotes) -> np.ndarray:
-        """Logits of P(first > second) for every pair, each by its own voters, float64 (n)."""
-        head, chosen = deepcopy(self.head).double().eval(), Reader(reader.options, votes, self.encoder, reader.table)
-        numbers = _numbers(self.voters, votes)
-        found = [head.compare(*(head.read(chosen(votes.pairs[part, side]).double(), numbers[part]) for side in (0, 1)))
-                 for part in _parts(np.arange(len(votes)), reader.options.pairs)]  # fmt: skip
-        return np.asarray(torch.cat(found).numpy() / np.array(self.temperatures)[numbers])
+        """Logits of P(first > second) for every pair, by its own voters and by all of them, float64 (2, n)."""
+        chosen, roles = Reader(reader.options, votes, self.encoder, reader.table), _roles(self.voters, votes)
+        found = _told(deepcopy(self.head).double().eval(), chosen, np.arange(len(votes)), roles)
+        scales = torch.tensor(self.temperatures).double()[roles]
+        return np.asarray((found / scales).expand(-1 if self.voters else 2, -1).numpy())
 
 
 def grade(reader: Reader, voters: dict[str, int], tick: Callable[[int], None] = lambda _: None) -> np.ndarray:
-    """Logits of every pair (n), each by a judge that was fitted without its prompt; `tick` hears of every fold."""
+    """Logits of every pair, as of `Learned`, (2, n), by a judge that was fitted without its prompt; `tick` hears of
+    every fold."""
     votes, options = reader.votes, reader.options
-    found = np.zeros(len(votes))
+    found = np.zeros((2, len(votes)))
     for number, held in enumerate(folds(votes, options.folds, options.seed, "outer")):
         judge = fit(reader, np.flatnonzero(~held), voters)
-        found[held] = judge.logits(reader, votes.at(held))
+        found[:, held] = judge.logits(reader, votes.at(held))
         tick(number + 1)
     return found
 
@@ -200,16 +202,22 @@ def fit(reader: Reader, pairs: np.ndarray, voters: dict[str, int]) -> Learned:
         curve = np.mean([losses for *_, losses, _ in followed], 0)
         epochs = int(curve.argmin()) + 1
         if best is None or curve[epochs - 1] < best[0]:
-            logits = np.concatenate([rows[epochs - 1] for *_, rows in followed])
+            logits = np.concatenate([rows[epochs - 1] for *_, rows in followed], -1)
             best = float(curve[epochs - 1]), penalty, epochs, logits, np.concatenate([pairs[held] for held in masks])
     assert best is not None
     _, penalty, epochs, logits, where = best
     head, encoder, *_ = _train(reader, pairs, voters, penalty, epochs)
-    told = votes.at(where)
-    groups = [np.ones(len(told), bool), *(told.sources == name for name in voters)]
-    scales = [_temperature(logits[chosen], told.at(chosen), _worth(told.at(chosen), options.balance))
-              for chosen in groups]  # fmt: skip
+    scales = _temperatures(logits, votes.at(where), voters, options.balance)
     return Learned(head, encoder, voters, scales, penalty, epochs)
+
+
+def _temperatures(logits: np.ndarray, votes: TextVotes, voters: dict[str, int], balance: bool) -> list[float]:
+    """Of all voters together, and of every group of voters, the fewer votes it has the nearer to that of all groups."""
+    worth = _worth(votes, balance)
+    shared = _temperature(logits[0], votes, worth)
+    apart = [(logits[0][chosen], votes.at(chosen)) for chosen in (votes.sources == name for name in voters)]
+    return [_temperature(logits[-1], votes, worth),
+            *(_temperature(mine, told, _worth(told, balance), shared) for mine, told in apart)]  # fmt: skip
 
 
 def folds(votes: TextVotes, count: int, seed: int, use: str) -> Iterator[np.ndarray]:
@@ -247,29 +255,37 @@ def _train(reader: Reader, pairs: np.ndarray, voters: dict[str, int], penalty: f
         optimiser = torch.optim.Adam(groups, lr=options.learning_rate)
         worth = np.zeros(len(votes))
         worth[pairs] = _worth(votes.at(pairs), options.balance)
-        numbers = _numbers(voters, votes)
+        roles = _roles(voters, votes)
         losses, rows = [], []
         for _ in range(epochs):
             head.train()
             for part in _parts(rng.permutation(pairs), options.pairs):
-                logits = head.compare(*(head.read(reader(votes.pairs[part, side]), numbers[part]) for side in (0, 1)))
+                logits = _compared(head, reader, votes.pairs[part], roles[:1, part])[0]
                 loss = _loss(logits, votes.at(part), worth[part]) / len(part) + penalty * _size(head, options.cyclic)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
             if held is not None:
-                logits = _told(head.eval(), reader, held, numbers)
+                head.settle()
+                logits = _told(head.eval(), reader, held, roles)
                 rest = votes.at(held)
-                losses.append(float(_loss(logits, rest, _worth(rest, options.balance))) / len(held))
+                losses.append(float(_loss(logits[0], rest, _worth(rest, options.balance))) / len(held))
                 rows.append(logits.double().numpy())
+        head.settle()
         return head.eval(), reader.encoder, losses, rows
 
 
 @torch.no_grad()
-def _told(head: Head, reader: Reader, pairs: np.ndarray, numbers: Tensor) -> Tensor:
-    sides = [[head.read(reader(reader.votes.pairs[part, side]), numbers[part])
-              for part in _parts(pairs, reader.options.pairs)] for side in (0, 1)]  # fmt: skip
-    return head.compare(*(torch.cat(side) for side in sides))
+def _told(head: Head, reader: Reader, pairs: np.ndarray, roles: Tensor) -> Tensor:
+    """Logits (R, n) of pairs, by number (n), of votes whose voters `roles` (R, N) tells."""
+    return torch.cat([_compared(head, reader, reader.votes.pairs[part], roles[:, part])
+                      for part in _parts(pairs, reader.options.pairs)], -1)  # fmt: skip
+
+
+def _compared(head: Head, reader: Reader, pairs: np.ndarray, roles: Tensor) -> Tensor:
+    """Logits (R, n) of pairs of answers (n, 2) by voters (R, n); every answer is encoded once."""
+    seen = [reader(pairs[:, side]).to(head.mean) for side in (0, 1)]
+    return torch.stack([head.compare(*(head.read(side, numbers) for side in seen)) for numbers in roles])
 
 
 def _loss(logits: Tensor, votes: TextVotes, worth: np.ndarray) -> Tensor:
@@ -279,7 +295,7 @@ def _loss(logits: Tensor, votes: TextVotes, worth: np.ndarray) -> Tensor:
 
 def _size(head: Head, cyclic: float) -> Tensor:
     """The squared weights: of the score once, of the rest `cyclic` times."""
-    total = (head.score.weight**2).sum() + (head.own.weight**2).sum()
+    total = (head.score.weight**2).sum() + (head.own.weight[ALL + 1 :] ** 2).sum()
     for name, value in head.named_parameters():
         if name.startswith(("reading", "both")) and not name.endswith("bias"):
             total = total + cyclic * (value**2).sum()
@@ -295,23 +311,28 @@ def _worth(votes: TextVotes, balance: bool) -> np.ndarray:
     return np.asarray(worth / worth.mean())
 
 
-def _numbers(voters: dict[str, int], votes: TextVotes) -> Tensor:
-    """The numbers of the voters of every pair, (n)."""
-    return torch.tensor([voters.get(name, NOBODY) for name in votes.sources.tolist()])
+def _roles(voters: dict[str, int], votes: TextVotes) -> Tensor:
+    """The numbers of the voters of every pair and, where there are several groups, those of all of them, (R, n)."""
+    own = torch.tensor([voters.get(name, ALL) for name in votes.sources.tolist()])
+    return torch.stack([own, torch.full_like(own, ALL)] if voters else [own])
 
 
 def _parts(pairs: np.ndarray, size: int) -> list[np.ndarray]:
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
-def _temperature(logits: np.ndarray, votes: TextVotes, worth: np.ndarray) -> float:
-    """By what held-out logits must be divided to fit the votes best, in [1/10, 10]; found by bisection of the slope,
-    which rises with the inverse temperature, for the log-loss is convex in it."""
+def _temperature(logits: np.ndarray, votes: TextVotes, worth: np.ndarray, expected: float = 1.0) -> float:
+    """By what held-out logits must be divided to fit the votes best, in [1/10, 10]; PRIOR pairs more are taken to have
+    the votes that the expected temperature foretells. Found by bisection of the slope, which rises with the inverse
+    temperature, for the log-loss is convex in it."""
     from nlhf.bradley_terry import sigmoid
 
-    low, high = 0.1, 10.0
+    if not len(logits):
+        return expected
+    low, high, prior = 0.1, 10.0, sigmoid(logits / expected)
     for _ in range(60):
         middle = (low * high) ** 0.5
-        slope = float((worth * logits * (sigmoid(middle * logits) - votes.share)).sum())
+        told = logits * sigmoid(middle * logits)
+        slope = float((worth * (told - logits * votes.share)).sum() + PRIOR * (told - logits * prior).mean())
         low, high = (low, middle) if slope > 0 else (middle, high)
     return float(1 / (low * high) ** 0.5)

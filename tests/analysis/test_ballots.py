@@ -48,9 +48,10 @@ def test_published_numbers(name, where, drop, votes, triples, winner, cyclic, su
     assert found.winner == winner
     assert found.found.cyclic == pytest.approx(cyclic, abs=0.0006)
     if isinstance(support, dict):
-        assert {found.items[k]: round(float(found.nash[k]), 3) for k in found.support} == support
+        assert {found.items[k]: round(float(found.nash.shares[k]), 3) for k in found.nash.support} == support
     else:
-        assert len(found.support) == support
+        assert len(found.nash.support) == support
+        assert found.nash.unique
 
 
 def test_published_numbers_context_by_context():
@@ -62,7 +63,7 @@ def test_published_numbers_context_by_context():
     assert np.mean([context.found.cyclic for context in found.contexts]) == pytest.approx(0.44, abs=0.005)
     assert "80 contexts" in "\n".join(found.lines)
     for context in found.contexts:  # equilibria of tied games are many: each is one if nothing beats it
-        assert (context.nash @ context.preference).min() > 0.5 - 1e-9
+        assert (context.nash.shares @ context.preference).min() > 0.5 - 1e-9
 
 
 def test_gpt_4_likes_what_it_reads_first_and_humans_hardly():

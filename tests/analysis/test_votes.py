@@ -234,7 +234,7 @@ def test_without_numbers_of_votes_nothing_is_said_of_chance():
         found = diagnose(CYCLE, number)
         assert np.isnan([found.null, found.p]).all()
         start = "1 of 1 triples are cyclic by majority; "
-        assert found.sentence == f"{start}without the numbers of votes nothing is said of chance."
+        assert found.sentence == f"{start}nothing is said of chance, of which too little is known here."
 
 
 def test_what_is_no_model_of_scores_is_not_called_cyclic_where_every_majority_is_transitive():

@@ -15,6 +15,7 @@ pytest.importorskip("openai")
 from nlhf.config import ConfigError, build
 from nlhf.judges.endpoint import Endpoint, Pace, _verdict
 from nlhf.launch.compose import composed, plain
+from nlhf.records import WriteError
 
 SECRET = "sk-this-is-a-secret-key"
 
@@ -28,6 +29,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults: list[str] = []
         self.asked: list[str] = []
+        self.times: list[float] = []
+        self.pause = "0.05"
         self.keys: set[str] = set()
         self.lock = threading.Lock()
 
@@ -45,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
         words = body["messages"][1]["content"]
         with self.server.lock:
             self.server.asked.append(words)
+            self.server.times.append(time.monotonic())
             self.server.keys.add(self.headers["Authorization"])
             fault = self.server.faults.pop(0) if self.server.faults else ""
         if fault == "cut":
@@ -52,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if fault == "slow":
             time.sleep(3)
+        if "REFUSE" in words:
+            return self.say(400, {"error": {"message": "content filter"}})
         if fault.isdigit():
             return self.say(int(fault), {"error": {"message": f"no: {self.headers['Authorization']}"}})
         first, second = words.split("\n\nAnswer B:\n")
@@ -71,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Retry-After", "0.05")
+        self.send_header("Retry-After", self.server.pause)
         self.end_headers()
         self.wfile.write(data)
 
@@ -100,8 +106,8 @@ def test_both_orders_are_asked_and_nothing_twice(server, tmp_path):
     judge = made(server, tmp_path, "judge.price_in=1", "judge.price_out=10")
     assert judge.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
     assert len(server.asked) == judge.calls == 8
-    assert judge.account == {"calls": 8, "known_before": 0, "unreadable": 0, "tokens_in": 800, "tokens_out": 8,
-                             "cost": pytest.approx((800 + 80) / 1e6)}  # fmt: skip
+    assert judge.account == {"calls": 8, "known_before": 0, "unreadable": 0, "refused": 0,
+                             "tokens_in": 800, "tokens_out": 8, "cost": pytest.approx((800 + 80) / 1e6)}  # fmt: skip
     turned = [(prompt, second, first) for prompt, first, second in PAIRS]
     assert (judge.preference(turned) + judge.preference(PAIRS) == 1).all()
     again = made(server, tmp_path)
@@ -216,6 +222,57 @@ def test_an_address_that_would_be_written_down_with_a_secret_is_refused(server, 
         made(server, tmp_path, f"judge.base_url='{url}'")
 
 
+def test_a_pair_that_is_refused_is_a_tie_in_this_process_and_the_others_are_judged(server, tmp_path, caplog):
+    pairs = [*PAIRS, ("why", "REFUSE this, it is long", "a")]
+    judge = made(server, tmp_path, "judge.workers=1")
+    assert judge.preference(pairs).tolist() == [1, 0, 0.5, 1, 0.5]
+    assert len(server.asked) == 10  # what is refused is not asked again at once
+    assert judge.account["refused"] == 2
+    assert "refuses 2 questions" in caplog.text
+    assert "content filter" in caplog.text
+    judge.preference(pairs)
+    assert len(server.asked) == 10
+    again = made(server, tmp_path)  # but by the next process, for nobody paid for a verdict
+    again.preference(pairs)
+    assert (len(server.asked), again.calls) == (12, 0)
+
+
+def test_many_refusals_are_an_error_that_keeps_the_verdicts(server, tmp_path):
+    judge = made(server, tmp_path, "judge.workers=1")
+    with pytest.raises(
+        ConfigError, match=r"BadRequestError \(.*content filter.*of 4 questions, too many .* on 4 pairs"
+    ):
+        judge.preference([*PAIRS, *(("why", f"REFUSE {k}", "a") for k in range(10))])
+    assert made(server, tmp_path).preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert len(server.asked) == 12
+
+
+def test_retries_are_within_the_pace_and_wait_as_they_are_told(server, tmp_path):
+    server.faults, server.pause = ["429"] * 3, "0.5"
+    judge, started = made(server, tmp_path, "judge.workers=4", "judge.requests_per_minute=600"), time.monotonic()
+    assert judge.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert len(server.asked) == 8 + 3
+    assert time.monotonic() - started >= (8 + 3 - 1) * 0.1  # ten a second, whatever the retries
+    asked = {}
+    for words, when in zip(server.asked, server.times, strict=True):
+        asked.setdefault(words, []).append(when)
+    again = [pause for when in asked.values() for pause in np.diff(when)]
+    assert len(again) == 3
+    assert min(again) > 0.45
+
+
+def test_a_cache_that_cannot_be_written_is_not_the_endpoints_fault(server, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(WriteError, match=r"cache.* cannot be written"):
+        made(server, tmp_path).preference(PAIRS)
+
+
+def test_verdicts_are_those_of_one_endpoint(server, tmp_path):
+    made(server, tmp_path).preference(PAIRS)
+    other = f"judge.base_url=http://localhost:{server.server_port}/v1"
+    assert made(server, tmp_path, other)._ledger.path != made(server, tmp_path)._ledger.path
+
+
 @pytest.mark.parametrize("place", [150, 180, 199])
 def test_a_key_in_a_long_message_is_not_cut_in_two(server, tmp_path, place):
     told = made(server, tmp_path)._excuse(ValueError("x" * place + SECRET), 1)
@@ -249,8 +306,9 @@ def test_what_an_answer_means(words, verdict):
     assert _verdict(SimpleNamespace(choices=[])) is None
 
 
-def test_a_run_with_it_leaves_no_key_behind(server, tmp_path, tiny_model):
-    """Everything that a run leaves is searched."""
+@pytest.mark.parametrize("fault", ["", "401"])
+def test_a_run_with_it_leaves_no_key_behind(server, tmp_path, tiny_model, fault):
+    """Everything that a run leaves is searched, where the endpoint says the key in its error, too."""
     from nlhf.launch.run import run_one
 
     words = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=4", "prox=gradient",
@@ -258,11 +316,17 @@ def test_a_run_with_it_leaves_no_key_behind(server, tmp_path, tiny_model):
              "budget.queries=null", "budget.target=null", "budget.iterations=1", f"runs_dir={tmp_path / 'runs'}",
              "progress=false", "judge@game.judge=openai", "game.judge.model=small",
              f"game.judge.base_url={server.url}", f"game.judge.cache={tmp_path / 'cache'}"]  # fmt: skip
+    server.faults = [fault] * 100 if fault else []
     with composed(words) as config:
-        outcome = run_one(plain(config), overrides=words)
-    assert outcome.status == "completed", outcome.summary["stop_reason"]
-    assert outcome.summary["judge"]["calls"] > 0
-    assert np.isfinite(outcome.summary["judge"]["cost"])
+        if fault:
+            with pytest.raises(ConfigError, match="AuthenticationError") as caught:
+                run_one(plain(config), overrides=words)
+            assert SECRET not in str(caught.value)
+        else:
+            outcome = run_one(plain(config), overrides=words)
+            assert outcome.status == "completed", outcome.summary["stop_reason"]
+            assert outcome.summary["judge"]["calls"] > 0
+            assert np.isfinite(outcome.summary["judge"]["cost"])
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes(), path
