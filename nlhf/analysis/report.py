@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,9 @@ def write(material: Material, folder: Path) -> Path:
 
     Raises: AnalysisError.
     """
-    return page.write(folder, "report.html.jinja", pictures(material), **_context(material))
+    arena = material.study.root / "arena" / "report.html"
+    link = Path(os.path.relpath(arena, folder)).as_posix() if arena.exists() else None
+    return page.write(folder, "report.html.jinja", pictures(material), arena=link, **_context(material))
 
 
 def _context(material: Material) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__, USAGE, sep="\n\n")
         return 0
     from nlhf.launch.lock import BusyError
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         hold(places, [word for word in arguments if "=" in word])
     except (ConfigError, BusyError, WriteError) as problem:
-        print(problem, file=sys.stderr)
+        print(str(problem).replace("game.judge.", "judge."), file=sys.stderr)  # which is no game's here
         return 2
     except KeyboardInterrupt:
         print("\nstopped: what has been played is kept, repeat the same command to go on.", file=sys.stderr)

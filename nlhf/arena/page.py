@@ -10,7 +10,8 @@ import numpy as np
 from nlhf.analysis.figures.games import matrix
 from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
-from nlhf.arena.play import Arena, words
+from nlhf.arena.play import Arena
+from nlhf.language.prompts import words
 
 if TYPE_CHECKING:
     from nlhf.arena.standings import Standings

@@ -23,6 +23,7 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.judges.base import added
+from nlhf.language.prompts import words
 from nlhf.records import Table, read_json, replacing, write_json
 
 if TYPE_CHECKING:
@@ -216,8 +217,3 @@ def _settled(won: Mapping[int, Sequence[float]], precision: float | None) -> boo
         return False
     values = np.array([np.mean(wins) for wins in won.values()] + [0.0, 0.0, 1.0, 1.0])
     return bool(1.96 * values.std(ddof=1) / len(values) ** 0.5 <= precision)
-
-
-def words(prompt: Any) -> str:
-    """A prompt as the judge reads it."""
-    return prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
@@ -17,28 +18,31 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
-    from nlhf.judges.training import Training
+    from nlhf.judges.options import Training
     from nlhf.judges.votes import TextVotes
 
 USAGE = (
     "python -m nlhf.judges train|grade data=FILE judge=NAME KEY=VALUE ... (see conf/train_judge.yaml, grade_judge.yaml)"
 )
 
+MORE, FEWER = 512, 16  # pairs in a step, without and with an encoder that is trained
 UNNAMED = " of all voters"  # what it is called where it isn't told whose votes it stands for
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
+    from nlhf.records import WriteError
+
     commands = {"train": train, "grade": grade}
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__, USAGE, sep="\n\n")
         return 0
     try:
         if arguments[0] not in commands:
             raise ConfigError(f"{arguments[0]} is no command: {USAGE}.")
         commands[arguments[0]](arguments[1:])
-    except ConfigError as problem:
-        print(problem, file=sys.stderr)
+    except (ConfigError, WriteError) as problem:
+        print(str(problem).replace("game.judge.", "judge."), file=sys.stderr)  # here a judge is nobody's game
         return 2
     except KeyboardInterrupt:
         print("\nstopped: no judge was written.", file=sys.stderr)
@@ -57,16 +61,20 @@ def train(overrides: Sequence[str]) -> Path:
     with composed(overrides, "train_judge") as config:
         name = str(config.hydra.runtime.choices["judge"])
         given = plain(_without(config, "judge"))
-    given |= {"judge": name, "out": given["out"] or f"runs/judges/{name}"}
-    from nlhf.judges.training import Training
+    given |= {"judge": name, "out": given["out"] or f"runs/judges/{name}",
+              "pairs": given["pairs"] or (FEWER if given["fine_tune"] is True else MORE)}  # fmt: skip
+    from nlhf.judges.options import Training
+    from nlhf.judges.training import enough
 
     options = Training(**checked(Training, given))
     votes = _chosen(read(options.data), options.source)
+    enough(votes, options)
     card = {"options": asdict(options), "data": _digest(votes)}
     folder = Path(options.out)
     if _trained_before(folder, card):
         print(f"trained before: {folder}")
     else:
+        _try(folder)
         _learn(options, votes, folder, card)
     _show(folder)
     return folder
@@ -88,6 +96,19 @@ def _chosen(votes: TextVotes, sources: Sequence[str] | None) -> TextVotes:
         if source not in known:
             raise ConfigError(f"source={source} is not in the data: it has {', '.join(known)}.")
     return votes.at(np.isin(votes.sources, sources)) if sources else votes
+
+
+def _try(folder: Path) -> None:
+    """Write something into a folder that will be needed in some minutes.
+
+    Raises: WriteError.
+    """
+    from nlhf.records import writing
+
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
 
 
 def _digest(votes: TextVotes) -> str:
@@ -121,16 +142,17 @@ def _learn(options: Training, votes: TextVotes, folder: Path, card: dict[str, An
     from nlhf.folder import environment
     from nlhf.judges import grades, learned, training
     from nlhf.judges.encoder import Encoder
+    from nlhf.judges.reader import Reader
 
     encoder = Encoder(options.encoder, options.max_tokens, options.batch, "encoder")
     voters = {name: place for place, name in enumerate(np.unique(votes.sources).tolist(), 1)}
     voters = voters if len(voters) > 1 else {}
     with _progress() as tick:
-        reader = training.Reader.of(options, votes, encoder, tick(f"reading {len(votes.answers)} completions"))
+        reader = Reader.of(options, votes, encoder, tick(f"reading {len(votes.answers)} completions"))
         kinds = dict.fromkeys((options.judge, "bradley_terry"))
         logits: dict[str, np.ndarray] = {}
         for kind in kinds:
-            mine = training.Reader(replace(options, judge=kind), votes, encoder, reader.table)
+            mine = Reader(replace(options, judge=kind), votes, encoder, reader.table)
             own, shared = training.grade(mine, voters, tick(f"{kind}: fold of {options.folds}", count=False))
             logits |= {kind: own} | ({f"{kind}{UNNAMED}": shared} if voters else {})
         judge = training.fit(reader, np.arange(len(votes)), voters)
@@ -139,7 +161,7 @@ def _learn(options: Training, votes: TextVotes, folder: Path, card: dict[str, An
     chance = chances[options.judge]
     curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
     base.save(reliability(curves), folder, "reliability")
-    _write_predictions(folder / "predictions.csv", votes, logits)
+    _write_predictions(folder / learned.PREDICTIONS, votes, logits)
     learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, **environment()})
 
 
@@ -167,8 +189,11 @@ def grade(overrides: Sequence[str]) -> None:
 
     Raises: ConfigError.
     """
+    import numpy as np
+
     from nlhf.judges import grades
     from nlhf.judges.base import TextJudge, told
+    from nlhf.judges.learned import learned_from
     from nlhf.judges.votes import read
     from nlhf.launch.compose import composed, plain
 
@@ -179,6 +204,10 @@ def grade(overrides: Sequence[str]) -> None:
     votes = _chosen(read(given["data"]), given["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
     console = _console()
+    if seen := learned_from(getattr(judge, "model", None), votes):
+        console.print(f"caution: {seen} of {len(np.unique(votes.prompts))} prompts are among those that the judge was "
+                      "learned from, on which it looks too good: judge.json in its folder has the grades on prompts "
+                      "that were held out")  # fmt: skip
     console.print(_table(rows))
     for each, one in {name: judge, **getattr(judge, "judges", {})}.items():
         found = grades.cycles(one, votes)
@@ -213,10 +242,11 @@ def _console() -> Console:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Any:
-    """A block of lines for each source: accuracy and log-loss of judges and of baselines."""
+    """A block of lines for each source: accuracy and log-loss of judges, baselines, and voters among themselves."""
     from rich.table import Table
 
     from nlhf.analysis.bootstrap import Estimate
+    from nlhf.judges.grades import VOTER
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error"):
@@ -229,6 +259,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
             error = row["calibration_error"].get(method)
             table.add_row(head, method, *cells, str(Estimate(**loss)), "" if error is None else f"{error:.3f}")
             head = ""
+        table.add_row("", VOTER, str(Estimate(**row["accuracy"][VOTER])))
         table.add_row("", "two voters agree", str(Estimate(**row["two_voters_agree"])))
     return table
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nlhf.judges.votes import TextVotes
 
 BINS, EDGE = 10, 1e-6
-LONGER, COIN = "longer wins", "coin"
+LONGER, COIN, VOTER = "longer wins", "coin", "another voter"
 
 
 def estimate(values: np.ndarray, weight: np.ndarray, prompts: np.ndarray) -> Estimate:
@@ -46,6 +46,23 @@ def agreement(votes: TextVotes) -> tuple[np.ndarray, np.ndarray]:
     couples = number * (number - 1) / 2
     same = (votes.votes * (votes.votes - 1) / 2).sum(1)
     return np.divide(same, couples, out=np.zeros_like(same), where=couples > 0), np.maximum(couples, 0)
+
+
+def another_voter(votes: TextVotes) -> tuple[np.ndarray, np.ndarray]:
+    """How often one of the voters of a pair says what the majority of the others says, a tie being half right (n), and
+    the number of voters behind it (n), those whose others have a majority: what a judge's accuracy is to be held
+    against, though a majority without oneself is the less certain one."""
+    first, second, ties = votes.votes.T
+    right, cases = np.zeros(len(votes)), np.zeros(len(votes))
+    for number, lead, said in (
+        (first, first - 1 - second, 1),
+        (second, first - second + 1, -1),
+        (ties, first - second, 0),
+    ):
+        decided = number * (np.abs(lead) > 0) * (votes.number > 1)
+        right += decided * (0.5 + 0.5 * said * np.sign(lead))
+        cases += decided
+    return np.divide(right, cases, out=np.zeros_like(right), where=cases > 0), cases
 
 
 def longer(votes: TextVotes) -> np.ndarray:
@@ -90,9 +107,11 @@ def table(chances: Mapping[str, np.ndarray], votes: TextVotes) -> list[dict[str,
         decided = (part.share != 0.5).astype(float)
         same, couples = agreement(part)
         good = {method: right(chance, part) for method, chance in here.items()}
+        accuracy = {method: estimate(good[method], decided, prompts) for method in here if method != COIN}
         rows.append({
             "source": name, "prompts": len(np.unique(prompts)), "pairs": len(part), "votes": float(part.number.sum()),
-            "accuracy": {method: asdict(estimate(good[method], decided, prompts)) for method in here if method != COIN},
+            "accuracy": {method: asdict(found) for method, found in
+                         {**accuracy, VOTER: estimate(*another_voter(part), prompts)}.items()},
             "over_longer": {method: asdict(estimate(good[method] - good[LONGER], decided, prompts))
                             for method in chances},
             "log_loss": {method: asdict(estimate(log_loss(chance, part), part.number, prompts))

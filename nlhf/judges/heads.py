@@ -38,7 +38,7 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.ones(features))
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(features, 1, bias=False)
-        self.own = nn.Embedding(voters + 1, features, padding_idx=ALL)
+        self.own = nn.Embedding(voters + 1, features, padding_idx=None if voters else ALL)
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.own.weight)
         layer = nn.Sequential(nn.Linear(features, hidden), nn.GELU()) if hidden else nn.Identity()
@@ -48,13 +48,8 @@ class Head(nn.Module):
         """Take mean and spread of the features (n, d) of the answers that are trained on; each is then as large as its
         `weight` (d), by which it is learned the faster."""
         self.mean.copy_(features.mean(0))
-        self.scale.copy_(features.std(0).clamp(min=1e-6) / weight)
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        """All voters together want what the groups want on average."""
-        if len(self.own.weight) > 1:
-            self.own.weight[ALL] = self.own.weight[ALL + 1 :].mean(0)
+        spread = features.std(0)
+        self.scale.copy_(torch.where(spread < 1e-6, 1.0, spread) / weight)  # what never varied tells little elsewhere
 
     def read(self, features: Tensor, voters: Tensor) -> Tensor:
         """Readings (n, 1 + dimensions) of features (n, d) by groups of voters (n)."""

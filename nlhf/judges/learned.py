@@ -7,6 +7,7 @@ encoder/           the encoder, where it was trained too
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -25,9 +26,11 @@ from nlhf.language.content import content
 from nlhf.records import read_json
 
 if TYPE_CHECKING:
-    from nlhf.judges.training import Learned, Training
+    from nlhf.judges.options import Training
+    from nlhf.judges.training import Learned
+    from nlhf.judges.votes import TextVotes
 
-CARD, HEAD = "judge.json", "head.safetensors"
+CARD, HEAD, PREDICTIONS = "judge.json", "head.safetensors", "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,15 @@ class LearnedJudge(TextJudge):
     Args:
         model: the folder.
         voters: as which of the groups of voters that it learned from it judges; null for all of
-            them, on average.
+            them together.
         batch: texts that are read at once.
+        kind: that it must be of, as it was called in training; any by default.
     """
 
     model: str
     voters: str | None
     batch: int
+    kind: str | None = None
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         import torch
@@ -59,7 +64,7 @@ class LearnedJudge(TextJudge):
         """What the head reads in answers, float64 (n, 1 + dimensions)."""
         import torch
 
-        from nlhf.judges.training import features
+        from nlhf.judges.reader import features
 
         judge, options = self._loaded
         voters = torch.full((len(answers),), self._voters)
@@ -76,6 +81,9 @@ class LearnedJudge(TextJudge):
     @cached_property
     def _loaded(self) -> tuple[Learned, Training]:
         judge, options = load(self.model, self.batch)
+        if self.kind not in (None, options.judge):
+            raise ConfigError(f"game.judge.model={self.model} is a {options.judge}, no {self.kind}: choose "
+                              f"judge={options.judge}.")  # fmt: skip
         if self.voters is not None and self.voters not in judge.voters:
             known = ", ".join(judge.voters) or "none apart"
             raise ConfigError(f"game.judge.voters={self.voters}: {self.model} has learned from {known}.")
@@ -90,6 +98,15 @@ class LearnedJudge(TextJudge):
 def is_learned(folder: str) -> bool:
     """Is this the folder of a learned judge?"""
     return (Path(folder).expanduser() / CARD).is_file()
+
+
+def learned_from(folder: str | None, votes: TextVotes) -> int:
+    """On how many prompts of these votes was the judge of a folder, if there is one, learned?"""
+    if folder is None or not (path := Path(folder).expanduser() / PREDICTIONS).is_file():
+        return 0
+    with path.open(encoding="utf-8", newline="") as stream:
+        known = {row["prompt"] for row in csv.DictReader(stream)}
+    return len(known & {votes.answers[first][0] for first, _ in votes.pairs.tolist()})
 
 
 def digest(folder: str) -> str:
@@ -137,7 +154,8 @@ def load(folder: str, batch: int) -> tuple[Learned, Training]:
     from safetensors.torch import load_file
 
     from nlhf.judges.encoder import Encoder
-    from nlhf.judges.training import Learned, Training
+    from nlhf.judges.options import Training
+    from nlhf.judges.training import Learned
 
     path = _card(folder)
     try:

@@ -8,15 +8,16 @@
              nothing of its prompt
 
 The loss of a pair is the log-loss of its counted votes, a tie half a vote for each side. Where groups of voters are
-told apart, every pair that was left out is judged twice: as its own voters would, and as all groups together would.
+told apart, every pair is judged in two roles: as its own voters would, and as all groups together would. For the second
+one the head has weights of their own, and nothing else learns from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,133 +25,17 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from nlhf.config import ConfigError
-from nlhf.judges.encoder import SURFACE, Encoder, surface
-from nlhf.judges.heads import ALL, HEADS, Head
+from nlhf.judges.heads import ALL, Head
+from nlhf.judges.reader import Reader
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
+    from nlhf.judges.encoder import Encoder
+    from nlhf.judges.options import Training
     from nlhf.judges.votes import TextVotes
 
 PRIOR = 20.0  # pairs that a temperature takes to be as expected before it has seen any
 ONE_SPLIT = 5  # folds of which one is left out, where there is one split
-MOST_READ = 64  # pairs of a step whose answers an encoder can be trained on at once
-Judge = Literal["bradley_terry", "general_preference", "pairwise_model"]
-
-
-@dataclass(frozen=True)
-class Training:
-    """The keys of conf/train_judge.yaml, which says what they mean."""
-
-    data: str
-    judge: Judge
-    out: str
-    source: list[str] | None
-    encoder: str
-    fine_tune: bool
-    max_tokens: int
-    batch: int
-    surface: bool
-    embedding: float
-    hidden: int
-    dimensions: int
-    dropout: float
-    penalties: list[float]
-    cyclic: float
-    balance: bool
-    learning_rate: float
-    encoder_learning_rate: float
-    epochs: int
-    pairs: int
-    folds: int
-    inner_folds: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name, least in {"max_tokens": 2, "batch": 1, "epochs": 1, "pairs": 1, "folds": 2, "inner_folds": 1,
-                            "dimensions": 2, "hidden": 0, "seed": 0}.items():  # fmt: skip
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}={getattr(self, name)} is too small: give {least} or more.")
-        for name in ("learning_rate", "encoder_learning_rate", "embedding", "cyclic"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}={getattr(self, name)} is out of range: give a finite number > 0.")
-        if self.dimensions % 2:
-            raise ConfigError(f"dimensions={self.dimensions} is odd: a skew-symmetric form needs pairs of them.")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout={self.dropout} is out of range: give a number in [0, 1).")
-        if self.fine_tune and self.pairs > MOST_READ:
-            raise ConfigError(f"pairs={self.pairs} is too much for fine_tune=true, which keeps all their activations: "
-                              f"give pairs=16, at most {MOST_READ}.")  # fmt: skip
-        if not self.penalties or not all(0 <= value < float("inf") for value in self.penalties):
-            raise ConfigError(f"penalties={list(self.penalties)}: give one or more numbers >= 0.")
-
-    def head(self, features: int, voters: int) -> Head:
-        """An untrained head."""
-        dimensions = 0 if self.judge == "bradley_terry" else self.dimensions
-        return HEADS[self.judge](features, voters, self.hidden, dimensions, self.dropout)
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Features of the answers of some votes: from a table, or through an encoder that is trained.
-
-    Args:
-        options: of the training.
-        votes: whose answers.
-        encoder: reads texts; its weights are trained where options say so.
-        table: the features (n, d), or None where they change.
-    """
-
-    options: Training
-    votes: TextVotes
-    encoder: Encoder
-    table: Tensor | None = field(default=None, repr=False)
-
-    @classmethod
-    def of(cls, options: Training, votes: TextVotes, encoder: Encoder,
-           tick: Callable[[int], None] = lambda _: None) -> Reader:  # fmt: skip
-        """A reader, with its table where the encoder is frozen; `tick` hears how many texts were read."""
-        if options.fine_tune:
-            return cls(options, votes, encoder)
-        with torch.no_grad():
-            return cls(options, votes, encoder, features(votes.answers, encoder, options.surface, tick))
-
-    def __call__(self, answers: np.ndarray) -> Tensor:
-        """Features (n, d) of answers by number (n)."""
-        if self.table is not None:
-            return self.table[answers]
-        known, back = np.unique(answers, return_inverse=True)
-        return features([self.votes.answers[place] for place in known], self.encoder, self.options.surface)[back]
-
-    @property
-    def weight(self) -> Tensor:
-        """How fast each feature is learned, (d)."""
-        return weights(self.encoder.size, self.options.surface, self.options.embedding)
-
-    def trainable(self) -> Reader:
-        """A reader whose encoder is trained from the same start, or itself where none is."""
-        if self.table is not None:
-            return self
-        twin = deepcopy(self.encoder)
-        return Reader(self.options, self.votes, twin)
-
-
-def features(answers: Sequence[tuple[str, str]], encoder: Encoder, with_surface: bool,
-             tick: Callable[[int], None] = lambda _: None) -> Tensor:  # fmt: skip
-    """What a head reads of answers, float32 (n, d): the completion's embedding, its product with the prompt's, and the
-    surface with its squares and the cosine of both embeddings."""
-    prompts = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in answers))}
-    asked = encoder(list(prompts), tick)[[prompts[prompt] for prompt, _ in answers]]
-    told = encoder([text for _, text in answers], tick)
-    parts = [told, asked * told]
-    if with_surface:
-        seen = torch.from_numpy(surface(answers)).to(told)
-        parts += [seen, seen**2, (asked * told).sum(-1, keepdim=True)]
-    return torch.cat(parts, -1)
-
-
-def weights(size: int, with_surface: bool, embedding: float) -> Tensor:
-    """How fast each of `features` is learned, (d)."""
-    return torch.cat([torch.full((2 * size,), embedding), torch.ones((2 * len(SURFACE) + 1) * with_surface)])
 
 
 @dataclass(frozen=True)
@@ -220,16 +105,21 @@ def _temperatures(logits: np.ndarray, votes: TextVotes, voters: dict[str, int], 
             *(_temperature(mine, told, _worth(told, balance), shared) for mine, told in apart)]  # fmt: skip
 
 
-def folds(votes: TextVotes, count: int, seed: int, use: str) -> Iterator[np.ndarray]:
-    """Masks (n) of the pairs whose prompts are in a fold; the prompts of every source are dealt out evenly.
+def enough(votes: TextVotes, options: Training) -> None:
+    """Raises: ConfigError where there are fewer prompts than folds."""
+    prompts = len(np.unique(votes.prompts))
+    left = prompts - -(-prompts // options.folds)  # of which inner folds are made
+    inner = options.inner_folds if options.inner_folds > 1 else ONE_SPLIT
+    for name, count, there in (("folds", options.folds, prompts), ("inner_folds", inner, left)):
+        if there < count:
+            raise ConfigError(f"{name}={getattr(options, name)} wants {count} folds, and data={options.data} has "
+                              f"votes on {prompts} prompts, {there} of them for these: give more.")  # fmt: skip
 
-    Raises: ConfigError where there are fewer prompts than folds.
-    """
+
+def folds(votes: TextVotes, count: int, seed: int, use: str) -> Iterator[np.ndarray]:
+    """Masks (n) of the pairs whose prompts are in a fold; the prompts of every source are dealt out evenly."""
     prompts, rng = votes.prompts, stream(seed, "game" if use == "outer" else "policy")
     of_prompt = dict(zip(prompts.tolist(), votes.sources.tolist(), strict=True))
-    if len(of_prompt) < count:
-        raise ConfigError(f"data has votes on {len(of_prompt)} prompts, and {count} folds of them are wanted: give "
-                          "fewer folds, or more prompts.")  # fmt: skip
     order = sorted(rng.permutation(sorted(of_prompt)).tolist(), key=lambda prompt: of_prompt[prompt])
     fold = {prompt: place % count for place, prompt in enumerate(order)}
     where = np.array([fold[prompt] for prompt in prompts.tolist()])
@@ -260,18 +150,20 @@ def _train(reader: Reader, pairs: np.ndarray, voters: dict[str, int], penalty: f
         for _ in range(epochs):
             head.train()
             for part in _parts(rng.permutation(pairs), options.pairs):
-                logits = _compared(head, reader, votes.pairs[part], roles[:1, part])[0]
-                loss = _loss(logits, votes.at(part), worth[part]) / len(part) + penalty * _size(head, options.cyclic)
+                logits = _compared(head, reader, votes.pairs[part], roles[:, part])
+                own, *shared = (_loss(row, votes.at(part), worth[part]) / len(part) for row in logits)
+                apart = [torch.autograd.grad(loss, head.own.weight, retain_graph=True)[0] for loss in shared]
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                (own + penalty * _size(head, options.cyclic)).backward()  # type: ignore[no-untyped-call]
+                assert head.own.weight.grad is not None
+                for slope in apart:
+                    head.own.weight.grad += slope  # of the row of all voters, the only one that this role reads
                 optimiser.step()
             if held is not None:
-                head.settle()
                 logits = _told(head.eval(), reader, held, roles)
                 rest = votes.at(held)
                 losses.append(float(_loss(logits[0], rest, _worth(rest, options.balance))) / len(held))
                 rows.append(logits.double().numpy())
-        head.settle()
         return head.eval(), reader.encoder, losses, rows
 
 
@@ -295,7 +187,7 @@ def _loss(logits: Tensor, votes: TextVotes, worth: np.ndarray) -> Tensor:
 
 def _size(head: Head, cyclic: float) -> Tensor:
     """The squared weights: of the score once, of the rest `cyclic` times."""
-    total = (head.score.weight**2).sum() + (head.own.weight[ALL + 1 :] ** 2).sum()
+    total = (head.score.weight**2).sum() + (head.own.weight**2).sum()
     for name, value in head.named_parameters():
         if name.startswith(("reading", "both")) and not name.endswith("bias"):
             total = total + cyclic * (value**2).sum()

@@ -17,6 +17,7 @@ import numpy as np
 
 from nlhf.config import ConfigError, input_file, text_lines
 from nlhf.judges.base import Answer, Pair
+from nlhf.language.prompts import words
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,9 @@ def _fields(entry: dict[str, Any], place: str, *wanted: str) -> dict[str, Any]:
 
 
 def _prompt(value: Any, place: str) -> str:
-    """A prompt as one text; of messages, their contents behind their roles."""
+    """A prompt as one text."""
     if isinstance(value, list) and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value):
-        return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in value)
+        return words(value)
     return _text(value, f"{place}: prompt")
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from nlhf.config import ConfigError
+from nlhf.language.prompts import words
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ class LanguageModel:
         Raises: ConfigError for a prompt that leaves no room for a completion.
         """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        text = "\n".join(message["content"] for message in messages)
-        whole = text
+        whole = text = words(prompt)
         if self.tokenizer.chat_template:
             whole = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         tokens = tuple(self.tokenizer(whole, add_special_tokens=not self.tokenizer.chat_template).input_ids)

@@ -25,6 +25,15 @@ TEMPLATES = (
 )  # fmt: skip
 
 
+def words(prompt: Prompt) -> str:
+    """A prompt as judges read it: a text, or messages, each behind its role where there are several."""
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1:
+        return prompt[0]["content"]
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+
+
 def written() -> list[Prompt]:
     """300 prompts, every template with every topic, in an order that is always the same."""
     everything: list[Prompt] = [template.format(topic) for topic in TOPICS for template in TEMPLATES]

@@ -184,7 +184,7 @@ def test_bad_votes_are_a_sentence(tmp_path, line, words):
     (["data=x", "epochs=0"], "epochs=0 is too small"),
     (["data=x", "epoch=3"], "epoch"),
     (["data=x", "dimensions=3"], "dimensions=3 is odd"),
-    (["data=x", "fine_tune=true"], "pairs=512 is too much"),
+    (["data=x", "fine_tune=true", "pairs=512"], "pairs=512 is too much"),
 ])  # fmt: skip
 def test_bad_options_are_a_sentence_and_exit_code_2(capsys, words, said):
     assert main(["train", *words]) == 2
@@ -210,6 +210,10 @@ def test_grades_against_hand_computed_numbers():
     same, couples = grades.agreement(votes)
     assert couples.tolist() == [6, 1, 1, 6]
     assert same == pytest.approx([1, 1, 0, (3 * 2 / 2) / 6])
+    votes_of_three = TextVotes(votes.answers, votes.pairs[:2], np.array([[2.0, 1, 0], [1, 1, 1]]), votes.sources[:2])
+    right, cases = grades.another_voter(votes_of_three)
+    assert cases.tolist() == [1, 2]  # who votes with one of two others finds these even; so does who calls a tie
+    assert right.tolist() == [0, 0]  # the second one against two; the two that disagree against each other and a tie
     error, bins = grades.calibration(np.full(4, 0.5), votes, bins=1)
     assert error == pytest.approx(0)
     assert bins == [pytest.approx((0.5, 0.5, 24))]
@@ -238,6 +242,116 @@ def test_temperature_is_that_of_the_votes():
     share = rng.binomial(20, sigmoid(logits)) / 20
     votes = votes_of(share, np.full(4000, 20), list(range(4000)))
     assert _temperature(3 * logits, votes, np.ones(4000)) == pytest.approx(3, rel=0.05)
+
+
+def test_temperatures_of_few_pairs_stay_near_what_is_expected():
+    from nlhf.judges.training import _temperature
+
+    nothing = votes_of([], [], [])
+    assert _temperature(np.array([]), nothing, np.array([]), expected=1.7) == 1.7
+    right = votes_of([1.0, 1.0], [1, 1], [0, 1])  # two pairs that are right would be sure of everything
+    assert 0.5 < _temperature(np.array([2.0, 2.0]), right, np.ones(2)) < 1
+    many = votes_of(np.ones(500), np.ones(500), range(500))
+    assert _temperature(np.full(500, 2.0), many, np.ones(500)) < 0.5
+
+
+def test_grades_are_of_judges_that_were_fitted_without_the_prompt_in_every_fold(encoder, monkeypatch, tmp_path):
+    from nlhf.judges import training
+
+    fitted, trained = [], []
+    fit, train_one = training.fit, training._train
+
+    def watched_fit(reader, pairs, voters):
+        fitted.append(set(reader.votes.prompts[pairs]))
+        trained.clear()
+        return fit(reader, pairs, voters)
+
+    def watched_train(reader, pairs, voters, penalty, epochs, held=None):
+        if held is not None:
+            inner = set(reader.votes.prompts[held])
+            assert not inner & set(reader.votes.prompts[pairs])
+            assert inner <= fitted[-1]
+        assert set(reader.votes.prompts[pairs]) <= fitted[-1]
+        return train_one(reader, pairs, voters, penalty, epochs, held)
+
+    monkeypatch.setattr(training, "fit", watched_fit)
+    monkeypatch.setattr(training, "_train", watched_train)
+    train([f"data={written(tmp_path / 'v.jsonl', cyclic(12))}", f"encoder={encoder}", f"out={tmp_path / 'j'}",
+           "judge=bradley_terry", "folds=3", "inner_folds=2", "epochs=2"])  # fmt: skip
+    assert [len(prompts) for prompts in fitted] == [8, 8, 8, 12]
+    assert not set.intersection(*fitted[:3])  # every prompt is left out once
+
+
+def test_calibration_by_hand_and_of_a_judge_that_is_too_sure():
+    votes = votes_of([1, 0.5], [2, 2], [0, 1])
+    error, bins = grades.calibration(np.array([0.9, 0.8]), votes, bins=2)  # .1 and .2 against 0 and .5; and mirrored
+    assert bins == [pytest.approx((0.15, 0.25, 4)), pytest.approx((0.85, 0.75, 4))]
+    assert error == pytest.approx(0.1)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=4000)
+    share = rng.binomial(10, sigmoid(logits)) / 10
+    many = votes_of(share, np.full(4000, 10), list(range(4000)))
+    assert grades.calibration(sigmoid(logits), many)[0] < 0.015
+    sure = grades.calibration(sigmoid(3 * logits), many)[0]
+    assert sure == pytest.approx(np.abs(sigmoid(3 * logits) - sigmoid(logits)).mean(), abs=0.015)
+
+
+def test_intervals_of_few_prompts_cover():
+    """As few as the thirteen prompts of one source of the human votes."""
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        prompts = np.repeat(np.arange(13), 20)
+        values = np.repeat(rng.normal(size=13), 20) + rng.normal(size=260)
+        found = grades.estimate(values, np.ones(260), prompts)
+        hits += found.low <= 0 <= found.high
+    assert 0.92 < hits / 400 < 0.98
+
+
+def test_a_judge_of_all_voters_is_learned_beside_the_others_and_changes_nothing_for_them(encoder, tmp_path):
+    """Two groups of voters want opposite things of length and agree on lists; only what they agree on is left."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(60):
+        long, short = " ".join(rng.choice(["sea", "moon", "tea"], 20)), "tea"
+        listed = "\n".join(f"- {word}" for word in rng.choice(["sea", "moon"], 2))
+        votes = [4, 0, 0] if number % 2 else [0, 4, 0]
+        lines += [
+            {"source": f"s{number % 2}", "prompt": f"why {number}", "a": long, "b": short, "votes": votes},
+            {"source": f"s{number % 2}", "prompt": f"why {number}", "a": listed, "b": short, "votes": [4, 0, 0]},
+        ]
+    folder = train([f"data={written(tmp_path / 'v.jsonl', lines)}", f"encoder={encoder}", f"out={tmp_path / 'j'}",
+                    "judge=bradley_terry", "folds=4", "inner_folds=2"])  # fmt: skip
+    told = [LearnedJudge(str(folder), voters, 8).preference([("why not", "sea " * 20, "tea"),
+                                                             ("why not", "- sea\n- moon", "tea")])
+            for voters in ("s0", "s1", None)]  # fmt: skip
+    assert told[0][0] < 0.2 < 0.8 < told[1][0]
+    assert 0.2 < told[2][0] < 0.8
+    assert min(chances[1] for chances in told) > 0.7
+    card = json.loads((folder / "judge.json").read_text())["grades"][-1]
+    assert card["calibration_error"]["bradley_terry of all voters"] < 0.1
+
+
+def test_a_judge_of_another_kind_is_refused_and_prompts_that_were_learned_are_said(judges, capsys):
+    folder = judges["general_preference"]
+    with pytest.raises(
+        ConfigError, match=r"is a general_preference, no bradley_terry: choose judge=general_preference"
+    ):
+        LearnedJudge(str(folder), None, 8, "bradley_terry").preference([("why", "sea", "tea")])
+    words = [f"data={folder.parent / 'votes.jsonl'}", "judge=bradley_terry", f"judge.model={folder}"]
+    assert main(["grade", *words]) == 2
+    assert capsys.readouterr().err.startswith("judge.model=")
+    assert main(["grade", words[0], "judge=general_preference", words[2]]) == 0
+    assert "caution: 24 of 24 prompts are among those that the judge was learned from" in capsys.readouterr().out
+
+
+def test_what_cannot_be_learned_is_said_before_anything_is_read(encoder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("nlhf.judges.encoder.Encoder.__init__", None)
+    words = [f"data={written(tmp_path / 'v.jsonl', cyclic(4))}", f"encoder={encoder}"]
+    assert main(["train", *words, f"out={tmp_path / 'j'}"]) == 2
+    assert "folds=5 wants 5 folds, and" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["train", *words, "folds=2", "inner_folds=2", f"out={tmp_path / 'file' / 'j'}"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("use", ["outer", "inner"])

@@ -1,0 +1,68 @@
+"""The options of learning a judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from nlhf.config import ConfigError
+
+if TYPE_CHECKING:
+    from nlhf.judges.heads import Head
+
+MOST_READ = 64  # pairs of a step whose answers an encoder can be trained on at once
+Judge = Literal["bradley_terry", "general_preference", "pairwise_model"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """The keys of conf/train_judge.yaml, which says what they mean."""
+
+    data: str
+    judge: Judge
+    out: str
+    source: list[str] | None
+    encoder: str
+    fine_tune: bool
+    max_tokens: int
+    batch: int
+    surface: bool
+    embedding: float
+    hidden: int
+    dimensions: int
+    dropout: float
+    penalties: list[float]
+    cyclic: float
+    balance: bool
+    learning_rate: float
+    encoder_learning_rate: float
+    epochs: int
+    pairs: int
+    folds: int
+    inner_folds: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, least in {"max_tokens": 2, "batch": 1, "epochs": 1, "pairs": 1, "folds": 2, "inner_folds": 1,
+                            "dimensions": 2, "hidden": 0, "seed": 0}.items():  # fmt: skip
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}={getattr(self, name)} is too small: give {least} or more.")
+        for name in ("learning_rate", "encoder_learning_rate", "embedding", "cyclic"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name}={getattr(self, name)} is out of range: give a finite number > 0.")
+        if self.dimensions % 2:
+            raise ConfigError(f"dimensions={self.dimensions} is odd: a skew-symmetric form needs pairs of them.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout} is out of range: give a number in [0, 1).")
+        if self.fine_tune and self.pairs > MOST_READ:
+            raise ConfigError(f"pairs={self.pairs} is too much for fine_tune=true, which keeps all their activations: "
+                              f"give pairs=16, at most {MOST_READ}.")  # fmt: skip
+        if not self.penalties or not all(0 <= value < float("inf") for value in self.penalties):
+            raise ConfigError(f"penalties={list(self.penalties)}: give one or more numbers >= 0.")
+
+    def head(self, features: int, voters: int) -> Head:
+        """An untrained head."""
+        from nlhf.judges.heads import HEADS
+
+        dimensions = 0 if self.judge == "bradley_terry" else self.dimensions
+        return HEADS[self.judge](features, voters, self.hidden, dimensions, self.dropout)
