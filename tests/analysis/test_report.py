@@ -187,6 +187,18 @@ def test_a_filter_with_one_choice_is_left_out(tmp_path):
     assert "All on random_tournament, beta = 0.05." in page.text or len(page.tables) == 1
 
 
+def test_an_arena_of_the_study_is_linked_from_wherever_the_page_is(tmp_path):
+    write_run(tmp_path / "s", "nash_mp", curves={0: geometric(0.1, 0.5, [0, 1, 2, 3])})
+    assert "arena" not in write_page(tmp_path / "s", tmp_path).read_text()
+    (tmp_path / "s" / "arena").mkdir()
+    (tmp_path / "s" / "arena" / "report.html").write_text("")
+    for folder in (tmp_path / "s", tmp_path / "elsewhere"):
+        page = write_page(tmp_path / "s", folder)
+        (link,) = (attributes["href"] for tag, attributes in Page(page.read_text()).tags
+                   if tag == "a" and "arena" in attributes.get("href", ""))  # fmt: skip
+        assert (page.parent / link).exists()
+
+
 def test_groups_over_several_games_match_each_of_them(root):
     rows = list(_rows(gather(root, View(target=1e-3, by=("beta",)))))
     assert {row["game"] for row in rows} == {"|".join(sorted(GAMES))}

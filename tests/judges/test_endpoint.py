@@ -306,16 +306,35 @@ def test_what_an_answer_means(words, verdict):
     assert _verdict(SimpleNamespace(choices=[])) is None
 
 
+def test_the_account_of_a_run_that_goes_on_is_that_of_all_its_processes(server, tmp_path, tiny_model):
+    from nlhf.launch.run import run_one
+
+    calls = []
+    for iterations in (1, 2):
+        words = [*a_run(server, tmp_path, tiny_model), f"budget.iterations={iterations}", "keep_checkpoint=true",
+                 "game.judge.price_in=1"]  # fmt: skip
+        with composed(words) as config:
+            account = run_one(plain(config), overrides=words).summary["judge"]
+        assert account["tokens_in"] == 100 * account["calls"]
+        assert account["cost"] == pytest.approx(account["tokens_in"] / 1e6)
+        calls.append(account["calls"])
+    assert calls[1] == len(server.asked) > calls[0] > 0
+
+
+def a_run(server, tmp_path, tiny_model):
+    return ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=4", "prox=gradient",
+            "prox.contexts=2", "prox.samples=2", "game.test_prompts=3", "algorithm=nash_prox", "beta=0.1",
+            "budget.queries=null", "budget.target=null", "budget.iterations=1", f"runs_dir={tmp_path / 'runs'}",
+            "progress=false", "judge@game.judge=openai", "game.judge.model=small",
+            f"game.judge.base_url={server.url}", f"game.judge.cache={tmp_path / 'cache'}"]  # fmt: skip
+
+
 @pytest.mark.parametrize("fault", ["", "401"])
 def test_a_run_with_it_leaves_no_key_behind(server, tmp_path, tiny_model, fault):
     """Everything that a run leaves is searched, where the endpoint says the key in its error, too."""
     from nlhf.launch.run import run_one
 
-    words = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=4", "prox=gradient",
-             "prox.contexts=2", "prox.samples=2", "game.test_prompts=3", "algorithm=nash_prox", "beta=0.1",
-             "budget.queries=null", "budget.target=null", "budget.iterations=1", f"runs_dir={tmp_path / 'runs'}",
-             "progress=false", "judge@game.judge=openai", "game.judge.model=small",
-             f"game.judge.base_url={server.url}", f"game.judge.cache={tmp_path / 'cache'}"]  # fmt: skip
+    words = a_run(server, tmp_path, tiny_model)
     server.faults = [fault] * 100 if fault else []
     with composed(words) as config:
         if fault:
