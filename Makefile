@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 PRESETS := $(filter-out language_model,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
-PICTURES := human_votes baselines trajectories neural
+PICTURES := human_votes baselines trajectories neural action_space
 
 .PHONY: run test figures bench clean
 

@@ -23,7 +23,7 @@ from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.references import Reference
 
-RESULTS_VERSION = 1  # raised when the same config gives other numbers
+RESULTS_VERSION = 2  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
 GROUPS = ("game", "reference", "policy", "algorithm", "prox", "feedback", "budget")
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",

@@ -29,7 +29,7 @@ ALGORITHMS = {
     "optimistic": Optimistic("theory"),
     "adaptive_nash_mp": Adaptive("theory", optimistic=False, grow=1.5, shrink=0.5),
 }
-SEPARABLE = [name for name in ALGORITHMS if not name.startswith("adaptive")]  # a step is chosen over all contexts
+
 SECANT = {
     "secant": Secant("theory", memory=100, grow=4.0, shrink=0.25)
 }  # to the bit only where its numbers are the same
@@ -76,7 +76,7 @@ def test_a_seed_keeps_its_bits_in_a_game_that_all_share(algorithm):
     assert before[:, 1].equal(after[:, 1])
 
 
-@pytest.mark.parametrize("name", [*SEPARABLE, "secant"])
+@pytest.mark.parametrize("name", [*ALGORITHMS, "secant"])
 def test_a_context_keeps_its_bits_whatever_the_others_are(name):
     one = contextual(0)
     changed = mixed(one, contextual(1), contexts=[0, 1, 3])

@@ -103,6 +103,17 @@ def test_select_keeps_the_answers_seed_by_seed(prox):
     assert prox.queries.tolist() == [2, 2, 2]
 
 
+def test_select_by_context_keeps_an_answer_where_all_contexts_were_asked_about(prox):
+    known, other = policy(), policy()
+    answers(prox, known)
+    mask = torch.zeros(SEEDS, known.log_probabilities.shape[1], 1, dtype=torch.bool)
+    mask[0], mask[1, 0] = True, True  # all of the first seed; one context of the second, which is all if it has one
+    chosen = prox.select(mask, other, known)
+    assert chosen.log_probabilities[0].equal(other.log_probabilities[0])
+    assert chosen.log_probabilities[2].equal(known.log_probabilities[2])
+    assert answers(prox, chosen) == [2, 2, 1]
+
+
 @pytest.mark.parametrize("first_is_known", [True, False])
 def test_select_charges_the_seeds_whose_policy_was_not_asked_about(prox, first_is_known):
     known, unknown = policy(), policy()

@@ -6,7 +6,8 @@ Adaptive Nash-MP, o = pi_k: accept iff (1 + lambda beta) KL(half || new) <= KL(h
 contracts KL(pi* || pi) by 1/(1 + lambda beta); every lambda up to 2 beta + 2 sqrt(1 + beta^2), the first one, passes.
 Adaptive optimistic, o = the half step before: accept iff 2 (1 + lambda beta) KL(half || new) <= KL(half || pi_k) + E_k,
 then E_{k+1} = KL(half || new), E_0 = 0; KL + E contracts by 1/(1 + lambda beta), with one query an iteration.
-Accepted: lambda *= grow. Refused: lambda *= shrink, again from pi_k; its queries are charged.
+Accepted: lambda *= grow. Refused: lambda *= shrink, again from pi_k; its queries are charged. Contexts are independent
+games: each has its own lambda, and in each the step is accepted or refused by itself.
 Source: ours, upon arXiv:2505.19731 and arXiv:2105.15186.
 """
 
@@ -25,14 +26,14 @@ class AdaptiveState(State):
     """The policy, the half step before, the error E, the step to try next, and log KL(pi*||pi) - log KL_0 as proved."""
 
     previous: Policy
-    error: Tensor  # (S, 1, 1), as the others
+    error: Tensor  # (S, X, 1), as the others
     step_size: Tensor
     log_contraction: Tensor
 
 
 @dataclass(frozen=True)
 class Adaptive(ProximalAlgorithm):
-    """Nash-MP or, with `optimistic`, optimistic mirror descent, with a step size per seed that adapts."""
+    """Nash-MP or, with `optimistic`, optimistic mirror descent, with a step size per seed and context that adapts."""
 
     optimistic: bool
     grow: float
@@ -41,21 +42,21 @@ class Adaptive(ProximalAlgorithm):
     needs = frozenset({"exact"})
 
     def init(self, policy: Policy) -> AdaptiveState:
-        zero = self.step_size * 0
-        return AdaptiveState(policy, policy, error=zero, step_size=self.step_size, log_contraction=zero)
+        zero = policy.log_probabilities.new_zeros(*policy.log_probabilities.shape[:2], 1)
+        return AdaptiveState(policy, policy, error=zero, step_size=zero + self.step_size, log_contraction=zero)
 
     def update(self, state: AdaptiveState, prox: Prox) -> AdaptiveState:
         pi, step = state.policy, state.step_size
         half = prox(opponent=state.previous if self.optimistic else pi, anchor=pi, step_size=step)
         new = prox(opponent=half, anchor=pi, step_size=step, start=half)
-        moved, missed = kl_per_seed(half, pi), kl_per_seed(half, new)
+        moved, missed = kl(half, pi), kl(half, new)
         growth = 1 + step * prox.beta
         accept = (1 + self.optimistic) * growth * missed <= moved + state.error
         tiny = moved <= ROUNDING
-        accept, mask = accept | tiny, (accept | tiny)[:, 0, 0]
+        accept = accept | tiny
         return AdaptiveState(
-            prox.select(mask, new, pi),
-            prox.select(mask, half, state.previous) if self.optimistic else pi,
+            prox.select(accept, new, pi),
+            prox.select(accept, half, state.previous) if self.optimistic else pi,
             error=missed.where(accept, state.error) if self.optimistic else state.error,
             step_size=step.where(tiny, (step * self.grow).where(accept, step * self.shrink)),
             log_contraction=state.log_contraction - growth.log().where(accept, 0.0),
@@ -67,12 +68,12 @@ class Adaptive(ProximalAlgorithm):
         return 2 * beta + 2 * (1 + beta**2).sqrt()
 
     def current_step(self, state: AdaptiveState, beta: Tensor) -> Tensor:
-        return state.step_size
+        return state.step_size.mean(1, keepdim=True)
 
     def kl_bound(self, state: AdaptiveState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
-        return initial * state.log_contraction.exp()
+        return initial * state.log_contraction.amax(1, keepdim=True).exp()
 
 
-def kl_per_seed(first: Policy, second: Policy) -> Tensor:
-    """KL averaged over contexts, (S, 1, 1)."""
-    return simplex.kl(first.log_probabilities, second.log_probabilities).mean(-1)[:, None, None]
+def kl(first: Policy, second: Policy) -> Tensor:
+    """KL in each context, (S, X, 1)."""
+    return simplex.kl(first.log_probabilities, second.log_probabilities)[..., None]

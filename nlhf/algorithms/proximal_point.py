@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nlhf import simplex
-from nlhf.algorithms.adaptive import kl_per_seed
 from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
 from nlhf.policies.base import GeometricMixture, choose
 
@@ -90,3 +89,8 @@ class ProximalPoint(ProximalAlgorithm):
 
     def kl_bound(self, state: ProximalPointState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         return initial * state.log_contraction.exp()
+
+
+def kl_per_seed(first: Policy, second: Policy) -> Tensor:
+    """KL averaged over contexts, (S, 1, 1)."""
+    return simplex.kl(first.log_probabilities, second.log_probabilities).mean(-1)[:, None, None]

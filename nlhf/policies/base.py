@@ -182,8 +182,9 @@ def at_work(state: Any, like: Policy) -> Any:
 
 
 def choose(mask: Tensor, first: Any, second: Any, policies: Callable[[Policy, Policy], Policy] | None = None) -> Any:
-    """`first` in the seeds where `mask` (S) is true and `second` elsewhere, for values of one type built of
-    dataclasses, dicts and tensors with the seeds as first dimension; `policies` chooses between two policies.
+    """`first` where `mask` is true and `second` elsewhere, for values of one type built of dataclasses, dicts and
+    tensors with the seeds as first dimension; `policies` chooses between two policies. A mask (S) is of seeds, one
+    (S, X, 1) of contexts of tables.
 
     What belongs to the batch (a number of steps, what has no counterpart) is taken from `first`."""
     if first is second:
@@ -196,5 +197,5 @@ def choose(mask: Tensor, first: Any, second: Any, policies: Callable[[Policy, Po
     if isinstance(first, dict) and isinstance(second, dict):
         return {name: choose(mask, value, second[name], policies) for name, value in first.items()}
     if hasattr(first, "where") and hasattr(second, "where"):
-        return first.where(mask.view(-1, *[1] * (first.ndim - 1)), second)
+        return first.where(mask if mask.ndim > 1 else mask.view(-1, *[1] * (first.ndim - 1)), second)
     return first

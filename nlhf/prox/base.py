@@ -38,7 +38,8 @@ class Prox(Protocol):
         """y -> P(y > policy) - 1/2, shape (S, X, Y); charged once per policy object."""
 
     def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
-        """`first` in the seeds where `mask` (S) is true, `second` elsewhere; what was asked stays answered."""
+        """`first` where `mask`, (S) or (S, X, 1), is true, `second` elsewhere; what was asked stays answered, in seeds
+        where it was asked about in all contexts."""
 
     def regularised(self, beta: Tensor, reference: Policy) -> Prox:
         """The same game with another beta (S, 1, 1) and reference: the same answers, on the same bill."""
@@ -136,13 +137,14 @@ class ProxEngine(ABC):
         return answer
 
     def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
-        """`first` where `mask` (S), else `second`, with the answers that are known about them."""
+        """`first` where `mask`, else `second`, with the answers that are known about them."""
         chosen: Policy = choose(mask, first, second)
         answers = [self._answers.get(policy) for policy in (first, second)]
         if found := [answer for answer in answers if answer is not None]:
             nobody = np.zeros(len(self.queries), bool)
             (answer, known), (other, other_known) = (answer or (found[0][0], nobody) for answer in answers)
-            known = np.where(mask.cpu().numpy(), known, other_known)
+            by_context = mask.reshape(len(mask), -1).cpu().numpy()
+            known = np.asarray(np.where(by_context, known[:, None], other_known[:, None]).all(1))
             self._answers[chosen] = choose(mask, answer, other), known
         return chosen
 
