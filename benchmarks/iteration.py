@@ -3,7 +3,8 @@
 Measured: an iteration of Nash-MP in `Trainer.run` while no row is due (update, running average, masks, counters, clock,
 the loop's checks and its tick), over the two products with the preference matrix that it needs, written by hand with
 the fastest of several torch calls for the same layout. Blocks of both alternate in one process, until the median of
-their ratios is known to 1% or the time is up. Float64, two threads. Where other processes use the cores, every threaded
+their ratios is known to 1% or the time is up. Float64, two threads. And of five actions: an iteration less the torch
+calls of its two proximal steps, written one behind the other. Where other processes use the cores, every threaded
 call can wait a scheduler's slice for its second thread: then the ratio of the fastest tenths of both sides tells more.
 
 Run from the checkout: python -m benchmarks.iteration [NAME ...]. The last line names the cases above their limit, or
@@ -30,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlhf import simplex
 from nlhf.budget import Budget, Progress
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
@@ -39,6 +41,7 @@ from nlhf.world import World, assemble
 THREADS = 2
 BLOCK_SECONDS = 0.05
 PRECISION, FEWEST_PAIRS, CASE_SECONDS = 0.01, 100, 40.0
+OVERHEAD = 60.0  # microseconds that the trainer may add to an iteration on five actions
 ENDLESS = Budget(queries=2**62, iterations=None, seconds=None, target=0.0)  # the default's limits, out of reach
 
 Call = Callable[[], object]
@@ -73,6 +76,9 @@ CASES = (
 )
 
 
+TINY = "n=5,S=1"
+
+
 class NoRecorder:
     """Keeps nothing."""
 
@@ -83,12 +89,13 @@ class NoRecorder:
 
 @dataclass
 class Alternation:
-    """A tick that times blocks of iterations, each followed by as many pairs of bare products."""
+    """A tick that times blocks of iterations, each followed by so many bare calls for each of them."""
 
-    product: Call
+    bare_call: Call
+    calls: int
     block: int
     trainer: list[float] = field(default_factory=list)  # seconds an iteration
-    bare: list[float] = field(default_factory=list)  # seconds two products
+    bare: list[float] = field(default_factory=list)  # seconds of the bare calls of an iteration
     count: int = 0
 
     def __post_init__(self) -> None:
@@ -100,7 +107,7 @@ class Alternation:
         if self.count < self.block:
             return
         middle = time.perf_counter()
-        seconds(self.product, 2 * self.block)
+        seconds(self.bare_call, self.calls * self.block)
         end = time.perf_counter()
         self.trainer.append((middle - self.began) / self.block)
         self.bare.append((end - middle) / self.block)
@@ -131,13 +138,21 @@ def main(names: Sequence[str]) -> int:
         if names and case.name not in names:
             continue
         with tempfile.TemporaryDirectory() as folder, assembled(case.overrides(Path(folder))) as (trainer, world):
-            alternation = alternate(trainer, world)
+            bare = fastest(products(world.game.dense(), trainer.policy.probabilities))
+            alternation = alternate(trainer, bare, calls=2)
         low, ratio, high = alternation.ratio()
         above += [case.name] if ratio > case.limit else []
         quick = [1e6 * float(np.quantile(side, 0.1)) for side in (alternation.trainer, alternation.bare)]
         print(f"{case.name:18} ratio {ratio:.3f} [{low:.3f}, {high:.3f}] of at most {case.limit}; fastest tenths "
               f"{quick[0] / quick[1]:.3f} ({quick[0]:.0f} us, bare {quick[1]:.0f} us); "
               f"{len(alternation.bare)} pairs of {alternation.block}", flush=True)  # fmt: skip
+    if not names or TINY in names:
+        with tempfile.TemporaryDirectory() as folder, assembled(Case(TINY, 5, 1, 0).overrides(Path(folder))) as parts:
+            alternation = alternate(parts[0], by_hand(*parts), calls=1)
+        added = 1e6 * float(np.median(np.subtract(alternation.trainer, alternation.bare)))
+        above += [TINY] if added > OVERHEAD else []
+        print(f"{TINY:18} the trainer adds {added:.0f} us to {1e6 * np.median(alternation.bare):.0f} us, at most "
+              f"{OVERHEAD:g}; {len(alternation.bare)} pairs of {alternation.block}", flush=True)  # fmt: skip
     print(f"above the limit: {'; '.join(above) or 'none'}")
     return len(above)
 
@@ -154,16 +169,26 @@ def assembled(overrides: list[str]) -> Iterator[tuple[Trainer, World]]:
     yield trainer, world
 
 
-def alternate(trainer: Trainer, world: World) -> Alternation:
-    """Run the trainer with an alternation as its tick."""
-    product = fastest(products(world.game.dense(), trainer.policy.probabilities))
-    pair = seconds(product, 20) / 10
-    alternation = Alternation(product, max(1, round(BLOCK_SECONDS / pair)))
+def alternate(trainer: Trainer, bare: Call, calls: int) -> Alternation:
+    """Run the trainer with an alternation as its tick; an iteration takes so many bare calls."""
+    alternation = Alternation(bare, calls, max(1, round(BLOCK_SECONDS / (seconds(bare, 20) / 20 * calls))))
     trainer.tick, trainer.interrupted = alternation, alternation.finished
     trainer.run()
     if (trainer.progress.queries != 2 * trainer.progress.iterations).any():
         raise RuntimeError("an iteration did not ask two queries: the bare side counts two products.")
     return alternation
+
+
+def by_hand(trainer: Trainer, world: World) -> Call:
+    """The torch calls of the two proximal steps of an iteration."""
+    anchor, reference, advantage = trainer.policy.log_probabilities, world.log_reference, world.game.dense()[:, 0]
+    pull, gain = simplex.step_weights(world.beta, trainer.algorithm.step_size)
+
+    def step(opponent: Tensor) -> Tensor:
+        answer = torch.bmm(opponent.exp(), advantage.mT)
+        return anchor.lerp(reference, pull).addcmul_(answer, gain).log_softmax(-1)
+
+    return lambda: step(step(anchor))
 
 
 def products(advantage: Tensor, probabilities: Tensor) -> Sequence[Call]:
@@ -195,5 +220,5 @@ def seconds(call: Call, times: int) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help=f"cases: {', '.join(case.name for case in CASES)}")
+    parser.add_argument("names", nargs="*", help=f"cases: {', '.join(case.name for case in CASES)}, {TINY}")
     sys.exit(min(1, main(parser.parse_args().names)))
