@@ -283,7 +283,7 @@ def test_standings_with_a_winner_say_who_it_is():
         won[b, a] = {k: [0.5 - 0.1 * (j - i)] for k in range(30)}
     found = standings("abc", won, 30, 50)
     assert found.order == [0, 1, 2]
-    assert re.match(r"a is preferred to all others: exploitability 0 \[0.000, 0.0\d\d\]", found.headline)
+    assert re.match(r"a is preferred to all others here: exploitability 0 \[0.000, 0.0\d\d\]", found.headline)
     np.testing.assert_allclose(found.exploitability[:, 0], [0, 0.1, 0.2], atol=1e-12)
     np.testing.assert_allclose(found.nash[:, 0], [1, 0, 0], atol=1e-9)
 
@@ -435,7 +435,7 @@ def test_files_of_completions_play_and_the_page_shows_them(tmp_path, capsys):
     places = files(tmp_path / "in", {"near": 5, "far": 9, "farther": 20})
     assert main([*places, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
     told = capsys.readouterr().out
-    assert "near is preferred to all others" in told
+    assert "near is preferred to all others here" in told
     assert "18 new verdicts" in told
     page = (tmp_path / "arena" / "report.html").read_text()
     assert all(name in page for name in ("near", "far", "farther", "tea tea"))

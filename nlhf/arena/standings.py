@@ -83,7 +83,7 @@ class Standings:
         names, best = self.pooled.items, self.order[0]
         value, low, high = self.exploitability[best]
         if self.pooled.winner is not None:
-            return f"{self.pooled.winner} is preferred to all others: exploitability 0 [{low:.3f}, {high:.3f}]."
+            return f"{self.pooled.winner} is preferred to all others here: exploitability 0 [{low:.3f}, {high:.3f}]."
         return (f"No contestant is preferred to all others: {names[best]} is the least exploitable, {value:.3f} "
                 f"[{low:.3f}, {high:.3f}], and the equilibrium mixes {self.pooled.mixture}.")  # fmt: skip
 
