@@ -25,6 +25,7 @@ USAGE = (
     "python -m nlhf.judges train|grade data=FILE judge=NAME KEY=VALUE ... (see conf/train_judge.yaml, grade_judge.yaml)"
 )
 
+SHOWN = 160  # columns of a table that goes to a file
 MORE, FEWER = 512, 16  # pairs in a step, without and with an encoder that is trained
 UNNAMED = " of all voters"  # what it is called where it isn't told whose votes it stands for
 
@@ -238,7 +239,7 @@ def _show(folder: Path) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
+    return Console(width=None if sys.stdout.isatty() else SHOWN, highlight=False, markup=False)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Any:
@@ -250,7 +251,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=title == "method")
     for row in rows:
         head = f"{row['source']} ({row['pairs']}/{row['prompts']})"
         for method, loss in row["log_loss"].items():
