@@ -3,22 +3,17 @@ judge of conf/judge on votes. Keys are those of conf/train_judge.yaml and conf/g
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.console import Console
 
-    from nlhf.judges.options import Training
     from nlhf.judges.votes import TextVotes
 
 USAGE = (
@@ -27,7 +22,6 @@ USAGE = (
 
 SHOWN = 160  # columns of a table that goes to a file
 MORE, FEWER = 512, 16  # pairs in a step, without and with an encoder that is trained
-UNNAMED = " of all voters"  # what it is called where it isn't told whose votes it stands for
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,13 +64,11 @@ def train(overrides: Sequence[str]) -> Path:
     options = Training(**checked(Training, given))
     votes = _chosen(read(options.data), options.source)
     enough(votes, options)
-    card = {"options": asdict(options), "data": _digest(votes)}
+    from nlhf.judges.learning import learn
+
+    with _progress() as counter:
+        learn(options, votes, counter)
     folder = Path(options.out)
-    if _trained_before(folder, card):
-        print(f"trained before: {folder}")
-    else:
-        _try(folder)
-        _learn(options, votes, folder, card)
     _show(folder)
     return folder
 
@@ -97,92 +89,6 @@ def _chosen(votes: TextVotes, sources: Sequence[str] | None) -> TextVotes:
         if source not in known:
             raise ConfigError(f"source={source} is not in the data: it has {', '.join(known)}.")
     return votes.at(np.isin(votes.sources, sources)) if sources else votes
-
-
-def _try(folder: Path) -> None:
-    """Write something into a folder that will be needed in some minutes.
-
-    Raises: WriteError.
-    """
-    from nlhf.records import writing
-
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-
-
-def _digest(votes: TextVotes) -> str:
-    return hashlib.sha256(repr((votes.answers, votes.pairs.tolist(), votes.votes.tolist(),
-                                votes.sources.tolist())).encode()).hexdigest()  # fmt: skip
-
-
-def _trained_before(folder: Path, card: dict[str, Any]) -> bool:
-    """Is this very judge there?
-
-    Raises: ConfigError where another one is.
-    """
-    from nlhf.judges.learned import CARD
-    from nlhf.records import read_json
-
-    known = read_json(folder / CARD)
-    if known is None:
-        return False
-    spared = {"batch": 0, "out": "", "data": ""}
-    if known.get("data") != card["data"] or {**known["options"], **spared} != {**card["options"], **spared}:
-        raise ConfigError(f"out={folder} holds a judge of other votes or options: give another folder, or remove it.")
-    return True
-
-
-def _learn(options: Training, votes: TextVotes, folder: Path, card: dict[str, Any]) -> None:
-    import numpy as np
-
-    from nlhf.analysis.figures import base
-    from nlhf.analysis.figures.calibration import reliability
-    from nlhf.bradley_terry import sigmoid
-    from nlhf.folder import environment
-    from nlhf.judges import grades, learned, training
-    from nlhf.judges.encoder import Encoder
-    from nlhf.judges.reader import Reader
-
-    encoder = Encoder(options.encoder, options.max_tokens, options.batch, "encoder")
-    voters = {name: place for place, name in enumerate(np.unique(votes.sources).tolist(), 1)}
-    voters = voters if len(voters) > 1 else {}
-    with _progress() as tick:
-        reader = Reader.of(options, votes, encoder, tick(f"reading {len(votes.answers)} completions"))
-        kinds = dict.fromkeys((options.judge, "bradley_terry"))
-        logits: dict[str, np.ndarray] = {}
-        for kind in kinds:
-            mine = Reader(replace(options, judge=kind), votes, encoder, reader.table)
-            own, shared = training.grade(mine, voters, tick(f"{kind}: fold of {options.folds}", count=False))
-            logits |= {kind: own} | ({f"{kind}{UNNAMED}": shared} if voters else {})
-        judge = training.fit(reader, np.arange(len(votes)), voters)
-    chances = {method: sigmoid(values) for method, values in logits.items()}
-    rows = grades.table(chances, votes)
-    chance = chances[options.judge]
-    curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
-    base.save(reliability(curves), folder, "reliability")
-    _write_predictions(folder / learned.PREDICTIONS, votes, logits)
-    learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, **environment()})
-
-
-def _of(chance: np.ndarray, votes: TextVotes, source: str) -> tuple[np.ndarray, TextVotes]:
-    chosen = (votes.sources == source) | (source == "all")
-    return chance[chosen], votes.at(chosen)
-
-
-def _write_predictions(path: Path, votes: TextVotes, logits: dict[str, np.ndarray]) -> None:
-    """A row for each pair: where it is from, its votes, and the logits of judges that knew nothing of its prompt."""
-    from nlhf.records import Table
-
-    names = {kind: f"logit_{kind}" for kind in logits}
-    table = Table(path, ["source", "prompt", "a", "b", "votes_a", "votes_b", "ties", *names.values()])
-    for place, (a, b) in enumerate(votes.pairs.tolist()):
-        first, second, ties = votes.votes[place].tolist()
-        table.add(source=votes.sources[place], prompt=votes.answers[a][0], a=votes.answers[a][1], b=votes.answers[b][1],
-                  votes_a=first, votes_b=second, ties=ties,
-                  **{name: float(logits[kind][place]) for kind, name in names.items()})  # fmt: skip
-    table.flush()
 
 
 def grade(overrides: Sequence[str]) -> None:
@@ -221,6 +127,7 @@ def grade(overrides: Sequence[str]) -> None:
 def _show(folder: Path) -> None:
     """The grades of a learned judge."""
     from nlhf.judges.learned import CARD
+    from nlhf.judges.learning import UNNAMED
     from nlhf.records import read_json
 
     card: Any = read_json(folder / CARD)
