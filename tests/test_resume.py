@@ -30,7 +30,7 @@ from nlhf.launch.lock import BusyError, locked
 from nlhf.launch.run import run_one, unwatched
 from nlhf.launch.stop import SIGNALS, StopRequest, stop_on_signal
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.specification import specify
+from nlhf.specification import RESULTS_VERSION, specify
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # the number of threads is part of "bit for bit"
 
@@ -400,7 +400,9 @@ def test_results_of_another_version_are_refused(tmp_path, monkeypatch, left):
     raise_version(monkeypatch)
     before = contents(tmp_path)
     for budget in (10, 20):
-        with pytest.raises(ConfigError, match=r"version 1\b.*choose another study, or remove the folder\.$"):
+        with pytest.raises(
+            ConfigError, match=rf"of version {RESULTS_VERSION}\b.*choose another study, or remove the folder\.$"
+        ):
             run(tmp_path, "s", iterations=budget)
     assert contents(tmp_path).keys() == before.keys()
     assert table(outcome.folder / "metrics.csv")[-1]["iteration"] == "10"

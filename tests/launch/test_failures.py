@@ -20,6 +20,7 @@ from nlhf.launch.compose import composed, plain
 from nlhf.launch.lock import BusyError, LostError, locked
 from nlhf.launch.run import attempt, run_one
 from nlhf.records import WriteError
+from nlhf.specification import RESULTS_VERSION
 from tests.launch.commands import GAME, command, results, rows, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -378,7 +379,7 @@ def damaged(folder, what):
 
 SENTENCES = {
     "checkpoint": "checkpoint.pt cannot be read: remove ",
-    "version": "holds results of version 0, this is version 1: choose another study, or remove the folder.",
+    "version": f"holds results of version 0, this is version {RESULTS_VERSION}: choose another study, or remove the folder.",
     "": "summary.json cannot be read: remove it, and the run goes on from its checkpoint.",
     '{"status": ': "summary.json cannot be read: remove it, and the run goes on from its checkpoint.",
     "[]": "summary.json cannot be read: remove it, and the run goes on from its checkpoint.",
