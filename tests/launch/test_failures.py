@@ -379,7 +379,8 @@ def damaged(folder, what):
 
 SENTENCES = {
     "checkpoint": "checkpoint.pt cannot be read: remove ",
-    "version": f"holds results of version 0, this is version {RESULTS_VERSION}: choose another study, or remove the folder.",
+    "version": f"holds results of version 0, this is version {RESULTS_VERSION}: choose another study, or remove the "
+    "folder.",
     "": "summary.json cannot be read: remove it, and the run goes on from its checkpoint.",
     '{"status": ': "summary.json cannot be read: remove it, and the run goes on from its checkpoint.",
     "[]": "summary.json cannot be read: remove it, and the run goes on from its checkpoint.",
