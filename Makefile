@@ -24,16 +24,7 @@ figures: .venv/installed
 	for name in $(PICTURES); do cp runs/$$name/figures/$$name.png docs/$$name.png; done
 
 bench: .venv/installed-bench
-	$(BIN)/python -m benchmarks.iteration
-	-$(BIN)/python -m benchmarks.sampled
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.equilibrium
-	$(BIN)/python -m benchmarks.analysis
-	$(BIN)/python -m benchmarks.sweeps --kills 20
-	$(BIN)/python -m benchmarks.queries
-	$(BIN)/python -m benchmarks.scale
-	$(BIN)/python -m benchmarks.acceleration --seeds 1
-	$(BIN)/python -m benchmarks.race --short
+	$(BIN)/python -m benchmarks
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -16,7 +16,7 @@ import numpy as np
 
 from nlhf.analysis.bootstrap import Estimate, redrawn
 from nlhf.analysis.nash import Nash, nash
-from nlhf.analysis.voters import FEW, Cast, agreement, by_question, position, soft
+from nlhf.analysis.voters import FEW, Cast, agreement, by_question, columns, position, soft
 from nlhf.analysis.votes import REDRAWS, Diagnosis, Triple, diagnose, pooled
 from nlhf.games.votes import Votes
 
@@ -67,12 +67,14 @@ class Ballots:
         pooled: over all contexts.
         contexts: one by one, where columns were named.
         agreement, position: as of `voters`.
+        questions: the columns that tell questions apart.
     """
 
     pooled: Finding
     contexts: list[Finding]
     agreement: Estimate | None
     position: Estimate | None
+    questions: Sequence[str]
 
     @property
     def lines(self) -> Iterator[str]:
@@ -87,8 +89,9 @@ class Ballots:
         if self.contexts:
             yield self._of_contexts()
         if self.agreement:
+            told = f"a question is told by {', '.join(self.questions)}" if self.questions else "there is one question"
             yield (f"Two votes on the same question and pair agree with probability {self.agreement} "
-                   f"({self.agreement.cases:g} pairs of votes).")  # fmt: skip
+                   f"({self.agreement.cases:g} pairs of votes; {told}).")  # fmt: skip
         if self.position:
             biased = not self.position.low <= 0.5 <= self.position.high
             yield (f"Of the pairs that are named in both orders, the item named first wins {self.position}: "
@@ -99,7 +102,8 @@ class Ballots:
         count = len(self.contexts)
         cyclic = np.mean([context.found.cyclic for context in self.contexts])
         sizes = np.bincount([len(context.nash.support) for context in self.contexts if context.nash.unique])
-        many = sum(not context.nash.unique for context in self.contexts)
+        many = sum(context.nash.known and not context.nash.unique for context in self.contexts)
+        unknown = sum(not context.nash.known for context in self.contexts)
         played = ", ".join(f"{size} in {number}" for size, number in enumerate(sizes) if number)
         triples = np.mean([len(context.triples) for context in self.contexts])
         headless = sum(context.winner is None for context in self.contexts)
@@ -107,6 +111,7 @@ class Ballots:
         said = [f"{count} contexts: {triples:.1f} cyclic triples on average, no Condorcet winner in {headless}, cyclic "
                 f"share {cyclic:.2f} on average; items that the equilibrium plays: {played or 'unknown'}"]  # fmt: skip
         said += [f"in {many}, with ties, there are many equilibria"] if many else []
+        said += [f"in {unknown} it is not known whether there are others"] if unknown else []
         said += [f"{unseen} have pairs without a vote, which count as even"] if unseen else []
         return "; ".join(said) + "."
 
@@ -122,7 +127,7 @@ def examine(path: str, context: Sequence[str] = (), where: Mapping[str, Any] | N
     cast = Votes(context=list(context), **options).cast()
     whole = _findings(Votes(context=[], **options), cast)[0]
     apart = _findings(Votes(context=list(context), **options), None) if context else []
-    return Ballots(whole, apart, agreement(cast), position(cast))
+    return Ballots(whole, apart, agreement(cast), position(cast), columns(cast))
 
 
 def write(ballots: Ballots, path: str, folder: Path) -> Path:

@@ -32,6 +32,11 @@ class Nash:
         return bool((self.most - self.least <= PLAYED).all())
 
     @property
+    def known(self) -> bool:
+        """Is it known whether there are others?"""
+        return not bool(np.isnan(self.most - self.least).any())
+
+    @property
     def support(self) -> list[int]:
         """The items that it plays, the likeliest first."""
         return [int(k) for k in np.argsort(-self.shares, kind="stable") if self.shares[k] > PLAYED]
@@ -43,8 +48,9 @@ class Nash:
 
     def words(self, items: tuple[str, ...]) -> str:
         """The equilibrium, and between which shares an item moves where there are others."""
-        if self.unique or np.isnan(self.most).any():
-            return ", ".join(f"{items[k]} {self.shares[k]:.3f}" for k in self.support)
+        if self.unique or not self.known:
+            told = ", ".join(f"{items[k]} {self.shares[k]:.3f}" for k in self.support)
+            return told if self.unique else f"{told} (there may be others)"
         spans = [f"{items[k]} {self.least[k]:.3f}" + (f" to {self.most[k]:.3f}" if self.most[k] > self.least[k] + PLAYED
                  else "") for k in sorted(self.possible, key=lambda k: (-self.most[k], k))]  # fmt: skip
         return "any of many: " + ", ".join(spans)
@@ -74,7 +80,7 @@ def nash(preference: np.ndarray) -> Nash:
     if n > MOST:
         return Nash(shares, np.full(n, np.nan), np.full(n, np.nan))
     ends = np.array([_end(advantage, k, sign) for sign in (1.0, -1.0) for k in range(n)]).reshape(2, n)
-    return Nash(shares, np.minimum(ends[0], shares), np.maximum(ends[1], shares))
+    return Nash(shares, np.minimum(ends[0], shares).clip(0, 1), np.maximum(ends[1], shares).clip(0, 1))
 
 
 def _end(advantage: np.ndarray, item: int, sign: float) -> float:

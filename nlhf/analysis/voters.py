@@ -9,7 +9,7 @@ import numpy as np
 from nlhf.analysis.bootstrap import Estimate, of_clusters, redrawn
 from nlhf.games.votes import COLUMNS
 
-VOTERS = ("annotator", "voter", "vote", "rater", "worker", "user")  # columns that tell votes on one question apart
+VOTERS = ("annotator", "voter", "vote", "rater", "worker", "user", "sample")  # columns that tell votes on one apart
 FEW = 20  # questions from which they are what is redrawn
 DRAWS = 1000
 Cast = Sequence[tuple[Mapping[str, str], tuple[str, str, float, float]]]
@@ -19,6 +19,11 @@ Question = tuple[str, ...]
 def question(record: Mapping[str, str]) -> Question:
     """What was asked about, by all columns that name neither a voter nor the items."""
     return tuple(value for name, value in record.items() if name not in (*COLUMNS, *VOTERS))
+
+
+def columns(cast: Cast) -> list[str]:
+    """The columns that tell questions apart."""
+    return [name for name in (cast[0][0] if cast else ()) if name not in (*COLUMNS, *VOTERS)]
 
 
 def soft(cast: Cast) -> bool:
@@ -40,8 +45,9 @@ def by_question(cast: Cast, items: Sequence[str]) -> tuple[np.ndarray, np.ndarra
 
 def agreement(cast: Cast) -> Estimate | None:
     """How often two different votes on a pair of a question agree, a tie being an answer; the interval is a bootstrap
-    over questions, or over pairs where there are few. None where rows are probabilities, or no question has two."""
-    if soft(cast):
+    over questions, or over pairs where there are few. None where a row is more than one vote, of which it is not known
+    how many were ties, or a probability, or no question has two."""
+    if soft(cast) or any(wins_a + wins_b > 1 for _, (_, _, wins_a, wins_b) in cast):
         return None
     counts: dict[Question, dict[tuple[str, str], np.ndarray]] = {}
     for record, (a, b, wins_a, wins_b) in cast:

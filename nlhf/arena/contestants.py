@@ -40,6 +40,9 @@ class Contestant(Protocol):
     def check(self, prompts: Sequence[Any], samples: int) -> None:
         """Raises: ConfigError where it is known beforehand that it cannot complete these."""
 
+    def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
+        """Are these its completions of a prompt, as far as it can be told without drawing them?"""
+
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
         """`samples` completions of every prompt; `first` is the number of the first of these prompts in the arena, so
         that a prompt's completions do not depend on which others are asked for."""
@@ -66,6 +69,9 @@ class Writer:
             if (count := len(self._known.get(json.dumps(prompt), []))) < samples:
                 raise ConfigError(f"{self.path} has {count} completions of the prompt '{str(prompt)[:60]}', and "
                                   f"completions={samples} are wanted: add them, or give fewer.")  # fmt: skip
+
+    def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
+        return self._known.get(json.dumps(prompt), [])[: len(texts)] == list(texts)
 
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
         return [self._known[json.dumps(prompt)][:samples] for prompt in prompts]
@@ -113,6 +119,9 @@ class Model:
 
     def check(self, prompts: Sequence[Any], samples: int) -> None:
         """A model completes anything."""
+
+    def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
+        return False
 
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
         import numpy as np

@@ -24,7 +24,7 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.judges.base import added
 from nlhf.language.prompts import words
-from nlhf.records import Table, read_json, replacing, write_json
+from nlhf.records import Table, read_json, replacing, write_json, writing
 
 if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge
@@ -72,7 +72,13 @@ class Arena:
 
     def __init__(self, folder: Path, rules: Rules, contestants: Sequence[Any]) -> None:
         self.folder, self.rules = folder, rules
-        known: Any = read_json(folder / "arena.json") or {"rules": rules.card, "contestants": {}}
+        self.votes = Table(folder / "votes.csv", COLUMNS)
+        self.votes.load()
+        known: Any = read_json(folder / "arena.json")
+        if known is None and self.votes.rows:
+            raise ConfigError(f"out={folder} has verdicts, and no arena.json that tells by which judge: give another "
+                              "folder.")  # fmt: skip
+        known = known or {"rules": rules.card, "contestants": {}}
         before, now = known["rules"]["prompts"], rules.card["prompts"]
         if before[: len(now)] == now[: len(before)]:  # the same ones, or some more at the end
             self.rules = rules = replace(rules, prompts=max(before, now, key=len))
@@ -85,11 +91,13 @@ class Arena:
         names = {identity: name for name, identity in self.identities.items()}
         self.contestants = [replace(one, name=names.get(one.identity, one.name)) for one in contestants]
         for contestant in self.contestants:
-            if self.identities.setdefault(contestant.name, contestant.identity) != contestant.identity:
+            if self.identities.setdefault(contestant.name, contestant.identity) == contestant.identity:
+                continue
+            if not all(contestant.wrote(self.rules.prompts[prompt], texts)
+                       for (name, prompt), texts in self.texts.items() if name == contestant.name):  # fmt: skip
                 raise ConfigError(f"out={folder}: another policy has played as {contestant.name} there: give another "
                                   "folder, or rename its file.")  # fmt: skip
-        self.votes = Table(folder / "votes.csv", COLUMNS)
-        self.votes.load()
+            self.identities[contestant.name] = contestant.identity  # a file that has grown
 
     @cached_property
     def texts(self) -> dict[tuple[str, int], list[str]]:
@@ -119,7 +127,8 @@ class Arena:
     def open(self) -> None:
         """Write the prompts and the rules, and end a line of completions that a crash has cut."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "completions.jsonl").open("ab+") as stream:
+        path = self.folder / "completions.jsonl"
+        with writing(path), path.open("ab+") as stream:
             if stream.tell():
                 stream.seek(-1, 2)
                 stream.write(b"" if stream.read() == b"\n" else b"\n")
@@ -160,9 +169,11 @@ class Arena:
             if missing:
                 self._complete({name for a, b, _ in missing for name in (a, b)}, here, tick)
                 tick(f"prompts {start + 1} to {here[-1] + 1}: {len(missing)} games")
-                self._judge(missing, judge)
-                self.account = added(spent, judge.account)
-                self._write_card()
+                try:
+                    self._judge(missing, judge)
+                finally:  # what was paid for is counted, whatever ended it
+                    self.account = added(spent, judge.account)
+                    self._write_card()
         return len(self.votes.rows) - before
 
     def _complete(self, wanted: set[str], prompts: range, tick: Callable[[str], None]) -> None:
@@ -181,18 +192,19 @@ class Arena:
                     self.texts[contestant.name, prompt] = texts
                     lines += [{"contestant": contestant.name, "prompt": prompt, "sample": sample, "text": text}
                               for sample, text in enumerate(texts)]  # fmt: skip
-            with (self.folder / "completions.jsonl").open("a", encoding="utf-8") as stream:
+            path = self.folder / "completions.jsonl"
+            with writing(path), path.open("a", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
     def _judge(self, games: Sequence[tuple[str, str, int]], judge: TextJudge) -> None:
-        """Judge games and write the verdicts."""
+        """Judge games and write the verdicts; a game on which the judge gives none is left for the next time."""
         texts = self.texts
         asked = [(words(self.rules.prompts[prompt]), mine, other) for a, b, prompt in games
                  for mine, other in zip(texts[a, prompt], texts[b, prompt], strict=True)]  # fmt: skip
-        told = iter(judge.preference(asked).tolist())
-        for a, b, prompt in games:
-            for sample in range(self.rules.completions):
-                wins = next(told)
+        told = judge.preference(asked).reshape(len(games), -1)
+        refused = judge.refused(asked).reshape(len(games), -1).sum(1).tolist()
+        for (a, b, prompt), verdicts, without in zip(games, told.tolist(), refused, strict=True):
+            for sample, wins in enumerate([] if without else verdicts):
                 self.votes.add(prompt=prompt, item_a=a, item_b=b, wins_a=wins, wins_b=1 - wins, sample=sample)
         self.votes.flush()
 

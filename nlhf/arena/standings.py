@@ -141,10 +141,9 @@ def _bounds(wins: np.ndarray, played: np.ndarray, preference: np.ndarray,
         error[i, j] = values.std(ddof=1) / len(values) ** 0.5
     spread = drawn.std(0)
     ratio = np.divide(np.abs(drawn - preference), spread, out=np.zeros_like(drawn), where=spread > 0).max(2)
-    freedom = max(int(number.max()) - 1, 1)
-    grown = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)  # as of a mean whose variance is estimated
-    times = grown * np.maximum(np.quantile(ratio, 0.95, axis=0), stats.norm.ppf(0.975))[:, None]
-    half = np.where(even, 0.0, times * error)
+    normal = np.maximum(np.quantile(ratio, 0.95, axis=0), stats.norm.ppf(0.975))
+    times = stats.t.ppf(stats.norm.cdf(normal), max(int(number.max()) - 1, 1))  # as far in the tail of Student's t
+    half = np.where(even, 0.0, times[:, None] * error)
     return np.clip(1 - preference - half, 0, 1), np.clip(1 - preference + half, 0, 1)
 
 

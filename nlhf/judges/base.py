@@ -41,6 +41,10 @@ class TextJudge(ABC):
         Raises: ConfigError where the judge's model says what is no number.
         """
 
+    def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """On which pairs it gave no verdict, so that what `preference` says stands for none, bool (n)."""
+        return np.zeros(len(pairs), bool)
+
     @property
     def calls(self) -> int:
         """How many texts, or pairs, the judge has read so far; what it had read before costs nothing."""

@@ -31,9 +31,13 @@ from nlhf.records import WriteError
 
 KEY, OPENAI = "OPENAI_API_KEY", "https://api.openai.com/v1"
 VERDICTS = {"a": 1.0, "b": 0.0, "tie": TIE}
-ANSWER = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
-FIRST = re.compile(r"\W*(?:[Aa]nswer:?\s*)?(A|B|[Tt]ie|TIE)\b(?!\s+(?:or|and)\b)")  # a verdict that reasons follow
-THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+LETTER = r"(A|B|[Tt]ie|TIE)\b"
+ANSWER = re.compile(rf"\b{LETTER}")
+FIRST = re.compile(rf"\W*(?:[Aa]nswer:?\s*)?{LETTER}\W*?(?:[.\n]|$|[,:;)]([^.\n]*))")  # a verdict that reasons follow
+BETTER = re.compile(r"\W*(?:[Aa]nswer\s+)?(A|B)\s+is\s+(?:clearly\s+|slightly\s+|much\s+|the\s+)?(?:better|best)\b")
+DENIED = re.compile(r"\b(not|neither|nor|no|worse|cannot|unable|unclear)\b|n't", re.IGNORECASE)
+ARTICLE = re.compile(r"\bA(?=\s+(?!(?:is|wins|or|and|nor|but|vs|over|than|because|since|as)\b)[a-z])")
+THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)  # also one that was cut off
 REFUSED = (400, 413, 422)  # status codes that are about one question
 PASSING = (408, 409, 425, 429)  # status codes that are no answer yet, like those from 500 on
 LONGEST = 60.0  # seconds of a pause that an endpoint may ask for
@@ -97,6 +101,10 @@ class Endpoint(TextJudge):
         told = self._told(orders).reshape(2, -1)
         return np.asarray((told[0] + 1 - told[1]) / 2)
 
+    def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
+        return np.array([self._ledger.refuses(pair) or self._ledger.refuses((pair[0], pair[2], pair[1]))
+                         for pair in pairs], bool)  # fmt: skip
+
     @property
     def calls(self) -> int:
         return self._ledger.calls
@@ -126,7 +134,6 @@ class Endpoint(TextJudge):
     def _told(self, orders: list[Pair]) -> np.ndarray:
         ledger = self._ledger
         missing = [pair for pair in dict.fromkeys(orders) if pair not in ledger]
-        ledger.reused += len(set(orders)) - len(missing)
         if missing:
             self._ask_all(missing)
         told = np.array([ledger[pair] for pair in orders])
@@ -151,7 +158,7 @@ class Endpoint(TextJudge):
             if failed.is_set():
                 return
             try:
-                self._ask(client, pace, pair)
+                self._ask(client, pace, pair, failed)
             except BaseException:
                 failed.set()
                 raise
@@ -168,15 +175,21 @@ class Endpoint(TextJudge):
             if isinstance(problems[0], WriteError):
                 raise problems[0]
             raise ConfigError(self._excuse(problems[0], len(missing))) from None
+        if self._ledger.refused and not len(self._ledger):
+            words = next(iter(self._ledger.refused.values()))
+            raise ConfigError(f"game.judge.base_url={self.base_url or OPENAI} refuses all it was asked ({words}): mend "
+                              "the judge's keys.")  # fmt: skip
 
-    def _ask(self, client: Any, pace: Pace, pair: Pair) -> None:
-        """Ask until there is a verdict, and write it down.
+    def _ask(self, client: Any, pace: Pace, pair: Pair, stopped: threading.Event) -> None:
+        """Ask until there is a verdict, and write it down; or until all is stopped.
 
         Raises: the last problem, where there is none after all retries; what no retry mends at once.
         """
         verdict = None
         for left in range(self.retries, -1, -1):
-            pace.wait()
+            pace.wait(stopped)
+            if stopped.is_set():
+                return
             try:
                 answer = client.chat.completions.create(model=self.model, messages=self._messages(pair),
                                                         temperature=0.0, max_tokens=self.max_tokens)  # fmt: skip
@@ -248,9 +261,13 @@ def _verdict(answer: Any) -> float | None:
     except (AttributeError, IndexError, TypeError):
         return None
     words = THOUGHT.sub("", words).strip()
-    if (alone := words.lower().strip(".")) in VERDICTS:
+    if (alone := words.lower().strip(".!* ").removeprefix("a ")) in VERDICTS:
         return VERDICTS[alone]
     if first := FIRST.match(words):
-        return VERDICTS[first[1].lower()]
-    found = {word.lower() for word in ANSWER.findall(words)}
-    return VERDICTS[found.pop()] if len(found) == 1 else None
+        rest = ARTICLE.sub("", first[2] or "")
+        if not ANSWER.search(rest) and not DENIED.search(rest):
+            return VERDICTS[first[1].lower()]
+    if better := BETTER.match(words):
+        return VERDICTS[better[1].lower()]
+    found = {word.lower() for word in ANSWER.findall(ARTICLE.sub("", words))}
+    return VERDICTS[found.pop()] if len(found) == 1 and not DENIED.search(words) else None

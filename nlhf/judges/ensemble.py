@@ -35,6 +35,9 @@ class Ensemble(TextJudge):
             told = np.sign((np.sign(told - 0.5)).sum(0, keepdims=True)) / 2 + 0.5
         return np.asarray(told.mean(0))
 
+    def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
+        return np.asarray(np.any([judge.refused(pairs) for judge in self.judges.values()], axis=0))
+
     @property
     def calls(self) -> int:
         return sum(judge.calls for judge in self.judges.values())

@@ -7,7 +7,6 @@ encoder/           the encoder, where it was trained too
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from nlhf.judges.training import Learned
     from nlhf.judges.votes import TextVotes
 
-CARD, HEAD, PREDICTIONS = "judge.json", "head.safetensors", "predictions.csv"
+CARD, HEAD = "judge.json", "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,14 @@ def is_learned(folder: str) -> bool:
 
 def learned_from(folder: str | None, votes: TextVotes) -> int:
     """On how many prompts of these votes was the judge of a folder, if there is one, learned?"""
-    if folder is None or not (path := Path(folder).expanduser() / PREDICTIONS).is_file():
-        return 0
-    with path.open(encoding="utf-8", newline="") as stream:
-        known = {row["prompt"] for row in csv.DictReader(stream)}
-    return len(known & {votes.answers[first][0] for first, _ in votes.pairs.tolist()})
+    card: Any = read_json(Path(folder).expanduser() / CARD) if folder else None
+    known = set((card or {}).get("prompts", ()))
+    return len(known & {of_prompt(votes.answers[first][0]) for first, _ in votes.pairs.tolist()})
+
+
+def of_prompt(prompt: str) -> str:
+    """What judge.json knows a prompt by."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
 def digest(folder: str) -> str:
@@ -117,13 +119,13 @@ def digest(folder: str) -> str:
     try:
         options = card["options"]
         known = [options[key] for key in ("judge", "max_tokens", "surface", "hidden", "dimensions")]
-        deciding = json.dumps([known, card["voters"], card["temperatures"], content(_encoder(path.parent, options))])
+        deciding = json.dumps([known, card["voters"], card["temperatures"], content(encoder_of(path.parent, options))])
         return hashlib.sha256(deciding.encode() + path.with_name(HEAD).read_bytes()).hexdigest()
     except (KeyError, TypeError, OSError) as error:
         raise ConfigError(f"game.judge.model={folder} cannot be read ({error}): train it again.") from error
 
 
-def _encoder(folder: Path, options: dict[str, Any]) -> str:
+def encoder_of(folder: Path, options: dict[str, Any]) -> str:
     """The encoder of a judge: its own, or the one that was given."""
     if options["fine_tune"]:
         return str(folder / "encoder")
@@ -161,7 +163,7 @@ def load(folder: str, batch: int) -> tuple[Learned, Training]:
     try:
         card: Any = read_json(path)
         options = Training(**card["options"])
-        encoder = Encoder(_encoder(path.parent, card["options"]), options.max_tokens, batch, "game.judge.model")
+        encoder = Encoder(encoder_of(path.parent, card["options"]), options.max_tokens, batch, "game.judge.model")
         weights = load_file(path.with_name(HEAD))
         head = options.head(len(weights["mean"]), len(card["voters"]))
         head.load_state_dict(weights)

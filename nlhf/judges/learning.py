@@ -19,12 +19,14 @@ from nlhf.folder import environment
 from nlhf.judges import grades, learned, training
 from nlhf.judges.encoder import Encoder
 from nlhf.judges.reader import Reader
+from nlhf.language.content import content
 from nlhf.records import Table, read_json, writing
 
 if TYPE_CHECKING:
     from nlhf.judges.options import Training
     from nlhf.judges.votes import TextVotes
 
+VERSION = 2  # of what is written, raised when the same votes and options give another judge
 UNNAMED = " of all voters"  # what a judge is called that is not told whose votes it stands for
 
 
@@ -38,7 +40,9 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
 
     Raises: ConfigError where the folder holds another judge, WriteError where it cannot be written.
     """
-    folder, card = Path(options.out), {"options": asdict(options), "data": _digest(votes)}
+    start = learned.encoder_of(Path(options.out), {**asdict(options), "fine_tune": False})
+    folder, card = Path(options.out), {"version": VERSION, "options": asdict(options), "data": _digest(votes),
+                                       "encoder": content(start)}  # fmt: skip
     if _trained_before(folder, card):
         print(f"trained before: {folder}")
         return
@@ -58,8 +62,9 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
     chance = chances[options.judge]
     curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
     base.save(reliability(curves), folder, "reliability")
-    _write_predictions(folder / learned.PREDICTIONS, votes, logits)
-    learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, **environment()})
+    _write_predictions(folder / "predictions.csv", votes, logits)
+    prompts = sorted({learned.of_prompt(prompt) for prompt, _ in votes.answers})
+    learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, "prompts": prompts, **environment()})
 
 
 def _trained_before(folder: Path, card: dict[str, Any]) -> bool:
@@ -67,12 +72,17 @@ def _trained_before(folder: Path, card: dict[str, Any]) -> bool:
 
     Raises: ConfigError where another one is.
     """
-    known = read_json(folder / learned.CARD)
+    known: Any = read_json(folder / learned.CARD)
     if known is None:
         return False
     spared = {"batch": 0, "out": "", "data": ""}
-    if known.get("data") != card["data"] or {**known["options"], **spared} != {**card["options"], **spared}:
+    same = all(known.get(key) == card[key] for key in ("version", "data", "encoder"))
+    if not same or {**known["options"], **spared} != {**card["options"], **spared}:
         raise ConfigError(f"out={folder} holds a judge of other votes or options: give another folder, or remove it.")
+    try:
+        learned.load(str(folder), 1)
+    except ConfigError:
+        return False  # a part of it is lost
     return True
 
 

@@ -24,13 +24,13 @@ class Pace:
     def __init__(self, per_minute: float | None) -> None:
         self.pause, self.due, self.lock = 60 / per_minute if per_minute else 0.0, 0.0, threading.Lock()
 
-    def wait(self) -> None:
-        """Sleep until it is one's turn."""
+    def wait(self, stopped: threading.Event) -> None:
+        """Sleep until it is one's turn, or all is stopped."""
         with self.lock:
             now = time.monotonic()
             self.due = max(now, self.due)
             pause, self.due = self.due - now, self.due + self.pause
-        time.sleep(pause)
+        stopped.wait(pause)
 
     def hold(self, seconds: float) -> None:
         """Nobody asks for so long."""
@@ -48,13 +48,14 @@ class Ledger:
 
     path: Path
     calls: int = 0
-    reused: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     refused: dict[str, str] = field(default_factory=dict)  # pairs that the endpoint does not judge, and its words
     _known: dict[str, float] = field(default_factory=dict)
     _doubtful: set[str] = field(default_factory=set)  # pairs whose answers could not be read
     _told: set[str] = field(default_factory=set)  # those of them that were asked for
+    _loaded: frozenset[str] = frozenset()  # pairs that other processes, or this one's past ones, asked about
+    _reused: set[str] = field(default_factory=set)
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -67,6 +68,7 @@ class Ledger:
                         self._doubtful.add(entry["pair"])
                 except (ValueError, KeyError, TypeError):
                     continue  # a line that a crash has cut
+        self._loaded = frozenset(self._known)
 
     def __contains__(self, pair: Pair) -> bool:
         return (name := _name(pair)) in self._known or name in self.refused
@@ -76,7 +78,18 @@ class Ledger:
             return TIE
         if name in self._doubtful:
             self._told.add(name)
+        if name in self._loaded:
+            self._reused.add(name)
         return self._known[name]
+
+    def refuses(self, pair: Pair) -> bool:
+        """Is there no verdict on this pair but a refusal?"""
+        return _name(pair) in self.refused
+
+    @property
+    def reused(self) -> int:
+        """How many verdicts were told that were on the disk before."""
+        return len(self._reused)
 
     @property
     def unreadable(self) -> int:

@@ -132,7 +132,7 @@ def _prompt(value: Any, place: str) -> str:
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{place} is {json.dumps(value)[:80]}, no text: give one.")
-    return value
+    return value.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
 
 
 def _counts(value: Any, place: str) -> tuple[float, float, float]:

@@ -187,6 +187,20 @@ def test_a_stop_asks_nothing_more(server, tmp_path, monkeypatch):
     assert len(server.asked) <= 3
 
 
+def test_after_a_failure_workers_that_wait_ask_nothing_more(server, tmp_path):
+    server.faults, server.pause = ["429", "401", *["429"] * 50], "30"
+    started = time.monotonic()
+    with pytest.raises(ConfigError):
+        made(server, tmp_path, "judge.workers=2", "judge.retries=5").preference(PAIRS)
+    assert time.monotonic() - started < 10
+    assert len(server.asked) <= 3
+
+
+def test_an_endpoint_that_refuses_everything_is_an_error(server, tmp_path):
+    with pytest.raises(ConfigError, match="refuses all it was asked"):
+        made(server, tmp_path).preference([("why", "REFUSE", "a")])
+
+
 def test_a_line_that_a_crash_has_cut_costs_one_verdict(server, tmp_path):
     judge = made(server, tmp_path)
     judge.preference(PAIRS)
@@ -289,14 +303,18 @@ def test_without_a_key_openai_itself_is_not_asked(monkeypatch, server, tmp_path)
 def test_questions_are_spaced():
     pace, started = Pace(600), time.monotonic()
     for _ in range(4):
-        pace.wait()
+        pace.wait(threading.Event())
     assert 0.28 < time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(("words", "verdict"), [
     ("A", 1), ("B.", 0), ("Answer: B", 0), ("tie", 0.5), ("A or B", None), ("a", 1), ("b.", 0), ("", None),
     ("<think>A is longer, B is not</think> B", 0), ("Answer B is better because A is dull", 0),
-    ("A, as B is dull", 1), ("a fine pair", None),
+    ("A, as B is dull", None), ("a fine pair", None), ("A fine pair", None), ("A tie", 0.5), ("A/B", None),
+    ("A & B", None), ("A = B", None), ("Not A", None), ("Neither A nor that", None), ("Answer A is worse; B", None),
+    ("**B**", 0),
+    ("A better answer is B", 0), ("<think>\nOkay, answer A", None), ("A. B is dull.", 1), ("B\n\nA is dull", 0),
+    ("A: it is longer", 1), ("A: no", None), ("I prefer B", 0), ("A (clearly)", 1), ("Answer (B)", 0),
 ])  # fmt: skip
 def test_what_an_answer_means(words, verdict):
     from types import SimpleNamespace

@@ -101,6 +101,28 @@ def test_the_same_command_trains_once_and_another_one_is_refused(judges, encoder
         train([*words, "epochs=3"])
 
 
+def test_a_judge_that_has_lost_a_part_is_trained_again(judges, encoder, tmp_path, capsys):
+    folder = tmp_path / "j"
+    words = [f"data={judges['bradley_terry'].parent / 'votes.jsonl'}", "judge=bradley_terry", f"encoder={encoder}",
+             f"out={folder}", "folds=2", "inner_folds=1", "epochs=2"]  # fmt: skip
+    train(words)
+    (folder / "head.safetensors").unlink()
+    assert main(["grade", words[0], "judge=bradley_terry", f"judge.model={folder}"]) == 2
+    assert "train it again" in capsys.readouterr().err
+    train(words)
+    assert "trained before" not in capsys.readouterr().out
+    train(words)
+    assert "trained before" in capsys.readouterr().out
+
+
+def test_texts_that_are_long_or_half_a_surrogate_pair_are_read(encoder, tmp_path):
+    lines = [line | {"a": line["a"] + " \ud800", "b": "sea " * 40_000} for line in cyclic(12)[::12]]
+    data = written(tmp_path / "v.jsonl", lines)
+    folder = train([f"data={data}", f"encoder={encoder}", f"out={tmp_path / 'j'}", "judge=bradley_terry", "folds=2",
+                    "inner_folds=1", "epochs=2"])  # fmt: skip
+    assert main(["grade", f"data={data}", "judge=bradley_terry", f"judge.model={folder}"]) == 0
+
+
 def test_held_out_predictions_know_nothing_of_the_prompt(encoder, tmp_path):
     """Votes that only the prompt's own pairs could teach: on others, accuracy is that of a coin."""
     rng = np.random.default_rng(1)
