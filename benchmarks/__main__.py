@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 
-SHORT = ("iteration", "sampled", "startup", "equilibrium", "analysis", "sweeps --kills 20", "queries", "scale",
-         "acceleration --seeds 1", "race --short")  # fmt: skip
+SHORT = ("iteration", "sampled steps rows", "startup --repetitions 5", "equilibrium", "analysis --runs 500",
+         "sweeps --runs 300 --folders 3000 --kills 5", "queries", "scale", "acceleration --seeds 1",
+         "race --short")  # fmt: skip
 
 
 def main() -> int:

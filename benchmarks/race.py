@@ -37,18 +37,19 @@ import torch
 import nlhf
 
 TARGETS = (1e-4, 1e-8, 1e-12)
-SECONDS = 20.0  # a contestant may take for one game
+SECONDS, FEWER = 20.0, 5.0  # a contestant may take for one game, and in the short version
 OURS = ("nlhf nash_mp", "nlhf adaptive_optimistic", "nlhf secant", "nlhf equilibrium")
 Steps = Iterator[tuple[float, float, np.ndarray]]  # seconds, queries and a policy, again and again
 
 
 @dataclass(frozen=True)
 class Game:
-    """Preferences P (n, n) and the strength of the KL term to the uniform reference."""
+    """Preferences P (n, n), the strength of the KL term to the uniform reference, and the seconds that it may take."""
 
     name: str
     preference: np.ndarray
     beta: float
+    seconds: float
 
     def exploitability(self, policy: np.ndarray) -> float:
         """Of probabilities (n), computed in float64 by definition."""
@@ -102,7 +103,7 @@ def games(short: bool) -> Iterator[Game]:
         upper = np.triu(rng.random((n, n)), 1)
         preference = upper + np.tril(1 - upper.T, -1) + np.eye(n) / 2
         for beta in (0.05, 0.0):
-            yield Game(f"{n} actions, beta = {beta:g}", preference, beta)
+            yield Game(f"{n} actions, beta = {beta:g}", preference, beta, FEWER if short else SECONDS)
 
 
 def reached(contestant: Callable[[Game], Steps | None], game: Game) -> dict[float, tuple[float, float]] | None:
@@ -116,7 +117,7 @@ def reached(contestant: Callable[[Game], Steps | None], game: Game) -> dict[floa
         for target in TARGETS:
             if value <= target and found[target][0] == np.inf:
                 found[target] = seconds, queries
-        if found[TARGETS[-1]][0] < np.inf or seconds > SECONDS:
+        if found[TARGETS[-1]][0] < np.inf or seconds > game.seconds:
             break
     return found
 
@@ -132,7 +133,7 @@ def by_run(algorithm: str, least: float = 0.0) -> Callable[[Game], Steps | None]
             np.save(path := f"{place}/game.npy", game.preference)
             run = nlhf.run(["game=matrix", f"game.path={path}", f"beta={game.beta}", f"algorithm={algorithm}",
                             "equilibrium=never", f"budget.target={TARGETS[-1] / 2}", "budget.queries=null",
-                            f"budget.seconds={SECONDS}", "log_policy=true", f"runs_dir={place}",
+                            f"budget.seconds={game.seconds}", "log_policy=true", f"runs_dir={place}",
                             "progress=false"])  # fmt: skip
             import pandas as pd
 
@@ -297,7 +298,7 @@ def draw(medians: dict[str, dict[str, list[float]]], path: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="up to 100 actions")
+    parser.add_argument("--short", action="store_true", help=f"up to 100 actions, {FEWER:g} seconds a game")
     parser.add_argument("--repetitions", type=int, default=5, help="of everything, in turn")
     parser.add_argument("--figure", help="a file for the picture")
     options = parser.parse_args()
