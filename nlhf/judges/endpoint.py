@@ -138,8 +138,9 @@ class Endpoint(TextJudge):
             self._ask_all(missing)
         told = np.array([ledger[pair] for pair in orders])
         if ledger.refused:
-            log.warning("the endpoint refuses %d questions (%s): ties in a run, no games in an arena", len(ledger.refused),
-                        next(iter(ledger.refused.values())))  # fmt: skip
+            words = next(iter(ledger.refused.values()))
+            log.warning("the endpoint refuses %d questions (%s): ties in a run, no games in an arena",
+                        len(ledger.refused), words)  # fmt: skip
         if ledger.unreadable > DOUBT * max(len(ledger), 20):
             log.warning("the judge's answers on %d of %d pairs could not be read and count as ties: change "
                         "game.judge.instructions, template or max_tokens", ledger.unreadable, len(ledger))  # fmt: skip
