@@ -109,14 +109,14 @@ class Pool:
             pack = next((pack for pack in self.queue if taken.isdisjoint(job.run.folder for job in pack)), None)
             if pack is None:
                 return
-            idle = next((worker for worker in self.workers if not worker.jobs), None) or Worker.start(self.threads)
+            idle = next((worker for worker in self.workers if not worker.jobs), None)
+            if idle is None:
+                self.workers.append(idle := Worker.start(self.threads))
             try:
                 idle.pipe.send([job.task for job in pack])
-            except OSError:  # it died while it was idle
+            except OSError:  # it died while it was idle, or as it was born
                 self.workers.remove(idle)
                 continue
-            if idle not in self.workers:
-                self.workers.append(idle)
             idle.jobs = pack
             self.queue.remove(pack)
 

@@ -16,7 +16,7 @@ import torch
 
 from nlhf.launch import pool, sweep
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.pool import Pool
+from nlhf.launch.pool import Pool, Worker
 from nlhf.specification import specify
 from tests.launch.commands import GAME, SLOW, command, ended, process, results, rows, until, workers
 
@@ -159,11 +159,32 @@ def test_workers_killed_at_random_lose_no_row_tear_no_file_and_change_no_bit(con
     Pool(undisturbed, 2, 1, 5).run()
     killer = threading.Thread(target=kill)
     killer.start()
-    Pool(disturbed, 2, 1, 1000).run()
-    over.set()
-    killer.join()
+    try:
+        Pool(disturbed, 2, 1, 1000).run()
+    finally:
+        over.set()
+        killer.join()
     assert len(killed) == 10
     assert results(disturbed[0].run.folder.parent) == results(undisturbed[0].run.folder.parent)
+
+
+def test_a_worker_that_dies_as_it_is_born_is_replaced(configs, monkeypatch):
+    born, start = [], Worker.start
+
+    def stillborn(threads):
+        worker = start(threads)
+        if len(born) < 2:
+            worker.process.kill()
+            worker.process.join()
+        born.append(worker)
+        return worker
+
+    monkeypatch.setattr(Worker, "start", stillborn)
+    jobs = configs("born", [(0.1, 100), (0.2, 100)])
+    Pool(jobs, 1, 1, 1).run()
+    assert len(born) == 3
+    assert {json.loads(path.read_text())["status"] for path in
+            jobs[0].run.folder.parent.glob("*/summary.json")} == {"completed"}  # fmt: skip
 
 
 def test_a_pool_that_is_killed_leaves_no_worker_behind_and_goes_on(study, tmp_path):
