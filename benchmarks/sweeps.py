@@ -47,7 +47,8 @@ def main(runs: int, folders: int, kills: int) -> int:
         multiply(Path(place) / "s", folders)
         found["status"] = status(Path(place) / "s", f"{folders} completed")
     same = survived(kills)
-    limits = {name: limit * max(runs / RUNS, 0.3) for name, limit in LIMITS.items()}  # interpreters start whatever runs
+    started = 0 if runs >= RUNS else 3  # seconds that interpreters take to start, however few the runs
+    limits = {name: limit * min(runs / RUNS, 1) + started for name, limit in LIMITS.items()}
     slow = [name for name, seconds in found.items() if seconds > limits[name]]
     told = ", ".join(f"{name} {seconds:.1f} s of at most {limits[name]:g}" for name, seconds in found.items())
     print(f"{told}; after {kills} kills results are {'the same' if same else 'OTHERS'}")
