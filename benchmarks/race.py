@@ -37,7 +37,7 @@ import torch
 import nlhf
 
 TARGETS = (1e-4, 1e-8, 1e-12)
-SECONDS, FEWER = 20.0, 5.0  # a contestant may take for one game, and in the short version
+SECONDS, FEWER = 20.0, 2.0  # a contestant may take for one game, and in the short version
 OURS = ("nlhf nash_mp", "nlhf adaptive_optimistic", "nlhf secant", "nlhf equilibrium")
 Steps = Iterator[tuple[float, float, np.ndarray]]  # seconds, queries and a policy, again and again
 
