@@ -125,8 +125,9 @@ def examine(path: str, context: Sequence[str] = (), where: Mapping[str, Any] | N
     options: dict[str, Any] = {"path": path, "where": dict(where or {}), "drop": list(drop), "pseudo_count": 0.0,
                                "unseen": "half", "bootstrap": False}  # fmt: skip
     cast = Votes(context=list(context), **options).cast()
-    whole = _findings(Votes(context=[], **options), cast)[0]
-    apart = _findings(Votes(context=list(context), **options), None) if context else []
+    uncertain = soft(cast)
+    whole = _findings(Votes(context=[], **options), uncertain, cast)[0]
+    apart = _findings(Votes(context=list(context), **options), uncertain, None) if context else []
     return Ballots(whole, apart, agreement(cast), position(cast), columns(cast))
 
 
@@ -155,14 +156,12 @@ def _ranking(pooled: Finding) -> list[list[str]]:
             for k in np.argsort(-pooled.found.scores, kind="stable")]  # fmt: skip
 
 
-def _findings(game: Votes, cast: Cast | None) -> list[Finding]:
-    """Of every context. Rows that are probabilities say nothing of chance by their number: `cast`, of one context,
-    tells the noise of its questions."""
+def _findings(game: Votes, uncertain: bool, cast: Cast | None) -> list[Finding]:
+    """Of every context. Rows that are probabilities (`uncertain`) say nothing of chance by their number: `cast`, of one
+    context, tells the noise of its questions."""
     table = game.table(np.random.default_rng(0))
     assert table.votes is not None
-    uncertain, noise = soft(game.cast()), None
-    if uncertain and cast is not None:
-        noise = _noise(cast, table.items)
+    noise = _noise(cast, table.items) if uncertain and cast is not None else None
     return [finding(name, table.items, table.preference[place], table.votes[:, place], noise,
                     tested=not uncertain or noise is not None)
             for place, name in enumerate(table.contexts)]  # fmt: skip

@@ -18,12 +18,16 @@ Question = tuple[str, ...]
 
 def question(record: Mapping[str, str]) -> Question:
     """What was asked about, by all columns that name neither a voter nor the items."""
-    return tuple(value for name, value in record.items() if name not in (*COLUMNS, *VOTERS))
+    return tuple(value for name, value in record.items() if _tells(name))
 
 
 def columns(cast: Cast) -> list[str]:
     """The columns that tell questions apart."""
-    return [name for name in (cast[0][0] if cast else ()) if name not in (*COLUMNS, *VOTERS)]
+    return [name for name in (cast[0][0] if cast else ()) if _tells(name)]
+
+
+def _tells(name: str) -> bool:
+    return name not in (*COLUMNS, *VOTERS)
 
 
 def soft(cast: Cast) -> bool:
