@@ -14,7 +14,8 @@ from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.judges import grades
 from nlhf.judges.__main__ import main, train
-from nlhf.judges.learned import LearnedJudge
+from nlhf.judges.heads import ALL
+from nlhf.judges.learned import LearnedJudge, load
 from nlhf.judges.votes import TextVotes, read
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
@@ -340,6 +341,7 @@ def test_a_judge_of_all_voters_is_learned_beside_the_others_and_changes_nothing_
                                                              ("why not", "- sea\n- moon", "tea")])
             for voters in ("s0", "s1", None)]  # fmt: skip
     assert told[0][0] < 0.2 < 0.8 < told[1][0]
+    assert load(str(folder), 8)[0].head.own.weight[ALL].abs().max() > 1e-3  # its weights of its own have learned
     assert 0.2 < told[2][0] < 0.8
     assert min(chances[1] for chances in told) > 0.7
     card = json.loads((folder / "judge.json").read_text())["grades"][-1]
