@@ -85,11 +85,11 @@ class Measure(Grades):
 
     def initial_kl(self, policy: Policy) -> Tensor:
         """KL(pi* || pi) of the policy that a run starts from, (S)."""
-        return self.kl_to_equilibrium(policy.log_probabilities)
+        return self.kl_to_equilibrium(policy.log_policy)
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
         """The columns of one row, each (S), for a policy and the average (S, X, Y) of those before, if there is one."""
-        row = self.grade(policy.log_probabilities)
+        row = self.grade(policy.log_policy)
         if average is not None:
             answer = self.game.payoff(average.exp())
             row["average_exploitability"] = self._exploitability(average, answer)

@@ -39,6 +39,7 @@ class Options:
         beta: strength of the KL term, >= 0.
         seeds: distinct seeds; `parse_seeds` makes a list of a count or a range.
         device: where tensors live, as torch writes it.
+        dtype: of the tables that are computed with; what is measured is float64.
         equilibrium: compute the reference equilibrium always, never, or (`auto`) where that takes seconds.
         log_policy: write policies.csv too.
         study, runs_dir: the run's folder lies in runs_dir/study.
@@ -55,6 +56,7 @@ class Options:
     beta: float
     seeds: list[int]
     device: str
+    dtype: Literal["float64", "float32"]
     equilibrium: Literal["auto", "always", "never"]
     log_policy: bool
     study: str
@@ -167,7 +169,7 @@ def specify(config: Mapping[str, Any]) -> Specification:
     top = {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
-    refuse(parts["game"], parts["policy"], parts["prox"], parts["algorithm"], options.beta)
+    refuse(parts["game"], parts["policy"], parts["prox"], parts["algorithm"], options)
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
     if "pairs" not in parts["prox"].needs:
         if not parts["feedback"].plain:
@@ -198,20 +200,22 @@ CAPABILITIES = {
     "answers": "answers about all actions at once: set prox=exact or prox=sampled",
     "exact": "steps that are solved exactly, by which it judges itself: set prox=exact",
     "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
+    "float64": "double precision: set dtype=float64, or choose prox=exact and another algorithm than secant",
     "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
 }
 
 
-def refuse(game: GameFamily, policy: PolicyFamily, prox: ProxFamily, algorithm: Algorithm, beta: float) -> None:
+def refuse(game: GameFamily, policy: PolicyFamily, prox: ProxFamily, algorithm: Algorithm,
+           options: Options) -> None:  # fmt: skip
     """Refuse what cannot work together, from what the parts declare, in words of CAPABILITIES.
 
     Raises: ConfigError.
     """
-    provided = game.provides | policy.provides | prox.provides | algorithm.provides
+    provided = game.provides | policy.provides | prox.provides | algorithm.provides | {options.dtype}
     for key, part in (("policy", policy), ("game", game), ("algorithm", algorithm), ("prox", prox)):
         if missing := sorted(part.needs - provided):
             raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
-    algorithm.check(beta)
+    algorithm.check(options.beta)
 
 
 def parse_seeds(value: Any) -> list[int]:

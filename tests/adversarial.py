@@ -104,11 +104,13 @@ class Arena:
         game: one instance per seed, or a single one.
         log_reference: (S, X, n).
         strengths: the beta of every seed.
+        dtype: of what is computed with.
     """
 
     game: MatrixGame
     log_reference: Tensor
     strengths: tuple[float, ...]
+    dtype: torch.dtype = torch.float64
 
     @cached_property
     def beta(self) -> Tensor:
@@ -127,7 +129,7 @@ class Arena:
         return solved
 
     def prox(self) -> ProxEngine:
-        return exact(self.game, TabularPolicy(self.log_reference), self.beta)
+        return exact(self.game.to(self.dtype), TabularPolicy(self.log_reference.to(self.dtype)), self.beta)
 
     def exploitability(self, policy: Tensor) -> Tensor:
         """(S, X)."""
@@ -136,7 +138,7 @@ class Arena:
     def states(self, algorithm: Algorithm, iterations: int, start: Tensor | None = None) -> Iterator[tuple[Any, int]]:
         """The state after 0, 1, ... iterations from the reference, or `start`, and the queries of the first seed."""
         prox, bound = self.prox(), algorithm.bind(self.beta)
-        state = bound.init(TabularPolicy(self.log_reference if start is None else start))
+        state = bound.init(TabularPolicy((self.log_reference if start is None else start).to(self.dtype)))
         yield state, 0
         for _ in range(iterations):
             state = bound.update(state, prox)
@@ -144,19 +146,20 @@ class Arena:
 
     def policies(self, algorithm: Algorithm, iterations: int, start: Tensor | None = None) -> list[Tensor]:
         """Log-probabilities (S, X, n) after 0, 1, ... iterations."""
-        return [state.policy.log_probabilities for state, _ in self.states(algorithm, iterations, start)]
+        return [state.policy.log_policy for state, _ in self.states(algorithm, iterations, start)]
 
     def rounding(self, policy: Tensor) -> Tensor:
         """What rounding may add to KL(pi* || policy), (S, X): theory.md's floor of an exploitability, over beta."""
         largest = policy.abs().where(policy > -700, 0.0).amax(-1) + self.log_reference.abs().amax(-1)
-        return (EPS * (largest + 1 / (2 * self.beta[..., 0]))) ** 2
+        return (torch.finfo(self.dtype).eps * (largest + 1 / (2 * self.beta[..., 0]))) ** 2
 
 
 @cache
-def arena(family: str, n: int, strengths: Iterable[float], scales: Iterable[float], draw: int = 0) -> Arena:
+def arena(family: str, n: int, strengths: Iterable[float], scales: Iterable[float], draw: int = 0,
+          dtype: torch.dtype = torch.float64) -> Arena:  # fmt: skip
     """A game and a reference for every pair of a beta and a standard deviation of the reference's logits."""
     rng = np.random.default_rng(draw)
     pairs = [(beta, scale) for beta in strengths for scale in scales]
     preference = np.stack([FAMILIES[family](n, rng)[None] for _ in pairs])
     log_reference = torch.stack([log_policy(scale, (1, n), rng) for _, scale in pairs])
-    return Arena(matrix_game(preference), log_reference, tuple(beta for beta, _ in pairs))
+    return Arena(matrix_game(preference), log_reference, tuple(beta for beta, _ in pairs), dtype)

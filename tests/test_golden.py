@@ -35,9 +35,9 @@ def tensor(digits):
     return torch.tensor([[[float(entry) for entry in digits]]], dtype=torch.float64)
 
 
-def arena_of(golden):
+def arena_of(golden, dtype=torch.float64):
     reference = tensor(golden["reference_weights"]).log().log_softmax(-1)
-    return Arena(matrix_game(np.array(golden["preference"])), reference, (golden["beta"],))
+    return Arena(matrix_game(np.array(golden["preference"])), reference, (golden["beta"],), dtype)
 
 
 def near_equilibrium(golden, size):
@@ -79,6 +79,15 @@ def test_distances_close_to_the_equilibrium(golden, size, precision):
     ],
     ids=lambda value: value if isinstance(value, str) else str(value.step_size),
 )
-def test_five_iterations(golden, algorithm, key):
-    policy = arena_of(golden).policies(algorithm, 5)[-1]
-    assert policy.sub(tensor(golden[key])).abs().max() < 1e-12
+@pytest.mark.parametrize(("dtype", "accuracy"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_five_iterations(golden, algorithm, key, dtype, accuracy):
+    policy = arena_of(golden, dtype).policies(algorithm, 5)[-1]
+    assert policy.sub(tensor(golden[key])).abs().max() < accuracy
+
+
+def test_single_precision_reaches_its_rounding(golden):
+    arena = arena_of(golden, torch.float32)
+    steps = round(80 / np.log1p(2 * golden["beta"]))
+    policy = arena.policies(NashMP("theory"), min(steps, 20_000))[-1]
+    exact = tensor(golden["log_equilibrium"])
+    assert (simplex.kl(exact, policy) <= arena.rounding(policy)).all()

@@ -33,8 +33,9 @@ class EGPO(NashMP):
         return EGPOState(policy, policy.log_probabilities)
 
     def update(self, state: EGPOState, prox: Prox) -> EGPOState:  # type: ignore[override]
-        beta, reference = prox.beta, prox.reference.log_probabilities
-        weight = self.step_size * beta / (1 + self.step_size * beta)
+        reference = prox.reference.log_probabilities
+        weight = (self.step_size * prox.beta / (1 + self.step_size * prox.beta)).to(reference)
+        beta = prox.beta.to(reference)
         target = reference + prox.advantage(state.policy) / beta
         half = TabularPolicy(((1 - weight) * state.logits + weight * target).log_softmax(-1))
         logits = (1 - weight) * state.logits + weight * (reference + prox.advantage(half) / beta)

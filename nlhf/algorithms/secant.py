@@ -54,7 +54,7 @@ class Secant(ProximalAlgorithm):
     grow: float
     shrink: float
 
-    needs = frozenset({"exact"})
+    needs = frozenset({"exact", "float64"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
 
@@ -57,8 +57,8 @@ class FiniteGame(Protocol):
     def split(self) -> tuple[FiniteGame, FiniteGame | None]:
         """The game on the contexts that are trained on, and that on the held-out ones, if there are any."""
 
-    def to(self, device: torch.device) -> FiniteGame:
-        """The same game on another device."""
+    def to(self, where: torch.device | torch.dtype) -> FiniteGame:
+        """The same game on another device, or with its numbers in another precision."""
 
     def dense(self) -> Tensor:
         """The advantages A = P - 1/2 of the kept instances, shape (1 or S, X, Y, Y), rows preferred to columns."""
@@ -82,10 +82,18 @@ class Listed:
         """Nothing is held out."""
         return self, None
 
-    def to(self, device: torch.device) -> Self:
-        """The same game on another device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in values.items() if hasattr(value, "to")})
+    def to(self, where: torch.device | torch.dtype) -> Self:
+        """The same game on another device, or with its numbers in another precision."""
+        return moved(self, where)  # type: ignore[no-any-return]
+
+
+def moved(game: Any, where: torch.device | torch.dtype) -> Any:
+    """A game with its tensors on another device, or in another precision, which whole numbers have not; the game
+    itself, with what it has worked out, where they are there already."""
+    tensors = {field.name: value for field in fields(game) if hasattr(value := getattr(game, field.name), "to")}
+    there = {name: value.to(where) for name, value in tensors.items()
+             if value.is_floating_point() or not hasattr(where, "itemsize")}  # fmt: skip
+    return replace(game, **there) if any(tensors[name] is not value for name, value in there.items()) else game
 
 
 @dataclass(frozen=True)

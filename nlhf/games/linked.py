@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from nlhf import simplex
-from nlhf.games.base import Listed, Numbered, check_dense
+from nlhf.games.base import Listed, Numbered, check_dense, moved
 from nlhf.games.low_rank import turned
 
 TILE = 512  # actions on either side of a tile
@@ -107,7 +107,10 @@ def linked(first: Tensor, second: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ScoreGame(Listed):
-    """The mean over K annotators of sigmoid(score - score') - 1/2; scores (G, K, n), float64; one context."""
+    """The mean over K annotators of sigmoid(score - score') - 1/2; scores (G, K, n), float64; one context.
+
+    Scores far from zero and sums over a cell need float64: a game of another precision is asked and answers in it.
+    """
 
     scores: Tensor
 
@@ -119,12 +122,15 @@ class ScoreGame(Listed):
     def work(self) -> int:
         return 2 * POINTS * self.scores[0].numel()
 
+    def to(self, where: torch.device | torch.dtype) -> ScoreGame:
+        return self if isinstance(where, torch.dtype) else moved(self, where)
+
     def payoff(self, probabilities: Tensor) -> Tensor:
-        total = torch.zeros_like(probabilities)
-        for seed, mass in enumerate(probabilities[:, 0]):
+        total = torch.zeros_like(probabilities, dtype=torch.float64)
+        for seed, mass in enumerate(probabilities[:, 0].double()):
             for scale in self._scales[seed % len(self._scales)]:  # one instance is all seeds'
                 total[seed, 0] += scale(mass)
-        return total.div_(self.scores.shape[1])
+        return total.div_(self.scores.shape[1]).to(probabilities)
 
     @cached_property
     def _scales(self) -> list[list[_Scale]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nlhf import simplex
-from nlhf.games.base import PreferenceTable
+from nlhf.games.base import PreferenceTable, moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,9 @@ class MatrixGame:
     def work(self) -> int:
         return self.advantage[0].numel()
 
-    def to(self, device: torch.device) -> MatrixGame:
-        """The same game on another device."""
-        features = None if self.features is None else self.features.to(device)
-        return replace(self, advantage=self.advantage.to(device), features=features)
+    def to(self, where: torch.device | torch.dtype) -> MatrixGame:
+        """The same game on another device, or with its numbers in another precision."""
+        return moved(self, where)  # type: ignore[no-any-return]
 
     def split(self) -> tuple[MatrixGame, MatrixGame | None]:
         if not self.held_out:

@@ -28,15 +28,15 @@ class Average(Protocol):
 
 
 class TableAverage:
-    """The mean of the probabilities, accumulated by their logarithms."""
+    """The mean of the probabilities, accumulated by their logarithms, in float64."""
 
     def __init__(self, policy: Policy) -> None:
         start = policy.log_probabilities
-        self.total: Tensor | None = start.new_full(start.shape, -np.inf)
+        self.total: Tensor | None = start.new_full(start.shape, -np.inf, dtype=torch.float64)
 
     def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
         assert self.total is not None
-        term = policy.log_probabilities
+        term = policy.log_probabilities.double()
         if log_weight is not None:
             term = term + term.new_tensor(log_weight)[:, None, None]
         if mask is None:
@@ -46,7 +46,7 @@ class TableAverage:
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
         assert self.total is not None
-        return policy.log_probabilities.where(iteration == 0, self.total.log_softmax(-1))
+        return policy.log_policy.where(iteration == 0, self.total.log_softmax(-1))
 
 
 class NoAverage:
