@@ -33,6 +33,8 @@ TEXT_COLUMNS = (  # where completions of test prompts are judged
 )  # fmt: skip
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
+# Keys that a config of this RESULTS_VERSION may lack, with what they stood for; no part of the fingerprint then
+ADDED = {"dtype": "float64"}
 
 Row = dict[str, str]
 

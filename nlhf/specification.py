@@ -21,6 +21,7 @@ from nlhf.games.base import GameFamily
 from nlhf.games.judge import Feedback
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
+from nlhf.records import ADDED
 from nlhf.references import Reference
 
 RESULTS_VERSION = 2  # raised when the same config gives other numbers
@@ -166,7 +167,7 @@ def specify(config: Mapping[str, Any]) -> Specification:
     """
     nodes = {key: _group(config, key) for key in GROUPS}
     entries = {key: schema(nodes[key], key) for key in GROUPS}
-    top = {key: value for key, value in config.items() if key not in GROUPS}
+    top = ADDED | {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
     refuse(parts["game"], parts["policy"], parts["prox"], parts["algorithm"], options)
@@ -239,7 +240,7 @@ def parse_seeds(value: Any) -> list[int]:
 
 def fingerprint(coerced: Mapping[str, Any]) -> str:
     """SHA-256 over what decides a run's results, of a config coerced by its dataclasses."""
-    kept = {name: value for name, value in coerced.items() if name not in LEFT_OUT}
+    kept = {name: value for name, value in coerced.items() if name not in LEFT_OUT and ADDED.get(name, "") != value}
     text = json.dumps(canonical(kept), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

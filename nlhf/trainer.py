@@ -14,7 +14,7 @@ from nlhf.budget import Budget, Progress, is_scheduled, next_scheduled, spent
 from nlhf.metrics import Grades
 from nlhf.policies.average import Average
 from nlhf.policies.base import Policy, at_work, choose
-from nlhf.prox.base import ProxEngine, as_mask
+from nlhf.prox.base import ProxEngine
 from nlhf.records import DivergedError, Recorder
 
 
@@ -83,12 +83,12 @@ class Trainer:
     def _iterate(self) -> None:
         started, active = time.perf_counter(), self.prox.active
         state = self.algorithm.update(self.state, self.prox)
-        mask = None if active.all() else as_mask(active, self.prox.beta)
+        mask = self.prox.mask
         power = self.algorithm.averaging
         log_weight = power * np.log1p(self.progress.iterations) if power else None
         self.average.add(self.state.policy, log_weight, mask)
         if mask is not None:
-            state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old))
+            state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old, active))
         self.state = state
         self.progress.iterations += active
         self.progress.queries = self.prox.queries

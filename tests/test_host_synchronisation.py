@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -68,7 +69,8 @@ def test_an_iteration_reads_nothing_back(tmp_path, algorithm, game):
         trainer._iterate()
     watch = ReadBack()
     with watch.watching():
-        for _ in range(4):
+        for iteration in range(4):
+            trainer.prox.active = np.array([True, iteration < 2, iteration < 3])  # seeds stop, as at a target
             trainer._iterate()
     if algorithm in LOOK:
         assert watch.found, f"{algorithm} reads nothing back: take it out of LOOK"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import nlhf
 from nlhf import metrics, simplex
@@ -160,5 +161,18 @@ def test_a_run_goes_on_to_the_bit_and_is_another_one_than_in_double_precision(tm
     assert np.abs(np.exp(whole.log_policy).sum(-1) - 1).max() < 1e-14
     row = nlhf.evaluate(whole.folder / "policy.npz", ["game=random_tournament"])
     assert row["exploitability"] == pytest.approx(whole.summary["final"]["exploitability"], rel=1e-9)
+    assert specified(tmp_path, *words[:3]).fingerprint == whole.summary["fingerprint"]
     double = specified(tmp_path, *words[:3], "dtype=float64")
     assert double.fingerprint != whole.summary["fingerprint"]
+
+
+def test_a_run_from_before_there_was_a_choice_is_one_in_double_precision(tmp_path):
+    words = ["game=tversky", "dtype=float64", "seeds=1", "budget.iterations=3", "progress=false"]
+    run = nlhf.run([*words, f"runs_dir={tmp_path}"])
+    path = run.folder / ".hydra" / "config.yaml"
+    before = OmegaConf.load(path)
+    del before["dtype"]
+    assert specify(plain(before)).fingerprint == run.summary["fingerprint"]
+    path.write_text(OmegaConf.to_yaml(before))
+    assert set(nlhf.analysis.load(tmp_path)["dtype"]) == {"float64"}
+    assert nlhf.run([*words, f"runs_dir={tmp_path}"]).folder == run.folder

@@ -16,7 +16,7 @@ from nlhf.analysis import cache
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.naming import label
 from nlhf.analysis.rows import read_rows
-from nlhf.records import read_json
+from nlhf.records import ADDED, read_json
 
 FILES = ("metrics.csv", "summary.json", ".hydra/config.yaml", ".hydra/overrides.yaml")
 
@@ -107,7 +107,7 @@ def _read_run(folder: Path) -> tuple[Any, dict[str, Any]]:
     record = {
         "folder": str(folder),
         "status": str((summary or {}).get("status") or "unfinished"),
-        "config": _flat(_yaml(folder / ".hydra" / "config.yaml", dict) or {}),
+        "config": _flat(ADDED | (_yaml(folder / ".hydra" / "config.yaml", dict) or {})),
         "overrides": [str(entry) for entry in _yaml(folder / ".hydra" / "overrides.yaml", list) or []],
         "summary": summary or {},
     }

@@ -108,6 +108,7 @@ class ProxEngine(ABC):
         seeds = parts.beta.shape[0]
         self.game, self.reference, self.beta = parts.game, parts.reference, parts.beta
         self.queries, self.active = np.zeros(seeds, np.int64), np.ones(seeds, bool)
+        self._masked: tuple[np.ndarray, Tensor | None] = self.active.copy(), None
         self._answers: WeakKeyDictionary[Policy, tuple[Tensor, np.ndarray]] = WeakKeyDictionary()
 
     @abstractmethod
@@ -136,14 +137,27 @@ class ProxEngine(ABC):
             self._answers[policy] = answer, known | missing
         return answer
 
-    def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
-        """`first` where `mask`, else `second`, with the answers that are known about them."""
+    @property
+    def mask(self) -> Tensor | None:
+        """The active seeds as a tensor (S), the same one until they change; None while all are."""
+        seeds, mask = self._masked
+        if not np.array_equal(seeds, self.active):
+            mask = None if self.active.all() else as_mask(self.active, self.beta)
+            self._masked = self.active.copy(), mask
+        return mask
+
+    def select(self, mask: Tensor, first: Policy, second: Policy, seeds: np.ndarray | None = None) -> Policy:
+        """`first` where `mask`, else `second`, with the answers that are known about them.
+
+        Args:
+            seeds: a mask (S) of seeds as it is known to the host, which then need not wait for it.
+        """
         chosen: Policy = choose(mask, first, second)
         answers = [self._answers.get(policy) for policy in (first, second)]
         if found := [answer for answer in answers if answer is not None]:
             nobody = np.zeros(len(self.queries), bool)
             (answer, known), (other, other_known) = (answer or (found[0][0], nobody) for answer in answers)
-            by_context = mask.reshape(len(mask), -1).cpu().numpy()
+            by_context = mask.reshape(len(mask), -1).cpu().numpy() if seeds is None else seeds[:, None]
             known = np.asarray(np.where(by_context, known[:, None], other_known[:, None]).all(1))
             self._answers[chosen] = choose(mask, answer, other), known
         return chosen

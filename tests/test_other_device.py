@@ -1,0 +1,82 @@
+"""Exact iterations on a device that is not there: fake tensors know shapes and devices, refuse those of another device,
+and have no values to read back. What passes here mixes no devices and waits for nothing on a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from nlhf.games.sparse import SparseGame
+from nlhf.launch.compose import composed, plain
+from nlhf.specification import specify
+from nlhf.world import assemble
+from tests.test_host_synchronisation import BETA, EXACT, LOOK, Nowhere
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+GAMES = {"random_tournament": ["game.actions=5", "game.contexts=2"], "rock_paper_scissors": ["reference=random"],
+         "low_rank": ["game.actions=5"], "general_preference": ["game.actions=9000"]}  # fmt: skip
+DEVICE = "lazy:0"  # one whose calls torch makes up without a driver
+SPARSE = SparseGame.of({(0, 0, 1): 0.7, (0, 1, 2): 0.9}, ("all",), ("a", "b", "c"))
+
+
+def elsewhere(value):
+    return torch.empty(value.shape, dtype=value.dtype, device=DEVICE)
+
+
+def moved(game):
+    """A game's tensors on the other device."""
+    tensors = {field.name: value for field in fields(game) if hasattr(value := getattr(game, field.name), "device")}
+    return replace(game, **{name: elsewhere(value) for name, value in tensors.items()})
+
+
+def iterated(folder, *words, count=3):
+    """The world of a run and its trainer after some iterations, one seed stopped in the last."""
+    with composed([*words, "seeds=3", "equilibrium=never", f"runs_dir={folder}"]) as config:
+        run = specify(plain(config))
+    here = assemble(run)
+    with FakeTensorMode():
+        world = replace(here, game=moved(here.game), log_reference=elsewhere(here.log_reference),
+                        beta=elsewhere(here.beta))  # fmt: skip
+        trainer = world.trainer(run, Nowhere())
+        for iteration in range(count):
+            trainer.prox.active = np.array([iteration < count - 1 or seed > 0 for seed in range(len(world.beta))])
+            trainer._iterate()
+        row = world.measure.grade(trainer.state.policy.log_policy)
+    return trainer, row
+
+
+@pytest.mark.parametrize("algorithm", [name for name in EXACT if name not in LOOK])
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_iteration_stays_on_its_device(tmp_path, algorithm, game, dtype):
+    words = [
+        f"game={game}",
+        *GAMES[game],
+        f"algorithm={algorithm}",
+        f"dtype={dtype}",
+        f"beta={BETA.get(algorithm, 0.05)}",
+    ]
+    trainer, row = iterated(tmp_path, *words)
+    policy = trainer.state.policy
+    assert (policy.log_probabilities.device, policy.log_probabilities.dtype) == (
+        torch.device(DEVICE),
+        getattr(torch, dtype),
+    )
+    assert {value.device for value in row.values()} == {torch.device(DEVICE)}
+
+
+@pytest.mark.parametrize("algorithm", ["adaptive_nash_mp", "secant"])
+def test_what_looks_at_its_steps_is_noticed(tmp_path, algorithm):
+    with pytest.raises((DataDependentOutputException, RuntimeError), match=r"local_scalar|numpy|nonzero"):
+        iterated(tmp_path, f"algorithm={algorithm}", "game=random_tournament", "game.actions=5", count=30)
+
+
+def test_sparse_votes_are_asked_there():
+    with FakeTensorMode():
+        for dtype in (torch.float64, torch.float32):
+            told = moved(SPARSE).to(dtype).payoff(torch.empty(2, 1, 3, dtype=dtype, device=DEVICE))
+            assert (told.device, told.dtype) == (torch.device(DEVICE), dtype)
