@@ -1,6 +1,6 @@
 """What dtype=float32 saves, and what it costs: seconds an iteration beside dtype=float64, and how far both come.
 
-Measured: blocks of iterations of Nash-MP without rows, the two precisions in turn, in one process, two threads; then,
+Measured: blocks of iterations of Nash-MP without rows, the two precisions in turn, in one process and one thread; then,
 on smaller games, the queries to a certified exploitability and the smallest one that is reached. All that is graded
 is graded in float64.
 
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.iteration import THREADS, NoRecorder, assembled
+from benchmarks.iteration import NoRecorder, assembled
 from nlhf.trainer import Trainer
 
-LIMIT, QUERIES = 1.2, 1.1
+THREADS, LIMIT, QUERIES = 1, 1.2, 1.1
 ROUNDS, BLOCK_SECONDS = 9, 0.2
 TARGET, LENGTH = 1e-11, 2000
 LARGE = {

@@ -108,4 +108,6 @@ class LowRankGame(Listed):
 def turned(vectors: Tensor) -> Tensor:
     """J z for vectors z (..., d): (z_1, -z_0, z_3, -z_2, ...)."""
     pairs = vectors.reshape(*vectors.shape[:-1], -1, 2)
-    return (pairs.flip(-1) * pairs.new_tensor([1.0, -1.0])).view(vectors.shape)
+    found = pairs.flip(-1)
+    found[..., 1].neg_()
+    return found.view(vectors.shape)
