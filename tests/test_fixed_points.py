@@ -197,3 +197,20 @@ def test_many_enumerated_gradient_steps_are_the_exact_step(game, algorithm):
         return
     assert distance(exact, start) > 0.01
     assert max(distance(after(engine, start), exact) for engine in made) < 1e-6
+
+
+# --- seeds ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("surrogate", ["policy_gradient", "pair", "ipo", "sppo", "logistic"])
+@pytest.mark.parametrize("policy", ["tabular", "mlp"])
+@pytest.mark.parametrize("reference", ["uniform", "random"])
+def test_seeds_that_share_a_table_or_do_not_are_what_each_is_alone(tmp_path, surrogate, policy, reference):
+    algorithm = "online_dpo" if surrogate == "logistic" else "nash_mp"
+    words = ["game=random_tournament", "game.actions=4", "game.contexts=2", f"reference={reference}",
+             f"policy={policy}", *(["policy.hidden=[4]"] if policy == "mlp" else []), f"runs_dir={tmp_path}", *WHOLE,
+             f"prox.surrogate={surrogate}"]  # fmt: skip
+    several = after(trainer(words, "seeds=3", algorithm=algorithm, iterations=3))
+    for seed in range(3):
+        alone = after(trainer(words, f"seeds=[{seed}]", algorithm=algorithm, iterations=3))
+        assert distance(several[seed], alone[0]) < (1e-12 if policy == "tabular" else 1e-5)

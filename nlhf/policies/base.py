@@ -113,7 +113,7 @@ class Categorical:
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Log-probabilities of actions (S, B, k)."""
-        return self.log_probabilities.gather(-1, actions)
+        return self.log_probabilities.expand(len(actions), -1, -1).gather(-1, actions)  # seeds may share a table
 
     def sample(self, uniforms: Tensor) -> Tensor:
         """Actions (S, B, k) by inversion of the distribution function, from numbers (S, B, k) on [0, 1)."""
