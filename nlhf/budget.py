@@ -60,6 +60,13 @@ class Progress:
         """Before the first row."""
         return cls(np.zeros(seeds, np.int64), np.zeros(seeds, np.int64), np.full(seeds, np.inf))
 
+    def log_weight(self, power: int, active: np.ndarray) -> np.ndarray | None:
+        """log (k + 1)^power of the iteration that each seed is in, (S); None for no weights. That of seeds that have
+        stopped does not matter and is like the others'."""
+        if not power:
+            return None
+        return power * np.log1p(np.where(active, self.iterations, self.iterations.max()))
+
     def of(self, seed: int) -> dict[str, Any]:
         """The cost of the seed at this position in the batch, for a row."""
         return {"iteration": int(self.iterations[seed]), "queries": int(self.queries[seed]), "seconds": self.seconds}

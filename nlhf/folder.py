@@ -60,7 +60,7 @@ class RunFolder:
                 policy.save(self.path / "policies" / str(values["iteration"]))
                 return
             game = self.world.game
-            for context, row in zip(game.contexts, policy.log_policy[seed].tolist(), strict=True):
+            for context, row in zip(game.contexts, policy.log_probabilities[seed].tolist(), strict=True):
                 for action, value in zip(game.items, row, strict=True):
                     self.policies.add(**place, context=context, action=action, log_probability=value)
 

@@ -54,6 +54,10 @@ class Grades(Protocol):
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]: ...
 
+    def promised(self, bound: Tensor) -> Tensor:
+        """What is left of a bound (S, 1, 1) of KL(pi* || pi) that theory gives for exact answers."""
+        return bound
+
     def snapshot(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
         return {}
@@ -73,6 +77,7 @@ class Measure(Grades):
         beta: (S, 1, 1).
         log_equilibrium: (1 or S, X, Y), nan where none is certified, or None.
         held_out: grades the same policies at contexts that they are not trained on.
+        rounding: of the answers that policies are trained on, relative, where it is coarser than float64; else 0.
     """
 
     game: FiniteGame
@@ -80,16 +85,21 @@ class Measure(Grades):
     beta: Tensor
     log_equilibrium: Tensor | None = None
     held_out: Measure | None = None
+    rounding: float = 0.0
 
     watched: ClassVar[str] = "exploitability"
 
     def initial_kl(self, policy: Policy) -> Tensor:
         """KL(pi* || pi) of the policy that a run starts from, (S)."""
-        return self.kl_to_equilibrium(policy.log_policy)
+        return self.kl_to_equilibrium(policy.log_probabilities)
+
+    def promised(self, bound: Tensor) -> Tensor:
+        """Answers that are off by e move a fixed point by at most (e / beta)^2 in KL, which is a squared distance."""
+        return (bound.sqrt() + self.rounding / (2 * self.beta)) ** 2 if self.rounding else bound
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
         """The columns of one row, each (S), for a policy and the average (S, X, Y) of those before, if there is one."""
-        row = self.grade(policy.log_policy)
+        row = self.grade(policy.log_probabilities)
         if average is not None:
             answer = self.game.payoff(average.exp())
             row["average_exploitability"] = self._exploitability(average, answer)

@@ -54,18 +54,11 @@ def weighted_step(anchor: Tensor, reference: Tensor, advantage: Tensor, pull: Te
 
 def geometric_mixture(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     """Log-probabilities of the policy proportional to first^(1-weight) second^weight; weight (S, 1, 1) in [0, 1]."""
-    weight = weight.to(first)
     return normalised(lambda first, second: first.lerp(second, weight), first, second)
 
 
-def exact(table: Tensor) -> Tensor:
-    """Log-probabilities (..., Y) in float64: those of a less precise table are normalised anew."""
-    double = table.double()
-    return table if double is table else normalised(lambda part: part, double)
-
-
 def kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) over the last dimension, of log-probabilities (..., Y) -> (...), float64 whatever theirs are.
+    """KL(p || q) over the last dimension, of log-probabilities (..., Y) -> (...).
 
     A sum of non-negative terms: with d = log p - log q, a term is p (d + exp(-d) - 1), computed through `expm1` where
     |d| < 1, and p d - p + q elsewhere (q where p = 0, +inf where q = 0 < p). The terms p - q cancel in the sum, as both
@@ -75,7 +68,6 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:
-    p, q = p.double(), q.double()
     difference = p - q
     mass = p.exp()
     near = mass * (difference + (-difference).expm1())

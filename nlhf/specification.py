@@ -40,7 +40,7 @@ class Options:
         beta: strength of the KL term, >= 0.
         seeds: distinct seeds; `parse_seeds` makes a list of a count or a range.
         device: where tensors live, as torch writes it.
-        dtype: of the tables that are computed with; what is measured is float64.
+        dtype: of a game's answers about whole policies; policies and all that is measured are float64.
         equilibrium: compute the reference equilibrium always, never, or (`auto`) where that takes seconds.
         log_policy: write policies.csv too.
         study, runs_dir: the run's folder lies in runs_dir/study.
@@ -69,6 +69,19 @@ class Options:
     fail_fast: bool
     dry_run: bool
     vectorise: bool
+
+    @property
+    def rounding(self) -> float:
+        """Of answers, relative, where it is coarser than that of policies; else 0."""
+        return 2.0**-23 if self.dtype == "float32" else 0.0
+
+    @property
+    def caveat(self) -> str | None:
+        """Where a run rests because its answers are rounded."""
+        if not self.rounding:
+            return None
+        floor = self.rounding**2 / (4 * self.beta) if self.beta else self.rounding
+        return f"answers in float32: exploitability below {min(floor, self.rounding):.0e} may be rounding"
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta < float("inf"):
@@ -137,7 +150,8 @@ class Specification:
     @property
     def method(self) -> dict[str, Any]:
         """Where the method is from, and where it rests if that is not the equilibrium, for summary.json."""
-        caveats = [self.algorithm.caveat(self.options.beta), self.prox.caveat(self.options.beta)]
+        beta, options = self.options.beta, self.options
+        caveats = [self.algorithm.caveat(beta), self.prox.caveat(beta), options.caveat]
         sources = dict.fromkeys((*self.algorithm.sources, *self.prox.sources))
         return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
 
@@ -170,13 +184,16 @@ def specify(config: Mapping[str, Any]) -> Specification:
     top = ADDED | {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
-    refuse(parts["game"], parts["policy"], parts["prox"], parts["algorithm"], options)
+    refuse(parts["game"], parts["policy"], parts["prox"], parts["algorithm"], options.beta)
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
     if "pairs" not in parts["prox"].needs:
         if not parts["feedback"].plain:
             raise ConfigError("feedback is about single pairs, which this prox does not ask about: leave it out, or "
                               "choose prox=sampled, or prox=gradient with prox.samples.")  # fmt: skip
         del coerced["feedback"]
+    if options.rounding and "advantage" not in parts["prox"].needs:
+        raise ConfigError("dtype=float32 is about answers for all actions at once, which this prox does not ask for: "
+                          "leave it out, or choose prox=exact, or prox=gradient prox.samples=null.")  # fmt: skip
     asked = len(options.seeds)
     drawn = any(parts[key].random for key in ("game", "reference", "policy", "prox"))
     options = options if drawn else replace(options, seeds=[0])
@@ -201,22 +218,20 @@ CAPABILITIES = {
     "answers": "answers about all actions at once: set prox=exact or prox=sampled",
     "exact": "steps that are solved exactly, by which it judges itself: set prox=exact",
     "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
-    "float64": "double precision: set dtype=float64, or choose prox=exact and another algorithm than secant",
     "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
 }
 
 
-def refuse(game: GameFamily, policy: PolicyFamily, prox: ProxFamily, algorithm: Algorithm,
-           options: Options) -> None:  # fmt: skip
+def refuse(game: GameFamily, policy: PolicyFamily, prox: ProxFamily, algorithm: Algorithm, beta: float) -> None:
     """Refuse what cannot work together, from what the parts declare, in words of CAPABILITIES.
 
     Raises: ConfigError.
     """
-    provided = game.provides | policy.provides | prox.provides | algorithm.provides | {options.dtype}
+    provided = game.provides | policy.provides | prox.provides | algorithm.provides
     for key, part in (("policy", policy), ("game", game), ("algorithm", algorithm), ("prox", prox)):
         if missing := sorted(part.needs - provided):
             raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
-    algorithm.check(options.beta)
+    algorithm.check(beta)
 
 
 def parse_seeds(value: Any) -> list[int]:

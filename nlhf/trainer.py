@@ -84,9 +84,7 @@ class Trainer:
         started, active = time.perf_counter(), self.prox.active
         state = self.algorithm.update(self.state, self.prox)
         mask = self.prox.mask
-        power = self.algorithm.averaging
-        log_weight = power * np.log1p(self.progress.iterations) if power else None
-        self.average.add(self.state.policy, log_weight, mask)
+        self.average.add(self.state.policy, self.progress.log_weight(self.algorithm.averaging, active), mask)
         if mask is not None:
             state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old, active))
         self.state = state
@@ -96,11 +94,13 @@ class Trainer:
 
     def _record(self, seeds: np.ndarray, scheduled: bool = True) -> None:
         """Measure, and record a row for each of `seeds` (S) bool."""
+        self.progress.seconds += self.prox.wait()
         beta = self.prox.beta
         iteration = beta.new_tensor(self.progress.iterations)[:, None, None]
         columns = self.measure(self.state.policy, self.average.of(self.state.policy, iteration))
         columns["step_size"] = self.algorithm.current_step(self.state, beta)[:, 0, 0]
-        columns["kl_bound"] = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)[:, 0, 0]
+        bound = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)
+        columns["kl_bound"] = self.measure.promised(bound)[:, 0, 0]
         listed = {name: value.tolist() for name, value in columns.items()}
         for seed in np.flatnonzero(seeds).tolist():
             values = {name: value[seed] for name, value in listed.items()}

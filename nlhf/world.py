@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,7 +32,7 @@ PREFERENCE_ACTIONS, PREFERENCE_ENTRIES = 512, 4_000_000  # game.npz holds P up t
 
 @dataclass(frozen=True)
 class World:
-    """What a policy is trained in and graded by, float64; S seeds share what does not depend on them.
+    """What a policy is trained in and graded by; S seeds share what does not depend on them.
 
     Args:
         game: answers queries.
@@ -86,7 +86,7 @@ class World:
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
         """`policy.npz`, and what the policy itself has to say."""
         with replacing(folder / "policy.npz", "wb") as stream:
-            np.savez(stream, log_policy=policy.log_policy.cpu().numpy(), seeds=np.array(seeds), **self._names)
+            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds), **self._names)
         policy.save(folder)
 
     @property
@@ -98,25 +98,23 @@ class World:
     def trainer(
         self, run: Specification, recorder: Recorder, algorithm: Algorithm | None = None, **options: Any
     ) -> Trainer:
-        """The trainer of a run, with its parts, at its start; `algorithm`, where it is bound already.
-
-        Tables are those of the run's dtype, numbers of a seed and all that is measured stay float64.
-        """
-        seeds, dtype = run.options.seeds, getattr(torch, run.options.dtype)
-        game, log_reference = self.game.to(dtype), self.log_reference.to(dtype)
-        prox = run.prox.engine(Parts(game, TabularPolicy(log_reference), self.beta, seeds, run.feedback))
+        """The trainer of a run, with its parts, at its start; `algorithm`, where it is bound already."""
+        seeds = run.options.seeds
+        game = self.game.to(getattr(torch, run.options.dtype))
+        prox = run.prox.engine(Parts(game, TabularPolicy(self.log_reference), self.beta, seeds, run.feedback))
         elsewhere = None
         if self.held_out is not None and self.held_out.game.features is not None:
-            other = self.held_out.log_reference.expand(len(seeds), -1, -1).contiguous()
-            elsewhere = other, self.held_out.game.features
-        policy = run.policy.initial(log_reference.expand(len(seeds), -1, -1).contiguous(), game, elsewhere, seeds)
+            log_reference = self.held_out.log_reference.expand(len(seeds), -1, -1).contiguous()
+            elsewhere = log_reference, self.held_out.game.features
+        log_reference = self.log_reference.expand(len(seeds), -1, -1).contiguous()
+        policy = run.policy.initial(log_reference, self.game, elsewhere, seeds)
         average: Average = TableAverage(policy) if run.policy.averaged else NoAverage()
         return Trainer(
             algorithm or run.algorithm.bind(self.beta),
             prox,
             policy,
             average,
-            self.measure,
+            replace(self.measure, rounding=run.options.rounding),
             run.budget,
             recorder,
             **options,

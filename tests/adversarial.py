@@ -104,7 +104,7 @@ class Arena:
         game: one instance per seed, or a single one.
         log_reference: (S, X, n).
         strengths: the beta of every seed.
-        dtype: of what is computed with.
+        dtype: of the game's answers.
     """
 
     game: MatrixGame
@@ -129,7 +129,7 @@ class Arena:
         return solved
 
     def prox(self) -> ProxEngine:
-        return exact(self.game.to(self.dtype), TabularPolicy(self.log_reference.to(self.dtype)), self.beta)
+        return exact(self.game.to(self.dtype), TabularPolicy(self.log_reference), self.beta)
 
     def exploitability(self, policy: Tensor) -> Tensor:
         """(S, X)."""
@@ -138,7 +138,7 @@ class Arena:
     def states(self, algorithm: Algorithm, iterations: int, start: Tensor | None = None) -> Iterator[tuple[Any, int]]:
         """The state after 0, 1, ... iterations from the reference, or `start`, and the queries of the first seed."""
         prox, bound = self.prox(), algorithm.bind(self.beta)
-        state = bound.init(TabularPolicy((self.log_reference if start is None else start).to(self.dtype)))
+        state = bound.init(TabularPolicy(self.log_reference if start is None else start))
         yield state, 0
         for _ in range(iterations):
             state = bound.update(state, prox)
@@ -146,12 +146,14 @@ class Arena:
 
     def policies(self, algorithm: Algorithm, iterations: int, start: Tensor | None = None) -> list[Tensor]:
         """Log-probabilities (S, X, n) after 0, 1, ... iterations."""
-        return [state.policy.log_policy for state, _ in self.states(algorithm, iterations, start)]
+        return [state.policy.log_probabilities for state, _ in self.states(algorithm, iterations, start)]
 
     def rounding(self, policy: Tensor) -> Tensor:
-        """What rounding may add to KL(pi* || policy), (S, X): theory.md's floor of an exploitability, over beta."""
+        """What rounding may add to KL(pi* || policy), (S, X): theory.md's floor of an exploitability, over beta, and
+        what answers of less precision do to a fixed point."""
         largest = policy.abs().where(policy > -700, 0.0).amax(-1) + self.log_reference.abs().amax(-1)
-        return (torch.finfo(self.dtype).eps * (largest + 1 / (2 * self.beta[..., 0]))) ** 2
+        answers = torch.finfo(self.dtype).eps / (2 * self.beta[..., 0])
+        return (EPS * largest + answers) ** 2
 
 
 @cache

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from nlhf import simplex
+from nlhf.algorithms.adaptive import Adaptive
 from nlhf.algorithms.nash_md import NashMD
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
+from nlhf.algorithms.secant import Secant
 from nlhf.metrics import Measure
 from tests.adversarial import Arena, matrix_game
 
@@ -85,9 +87,19 @@ def test_five_iterations(golden, algorithm, key, dtype, accuracy):
     assert policy.sub(tensor(golden[key])).abs().max() < accuracy
 
 
-def test_single_precision_reaches_its_rounding(golden):
+@pytest.mark.parametrize(
+    ("algorithm", "haste"),
+    [
+        (NashMP("theory"), 1.0),
+        (NashMP(0.1), 0.05),
+        (Adaptive("theory", optimistic=False, grow=1.5, shrink=0.5), 1.0),
+        (Adaptive("theory", optimistic=True, grow=1.2, shrink=0.5), 0.5),
+        (Secant("theory", memory=100, grow=4.0, shrink=0.25), 1.0),
+    ],
+    ids=["nash_mp", "short steps", "adaptive_nash_mp", "adaptive_optimistic", "secant"],
+)
+def test_answers_in_single_precision_lead_to_the_equilibrium_but_for_their_rounding(golden, algorithm, haste):
     arena = arena_of(golden, torch.float32)
-    steps = round(80 / np.log1p(2 * golden["beta"]))
-    policy = arena.policies(NashMP("theory"), min(steps, 20_000))[-1]
+    policy = arena.policies(algorithm, round(80 / np.log1p(2 * golden["beta"]) / haste))[-1]
     exact = tensor(golden["log_equilibrium"])
     assert (simplex.kl(exact, policy) <= arena.rounding(policy)).all()

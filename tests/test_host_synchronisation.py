@@ -21,7 +21,7 @@ EXACT = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path
 
 
 class ReadBack(TorchDispatchMode):
-    """Counts the operators that wait for a number, and the methods that copy to the host."""
+    """Counts the operators that wait for a number, and the methods that copy to the host, or from it."""
 
     def __init__(self):
         super().__init__()
@@ -35,7 +35,7 @@ class ReadBack(TorchDispatchMode):
     def watching(self):
         """Counts the methods, too."""
         stack = ExitStack()
-        for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__"):
+        for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "new_tensor"):
             method = getattr(torch.Tensor, name)
 
             def counted(*args, method=method, name=name, **kwargs):
@@ -68,10 +68,12 @@ def test_an_iteration_reads_nothing_back(tmp_path, algorithm, game):
     for _ in range(3):
         trainer._iterate()
     watch = ReadBack()
-    with watch.watching():
-        for iteration in range(4):
-            trainer.prox.active = np.array([True, iteration < 2, iteration < 3])  # seeds stop, as at a target
-            trainer._iterate()
+    for active in ([True, True, True], [True, False, True]):  # a seed stops, as at a target
+        trainer.prox.active = np.array(active)
+        trainer._iterate()
+        with watch.watching():
+            for _ in range(3):
+                trainer._iterate()
     if algorithm in LOOK:
         assert watch.found, f"{algorithm} reads nothing back: take it out of LOOK"
     else:

@@ -1,6 +1,8 @@
-"""dtype=float32: tables in single precision, every row measured in double precision."""
+"""dtype=float32: a game answers in single precision; policies and all that is measured stay in double precision."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,6 @@ import torch
 from omegaconf import OmegaConf
 
 import nlhf
-from nlhf import metrics, simplex
 from nlhf.config import ConfigError
 from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
@@ -20,8 +21,9 @@ from tests.adversarial import matrix_game
 from tests.test_structured_games import GAMES, policies, structured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
+ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem != "online_dpo")
 EPS = torch.finfo(torch.float32).eps
+GAME = ["game=random_tournament", "game.actions=7", "game.contexts=2", "reference=random", "seeds=2"]
 
 
 def specified(folder, *words):
@@ -31,7 +33,7 @@ def specified(folder, *words):
 
 
 class Rows:
-    """What a trainer records, and the policies' own numbers."""
+    """What a trainer records."""
 
     def __init__(self):
         self.rows, self.tables = [], []
@@ -44,26 +46,15 @@ class Rows:
         self.content = content
 
 
-def exact(folder):
-    """Algorithms that dtype=float32 can run, with a beta that they take."""
-    found = []
-    for algorithm in ALGORITHMS:
-        for beta in (0.1, 0.0):
-            try:
-                found.append((algorithm, specified(folder, f"algorithm={algorithm}", f"beta={beta}",
-                                                   "game=random_tournament", "game.actions=7", "game.contexts=2",
-                                                   "seeds=2", "reference=random", "budget.iterations=20")))  # fmt: skip
-                break
-            except ConfigError as refusal:
-                told = str(refusal)
-        else:
-            assert algorithm in ("secant", "online_dpo"), told
-    return found
+def trained(run):
+    world, recorder = assemble(run), Rows()
+    trainer = world.trainer(run, recorder)
+    trainer.run()
+    return world, trainer, recorder
 
 
-def exploitability(table, log_reference, preference, beta):
-    """By hand, in double precision: max_mu P(mu > pi) - 1/2 - beta KL(mu || ref) + beta KL(pi || ref)."""
-    log_policy = table - np.log(np.exp(table).sum(-1, keepdims=True))
+def exploitability(log_policy, log_reference, preference, beta):
+    """By hand: max_mu P(mu > pi) - 1/2 - beta KL(mu || ref) + beta KL(pi || ref)."""
     answer = np.einsum("xij,xj->xi", preference - 0.5, np.exp(log_policy))
     if beta == 0:
         return answer.max(-1).mean()
@@ -71,40 +62,87 @@ def exploitability(table, log_reference, preference, beta):
     return (best + beta * (np.exp(log_policy) * (log_policy - log_reference)).sum(-1)).mean()
 
 
-def test_tables_stay_single_and_rows_are_measured_in_double_precision(tmp_path):
-    runs = exact(tmp_path)
-    assert len(runs) > 15
-    for algorithm, run in runs:
-        world, recorder = assemble(run), Rows()
-        trainer = world.trainer(run, recorder)
-        trainer.run()
-        assert trainer.state.policy.log_probabilities.dtype == trainer.prox.game.advantage.dtype == torch.float32
-        assert {answer.dtype for _, answer, _ in recorder.content["prox"]["answers"]} <= {torch.float32}, algorithm
-        beta, games = float(world.beta[0]), (world.game.dense() + 0.5).numpy()
-        references = world.log_reference.numpy()
-        for place, (values, table) in enumerate(zip(recorder.rows, recorder.tables, strict=True)):
-            seed = place % 2
-            with np.errstate(all="ignore"):
-                known = exploitability(table.double().numpy(), references[seed], games[seed], beta)
-            if np.isfinite(known):
-                assert values["exploitability"] == pytest.approx(known, rel=1e-9, abs=1e-15), (algorithm, place)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_rows_are_measured_in_double_precision_and_close_to_those_of_double_answers(tmp_path, algorithm):
+    beta = 0.0 if "regret" in algorithm else 0.1
+    words = [*GAME, f"algorithm={algorithm}", f"beta={beta}", "equilibrium=never"]
+    world, trainer, recorder = trained(specified(tmp_path, *words))
+    assert trainer.prox.game.advantage.dtype == torch.float32
+    assert world.game.advantage.dtype == trainer.state.policy.log_probabilities.dtype == torch.float64
+    games, references = (world.game.dense() + 0.5).numpy(), world.log_reference.numpy()
+    for place, (values, table) in enumerate(zip(recorder.rows, recorder.tables, strict=True)):
+        with np.errstate(all="ignore"):
+            known = exploitability(table.numpy(), references[place % 2], games[place % 2], beta)
+        if np.isfinite(known):
+            assert values["exploitability"] == pytest.approx(known, rel=1e-9, abs=1e-15)
+    *_, other = trained(specified(tmp_path, *words, "dtype=float64"))
+    apart = [(one.exp() - two.exp()).abs().max().item() for one, two in zip(recorder.tables, other.tables, strict=True)]
+    assert max(apart[:4]) < 1e-6
+    assert 0 < max(apart) < 1e-3  # the growth of a rounding over 20 iterations of the wildest
 
 
-def test_what_cannot_is_refused(tmp_path):
-    for words in (["algorithm=secant"], ["prox=gradient"], ["prox=sampled"], ["policy=mlp", "prox=gradient"]):
-        with pytest.raises(ConfigError, match="needs double precision: set dtype=float64"):
-            specified(tmp_path, *words)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in ("nash_prox", "nash_mp_ema")])
+def test_what_converges_goes_on_below_the_rounding_of_answers(tmp_path, algorithm):
+    """(eps/2 / beta)^2 is the most that answers that are off by eps/2 do to a fixed point."""
+    if any(word in algorithm for word in ("regret", "sppo", "ipo_md", "nash_md", "self_play", "online_ipo", "ema_pg")):
+        pytest.skip("it goes elsewhere, cycles, or takes long")
+    words = [*GAME, f"algorithm={algorithm}", "beta=0.1", "budget.iterations=3000"]
+    *_, recorder = trained(specified(tmp_path, *words))
+    for values in recorder.rows[-2:]:
+        assert 1e-19 < values["kl_to_equilibrium"] <= (EPS / 2 / 0.1) ** 2
+        assert not values["kl_bound"] < values["kl_to_equilibrium"]
+
+
+def test_short_steps_and_small_games_are_no_trouble(tmp_path):
+    for words in (
+        ["algorithm=adaptive_nash_mp", "algorithm.step_size=1e-5"],
+        ["algorithm=nash_mp", "algorithm.step_size=0.02"],
+    ):
+        *_, recorder = trained(specified(tmp_path, *GAME, *words, "beta=0.05", "budget.iterations=40000"))
+        assert recorder.rows[-1]["exploitability"] < 1e-15
+
+
+def test_what_is_said_of_a_run(tmp_path):
+    for words, caveat in ((["beta=0.1"], "4e-14"), (["beta=0"], "1e-07"), (["beta=1e-6"], "4e-09")):
+        run = specified(tmp_path, *words, "algorithm=nash_mp")
+        assert f"answers in float32: exploitability below {caveat} may be rounding" in run.method["caveat"]
+        assert run.method["sources"]
+    assert specified(tmp_path, "dtype=float64").method["caveat"] is None
+
+
+@pytest.mark.parametrize(
+    "words", [["prox=gradient"], ["prox=sampled"], ["game=text", "policy=causal_lm", "prox=gradient"]]
+)
+def test_a_choice_without_effect_is_refused(tmp_path, words):
+    with pytest.raises(ConfigError, match="dtype=float32 is about answers for all actions at once"):
+        specified(tmp_path, *words)
+
+
+def test_a_word_that_is_no_choice_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"dtype=half is not one of float64, float32"):
         specified(tmp_path, "dtype=half")
+
+
+@pytest.mark.parametrize("policy", ["tabular", "mlp"])
+@pytest.mark.parametrize("surrogate", ["policy_gradient", "pair", "ipo", "sppo"])
+def test_gradient_steps_on_enumerated_actions_take_it(tmp_path, policy, surrogate):
+    words = [*GAME, "prox=gradient", "prox.samples=null", f"prox.surrogate={surrogate}", f"policy={policy}"]
+    words += ["policy.hidden=[4]"] if policy == "mlp" else []
+    single, double = (trained(specified(tmp_path, *words, f"dtype={name}"))[1] for name in ("float32", "float64"))
+    assert single.prox.game.advantage.dtype == torch.float32
+    tables = [each.state.policy.log_probabilities for each in (single, double)]
+    torch.testing.assert_close(*tables, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(("name", "options"), GAMES)
 def test_structured_games_answer_to_rounding(name, options):
     _, game = structured(name, [3, 1], **options)
     policy = policies(game, 2).exp()
-    told = game.to(torch.float32).payoff(policy.float())
-    assert told.dtype == torch.float32
-    assert (told - game.payoff(policy)).abs().max() < 30 * EPS * (1 + 0.05 * (options.get("game.scale", 0)))
+    told = game.to(torch.float32).payoff(policy)
+    assert told.dtype == torch.float64
+    difference = (told - game.payoff(policy)).abs().max()
+    assert difference < 30 * EPS * (1 + 0.05 * options.get("game.scale", 0))
+    assert (difference > 0) == (name not in ("bradley_terry", "annotators") and options.get("game.cyclicity") != 0)
 
 
 def test_sparse_votes_answer_to_rounding_and_keep_their_keys():
@@ -115,37 +153,15 @@ def test_sparse_votes_answer_to_rounding_and_keep_their_keys():
     other = game.to(torch.float32)
     assert (other.keys.dtype, other.values.dtype) == (torch.int64, torch.float32)
     policy = torch.from_numpy(rng.standard_normal((2, 2, 4000))).log_softmax(-1).exp()
-    assert (other.payoff(policy.float()) - game.payoff(policy)).abs().max() < EPS
+    told = other.payoff(policy)
+    assert told.dtype == torch.float64
+    assert 0 < (told - game.payoff(policy)).abs().max() < EPS
 
 
 def test_a_game_that_is_there_already_is_not_made_again():
     low_rank, scores = LowRank(10, 2, 1, 1.0).build([0]), structured("bradley_terry", [0])[1]
     for game in (low_rank, scores, matrix_game(np.full((3, 3), 0.5))):
         assert game.to(torch.float64) is game.to(torch.device("cpu")) is game
-
-
-def test_many_actions_are_normalised_in_double_precision():
-    rng = np.random.default_rng(0)
-    table = torch.from_numpy(rng.standard_normal((1, 1, 300_000))).log_softmax(-1).float()
-    found = simplex.exact(table)
-    assert found.dtype == torch.float64
-    assert abs(found.logsumexp(-1).item()) < 1e-12
-    torch.testing.assert_close(found, table.double().log_softmax(-1), rtol=0, atol=1e-12)
-    assert simplex.exact(found) is found
-
-
-def test_the_floor_of_a_run_is_that_of_its_precision(tmp_path):
-    for dtype, size in (("float32", EPS), ("float64", torch.finfo(torch.float64).eps)):
-        words = ["game=random_tournament", "reference=random", "beta=0.1", "seeds=3", f"dtype={dtype}"]
-        run = specified(tmp_path, *words, "budget.iterations=700")
-        world, recorder = assemble(run), Rows()
-        world.trainer(run, recorder).run()
-        policy = torch.stack(recorder.tables[-3:]).double()
-        floor = metrics.exploitability_floor(policy, world.log_reference, world.beta[..., 0]).mean(-1)
-        floor *= (size / torch.finfo(torch.float64).eps) ** 2
-        reached = torch.tensor([values["exploitability"] for values in recorder.rows[-3:]])
-        assert (reached < floor).all()
-        assert (reached > 1e-5 * floor).all()
 
 
 def test_a_run_goes_on_to_the_bit_and_is_another_one_than_in_double_precision(tmp_path):
@@ -157,13 +173,10 @@ def test_a_run_goes_on_to_the_bit_and_is_another_one_than_in_double_precision(tm
     cut = nlhf.run([*parts[1], "budget.iterations=40"])
     pd.testing.assert_frame_equal(*(found.metrics.drop(columns="seconds") for found in (whole, cut)), check_exact=True)
     assert (whole.log_policy == cut.log_policy).all()
-    assert whole.log_policy.dtype == np.float64
-    assert np.abs(np.exp(whole.log_policy).sum(-1) - 1).max() < 1e-14
     row = nlhf.evaluate(whole.folder / "policy.npz", ["game=random_tournament"])
     assert row["exploitability"] == pytest.approx(whole.summary["final"]["exploitability"], rel=1e-9)
     assert specified(tmp_path, *words[:3]).fingerprint == whole.summary["fingerprint"]
-    double = specified(tmp_path, *words[:3], "dtype=float64")
-    assert double.fingerprint != whole.summary["fingerprint"]
+    assert specified(tmp_path, *words[:3], "dtype=float64").fingerprint != whole.summary["fingerprint"]
 
 
 def test_a_run_from_before_there_was_a_choice_is_one_in_double_precision(tmp_path):
@@ -176,3 +189,16 @@ def test_a_run_from_before_there_was_a_choice_is_one_in_double_precision(tmp_pat
     path.write_text(OmegaConf.to_yaml(before))
     assert set(nlhf.analysis.load(tmp_path)["dtype"]) == {"float64"}
     assert nlhf.run([*words, f"runs_dir={tmp_path}"]).folder == run.folder
+
+
+def test_a_rate_is_read_off_above_the_rounding(tmp_path):
+    words = ["game=random_tournament", "reference=random", "seeds=2", "beta=0.05", "algorithm=nash_mp",
+             "progress=false", "budget.iterations=2000", "budget.target=null", "budget.queries=null",
+             f"runs_dir={tmp_path}"]  # fmt: skip
+    rates = {}
+    for dtype in ("float64", "float32"):
+        run = nlhf.run([*words, f"dtype={dtype}"])
+        table = nlhf.analysis.units(nlhf.analysis.load(run.folder))
+        rates[dtype] = table["rate"].to_numpy(), table["bound_rate"].to_numpy()
+    np.testing.assert_allclose(rates["float32"][0], rates["float64"][0], rtol=0.05)
+    np.testing.assert_allclose(rates["float32"][1], math.log(1.1) / 2, rtol=0.01)

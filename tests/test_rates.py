@@ -59,7 +59,7 @@ def graded(games, algorithm, iterations=40):
     """KL(pi* || pi_k), what is logged as its bound and what rounding may add, (K, S, X), and the queries (K, 1, 1)."""
     bound = algorithm.bind(games.beta)
     states, queries = zip(*games.states(bound, iterations), strict=True)
-    policies = torch.stack([state.policy.log_policy for state in states])
+    policies = torch.stack([state.policy.log_probabilities for state in states])
     actual = simplex.kl(games.log_equilibrium, policies)
     counts = torch.arange(iterations + 1.0, dtype=torch.float64)[:, None, None, None].expand(-1, *games.beta.shape)
     logged = [bound.kl_bound(*each, games.beta, actual[0][..., None]) for each in zip(states, counts, strict=True)]

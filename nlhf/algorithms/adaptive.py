@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from nlhf import simplex
 from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor
 
-ROUNDING = {8: 1e-24, 4: 1e-11}  # by bytes of a number: a step this short, in KL, no longer tells a good lambda
+ROUNDING = 1e-24  # a step this short, in KL, no longer tells a good lambda from a bad one
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Adaptive(ProximalAlgorithm):
     needs = frozenset({"exact"})
 
     def init(self, policy: Policy) -> AdaptiveState:
-        zero = policy.log_probabilities[:, :, :1].double() * 0
+        zero = policy.log_probabilities.new_zeros(*policy.log_probabilities.shape[:2], 1)
         return AdaptiveState(policy, policy, error=zero, step_size=zero + self.step_size, log_contraction=zero)
 
     def update(self, state: AdaptiveState, prox: Prox) -> AdaptiveState:
@@ -52,7 +52,7 @@ class Adaptive(ProximalAlgorithm):
         moved, missed = kl(half, pi), kl(half, new)
         growth = 1 + step * prox.beta
         accept = (1 + self.optimistic) * growth * missed <= moved + state.error
-        tiny = moved <= ROUNDING[pi.log_probabilities.itemsize]
+        tiny = moved <= ROUNDING
         accept = accept | tiny
         return AdaptiveState(
             prox.select(accept, new, pi),

@@ -152,7 +152,7 @@ class ProximalAlgorithm(Algorithm):
 
     def theory_step(self, beta: Tensor) -> Tensor:
         """The step size that the theorem recommends, shape (S, 1, 1)."""
-        raise ConfigError("algorithm.step_size=theory is not defined for this algorithm: give a number > 0.")
+        raise NotImplementedError(f"{type(self).__name__} has no theorem")
 
     def current_step(self, state: Any, beta: Tensor) -> Tensor:
         return self.step_size

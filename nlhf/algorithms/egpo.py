@@ -33,9 +33,8 @@ class EGPO(NashMP):
         return EGPOState(policy, policy.log_probabilities)
 
     def update(self, state: EGPOState, prox: Prox) -> EGPOState:  # type: ignore[override]
-        reference = prox.reference.log_probabilities
-        weight = (self.step_size * prox.beta / (1 + self.step_size * prox.beta)).to(reference)
-        beta = prox.beta.to(reference)
+        beta, reference = prox.beta, prox.reference.log_probabilities
+        weight = (self.step_size * beta / (1 + self.step_size * beta)).where(self.step_size.isfinite(), 1.0)
         target = reference + prox.advantage(state.policy) / beta
         half = TabularPolicy(((1 - weight) * state.logits + weight * target).log_softmax(-1))
         logits = (1 - weight) * state.logits + weight * (reference + prox.advantage(half) / beta)

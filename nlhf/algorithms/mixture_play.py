@@ -37,6 +37,11 @@ class MixturePlay(ProximalAlgorithm):
         mixture = GeometricMixture(pi, prox.reference, prox.beta * 0 + self.mixture)
         return State(prox(opponent=mixture, anchor=pi, step_size=self.step_size))
 
+    def check(self, beta: float) -> None:
+        super().check(beta)
+        if self.by_theory:
+            raise ConfigError("algorithm.step_size=theory is not known for mixtures: give a number > 0, or .inf.")
+
     def caveat(self, beta: float) -> str | None:
         if self.mixture == 0:
             return None

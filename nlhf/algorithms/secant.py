@@ -54,7 +54,7 @@ class Secant(ProximalAlgorithm):
     grow: float
     shrink: float
 
-    needs = frozenset({"exact", "float64"})
+    needs = frozenset({"exact"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

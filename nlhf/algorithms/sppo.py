@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import CountingState, Policy, Prox, ProximalAlgorithm, Tensor
+from nlhf.algorithms.base import ConfigError, CountingState, Policy, Prox, ProximalAlgorithm, Tensor
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class SPPO(ProximalAlgorithm):
         pull = 1 / self.current_step(following, prox.beta) - 1 / step
         policy = prox.regularised(pull, prox.reference)(opponent=pi, anchor=pi, step_size=step)
         return CountingState(policy, following.iteration)
+
+    def check(self, beta: float) -> None:
+        if self.step_size == float("inf"):
+            raise ConfigError("algorithm.step_size=.inf leaves SPPO nothing to stay close to: give a number.")
 
     def caveat(self, beta: float) -> str | None:
         last = "its last iterate cycles, its average goes to the equilibrium"

@@ -70,7 +70,7 @@ def load_study(folder: str | PathLike[str]) -> Study:
     rows, runs = cache.through(root, found, FILES, _read_run)
     if rows.empty:
         raise AnalysisError(f"no run below {root} has rows yet: wait, or repeat the command that made them.")
-    frame = pd.DataFrame([{"status": run["status"], "folder": run["folder"]} | run["config"] for run in runs])
+    frame = pd.DataFrame([{"status": run["status"], "folder": run["folder"]} | ADDED | run["config"] for run in runs])
     frame = frame[[name for name in frame.columns if name not in rows.columns]]
     of_run = rows.pop("run_number").to_numpy()
     joined = frame.take(of_run).set_index(rows.index)
@@ -107,7 +107,7 @@ def _read_run(folder: Path) -> tuple[Any, dict[str, Any]]:
     record = {
         "folder": str(folder),
         "status": str((summary or {}).get("status") or "unfinished"),
-        "config": _flat(ADDED | (_yaml(folder / ".hydra" / "config.yaml", dict) or {})),
+        "config": _flat(_yaml(folder / ".hydra" / "config.yaml", dict) or {}),
         "overrides": [str(entry) for entry in _yaml(folder / ".hydra" / "overrides.yaml", list) or []],
         "summary": summary or {},
     }

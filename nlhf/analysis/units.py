@@ -16,6 +16,8 @@ LINEAR = 0.99  # share of the variance that a straight line must explain
 GEOMETRIC = 0.99999  # of a bound: one that levels off has no rate
 PROMISED = {"kl_to_equilibrium": 1.0, "exploitability": 1.0, "span_to_equilibrium": 0.5}  # of the rate of kl_bound
 ROUNDING = 1e-26  # smaller values of a metric are too noisy for a rate
+SINGLE = 2.0**-23  # the relative rounding of answers where dtype=float32
+LEVELLED = 1e6  # by so much a bound must be above what rounding adds to it to have its rate
 UNIT = ["setting", "method", "seed"]
 
 
@@ -52,10 +54,11 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
     bound = data["kl_bound"].to_numpy(float) if "kl_bound" in data else np.full(len(data), np.nan)
     promised = PROMISED.get(view.metric, np.nan) if view.x != "seconds" else np.nan
     first = data.drop_duplicates(UNIT)
+    noise = _noise(first)
     starts = np.flatnonzero(~data.duplicated(UNIT).to_numpy())
     ends = np.append(starts[1:], len(data))
     found = []
-    for start, end, setting, status in zip(starts, ends, first["setting"], first["status"], strict=True):
+    for start, end, setting, status, least in zip(starts, ends, first["setting"], first["status"], noise, strict=True):
         part, last = slice(start, end), float(horizon.get(setting, np.nan))
         hit = _hit(cost[part], metric[part], view.target, status)
         found.append(
@@ -65,8 +68,9 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
                 "spent": float(cost[part][-1]),
                 "final": _settled(logs[part][-1], status),
                 "area": _settled(area(cost[part], np.maximum(logs[part], np.log10(view.target)), last), status),
-                "rate": tail_rate(cost[part], metric[part]),
-                "bound_rate": promised * tail_rate(cost[part], bound[part], GEOMETRIC),
+                "rate": tail_rate(cost[part], metric[part], least=least),
+                "bound_rate": promised
+                * tail_rate(cost[part], bound[part], GEOMETRIC, least * (LEVELLED if least > ROUNDING else 1)),
                 "curve": hash((metric[part].tobytes(), data["iteration"].to_numpy()[part].tobytes())),
             }
         )
@@ -75,6 +79,15 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
     table.insert(0, "group", view.group(first).to_numpy())
     table["replica"] = table.duplicated(["setting", "method", "folder" if view.x == "seconds" else "curve"])
     return table.drop(columns="curve")
+
+
+def _noise(runs: pd.DataFrame) -> np.ndarray:
+    """Up to where the metrics of runs may be rounding: answers in float32 move a fixed point by (eps / (2 beta))^2."""
+    single = (runs["dtype"] == "float32").to_numpy() if "dtype" in runs else np.zeros(len(runs), bool)
+    if not single.any():
+        return np.full(len(runs), ROUNDING)
+    beta = runs["beta"].to_numpy(float)
+    return np.where(single, np.minimum((SINGLE / np.maximum(2 * beta, SINGLE)) ** 2, SINGLE), ROUNDING)
 
 
 def _settled(value: float, status: str) -> float:
@@ -119,13 +132,13 @@ def area(cost: np.ndarray, logs: np.ndarray, horizon: float) -> float:
     return float(integrate.trapezoid(values, places) / length) if length > 0 else float(values[-1])
 
 
-def tail_rate(cost: np.ndarray, metric: np.ndarray, line: float = LINEAR) -> float:
+def tail_rate(cost: np.ndarray, metric: np.ndarray, line: float = LINEAR, least: float = ROUNDING) -> float:
     """-d ln(metric)/d cost of the least-squares line through the tail of a curve.
 
-    The tail is what lies behind a quarter of the last cost that has a value above rounding. nan where it has fewer than
+    The tail is what lies behind a quarter of the last cost that has a value above `least`. nan where it has fewer than
     four rows, or where a line explains less than `line` of it: a power law, a cycle or a plateau has no linear rate.
     """
-    usable = np.isfinite(metric) & (metric > ROUNDING)
+    usable = np.isfinite(metric) & (metric > least)
     if not usable.any():
         return float("nan")
     usable &= cost >= cost[usable][-1] / TAIL

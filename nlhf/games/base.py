@@ -49,7 +49,8 @@ class FiniteGame(Protocol):
         """Multiplications of a query for one seed."""
 
     def payoff(self, probabilities: Tensor) -> Tensor:
-        """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y)."""
+        """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y), as precise as its own numbers are
+        and of the type of the question."""
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """P(first > second | context) - 1/2 for contexts (S, B) and actions (S, B, k), shape (S, B, k)."""

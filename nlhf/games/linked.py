@@ -44,6 +44,9 @@ class TiledGame(Listed):
         return self.embedding[0].numel() * len(self.items)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
+        return self._summed(probabilities.to(self.embedding)).to(probabilities)
+
+    def _summed(self, probabilities: Tensor) -> Tensor:
         total, width = torch.zeros_like(probabilities), self.embedding.shape[-1]
         room = probabilities.new_empty(0)  # of one tile: a fresh one each time would cost more than what is in it
         for contexts, rows, columns in self._tiles():
@@ -109,7 +112,7 @@ def linked(first: Tensor, second: Tensor) -> Tensor:
 class ScoreGame(Listed):
     """The mean over K annotators of sigmoid(score - score') - 1/2; scores (G, K, n), float64; one context.
 
-    Scores far from zero and sums over a cell need float64: a game of another precision is asked and answers in it.
+    Scores far from zero and sums over a cell need float64: no other precision is offered.
     """
 
     scores: Tensor
@@ -126,11 +129,11 @@ class ScoreGame(Listed):
         return self if isinstance(where, torch.dtype) else moved(self, where)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
-        total = torch.zeros_like(probabilities, dtype=torch.float64)
-        for seed, mass in enumerate(probabilities[:, 0].double()):
+        total = torch.zeros_like(probabilities)
+        for seed, mass in enumerate(probabilities[:, 0]):
             for scale in self._scales[seed % len(self._scales)]:  # one instance is all seeds'
                 total[seed, 0] += scale(mass)
-        return total.div_(self.scores.shape[1]).to(probabilities)
+        return total.div_(self.scores.shape[1])
 
     @cached_property
     def _scales(self) -> list[list[_Scale]]:

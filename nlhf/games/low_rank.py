@@ -82,7 +82,8 @@ class LowRankGame(Listed):
 
     def payoff(self, probabilities: Tensor) -> Tensor:
         """y -> U_y^T J (U^T pi), two passes over U."""
-        return (self.factors @ turned(self._mean(probabilities))[..., None])[..., 0]
+        mean = self._mean(probabilities.to(self.factors))
+        return (self.factors @ turned(mean)[..., None])[..., 0].to(probabilities)
 
     def _mean(self, probabilities: Tensor) -> Tensor:
         """The mean features (S, X, d) of policies (S, X, n)."""

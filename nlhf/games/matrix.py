@@ -72,6 +72,9 @@ class MatrixGame:
         return self.advantage.view(-1).take((places[..., None] * n + first) * n + second)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
+        return self._products(probabilities.to(self.advantage)).to(probabilities)
+
+    def _products(self, probabilities: Tensor) -> Tensor:
         games, contexts, n, _ = self.advantage.shape
         seeds = probabilities.shape[0]
         if seeds == contexts == 1:  # a batched product of one is slower than a plain one

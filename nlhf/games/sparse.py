@@ -45,9 +45,9 @@ class SparseGame(Listed):
         n = len(self.items)
         rows, columns = self.keys // n, self.keys % n
         columns = columns + (rows // n) * n  # of all contexts in a row
-        flat = probabilities.reshape(len(probabilities), -1)
+        flat = probabilities.to(self.values).reshape(len(probabilities), -1)
         gains = self.values * flat[:, columns]
-        return torch.zeros_like(flat).index_add_(1, rows, gains).view(probabilities.shape)
+        return torch.zeros_like(flat).index_add_(1, rows, gains).view(probabilities.shape).to(probabilities)
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         n = len(self.items)

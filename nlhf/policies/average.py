@@ -21,24 +21,26 @@ class Average(Protocol):
     total: Tensor | None
 
     def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
-        """Count a policy in, with a weight for each seed (S) or none, in the seeds where `mask` (S) is true."""
+        """Count a policy in, with a weight for each seed (S) or none, in the seeds where `mask` (S) is true; a number
+        that all share is no tensor, for which a device would have to wait."""
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
         """Its log-probabilities (S, X, Y), those of `policy` in the seeds at iteration 0; None where there is none."""
 
 
 class TableAverage:
-    """The mean of the probabilities, accumulated by their logarithms, in float64."""
+    """The mean of the probabilities, accumulated by their logarithms."""
 
     def __init__(self, policy: Policy) -> None:
         start = policy.log_probabilities
-        self.total: Tensor | None = start.new_full(start.shape, -np.inf, dtype=torch.float64)
+        self.total: Tensor | None = start.new_full(start.shape, -np.inf)
 
     def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
         assert self.total is not None
-        term = policy.log_probabilities.double()
+        term = policy.log_probabilities
         if log_weight is not None:
-            term = term + term.new_tensor(log_weight)[:, None, None]
+            alike = (log_weight == log_weight[0]).all()
+            term = term + (log_weight[0] if alike else term.new_tensor(log_weight)[:, None, None])
         if mask is None:
             torch.logaddexp(self.total, term, out=self.total)
         else:
@@ -46,7 +48,7 @@ class TableAverage:
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
         assert self.total is not None
-        return policy.log_policy.where(iteration == 0, self.total.log_softmax(-1))
+        return policy.log_probabilities.where(iteration == 0, self.total.log_softmax(-1))
 
 
 class NoAverage:

@@ -41,7 +41,7 @@ class Policy:
 
         @property
         def log_probabilities(self) -> Tensor:
-            """log pi(y | x), (S, X, Y) in the run's dtype, normalised over the last dimension."""
+            """log pi(y | x), float64 (S, X, Y), normalised over the last dimension."""
 
     memory: Memory | None = None  # of the optimiser that trained it
 
@@ -51,18 +51,13 @@ class Policy:
         return self.log_probabilities.exp()
 
     @property
-    def log_policy(self) -> Tensor:
-        """log pi(y | x) as it is measured and saved, float64 (S, X, Y)."""
-        return simplex.exact(self.log_probabilities)
-
-    @property
     def held_out(self) -> Tensor | None:
         """log pi(y | x) at contexts that it was not trained on, (S, X', Y); None where it has nothing to say there."""
         return None
 
     def per_seed(self) -> Tensor:
         """A zero for every seed, float64 (S, 1, 1)."""
-        return self.log_probabilities.new_zeros(len(self.log_probabilities), 1, 1).double()
+        return self.log_probabilities.new_zeros(len(self.log_probabilities), 1, 1)
 
     @property
     def actions(self) -> int:
@@ -130,7 +125,7 @@ class Categorical:
     def mixed(self, other: Categorical, weight: Tensor) -> Categorical:
         """The geometric mixture with another one; weight (S, 1, 1) in [0, 1]."""
         mine = self.log_probabilities
-        return Categorical(simplex.geometric_mixture(mine, other.log_probabilities.to(mine), weight))
+        return Categorical(simplex.geometric_mixture(mine, other.log_probabilities.to(mine), weight.to(mine)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TabularPolicy(Policy):
-    """Log-probabilities (S, X, Y), float64 or float32, normalised over the last dimension; its parameters, too."""
+    """Log-probabilities (S, X, Y), normalised over the last dimension; they are its parameters, too."""
 
     log_probabilities: Tensor
     memory: Memory | None = None

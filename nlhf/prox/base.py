@@ -7,6 +7,7 @@ and counts the preference queries that this takes. An algorithm calls it and doe
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import dataclass
@@ -146,6 +147,16 @@ class ProxEngine(ABC):
             self._masked = self.active.copy(), mask
         return mask
 
+    def wait(self) -> float:
+        """Seconds until the device has done what it was asked for; a CPU has done it."""
+        if self.beta.device.type == "cpu":
+            return 0.0
+        import torch
+
+        started = time.perf_counter()
+        torch.accelerator.synchronize(self.beta.device)
+        return time.perf_counter() - started
+
     def select(self, mask: Tensor, first: Policy, second: Policy, seeds: np.ndarray | None = None) -> Policy:
         """`first` where `mask`, else `second`, with the answers that are known about them.
 
@@ -159,7 +170,8 @@ class ProxEngine(ABC):
             (answer, known), (other, other_known) = (answer or (found[0][0], nobody) for answer in answers)
             by_context = mask.reshape(len(mask), -1).cpu().numpy() if seeds is None else seeds[:, None]
             known = np.asarray(np.where(by_context, known[:, None], other_known[:, None]).all(1))
-            self._answers[chosen] = choose(mask, answer, other), known
+            if known.any():
+                self._answers[chosen] = choose(mask, answer, other), known
         return chosen
 
     def regularised(self, beta: Tensor, reference: Policy) -> Self:

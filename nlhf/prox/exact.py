@@ -37,8 +37,7 @@ class ClosedForm(ProxEngine):
     def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
         for_step, for_beta, weights = self._weights
         if for_step is not step_size or for_beta is not self.beta:  # kept while both stay the same tensors
-            pull, gain = simplex.step_weights(self.beta, step_size)
-            weights = pull.to(anchor.log_probabilities), gain.to(anchor.log_probabilities)
+            weights = simplex.step_weights(self.beta, step_size)
             self._weights = (step_size, self.beta, weights)
         step = simplex.weighted_step(
             anchor.log_probabilities, self.reference.log_probabilities, self.advantage(opponent), *weights

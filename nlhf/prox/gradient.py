@@ -91,7 +91,7 @@ class GradientProx(ProxFamily):
     def needs(self) -> frozenset[str]:
         answers = {"pairs", "sample"} if self.samples is not None else {"advantage", "enumerate"}
         alone = {"self-play"} if SURROGATES[self.surrogate].self_play else set()
-        return frozenset({"gradient", "float64"} | answers | alone)
+        return frozenset({"gradient"} | answers | alone)
 
     @property
     def provides(self) -> frozenset[str]:

@@ -37,7 +37,7 @@ class SampledProx(ProxFamily):
     opponents: int
 
     random: ClassVar[bool] = True
-    needs = frozenset({"pairs", "enumerate", "table", "float64"})
+    needs = frozenset({"pairs", "enumerate", "table"})
     provides = frozenset({"answers"})
 
     def __post_init__(self) -> None:
