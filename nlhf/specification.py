@@ -80,8 +80,8 @@ class Options:
         """Where a run rests because its answers are rounded."""
         if not self.rounding:
             return None
-        floor = self.rounding**2 / (4 * self.beta) if self.beta else self.rounding
-        return f"answers in float32: exploitability below {min(floor, self.rounding):.0e} may be rounding"
+        floor = f"{self.rounding**2 / 4:.1e}/beta" if self.beta else f"{self.rounding:.1e}"
+        return f"answers in float32: exploitability below {floor} may be rounding"
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta < float("inf"):

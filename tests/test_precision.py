@@ -103,7 +103,7 @@ def test_short_steps_and_small_games_are_no_trouble(tmp_path):
 
 
 def test_what_is_said_of_a_run(tmp_path):
-    for words, caveat in ((["beta=0.1"], "4e-14"), (["beta=0"], "1e-07"), (["beta=1e-6"], "4e-09")):
+    for words, caveat in ((["beta=0.1"], "3.6e-15/beta"), (["beta=0"], "1.2e-07")):
         run = specified(tmp_path, *words, "algorithm=nash_mp")
         assert f"answers in float32: exploitability below {caveat} may be rounding" in run.method["caveat"]
         assert run.method["sources"]
