@@ -236,7 +236,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_goes_on_bit_for_bit(tmp_pa
     with endless(tmp_path) as (process, folder):
         assert json.loads((folder / "lock").read_text())["pid"] == process.pid
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     assert process.returncode == 128 + signal.SIGINT
     assert "repeat the same command to go on" in errors
     assert "Traceback" not in errors
@@ -263,7 +263,7 @@ def test_a_killed_command_goes_on_from_its_checkpoint_bit_for_bit(tmp_path):
 def test_an_interruption_stops_the_whole_sweep(tmp_path):
     with endless(tmp_path, "-m", "algorithm.step_size=1,2") as (process, folder):
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     assert process.returncode == 128 + signal.SIGINT
     assert "repeat the same command to go on" in errors
     assert list(folder.parent.glob("*/metrics.csv")) == [folder / "metrics.csv"]
@@ -324,7 +324,7 @@ def test_a_completed_run_is_skipped_without_torch(tmp_path):
     arguments = [f"runs_dir={tmp_path}", "budget.iterations=3"]
     environment = os.environ | {"PYTHONPATH": str(MAIN.parent)}
     result = subprocess.run([sys.executable, "-c", script, *arguments], cwd=tmp_path, env=environment,
-                            capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+                            capture_output=True, text=True, timeout=180, check=True)  # fmt: skip
     assert "completed before" in result.stdout
     assert str(done.folder) in result.stdout
     assert result.stdout.splitlines()[-1] == "False"
@@ -503,7 +503,7 @@ def test_a_failed_command_exits_with_code_1(tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": str(MAIN.parent)}
     result = subprocess.run([sys.executable, "-c", script, f"runs_dir={tmp_path}"], cwd=tmp_path, env=environment,
-                            capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+                            capture_output=True, text=True, timeout=180, check=False)  # fmt: skip
     assert result.returncode == 1
     assert "failed" in result.stdout
     assert "Traceback" not in result.stderr

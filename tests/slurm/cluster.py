@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 CORES, ARRAY = 4, 4  # of the node; the most tasks in an array
-PATIENCE = 60.0  # seconds until a daemon must answer
+PATIENCE = 180.0  # seconds until a daemon must answer
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "setpriv")
 ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr")
 
