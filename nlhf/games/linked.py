@@ -175,7 +175,8 @@ class _Scale:
 
     def __call__(self, mass: Tensor) -> Tensor:
         """For weights (n), the sums (n)."""
-        gathered = torch.stack([torch.bincount(self.cell, mass * values, self.cells) for values in self.basis], 1)
+        none = mass.new_zeros(self.cells)
+        gathered = torch.stack([none.index_add(0, self.cell, mass * values) for values in self.basis], 1)
         told = torch.zeros_like(gathered)
         for apart, kernel in enumerate(self.kernel, -self.reach):
             here, there = (slice(max(0, way * apart), self.cells + min(0, way * apart)) for way in (1, -1))

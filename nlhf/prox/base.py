@@ -163,12 +163,16 @@ class ProxEngine(ABC):
         Args:
             seeds: a mask (S) of seeds as it is known to the host, which then need not wait for it.
         """
+        by_context = mask.reshape(len(mask), -1).cpu().numpy() if seeds is None else seeds[:, None]
+        if by_context.all():
+            return first
+        if not by_context.any() and second.memory is None:  # an optimiser's steps belong to the batch
+            return second
         chosen: Policy = choose(mask, first, second)
         answers = [self._answers.get(policy) for policy in (first, second)]
         if found := [answer for answer in answers if answer is not None]:
             nobody = np.zeros(len(self.queries), bool)
             (answer, known), (other, other_known) = (answer or (found[0][0], nobody) for answer in answers)
-            by_context = mask.reshape(len(mask), -1).cpu().numpy() if seeds is None else seeds[:, None]
             known = np.asarray(np.where(by_context, known[:, None], other_known[:, None]).all(1))
             if known.any():
                 self._answers[chosen] = choose(mask, answer, other), known
