@@ -40,7 +40,7 @@ from nlhf.world import World, assemble
 
 THREADS = 2
 BLOCK_SECONDS = 0.05
-PRECISION, FEWEST_PAIRS, CASE_SECONDS = 0.01, 100, 40.0
+PRECISION, FEWEST_PAIRS, CASE_SECONDS = 0.01, 100, 25.0
 OVERHEAD = 60.0  # microseconds that the trainer may add to an iteration on five actions
 ENDLESS = Budget(queries=2**62, iterations=None, seconds=None, target=0.0)  # the default's limits, out of reach
 
