@@ -199,7 +199,7 @@ def environment() -> Mapping[str, Any]:
     root = Path(__file__).resolve().parents[1]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         commit = None
     return {"versions": versions, "commit": commit, "platform": platform.platform(), "threads": torch.get_num_threads()}

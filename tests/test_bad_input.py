@@ -257,7 +257,7 @@ def command(folder, *overrides):
     """`python main.py OVERRIDES`, in a folder that is not the checkout."""
     arguments = [sys.executable, str(ROOT / "main.py"), *overrides, f"runs_dir={folder / 'runs'}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -72,7 +72,7 @@ def problems(draw, strengths):
 
 REGULARISED = problems(st.floats(np.log10(1e-2), np.log10(5)).map(lambda exponent: 10**exponent))
 UNREGULARISED = problems(st.just(0.0))
-SETTINGS = settings(deadline=None, derandomize=True, max_examples=100)
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=100)
 
 
 @SETTINGS

@@ -137,7 +137,7 @@ def loaded(code):
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True,
-                            timeout=180, check=True)  # fmt: skip
+                            timeout=600, check=True)  # fmt: skip
     return result.stdout.strip()
 
 

@@ -209,7 +209,7 @@ def endless(folder, *arguments):
     """A command that runs until it is stopped, once its run has rows up to iteration 20; yields it and the run."""
     process = command(folder, *arguments, *GAME, *ENDLESS, f"runs_dir={folder / 'runs'}", "study=cut")
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while process.poll() is None and time.monotonic() < deadline:
             for path in folder.glob("runs/cut/*/metrics.csv"):
                 if "20" in {row["iteration"] for row in table(path)}:
@@ -236,7 +236,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_goes_on_bit_for_bit(tmp_pa
     with endless(tmp_path) as (process, folder):
         assert json.loads((folder / "lock").read_text())["pid"] == process.pid
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=180)
+        _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGINT
     assert "repeat the same command to go on" in errors
     assert "Traceback" not in errors
@@ -253,9 +253,9 @@ def test_a_killed_command_goes_on_from_its_checkpoint_bit_for_bit(tmp_path):
         process.communicate()
     assert not (folder / "summary.json").exists()
     assert (folder / "lock").exists()
-    last = int(table(folder / "metrics.csv")[-1]["iteration"])
-    assert last >= 20
-    continued, undisturbed = both(tmp_path, last + 37)
+    reached = torch.load(folder / "checkpoint.pt", weights_only=False)["progress"]["iterations"][0]
+    assert reached > 10
+    continued, undisturbed = both(tmp_path, reached + 37)
     assert continued == undisturbed
     assert not (folder / "lock").exists()
 
@@ -263,7 +263,7 @@ def test_a_killed_command_goes_on_from_its_checkpoint_bit_for_bit(tmp_path):
 def test_an_interruption_stops_the_whole_sweep(tmp_path):
     with endless(tmp_path, "-m", "algorithm.step_size=1,2") as (process, folder):
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=180)
+        _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGINT
     assert "repeat the same command to go on" in errors
     assert list(folder.parent.glob("*/metrics.csv")) == [folder / "metrics.csv"]
@@ -324,7 +324,7 @@ def test_a_completed_run_is_skipped_without_torch(tmp_path):
     arguments = [f"runs_dir={tmp_path}", "budget.iterations=3"]
     environment = os.environ | {"PYTHONPATH": str(MAIN.parent)}
     result = subprocess.run([sys.executable, "-c", script, *arguments], cwd=tmp_path, env=environment,
-                            capture_output=True, text=True, timeout=180, check=True)  # fmt: skip
+                            capture_output=True, text=True, timeout=600, check=True)  # fmt: skip
     assert "completed before" in result.stdout
     assert str(done.folder) in result.stdout
     assert result.stdout.splitlines()[-1] == "False"
@@ -503,7 +503,7 @@ def test_a_failed_command_exits_with_code_1(tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": str(MAIN.parent)}
     result = subprocess.run([sys.executable, "-c", script, f"runs_dir={tmp_path}"], cwd=tmp_path, env=environment,
-                            capture_output=True, text=True, timeout=180, check=False)  # fmt: skip
+                            capture_output=True, text=True, timeout=600, check=False)  # fmt: skip
     assert result.returncode == 1
     assert "failed" in result.stdout
     assert "Traceback" not in result.stderr

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
@@ -17,7 +17,7 @@ from tests.adversarial import EPS, log_policy
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SEED = st.integers(0, 2**32 - 1)
-SETTINGS = settings(deadline=None, derandomize=True, max_examples=60)
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=60)
 
 
 def exactly(log_probabilities):

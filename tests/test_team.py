@@ -26,7 +26,7 @@ def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm):
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "main.py"]
     found = []
     for name, command in (("alone", alone), ("two", two)):
-        done = subprocess.run([*command, *words, f"runs_dir={tmp_path}", f"study={name}"], cwd=ROOT, timeout=120,
+        done = subprocess.run([*command, *words, f"runs_dir={tmp_path}", f"study={name}"], cwd=ROOT, timeout=600,
                               env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         table = pd.read_csv(next((tmp_path / name).glob("*/metrics.csv")))

@@ -33,7 +33,9 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        opened = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=600_000
+        )
         yield opened
         opened.close()
 
@@ -47,6 +49,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("console", lambda message: self.wrong.append(message.text))
         self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.set_default_timeout(600_000)
         self.page.goto(report.as_uri())
 
     def rows(self):

@@ -34,7 +34,7 @@ def study(tmp_path, monkeypatch):
     return root
 
 
-def settled(monkeypatch, seconds=10):
+def settled(monkeypatch, seconds=10**5):
     """From now on it is later: what was written before is trusted."""
     now = time.time_ns() + seconds * 10**9
     monkeypatch.setattr(cache.time, "time_ns", lambda: now)

@@ -130,7 +130,7 @@ def test_python_m_ends_with_the_exit_code(study, monkeypatch, capsys):
 
 def test_a_reader_who_stops_reading_ends_the_command_quietly(study):
     script = f"{sys.executable} -m nlhf.analysis {study} --no-report | head -1"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=600, check=False)
     assert done.stdout == "8 completed\n"
     assert "Traceback" not in done.stderr
 

