@@ -81,8 +81,11 @@ def test_rows_are_measured_in_double_precision_and_close_to_those_of_double_answ
     assert 0 < max(apart) < 1e-3  # the growth of a rounding over 20 iterations of the wildest
 
 
-@pytest.mark.parametrize("algorithm", ["nash_mp", "adaptive_nash_mp", "adaptive_optimistic", "optimistic", "egpo", "omd",
-                                       "proximal_point", "mpo", "comal", "secant", "inpo", "nash_prox_fast"])  # fmt: skip
+@pytest.mark.parametrize(
+    "algorithm",
+    ["nash_mp", "adaptive_nash_mp", "adaptive_optimistic", "optimistic", "egpo", "omd", "proximal_point", "mpo",
+     "comal", "secant", "inpo", "nash_prox_fast"],
+)  # fmt: skip
 def test_what_converges_goes_on_below_the_rounding_of_answers(tmp_path, algorithm):
     """(eps/2 / beta)^2 is the most that answers that are off by eps/2 do to a fixed point."""
     words = [*GAME, f"algorithm={algorithm}", "beta=0.1", "budget.iterations=3000"]
