@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,8 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.iteration import NoRecorder, assembled
-from nlhf.trainer import Trainer
+from benchmarks.iteration import NoRecorder, assembled, seconds
 
 THREADS, LIMIT, QUERIES = 1, 1.4, 1.1
 ROUNDS, BLOCK_SECONDS = 9, 0.2
@@ -65,22 +63,14 @@ def ratio(name: str, words: Sequence[str]) -> float:
     for dtype in ("float64", "float32"):
         with assembled([*words, f"dtype={dtype}"]) as (trainer, _):
             trainers.append(trainer)
-    once = max(taken(trainer, 2) for trainer in trainers)
+    once = max(seconds(trainer._iterate, 2) / 2 for trainer in trainers)
     block = max(1, round(BLOCK_SECONDS / once))
-    rounds = [[taken(trainer, block) for trainer in trainers] for _ in range(ROUNDS)]
+    rounds = [[seconds(trainer._iterate, block) / block for trainer in trainers] for _ in range(ROUNDS)]
     double, single = np.median(rounds, 0)
     found = float(np.median(np.divide(*np.transpose(rounds))))
     print(f"{name:26} float64 {double * 1e3:8.2f} ms an iteration, float32 {single * 1e3:8.2f} ms, ratio {found:.2f}",
           flush=True)  # fmt: skip
     return found
-
-
-def taken(trainer: Trainer, count: int) -> float:
-    """Seconds an iteration."""
-    started = time.perf_counter()
-    for _ in range(count):
-        trainer._iterate()
-    return (time.perf_counter() - started) / count
 
 
 def further(name: str, words: Sequence[str]) -> float:

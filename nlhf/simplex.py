@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PART = 1 << 17  # actions that are summed at once
+SINGLE = 2.0**-23  # the relative rounding of float32
 
 
 def proximal_step(anchor: Tensor, reference: Tensor, advantage: Tensor, beta: Tensor, step_size: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
 from nlhf.references import Reference
+from nlhf.simplex import SINGLE
 
 RESULTS_VERSION = 2  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
@@ -73,7 +74,7 @@ class Options:
     @property
     def rounding(self) -> float:
         """Of answers, relative, where it is coarser than that of policies; else 0."""
-        return 2.0**-23 if self.dtype == "float32" else 0.0
+        return SINGLE if self.dtype == "float32" else 0.0
 
     @property
     def caveat(self) -> str | None:

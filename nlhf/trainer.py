@@ -86,7 +86,7 @@ class Trainer:
         mask = self.prox.mask
         self.average.add(self.state.policy, self.progress.log_weight(self.algorithm.averaging, active), mask)
         if mask is not None:
-            state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old, active))
+            state = choose(mask, state, self.state, lambda new, old: self.prox.select(mask, new, old))
         self.state = state
         self.progress.iterations += active
         self.progress.queries = self.prox.queries

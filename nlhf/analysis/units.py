@@ -10,13 +10,13 @@ import pandas as pd
 from scipy import integrate
 
 from nlhf.analysis.view import FLOOR, PLAIN, View
+from nlhf.simplex import SINGLE
 
 TAIL = 4  # the tail of a curve is what lies behind a quarter of its cost
 LINEAR = 0.99  # share of the variance that a straight line must explain
 GEOMETRIC = 0.99999  # of a bound: one that levels off has no rate
 PROMISED = {"kl_to_equilibrium": 1.0, "exploitability": 1.0, "span_to_equilibrium": 0.5}  # of the rate of kl_bound
 ROUNDING = 1e-26  # smaller values of a metric are too noisy for a rate
-SINGLE = 2.0**-23  # the relative rounding of answers where dtype=float32
 LEVELLED = 1e6  # by so much a bound must be above what rounding adds to it to have its rate
 UNIT = ["setting", "method", "seed"]
 

@@ -157,13 +157,11 @@ class ProxEngine(ABC):
         torch.accelerator.synchronize(self.beta.device)
         return time.perf_counter() - started
 
-    def select(self, mask: Tensor, first: Policy, second: Policy, seeds: np.ndarray | None = None) -> Policy:
-        """`first` where `mask`, else `second`, with the answers that are known about them.
-
-        Args:
-            seeds: a mask (S) of seeds as it is known to the host, which then need not wait for it.
-        """
-        by_context = mask.reshape(len(mask), -1).cpu().numpy() if seeds is None else seeds[:, None]
+    def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
+        """`first` where `mask`, else `second`, with the answers that are known about them; of its own `mask` the host
+        knows what it holds, and need not wait for it."""
+        seeds, own = self._masked
+        by_context = seeds[:, None] if mask is own else mask.reshape(len(mask), -1).cpu().numpy()
         if by_context.all():
             return first
         if not by_context.any() and second.memory is None:  # an optimiser's steps belong to the batch
