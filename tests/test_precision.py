@@ -16,8 +16,8 @@ from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
 from nlhf.launch.compose import CONF, composed, plain
 from nlhf.specification import specify
-from nlhf.world import assemble
 from tests.adversarial import matrix_game
+from tests.test_contract import trained
 from tests.test_structured_games import GAMES, policies, structured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,31 +26,14 @@ EPS = torch.finfo(torch.float32).eps
 GAME = ["game=random_tournament", "game.actions=7", "game.contexts=2", "reference=random", "seeds=2"]
 
 
-def specified(folder, *words):
+def config(folder, *words):
     free = ["budget.target=null", "budget.queries=null", "budget.iterations=20"]
-    with composed(["dtype=float32", f"runs_dir={folder}", *free, *words]) as config:
-        return specify(plain(config))
+    with composed(["dtype=float32", f"runs_dir={folder}", *free, *words]) as made:
+        return plain(made)
 
 
-class Rows:
-    """What a trainer records."""
-
-    def __init__(self):
-        self.rows, self.tables = [], []
-
-    def row(self, seed, values, policy):
-        self.rows.append(values)
-        self.tables.append(policy.log_probabilities[seed].clone())
-
-    def checkpoint(self, content):
-        self.content = content
-
-
-def trained(run):
-    world, recorder = assemble(run), Rows()
-    trainer = world.trainer(run, recorder)
-    trainer.run()
-    return world, trainer, recorder
+def specified(folder, *words):
+    return specify(config(folder, *words))
 
 
 def exploitability(log_policy, log_reference, preference, beta):
@@ -66,17 +49,18 @@ def exploitability(log_policy, log_reference, preference, beta):
 def test_rows_are_measured_in_double_precision_and_close_to_those_of_double_answers(tmp_path, algorithm):
     beta = 0.0 if "regret" in algorithm else 0.1
     words = [*GAME, f"algorithm={algorithm}", f"beta={beta}", "equilibrium=never"]
-    world, trainer, recorder = trained(specified(tmp_path, *words))
+    trainer, recorder, world = trained(config(tmp_path, *words))
     assert trainer.prox.game.advantage.dtype == torch.float32
     assert world.game.advantage.dtype == trainer.state.policy.log_probabilities.dtype == torch.float64
     games, references = (world.game.dense() + 0.5).numpy(), world.log_reference.numpy()
-    for place, (values, table) in enumerate(zip(recorder.rows, recorder.tables, strict=True)):
+    for seed, values, table in recorder.rows:
         with np.errstate(all="ignore"):
-            known = exploitability(table.numpy(), references[place % 2], games[place % 2], beta)
+            known = exploitability(table.numpy(), references[seed], games[seed], beta)
         if np.isfinite(known):
             assert values["exploitability"] == pytest.approx(known, rel=1e-9, abs=1e-15)
-    *_, other = trained(specified(tmp_path, *words, "dtype=float64"))
-    apart = [(one.exp() - two.exp()).abs().max().item() for one, two in zip(recorder.tables, other.tables, strict=True)]
+    _, other, _ = trained(config(tmp_path, *words, "dtype=float64"))
+    pairs = zip(recorder.rows, other.rows, strict=True)
+    apart = [(one.exp() - two.exp()).abs().max().item() for (*_, one), (*_, two) in pairs]
     assert max(apart[:4]) < 1e-6
     assert 0 < max(apart) < 1e-3  # the growth of a rounding over 20 iterations of the wildest
 
@@ -89,8 +73,8 @@ def test_rows_are_measured_in_double_precision_and_close_to_those_of_double_answ
 def test_what_converges_goes_on_below_the_rounding_of_answers(tmp_path, algorithm):
     """(eps/2 / beta)^2 is the most that answers that are off by eps/2 do to a fixed point."""
     words = [*GAME, f"algorithm={algorithm}", "beta=0.1", "budget.iterations=3000"]
-    *_, recorder = trained(specified(tmp_path, *words))
-    for values in recorder.rows[-2:]:
+    _, recorder, _ = trained(config(tmp_path, *words))
+    for _, values, _ in recorder.rows[-2:]:
         assert 1e-19 < values["kl_to_equilibrium"] <= (EPS / 2 / 0.1) ** 2
         assert not values["kl_bound"] < values["kl_to_equilibrium"]
 
@@ -100,8 +84,8 @@ def test_short_steps_and_small_games_are_no_trouble(tmp_path):
         ["algorithm=adaptive_nash_mp", "algorithm.step_size=1e-5"],
         ["algorithm=nash_mp", "algorithm.step_size=0.02"],
     ):
-        *_, recorder = trained(specified(tmp_path, *GAME, *words, "beta=0.05", "budget.iterations=40000"))
-        assert recorder.rows[-1]["exploitability"] < 1e-15
+        _, recorder, _ = trained(config(tmp_path, *GAME, *words, "beta=0.05", "budget.iterations=40000"))
+        assert recorder.rows[-1][1]["exploitability"] < 1e-15
 
 
 def test_what_is_said_of_a_run(tmp_path):
@@ -130,7 +114,7 @@ def test_a_word_that_is_no_choice_is_refused(tmp_path):
 def test_gradient_steps_on_enumerated_actions_take_it(tmp_path, policy, surrogate):
     words = [*GAME, "prox=gradient", "prox.samples=null", f"prox.surrogate={surrogate}", f"policy={policy}"]
     words += ["policy.hidden=[4]"] if policy == "mlp" else []
-    single, double = (trained(specified(tmp_path, *words, f"dtype={name}"))[1] for name in ("float32", "float64"))
+    single, double = (trained(config(tmp_path, *words, f"dtype={name}"))[0] for name in ("float32", "float64"))
     assert single.prox.game.advantage.dtype == torch.float32
     tables = [each.state.policy.log_probabilities for each in (single, double)]
     torch.testing.assert_close(*tables, rtol=0, atol=1e-3)

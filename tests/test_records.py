@@ -82,18 +82,19 @@ def test_training_seconds_grow_from_zero(done):
 
 
 def test_the_clock_stops_while_measuring(tmp_path, monkeypatch):
-    measure = Measure.__call__
-
-    clock = SimpleNamespace(now=0.0)
+    measure, clock = Measure.__call__, SimpleNamespace(now=0.0)
 
     def slowly(self, policy, average):
+        time.sleep(0.05)
         clock.now += 1.0
         return measure(self, policy, average)
 
     monkeypatch.setattr(Measure, "__call__", slowly)
     monkeypatch.setattr("nlhf.trainer.time", SimpleNamespace(perf_counter=lambda: clock.now, monotonic=time.monotonic))
-    assert run(tmp_path, "budget.iterations=6").summary["progress"]["seconds"] == 0
+    summary = run(tmp_path, "budget.iterations=6").summary  # seven rows
+    assert summary["progress"]["seconds"] == 0
     assert clock.now > 6
+    assert summary["wall_seconds"] > 0.35
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import os
 import random
 import signal
-import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -146,26 +146,23 @@ def test_a_run_that_always_takes_its_worker_along_ends_as_failed_and_the_others_
     assert not list(folder.glob("*/lock"))
 
 
-def test_workers_killed_at_random_lose_no_row_tear_no_file_and_change_no_bit(configs):
-    changes, rng, killed, over = [(beta / 20, 300) for beta in range(2, 10)], random.Random(5), [], threading.Event()
-
-    def kill():
-        while len(killed) < 10 and not over.wait(rng.uniform(0.02, 0.15)):
-            if found := workers(os.getpid()):
-                with suppress(ProcessLookupError):
-                    os.kill(pid := rng.choice(found), signal.SIGKILL)
-                    killed.append(pid)
-
+def test_workers_killed_at_random_lose_no_row_tear_no_file_and_change_no_bit(configs, monkeypatch):
+    changes, rng, killed = [(beta / 20, 300) for beta in range(2, 10)], random.Random(5), []
     undisturbed, disturbed = configs("undisturbed", changes), configs("killed", changes)
     Pool(undisturbed, 2, 1, 5).run()
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        Pool(disturbed, 2, 1, 1000).run()
-    finally:
-        over.set()
-        killer.join()
-    assert len(killed) > 2
+    listen = Pool._listen
+
+    def kill_and_listen(self):
+        if len(killed) < 10 and (found := workers(os.getpid())):
+            time.sleep(rng.uniform(0.02, 0.15))
+            with suppress(ProcessLookupError):
+                os.kill(pid := rng.choice(found), signal.SIGKILL)
+                killed.append(pid)
+        listen(self)
+
+    monkeypatch.setattr(Pool, "_listen", kill_and_listen)
+    Pool(disturbed, 2, 1, 1000).run()
+    assert len(killed) == 10
     assert results(disturbed[0].run.folder.parent) == results(undisturbed[0].run.folder.parent)
 
 
