@@ -15,7 +15,7 @@ from nlhf.config import ConfigError
 from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
 from nlhf.launch.compose import CONF, composed, plain
-from nlhf.specification import specify
+from nlhf.specification import fingerprint, specify
 from tests.adversarial import matrix_game
 from tests.test_contract import trained
 from tests.test_structured_games import GAMES, policies, structured
@@ -172,6 +172,8 @@ def test_a_run_from_before_there_was_a_choice_is_one_in_double_precision(tmp_pat
     before = OmegaConf.load(path)
     del before["dtype"]
     assert specify(plain(before)).fingerprint == run.summary["fingerprint"]
+    assert fingerprint({"beta": 1, "dtype": "float64"}) == fingerprint({"beta": 1})  # as it was taken then
+    assert fingerprint({"beta": 1, "dtype": "float32"}) != fingerprint({"beta": 1})
     path.write_text(OmegaConf.to_yaml(before))
     assert set(nlhf.analysis.load(tmp_path)["dtype"]) == {"float64"}
     assert nlhf.run([*words, f"runs_dir={tmp_path}"]).folder == run.folder
