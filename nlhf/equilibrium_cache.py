@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from nlhf import reference_equilibrium
+from nlhf.files import read_arrays, replacing
 from nlhf.games.base import LARGEST_DENSE, FiniteGame
-from nlhf.records import read_arrays, replacing
 from nlhf.reference_equilibrium import Equilibrium
 
 log = logging.getLogger(__name__)

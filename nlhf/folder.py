@@ -22,9 +22,10 @@ import yaml
 
 from nlhf.budget import Progress, is_scheduled
 from nlhf.config import ConfigError
+from nlhf.files import replacing, write_json
 from nlhf.judges.base import added
 from nlhf.policies.base import Memory, Policy
-from nlhf.records import POLICY_COLUMNS, Table, first_hits, permanent, replacing, write_json
+from nlhf.records import POLICY_COLUMNS, Table, first_hits, permanent
 from nlhf.specification import RESULTS_VERSION, Specification
 from nlhf.world import World
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.files import read_arrays
 from nlhf.games.base import check_preference
-from nlhf.records import read_arrays
 from nlhf.references import reference_logits
 
 if TYPE_CHECKING:

@@ -1,21 +1,15 @@
-"""What a run leaves in its folder: tidy rows, summary, checkpoint; every file is replaced whole, never torn."""
+"""Rows of a run: the columns of its tables, and CSV files of them."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
-import os
-import uuid
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from nlhf.budget import is_scheduled
+from nlhf.files import replacing
 
 COLUMNS = (
     "run", "game", "algorithm", "seed", "iteration", "queries", "seconds", "exploitability",
@@ -43,10 +37,6 @@ class DivergedError(RuntimeError):
     """A scheduled row was not finite."""
 
 
-class WriteError(OSError):
-    """A file or folder cannot be written: a sentence with the remedy."""
-
-
 class Recorder(Protocol):
     """Where a trainer's rows and checkpoints go."""
 
@@ -55,64 +45,6 @@ class Recorder(Protocol):
 
     def checkpoint(self, content: dict[str, Any]) -> None:
         """Keep the rows so far and this content, so that the run can go on from here."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says against writing `path`, or into it, into a WriteError."""
-    try:
-        yield
-    except WriteError:
-        raise
-    except OSError as problem:
-        raise WriteError(
-            f"{path} cannot be written ({problem.strerror or problem}): make room or choose another place, and repeat "
-            f"the command; what was written before is kept."
-        ) from problem
-
-
-@contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file that takes the place of `path` when it is whole and on the disk, and leaves it alone if writing fails."""
-    unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"  # among hosts, too
-    temporary = path.with_name(f".{path.name}.{unique}.tmp")
-    try:
-        text = "b" not in mode
-        with writing(path):
-            with temporary.open(mode, newline="" if text else None, encoding="utf-8" if text else None) as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file; non-finite numbers become null."""
-    with replacing(path) as stream:
-        json.dump(_finite(content), stream, indent=2)
-        stream.write("\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON file's content, or None where there is none or it cannot be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an npz file by name, or that of an npy file under the name ""; None where it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            content = np.load(stream, allow_pickle=False)
-            return {"": content} if isinstance(content, np.ndarray) else dict(content)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
 
 
 class Table:
@@ -173,11 +105,3 @@ def first_hits(rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, dict[str,
                 found[row["seed"]] = int(row["queries"])
         hits[f"{threshold:.0e}"] = found
     return hits
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {str(name): _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -10,7 +10,7 @@ import numpy as np
 
 from nlhf.bradley_terry import bradley_terry_scores
 from nlhf.config import ConfigError, csv_rows, input_file
-from nlhf.records import read_arrays
+from nlhf.files import read_arrays
 from nlhf.streams import stream
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from torch import Tensor
 from nlhf.algorithms.base import Algorithm
 from nlhf.config import ConfigError
 from nlhf.equilibrium_cache import Certified, reference_equilibria
+from nlhf.files import replacing
 from nlhf.games.base import LARGEST_DENSE, FiniteGame
 from nlhf.metrics import Measure
 from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
-from nlhf.records import COLUMNS, TEST_COLUMNS, Recorder, replacing
+from nlhf.records import COLUMNS, TEST_COLUMNS, Recorder
 from nlhf.specification import Specification
 from nlhf.trainer import Trainer
 

@@ -18,8 +18,9 @@ import yaml
 
 import nlhf
 from nlhf.budget import is_scheduled, next_scheduled
+from nlhf.files import read_json, replacing, write_json
 from nlhf.metrics import Measure
-from nlhf.records import Table, first_hits, permanent, read_json, replacing, write_json
+from nlhf.records import Table, first_hits, permanent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

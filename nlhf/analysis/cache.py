@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from nlhf.records import replacing
+from nlhf.files import replacing
 
 VERSION = 1  # of the layout
 PLACE = Path(".analysis") / "rows.parquet"

@@ -16,7 +16,8 @@ from nlhf.analysis import cache
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.naming import label
 from nlhf.analysis.rows import read_rows
-from nlhf.records import ADDED, read_json
+from nlhf.files import read_json
+from nlhf.records import ADDED
 
 FILES = ("metrics.csv", "summary.json", ".hydra/config.yaml", ".hydra/overrides.yaml")
 

@@ -12,7 +12,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from nlhf.analysis.figures import base
-from nlhf.records import replacing
+from nlhf.files import replacing
 
 
 @dataclass(frozen=True)

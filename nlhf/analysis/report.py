@@ -19,7 +19,7 @@ from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.material import Material
 from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
-from nlhf.records import read_json
+from nlhf.files import read_json
 
 MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
 Cell = tuple[str, float | str]  # what is read, and by what it is sorted

@@ -47,8 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__, USAGE, sep="\n\n")
         return 0
+    from nlhf.files import WriteError
     from nlhf.launch.lock import BusyError
-    from nlhf.records import WriteError
 
     places = [word for word in arguments if "=" not in word]
     try:
@@ -71,11 +71,11 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
     from nlhf.arena.page import write
     from nlhf.arena.play import Arena, Rules
     from nlhf.arena.standings import standings
+    from nlhf.files import writing
     from nlhf.judges.base import told
     from nlhf.launch.compose import composed, plain
     from nlhf.launch.lock import locked
     from nlhf.policies.causal_lm import CausalLM
-    from nlhf.records import writing
     from nlhf.specification import canonical
 
     with composed(overrides, "arena") as config:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nlhf.config import ConfigError, text_lines
+from nlhf.files import read_json
 from nlhf.language.content import content
-from nlhf.records import read_json
 
 if TYPE_CHECKING:
     from nlhf.policies.causal_lm import CausalLM

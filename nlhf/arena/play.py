@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.files import read_json, replacing, write_json, writing
 from nlhf.judges.base import added
 from nlhf.language.prompts import words
-from nlhf.records import Table, read_json, replacing, write_json, writing
+from nlhf.records import Table
 
 if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge

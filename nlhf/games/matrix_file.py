@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from nlhf.config import ConfigError, csv_rows, input_file
+from nlhf.files import read_arrays
 from nlhf.games.base import GameFamily, PreferenceTable, check_preference, numbered
-from nlhf.records import read_arrays
 
 
 @dataclass(frozen=True)

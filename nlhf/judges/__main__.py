@@ -26,7 +26,7 @@ MORE, FEWER = 512, 16  # pairs in a step, without and with an encoder that is tr
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
-    from nlhf.records import WriteError
+    from nlhf.files import WriteError
 
     commands = {"train": train, "grade": grade}
     if not arguments or {"-h", "--help"} & set(arguments):
@@ -126,9 +126,9 @@ def grade(overrides: Sequence[str]) -> None:
 
 def _show(folder: Path) -> None:
     """The grades of a learned judge."""
+    from nlhf.files import read_json
     from nlhf.judges.learned import CARD
     from nlhf.judges.learning import UNNAMED
-    from nlhf.records import read_json
 
     card: Any = read_json(folder / CARD)
     name = card["options"]["judge"]

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.files import WriteError
 from nlhf.judges.base import Pair, TextJudge
 from nlhf.judges.ledger import DOUBT, TIE, Ledger, Pace
 from nlhf.language.bundled import user_cache
-from nlhf.records import WriteError
 
 KEY, OPENAI = "OPENAI_API_KEY", "https://api.openai.com/v1"
 VERDICTS = {"a": 1.0, "b": 0.0, "tie": TIE}

@@ -19,10 +19,10 @@ import numpy as np
 
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
+from nlhf.files import read_json
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.language.bundled import bundled_embedder
 from nlhf.language.content import content
-from nlhf.records import read_json
 
 if TYPE_CHECKING:
     from nlhf.judges.options import Training
@@ -136,7 +136,7 @@ def save(folder: Path, judge: Learned, card: dict[str, Any]) -> None:
     """Write the judge; judge.json, which makes it one, comes last."""
     from safetensors.torch import save as as_bytes
 
-    from nlhf.records import replacing, write_json
+    from nlhf.files import replacing, write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / HEAD, "wb") as stream:

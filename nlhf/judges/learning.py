@@ -15,12 +15,13 @@ from nlhf.analysis.figures import base
 from nlhf.analysis.figures.calibration import reliability
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
+from nlhf.files import read_json, writing
 from nlhf.folder import environment
 from nlhf.judges import grades, learned, training
 from nlhf.judges.encoder import Encoder
 from nlhf.judges.reader import Reader
 from nlhf.language.content import content
-from nlhf.records import Table, read_json, writing
+from nlhf.records import Table
 
 if TYPE_CHECKING:
     from nlhf.judges.options import Training

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nlhf.files import writing
 from nlhf.judges.base import Pair
-from nlhf.records import writing
 
 TIE = 0.5
 DOUBT, FEW_REFUSED = 0.05, 3  # share of questions that may be refused, and so many at any rate

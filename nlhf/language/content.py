@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from nlhf.records import read_json
+from nlhf.files import read_json
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")  # weights, configs, tokenizer, template of chats
 ADAPTER, BASE = "adapter_config.json", "base_model_name_or_path"

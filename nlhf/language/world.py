@@ -15,6 +15,7 @@ from scipy.stats import beta as beta_distribution
 from torch import Tensor
 
 from nlhf.config import ConfigError
+from nlhf.files import replacing
 from nlhf.games.text import TextGame
 from nlhf.language.model import load
 from nlhf.language.team import team
@@ -22,7 +23,7 @@ from nlhf.metrics import Grades
 from nlhf.policies.average import NoAverage
 from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
 from nlhf.prox.base import Parts
-from nlhf.records import COLUMNS, TEXT_COLUMNS, Recorder, replacing
+from nlhf.records import COLUMNS, TEXT_COLUMNS, Recorder
 from nlhf.streams import stream
 from nlhf.trainer import Trainer
 

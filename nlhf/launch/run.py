@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nlhf.budget import Progress, spent, stop_reason
 from nlhf.config import ConfigError
 from nlhf.console import result
+from nlhf.files import WriteError, read_json, write_json, writing
 from nlhf.launch.lock import BusyError, Ownership, locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
-from nlhf.records import DivergedError, WriteError, read_json, write_json, writing
+from nlhf.records import DivergedError
 from nlhf.specification import Specification, specify
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
+from nlhf.files import read_json, write_json
 from nlhf.launch.batch import attempt_all
 from nlhf.launch.batch import packs as batches
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note_from_files
-from nlhf.records import read_json, write_json
 
 PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
 UNMEASURED = 20  # runs in a task, where nothing is known about how long they take

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from nlhf.files import read_json
 from nlhf.launch.lock import is_alive, owner_of
-from nlhf.records import read_json
 
 Kind = tuple[str, str]  # game and algorithm, by name
 

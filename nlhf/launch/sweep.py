@@ -19,9 +19,9 @@ from omegaconf import DictConfig
 from nlhf.budget import Budget
 from nlhf.config import ConfigError
 from nlhf.console import result
+from nlhf.files import WriteError, read_json, writing
 from nlhf.launch.run import OF_THE_COMMAND, finished
 from nlhf.launch.status import measured_seconds
-from nlhf.records import WriteError, read_json, writing
 from nlhf.specification import Specification, specify
 
 _tasks: dict[str, tuple[str, str]] = {}

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.files import replacing
 from nlhf.policies.base import Categorical, Memory, Policy, PolicyFamily, rows
-from nlhf.records import replacing
 from nlhf.streams import stream
 
 if TYPE_CHECKING:

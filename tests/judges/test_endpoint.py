@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("openai")
 
 from nlhf.config import ConfigError, build
+from nlhf.files import WriteError
 from nlhf.judges.endpoint import Endpoint, Pace, _verdict
 from nlhf.launch.compose import composed, plain
-from nlhf.records import WriteError
 
 SECRET = "sk-this-is-a-secret-key"
 

@@ -15,11 +15,11 @@ import pytest
 
 from nlhf import world
 from nlhf.config import ConfigError
+from nlhf.files import WriteError
 from nlhf.launch import lock, sweep
 from nlhf.launch.compose import composed, plain
 from nlhf.launch.lock import BusyError, LostError, locked
 from nlhf.launch.run import attempt, run_one
-from nlhf.records import WriteError
 from nlhf.specification import RESULTS_VERSION
 from tests.launch.commands import GAME, command, results, rows, until
 

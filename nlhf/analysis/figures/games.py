@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from nlhf.analysis.figures import base
 from nlhf.analysis.votes import Diagnosis, diagnose
-from nlhf.records import read_arrays
+from nlhf.files import read_arrays
 
 MOST_ITEMS = 40
 CYCLE = "#d55e00"

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.tri import Triangulation
 
 from nlhf.analysis.figures import base
-from nlhf.records import POLICY_COLUMNS, Table, read_arrays
+from nlhf.files import read_arrays
+from nlhf.records import POLICY_COLUMNS, Table
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 RESOLUTION = 160
