@@ -6,7 +6,6 @@ wrong types in a sentence, before any work is done. Defaults live in conf/ alone
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import difflib
 import importlib
@@ -17,10 +16,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
-
-EMBEDDED = "embedded:"  # a path below nlhf/games/data
 
 
 class ConfigError(ValueError):
@@ -66,10 +62,15 @@ def checked(
 def coerce(value: Any, kind: Any, key: str) -> Any:
     """`value` as the type `kind`: whole floats serve as ints and ints as floats, and nothing else is converted.
 
+    A class with a method `from_config(text, key)`, such as `nlhf.inputs.InputFile`, is made from a text.
+
     Raises: ConfigError.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
+    if hasattr(kind, "from_config"):
+        if isinstance(value, str):
+            return kind.from_config(value, key)
+    elif origin in (typing.Union, types.UnionType):
         for option in arguments:
             try:
                 return coerce(value, option, key)
@@ -96,45 +97,6 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
         return value
     remedy = f"quote it, {key}=\"'{value}'\"" if kind is str and is_number(value) else "give one"
     raise ConfigError(f"{key}={shown(value)} is not {_described(kind)}: {remedy}.")
-
-
-def text_lines(file: Path, key: str) -> list[tuple[int, str]]:
-    """The lines of a text file that are not blank, with their numbers; a line ends at a line feed and nowhere else.
-
-    Raises: ConfigError for what is no UTF-8.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{key} is no UTF-8 text ({error.reason} at byte {error.start}): convert it.") from error
-    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-
-
-def input_file(path: str, key: str) -> Path:
-    """The file that a config's path means, `embedded:` standing for the tables that come with nlhf.
-
-    Raises: ConfigError where it does not exist.
-    """
-    embedded = path.startswith(EMBEDDED)
-    folder = Path(__file__).parent / "games" / "data"
-    file = folder / path.removeprefix(EMBEDDED) if embedded else Path(path).expanduser()
-    if not file.is_file():
-        known = f"embedded are {', '.join(sorted(f.name for f in folder.glob('*.csv')))}" if embedded else "check it"
-        raise ConfigError(f"{key}={path} is not a file: {known}.")
-    return file
-
-
-def csv_rows(file: Path, key: str) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV file that are not empty, with their line numbers from 1.
-
-    Raises: ConfigError for a file that is no text.
-    """
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            return [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{key}={file} is no CSV in UTF-8 ({error}): save it as such.") from error
 
 
 def _locate(node: Mapping[str, Any], key: str) -> type:
@@ -179,6 +141,8 @@ def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _described(kind: Any) -> str:
+    if hasattr(kind, "from_config"):
+        return "a text"
     words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -71,8 +71,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of an npz file by name, or that of an npy file under the name ""; None where it cannot be read."""
     try:
         with path.open("rb") as stream:
-            content = np.load(stream, allow_pickle=False)
-            return {"": content} if isinstance(content, np.ndarray) else dict(content)
+            return arrays_in(stream)
+    except OSError:
+        return None
+
+
+def arrays_in(stream: BinaryIO) -> dict[str, np.ndarray] | None:
+    """The arrays of an open npz or npy file, as `read_arrays` returns them; None where it is neither."""
+    try:
+        content = np.load(stream, allow_pickle=False)
+        return {"": content} if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
         return None
 

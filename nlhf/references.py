@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from nlhf.bradley_terry import bradley_terry_scores
-from nlhf.config import ConfigError, csv_rows, input_file
-from nlhf.files import read_arrays
+from nlhf.config import ConfigError
+from nlhf.inputs import InputFile
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
@@ -70,29 +70,31 @@ class RandomLogits(Independent):
 class FromFile(Independent):
     """Positive weights from a file, csv or npy, of shape (n) or (X, n) in the order of the game's items."""
 
-    path: str | None
+    path: InputFile | None
 
     def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
         if self.path is None:
             raise ConfigError("reference.path is not set: give reference.path=FILE with one weight per item.")
-        return reference_logits(self._read(), contexts, actions, f"reference.path={self.path}")
+        return reference_logits(_weights(self.path), contexts, actions, f"reference.path={self.path}")
 
-    def _read(self) -> np.ndarray:
-        file, key = input_file(str(self.path), "reference.path"), f"reference.path={self.path}"
-        if file.suffix == ".npy":
-            array = (read_arrays(file) or {}).get("")
-            if array is None or array.dtype.kind not in "fiu":
-                raise ConfigError(f"{key} is not an array of numbers: save one with numpy.save.")
-            return array.astype(np.float64)
-        table = []
-        for number, row in csv_rows(file, "reference.path"):
-            try:
-                table.append([float(cell) for cell in row])
-            except ValueError as error:
-                raise ConfigError(f"{key}: row {number} is not all numbers ({error}): mend it.") from error
-            if len(row) != len(table[0]):
-                raise ConfigError(f"{key}: row {number} has another length than the first: mend it.")
-        return np.array(table)
+
+def _weights(file: InputFile) -> np.ndarray:
+    """The weights in a csv or npy file, as they are."""
+    key = file.name
+    if file.suffix == ".npy":
+        array = (file.arrays() or {}).get("")
+        if array is None or array.dtype.kind not in "fiu":
+            raise ConfigError(f"{key} is not an array of numbers: save one with numpy.save.")
+        return array.astype(np.float64)
+    table = []
+    for number, row in file.rows():
+        try:
+            table.append([float(cell) for cell in row])
+        except ValueError as error:
+            raise ConfigError(f"{key}: row {number} is not all numbers ({error}): mend it.") from error
+        if len(row) != len(table[0]):
+            raise ConfigError(f"{key}: row {number} has another length than the first: mend it.")
+    return np.array(table)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget
-from nlhf.config import ConfigError, checked, input_file, is_number, is_whole, schema, shown
+from nlhf.config import ConfigError, checked, is_number, is_whole, schema, shown
 from nlhf.games.base import GameFamily
 from nlhf.games.judge import Feedback
+from nlhf.inputs import InputFile
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
@@ -262,7 +263,9 @@ def fingerprint(coerced: Mapping[str, Any]) -> str:
 
 
 def canonical(value: Any, key: str = "") -> Any:
-    """A JSON value in which equal numbers are written alike and a group's `path` is the SHA-256 of the file."""
+    """A JSON value in which equal numbers are written alike and an input file is the SHA-256 of its bytes."""
+    if isinstance(value, InputFile):
+        return value.sha256
     if is_dataclass(value) and not isinstance(value, type):
         entries = getattr(value, "decides", None) or {field.name: getattr(value, field.name) for field in fields(value)}
         return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key)
@@ -272,10 +275,7 @@ def canonical(value: Any, key: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [canonical(entry, key) for entry in value]
     if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
-        try:
-            return hashlib.sha256(input_file(value, key).read_bytes()).hexdigest()
-        except OSError as error:
-            raise ConfigError(f"{key}={value} cannot be read ({error.strerror}): check its permissions.") from error
+        return InputFile(value, key).sha256  # of a plug-in that reads the file itself: it may read other bytes later
     if is_number(value):
         return repr(int(value)) if is_whole(value) else repr(value)
     return value

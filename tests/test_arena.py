@@ -23,6 +23,7 @@ from nlhf.arena.play import LEAST, Arena, Rules, _settled
 from nlhf.arena.standings import _bounds, standings
 from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
+from nlhf.inputs import InputFile
 from nlhf.judges.base import TextJudge
 from nlhf.language.content import content
 from nlhf.launch.run import run_one
@@ -171,7 +172,7 @@ def test_other_rules_and_another_policy_of_the_same_name_are_refused(tmp_path):
             Arena(tmp_path, replace(RULES, **{key: other}), hands("stone", "paper"))
     (tmp_path / "stone.jsonl").write_text("")
     with pytest.raises(ConfigError, match="another policy has played as stone"):
-        Arena(tmp_path, RULES, [Writer("stone", tmp_path / "stone.jsonl")])
+        Arena(tmp_path, RULES, [Writer("stone", InputFile(f"{tmp_path}/stone.jsonl"))])
 
 
 def test_more_prompts_are_added_and_fewer_change_nothing(tmp_path):
@@ -190,18 +191,20 @@ def test_more_prompts_are_added_and_fewer_change_nothing(tmp_path):
 
 def test_a_file_of_completions_may_grow_but_not_change(tmp_path):
     files(tmp_path, {"near": 5, "far": 9})
-    players = [Writer(name, tmp_path / f"{name}.jsonl") for name in ("near", "far")]
+    players = [Writer(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
     arena = Arena(tmp_path / "arena", Rules(list(PROMPTS[:4]), 1, 0, "a judge"), players)
     assert arena.play(_Longer(), 20, None) == 4
     path = tmp_path / "near.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, json.dumps({"prompt": "more", "completion": "tea"})]) + "\n")
     more = Rules(list(PROMPTS), 1, 0, "a judge")
-    again = Arena(tmp_path / "arena", more, [Writer(name, tmp_path / f"{name}.jsonl") for name in ("near", "far")])
+    again = Arena(
+        tmp_path / "arena", more, [Writer(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
+    )
     assert again.play(_Longer(), 20, None) == 2
     path.write_text("\n".join([*lines[1:], json.dumps({"prompt": PROMPTS[0], "completion": "another"})]) + "\n")
     with pytest.raises(ConfigError, match="another policy has played as near"):
-        Arena(tmp_path / "arena", more, [Writer("near", path)])
+        Arena(tmp_path / "arena", more, [Writer("near", InputFile(str(path)))])
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,7 @@ def test_votes_are_a_game_whose_contexts_are_prompts_and_whose_equilibrium_is_th
     arena = Arena(tmp_path, RULES, hands(*NAMES))
     arena.play(Wheel(), 20, None)
     found = standings(arena.names, arena.of_prompts, len(PROMPTS), 50)
-    game = Votes(path=str(tmp_path / "votes.csv"), context=["prompt"], where={}, drop=[], pseudo_count=0.0,
+    game = Votes(path=InputFile(str(tmp_path / "votes.csv")), context=["prompt"], where={}, drop=[], pseudo_count=0.0,
                  unseen="half", bootstrap=False)  # fmt: skip
     apart, pooled = game.table(np.random.default_rng(0)), replace(game, context=[]).table(np.random.default_rng(0))
     assert sorted(apart.contexts) == [str(number) for number in range(len(PROMPTS))]

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from nlhf.config import ConfigError, build, checked, input_file
+from nlhf.config import ConfigError, build, checked
+from nlhf.inputs import InputFile
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import parse_seeds, specify
 
@@ -180,7 +181,7 @@ def test_an_input_file_counts_by_content_and_not_by_path(base, tmp_path):
     embedded = base["game"]["path"]
     copies = [tmp_path / "copy.csv", tmp_path / "again.csv"]
     for path in copies:
-        shutil.copy(input_file(embedded, "game.path"), path)
+        shutil.copy(InputFile(embedded).location, path)
     prints = [fingerprint(base, {"game.path": str(path)}) for path in (embedded, *copies)]
     assert len(set(prints)) == 1
     copies[0].write_text(copies[0].read_text().replace("15,5", "14,6", 1))

@@ -14,6 +14,7 @@ from nlhf.config import ConfigError, build
 from nlhf.games.matrix_file import MatrixFile
 from nlhf.games.random_tournament import RandomTournament
 from nlhf.games.rock_paper_scissors import RockPaperScissors
+from nlhf.inputs import InputFile
 from nlhf.references import FromFile, RandomLogits, Uniform
 from nlhf.streams import stream
 
@@ -278,7 +279,7 @@ CONTEXTS = np.stack([P3, P3.T])
 
 
 def read(path):
-    return MatrixFile(str(path)).table(stream(0, "game"))
+    return MatrixFile(InputFile(str(path), "game.path")).table(stream(0, "game"))
 
 
 @pytest.mark.parametrize("preference", [P3, CONTEXTS, P3.astype(np.float32), np.array([[0.5, 1], [0, 0.5]])])
@@ -426,12 +427,12 @@ def save_weights(path, weights):
 def test_weights_from_a_file_are_normalised_and_serve_every_context(game, tmp_path, shape, ending):
     weights = np.array([1.0, 2.0, 5.0]).reshape(shape)
     save_weights(tmp_path / f"w.{ending}", weights)
-    log_reference = FromFile(str(tmp_path / f"w.{ending}")).build(game, [0, 1]).numpy()
+    log_reference = FromFile(InputFile(str(tmp_path / f"w.{ending}"), "reference.path")).build(game, [0, 1]).numpy()
     assert np.exp(log_reference) == pytest.approx(np.broadcast_to([0.125, 0.25, 0.625], (1, 2, 3)), rel=1e-15)
 
 
 @pytest.mark.parametrize("ending", ["csv", "npy"])
 def test_weights_from_a_file_may_differ_by_context(game, tmp_path, ending):
     save_weights(tmp_path / f"w.{ending}", np.array([[1.0, 1.0, 2.0], [3.0, 1.0, 1.0]]))
-    log_reference = FromFile(str(tmp_path / f"w.{ending}")).build(game, [0]).numpy()
+    log_reference = FromFile(InputFile(str(tmp_path / f"w.{ending}"), "reference.path")).build(game, [0]).numpy()
     assert np.exp(log_reference[0]) == pytest.approx(np.array([[0.25, 0.25, 0.5], [0.6, 0.2, 0.2]]), rel=1e-15)

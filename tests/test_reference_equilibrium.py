@@ -14,6 +14,7 @@ import torch
 from nlhf import simplex
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.games.votes import Votes
+from nlhf.inputs import InputFile
 from nlhf.reference_equilibrium import solve
 from tests.adversarial import FAMILIES, arena, log_policy, matrix_game
 
@@ -173,7 +174,7 @@ def winner_of_votes(path, where=None, drop=()):
     """Item -> probability in the von Neumann winner of pooled votes, of the items in its support."""
     if not str(path).startswith("embedded:") and not path.exists():
         pytest.skip(f"{path} is not there")
-    votes = Votes(str(path), [], where or {}, list(drop), pseudo_count=0.0, unseen="half", bootstrap=False)
+    votes = Votes(InputFile(str(path)), [], where or {}, list(drop), pseudo_count=0.0, unseen="half", bootstrap=False)
     table = votes.table(np.random.default_rng(0))
     winner, unique = unregularised(table.preference[0])
     assert unique

@@ -17,6 +17,7 @@ pytest.importorskip("peft")
 from nlhf import exploit
 from nlhf.analysis import __main__ as analysis
 from nlhf.config import ConfigError
+from nlhf.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
 from nlhf.language import prompts
@@ -189,11 +190,11 @@ def test_prompts_of_a_file(tmp_path):
     path = tmp_path / "prompts.jsonl"
     chat = [{"role": "user", "content": "hello"}]
     path.write_text(json.dumps({"prompt": "why"}) + "\n\n" + json.dumps({"prompt": chat, "id": 3}) + "\n")
-    assert prompts.read(str(path)) == ["why", chat]
+    assert prompts.read(InputFile(str(path), "game.path")) == ["why", chat]
     for wrong in ('{"text": "why"}', "why", '{"prompt": ""}', '{"prompt": [{"role": "user"}]}'):
         path.write_text(wrong + "\n")
         with pytest.raises(ConfigError, match="line 1"):
-            prompts.read(str(path))
+            prompts.read(InputFile(str(path), "game.path"))
 
 
 def test_prompts_of_a_dataset(tmp_path):

@@ -19,6 +19,7 @@ from nlhf.analysis.nash import Nash, nash
 from nlhf.analysis.voters import FEW, Cast, agreement, by_question, columns, position, soft
 from nlhf.analysis.votes import REDRAWS, Diagnosis, Triple, diagnose, pooled
 from nlhf.games.votes import Votes
+from nlhf.inputs import InputFile
 
 MOST_ITEMS = 40  # in a picture
 LARGEST = 1 << 25  # cells of a table of questions and pairs, from which questions are not redrawn
@@ -122,8 +123,14 @@ def examine(path: str, context: Sequence[str] = (), where: Mapping[str, Any] | N
 
     Raises: ConfigError for bad input, as `game=votes`.
     """
-    options: dict[str, Any] = {"path": path, "where": dict(where or {}), "drop": list(drop), "pseudo_count": 0.0,
-                               "unseen": "half", "bootstrap": False}  # fmt: skip
+    options: dict[str, Any] = {
+        "path": InputFile(path, "game.path"),
+        "where": dict(where or {}),
+        "drop": list(drop),
+        "pseudo_count": 0.0,
+        "unseen": "half",
+        "bootstrap": False,
+    }
     cast = Votes(context=list(context), **options).cast()
     uncertain = soft(cast)
     whole = _findings(Votes(context=[], **options), uncertain, cast)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
+from nlhf.inputs import InputFile
 
 if TYPE_CHECKING:
     from nlhf.arena.standings import Standings
@@ -23,7 +24,7 @@ SHOWN = 100  # columns of a table that goes to a file
 class Options:
     """The keys of conf/arena.yaml, which says what they mean."""
 
-    prompts: str | None
+    prompts: InputFile | None
     most_prompts: int
     completions: int
     reference: bool
@@ -127,7 +128,7 @@ def _prompts(options: Options, places: Sequence[str]) -> list[Any]:
     from nlhf.language import prompts
 
     if options.prompts is not None:
-        return list(prompts.read(options.prompts, "prompts"))[: options.most_prompts]
+        return list(prompts.read(options.prompts))[: options.most_prompts]
     games = _once([{key: value for key, value in config["game"].items() if key != "judge"}
                    for config in _configs(places)])  # fmt: skip
     if len(games) > 1:
@@ -143,7 +144,7 @@ def _prompts(options: Options, places: Sequence[str]) -> list[Any]:
         return list(game.prompts[-game.test_prompts :])[: options.most_prompts]
     for place in places:
         if place.endswith(".jsonl"):
-            return _once([prompt for prompt, _ in Writer("", Path(place)).entries()])[: options.most_prompts]
+            return _once([prompt for prompt, _ in Writer("", InputFile(place)).entries()])[: options.most_prompts]
     raise ConfigError(f"{' '.join(places)} names no prompts: give prompts=FILE, a jsonl file.")
 
 

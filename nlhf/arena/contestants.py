@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nlhf.config import ConfigError, text_lines
+from nlhf.config import ConfigError
 from nlhf.files import read_json
+from nlhf.inputs import InputFile
 from nlhf.language.content import content
 
 if TYPE_CHECKING:
@@ -54,20 +55,20 @@ class Writer:
 
     Args:
         name: of the file, without its ending.
-        path: of the file.
+        file: with the completions.
     """
 
     name: str
-    path: Path
+    file: InputFile
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return self.file.sha256
 
     def check(self, prompts: Sequence[Any], samples: int) -> None:
         for prompt in prompts:
             if (count := len(self._known.get(json.dumps(prompt), []))) < samples:
-                raise ConfigError(f"{self.path} has {count} completions of the prompt '{str(prompt)[:60]}', and "
+                raise ConfigError(f"{self.file} has {count} completions of the prompt '{str(prompt)[:60]}', and "
                                   f"completions={samples} are wanted: add them, or give fewer.")  # fmt: skip
 
     def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
@@ -85,14 +86,14 @@ class Writer:
 
     def entries(self) -> Iterator[tuple[Any, str]]:
         """Prompts and completions, as the file lists them."""
-        for number, line in text_lines(self.path, str(self.path)):
+        for number, line in self.file.lines():
             try:
                 entry = json.loads(line)
                 prompt, text = entry["prompt"], entry["completion"]
             except (ValueError, KeyError, TypeError):
                 text = None
             if not isinstance(text, str):
-                raise ConfigError(f"{self.path}: line {number} is no object with prompt and completion: mend or "
+                raise ConfigError(f"{self.file}: line {number} is no object with prompt and completion: mend or "
                                   "remove it.")  # fmt: skip
             yield prompt, text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
 
@@ -175,7 +176,7 @@ def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: 
         runs = [summary.parent for summary in sorted([*path.glob("summary.json"), *path.glob("*/summary.json")])]
         mine: list[Contestant] = []
         if path.is_file() and path.suffix == ".jsonl":
-            mine = [Writer(path.stem, path)]
+            mine = [Writer(path.stem, InputFile(place))]
         elif any((path / name).exists() for name in WEIGHTS):
             mine = [Model(path.parent.name if path.name == "policy" else path.name, str(path), options, device)]
         elif runs:

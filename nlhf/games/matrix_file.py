@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from nlhf.config import ConfigError, csv_rows, input_file
-from nlhf.files import read_arrays
+from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, PreferenceTable, check_preference, numbered
+from nlhf.inputs import InputFile
 
 
 @dataclass(frozen=True)
@@ -21,15 +20,14 @@ class MatrixFile(GameFamily):
             or a single array) or .csv (comma-separated numbers; a first row of item names is optional).
     """
 
-    path: str | None
+    path: InputFile | None
 
     random = False
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         if self.path is None:
             raise ConfigError("game.path is not set: give game.path=FILE with a matrix in npy, npz or csv.")
-        file = input_file(self.path, "game.path")
-        preference, items, contexts = _READERS.get(file.suffix, _refuse)(file)
+        preference, items, contexts = _READERS.get(self.path.suffix, _refuse)(self.path)
         preference = check_preference(preference, f"game.path={self.path}")
         names = items or numbered("item", preference.shape[1])
         rows = contexts or numbered("context", preference.shape[0])
@@ -42,8 +40,8 @@ class MatrixFile(GameFamily):
 Named = tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]
 
 
-def _read_arrays(file: Path) -> Named:
-    arrays = read_arrays(file)
+def _read_arrays(file: InputFile) -> Named:
+    arrays = file.arrays()
     if arrays is None:
         raise ConfigError(f"game.path={file} is no file of numpy arrays: save it with numpy.savez or numpy.save.")
     if "preference" not in arrays and len(arrays) != 1:
@@ -55,8 +53,8 @@ def _read_arrays(file: Path) -> Named:
     return preference, items, contexts
 
 
-def _read_csv(file: Path) -> Named:
-    rows = csv_rows(file, "game.path")
+def _read_csv(file: InputFile) -> Named:
+    rows = file.rows()
     if not rows:
         raise ConfigError(f"game.path={file} is empty: give a square table of probabilities.")
     header = () if all(_number(cell) is not None for cell in rows[0][1]) else tuple(cell.strip() for cell in rows[0][1])
@@ -78,7 +76,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _refuse(file: Path) -> Named:
+def _refuse(file: InputFile) -> Named:
     raise ConfigError(f"game.path={file} ends in {file.suffix or 'nothing'}: give a file .npy, .npz or .csv.")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, check_size
+from nlhf.inputs import InputFile
 from nlhf.judges.base import TextJudge
 from nlhf.language import prompts
 
@@ -32,7 +33,7 @@ class Text(GameFamily):
     """
 
     judge: TextJudge
-    path: str | None
+    path: InputFile | None
     dataset: str | None
     split: str
     test_prompts: int

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from nlhf.config import ConfigError, csv_rows, input_file
+from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable
+from nlhf.inputs import InputFile
 
 Row = tuple[str, str, str, float, float]  # context, both items, both counts
 COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
@@ -35,7 +36,7 @@ class Votes(GameFamily):
         bootstrap: resample the votes of every pair with replacement, one game per seed.
     """
 
-    path: str | None
+    path: InputFile | None
     context: list[str]
     where: dict[str, str | float | bool | list[str | float | bool]] | None
     drop: list[str]
@@ -140,7 +141,7 @@ class Votes(GameFamily):
         """
         if self.path is None:
             raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
-        (_, columns), *records = csv_rows(input_file(self.path, "game.path"), "game.path") or [(0, [])]
+        (_, columns), *records = self.path.rows() or [(0, [])]
         self._check_columns(columns)
         allowed = {name: {_text(v) for v in (value if isinstance(value, list) else [value])}
                    for name, value in (self.where or {}).items()}  # fmt: skip

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.config import ConfigError, input_file, text_lines
+from nlhf.config import ConfigError
+from nlhf.inputs import InputFile
 from nlhf.judges.base import Answer, Pair
 from nlhf.language.prompts import words
 
@@ -103,7 +104,7 @@ def _joined(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _lines(path: str, *wanted: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a jsonl file, each behind its place."""
-    for number, line in text_lines(input_file(path, "data"), f"data={path}"):
+    for number, line in InputFile(path, "data").lines():
         place = f"data={path}: line {number}"
         try:
             entry = json.loads(line)

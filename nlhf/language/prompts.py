@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.config import ConfigError, input_file, text_lines
+from nlhf.config import ConfigError
+from nlhf.inputs import InputFile
 
 Prompt = str | Sequence[Mapping[str, str]]
 TOPICS = (
@@ -40,23 +41,19 @@ def written() -> list[Prompt]:
     return [everything[index] for index in np.random.default_rng(0).permutation(len(everything))]
 
 
-def read(path: str, key: str = "game.path") -> list[Prompt]:
+def read(file: InputFile) -> list[Prompt]:
     """The prompts of a jsonl file, one object with `prompt` a line: text, or a list of messages with role and content.
-
-    Args:
-        path: of the file.
-        key: that names it, for errors.
 
     Raises: ConfigError for another file.
     """
     found: list[Any] = []
-    for number, line in text_lines(input_file(path, key), f"{key}={path}"):
+    for number, line in file.lines():
         try:
             found.append(json.loads(line)["prompt"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{key}={path}: line {number} has no prompt: give a JSON object with the key "
+            raise ConfigError(f"{file.name}: line {number} has no prompt: give a JSON object with the key "
                               "`prompt` in each line.") from error  # fmt: skip
-    return _checked(found, f"{key}={path}: line")
+    return _checked(found, f"{file.name}: line")
 
 
 def of_dataset(name: str, split: str) -> list[Prompt]:

@@ -12,6 +12,7 @@ from nlhf.analysis import ballots, voters
 from nlhf.analysis.__main__ import main
 from nlhf.analysis.nash import nash
 from nlhf.games.votes import Votes
+from nlhf.inputs import InputFile
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -142,7 +143,9 @@ def test_position_bias_of_votes_that_go_by_question_is_covered():
 def test_samples_of_a_prompt_are_one_question_and_rows_that_pool_votes_agree_with_nothing(tmp_path):
     path = written(tmp_path / "v.csv", "prompt,item_a,item_b,wins_a,wins_b,sample",
                    *(f"{k},a,b,0.7,0.3,{sample}" for k in range(3) for sample in range(4)))  # fmt: skip
-    cast = Votes(path=path, context=[], where={}, drop=[], pseudo_count=0.0, unseen="half", bootstrap=False).cast()
+    cast = Votes(
+        path=InputFile(path), context=[], where={}, drop=[], pseudo_count=0.0, unseen="half", bootstrap=False
+    ).cast()
     assert voters.by_question(cast, ["a", "b"])[1].shape == (3, 2, 2)
     assert voters.columns(cast) == ["prompt"]
     assert ballots.examine(written(tmp_path / "w.csv", "item_a,item_b,wins_a,wins_b", "a,b,2,2")).agreement is None
