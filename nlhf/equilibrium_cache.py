@@ -15,6 +15,7 @@ from torch import Tensor
 from nlhf import reference_equilibrium
 from nlhf.files import read_arrays, replacing
 from nlhf.games.base import LARGEST_DENSE, FiniteGame
+from nlhf.links import make_shared_folder
 from nlhf.reference_equilibrium import Equilibrium
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def _key(tensors: tuple[Tensor, ...], beta: float) -> str:
 
 
 def _save(path: Path, solved: Equilibrium, rows: slice) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_shared_folder(path.parent)
     arrays = {name: getattr(solved, name)[rows].numpy() for name in ("log_policy", "exploitability", "floor", "unique")}
     with replacing(path, "wb") as stream:
         np.savez(stream, **arrays)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import re
+import shutil
+import time
 import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
+
+TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]+\.tmp")  # the names that `replacing` gives
 
 
 class WriteError(OSError):
@@ -41,14 +47,77 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         text = "b" not in mode
         with writing(path):
-            with temporary.open(mode, newline="" if text else None, encoding="utf-8" if text else None) as stream:
+            exclusive = mode.replace("w", "x")  # follows no link
+            with temporary.open(exclusive, newline="" if text else None, encoding="utf-8" if text else None) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `path` when it is whole and on the disk; no link in `path` is followed."""
+    unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary, old = (path.with_name(f".{path.name}.{unique}{digit}.tmp") for digit in "01")
+    try:
+        with writing(path):
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                _sync(file)
+            if os.path.lexists(path):
+                path.rename(old)
+            temporary.rename(path)
+            sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            if not os.path.lexists(path) and os.path.lexists(old):  # stopped between the two renames
+                old.rename(path)
+            if old.is_symlink():
+                old.unlink()
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, so that a renamed file survives a power failure."""
+    try:
+        _sync(folder)
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems that sync no folder
+            raise
+
+
+def remove_temporary(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed processes left half-written in a folder and below it, not following links.
+
+    Args:
+        older_than: age in seconds of what may be removed; 0 only where no other process writes.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in filter(TEMPORARY.fullmatch, [*folders, *files]):
+            path = Path(parent, name)
+            with suppress(OSError):
+                if older_than and time.time() - path.lstat().st_mtime < older_than:
+                    continue
+                if name in folders:
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        folders[:] = [name for name in folders if not TEMPORARY.fullmatch(name)]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

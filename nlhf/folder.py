@@ -24,6 +24,7 @@ from nlhf.budget import Progress, is_scheduled
 from nlhf.config import ConfigError
 from nlhf.files import replacing, write_json
 from nlhf.judges.base import added
+from nlhf.links import make_folder
 from nlhf.policies.base import Memory, Policy
 from nlhf.records import POLICY_COLUMNS, Table, first_hits, permanent
 from nlhf.specification import RESULTS_VERSION, Specification
@@ -46,7 +47,7 @@ class RunFolder:
     check: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.path, self.started = self.run.folder, time.time()
+        self.path, self.started = self.run.folder, time.monotonic()
         self.spent: dict[str, Any] = {}  # on the judge, by the processes before this one
         self.columns = self.world.columns
         self.table = Table(self.path / "metrics.csv", self.columns)
@@ -121,7 +122,7 @@ class RunFolder:
         """Write the config, the overrides that asked for it, and the game."""
         self.check()
         folder = self.path / ".hydra"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         with replacing(folder / "config.yaml") as stream:
             yaml.dump(self.run.config, stream, _Dumper, sort_keys=False, allow_unicode=True)
         with replacing(folder / "overrides.yaml") as stream:
@@ -146,7 +147,7 @@ class RunFolder:
             "equilibrium": self.world.equilibria and self.world.equilibria.summary,
             "judge": self._account,
             "progress": progress.to_json(),
-            "wall_seconds": (time.time() - self.started) / together,
+            "wall_seconds": (time.monotonic() - self.started) / together,
             "vectorised_with": together - 1,
             "peak_memory_bytes": peak_memory(),
             **environment(),

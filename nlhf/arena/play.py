@@ -12,6 +12,7 @@ Completions are random but fixed: those of a prompt depend on the contestant, th
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from nlhf.config import ConfigError
 from nlhf.files import read_json, replacing, write_json, writing
 from nlhf.judges.base import added
 from nlhf.language.prompts import words
+from nlhf.links import open_log
 from nlhf.records import Table
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class Arena:
         """Write the prompts and the rules, and end a line of completions that a crash has cut."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "completions.jsonl"
-        with writing(path), path.open("ab+") as stream:
+        with writing(path), os.fdopen(open_log(path), "ab+") as stream:
             if stream.tell():
                 stream.seek(-1, 2)
                 stream.write(b"" if stream.read() == b"\n" else b"\n")
@@ -194,7 +196,7 @@ class Arena:
                     lines += [{"contestant": contestant.name, "prompt": prompt, "sample": sample, "text": text}
                               for sample, text in enumerate(texts)]  # fmt: skip
             path = self.folder / "completions.jsonl"
-            with writing(path), path.open("a", encoding="utf-8") as stream:
+            with writing(path), os.fdopen(open_log(path), "a", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
     def _judge(self, games: Sequence[tuple[str, str, int]], judge: TextJudge) -> None:

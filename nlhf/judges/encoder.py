@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlhf.files import replacing_folder
 from nlhf.judges.base import Answer
 from nlhf.language.bundled import bundled_embedder, loading
 
@@ -69,8 +70,9 @@ class Encoder:
 
     def save(self, folder: Path) -> None:
         """A folder that transformers loads."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with replacing_folder(folder) as made:
+            self.model.save_pretrained(made)
+            self.tokenizer.save_pretrained(made)
 
 
 def surface(answers: Sequence[Answer]) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 
 from nlhf.files import writing
 from nlhf.judges.base import Pair
+from nlhf.links import open_file
 
 TIE = 0.5
 DOUBT, FEW_REFUSED = 0.05, 3  # share of questions that may be refused, and so many at any rate
@@ -120,7 +121,7 @@ class Ledger:
             entry["unreadable"] = True
         with self._lock, writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+") as stream:
+            with os.fdopen(open_file(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "ab+") as stream:
                 stream.seek(0, os.SEEK_END)
                 cut = stream.tell() > 0 and (stream.seek(-1, os.SEEK_END), stream.read(1))[1] != b"\n"
                 stream.write(b"\n" * cut + json.dumps(entry).encode() + b"\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nlhf.budget import Progress, spent, stop_reason
 from nlhf.config import ConfigError
 from nlhf.console import result
-from nlhf.files import WriteError, read_json, write_json, writing
+from nlhf.files import WriteError, read_json, remove_temporary, write_json, writing
 from nlhf.launch.lock import BusyError, Ownership, locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
+from nlhf.links import make_folder, open_log, refuse_links
 from nlhf.records import DivergedError
 from nlhf.specification import Specification, specify
 
@@ -206,13 +208,13 @@ def _train(
 
 @contextlib.contextmanager
 def opened(run: Specification) -> Iterator[Ownership]:
-    """The run's folder, under its lock, with what was left by a process that was killed cleared away; and its log."""
+    """Hold the lock of the run's folder, remove what a killed process left half-written, and write its log."""
     with contextlib.ExitStack() as stack:
         with writing(run.folder):
-            run.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(run.folder)
+            refuse_links(run.folder)
             owned = stack.enter_context(locked(run.folder))
-            for torn in run.folder.glob(".*.tmp"):
-                torn.unlink(missing_ok=True)
+            remove_temporary(run.folder)
             stack.callback((handler := _RunLog(run.folder / "run.log")).close)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
@@ -221,7 +223,10 @@ def opened(run: Specification) -> Iterator[Ownership]:
 
 
 class _RunLog(logging.FileHandler):
-    """The log of a run; that the disk is full is told by its other files."""
+    """The log of a run. Write errors are ignored here; the run's other files report a full disk."""
+
+    def _open(self) -> Any:
+        return os.fdopen(open_log(Path(self.baseFilename)), self.mode, encoding=self.encoding)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         pass

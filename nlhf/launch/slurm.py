@@ -21,6 +21,7 @@ from nlhf.launch.batch import attempt_all
 from nlhf.launch.batch import packs as batches
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note_from_files
+from nlhf.links import make_folder
 
 PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
 UNMEASURED = 20  # runs in a task, where nothing is known about how long they take
@@ -86,7 +87,7 @@ def submit(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> list
     import submitit
 
     folder = study / PLACE
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     executor = submitit.AutoExecutor(folder / "%A", cluster="slurm", slurm_max_num_timeout=options["max_num_timeout"])
     own = {f"slurm_{key}": options[key] for key in SLURMS_OWN if options[key]}
     executor.update_parameters(**{key: options[key] for key in PASSED_ON}, **own, name=f"nlhf-{study.name}",

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nlhf.config import ConfigError
+from nlhf.files import replacing_folder
+from nlhf.links import make_folder
 from nlhf.policies.base import Memory, Policy, PolicyFamily
 
 if TYPE_CHECKING:
@@ -118,15 +120,16 @@ class CausalLMPolicy(Policy):
         assert self.model is not None
         module, own = self.model.module, dict(self.model.module.named_parameters())
         before = {name: own[name].detach().clone() for name in self.parameters}
-        with torch.no_grad():
+        make_folder(folder)
+        with replacing_folder(folder / "policy") as made, torch.no_grad():
             for name, value in self.parameters.items():
                 own[name].copy_(value[0])
             try:
-                module.save_pretrained(folder / "policy")  # type: ignore[operator]
+                module.save_pretrained(made)  # type: ignore[operator]
             finally:
                 for name, value in before.items():
                     own[name].copy_(value)
-        self.model.tokenizer.save_pretrained(folder / "policy")
+            self.model.tokenizer.save_pretrained(made)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"weights": self.weights, "memory": self.memory, "model": None, "turns": ()}
