@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -19,6 +20,8 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]+\.tmp")  # the names that `replacing` gives
+CHECKSUM = "checksum"  # the last entry of a JSON file: SHA-256 of the text of all other entries
+SEAL = b"\nsha256 "  # begins the last bytes of a sealed file; 64 hexadecimal digits follow
 
 
 class WriteError(OSError):
@@ -121,19 +124,88 @@ def remove_temporary(folder: Path, older_than: float = 0.0) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file; non-finite numbers become null."""
+    """Write a JSON file that ends with a checksum of its entries; non-finite numbers become null."""
+    finite = _finite(content)
     with replacing(path) as stream:
-        json.dump(_finite(content), stream, indent=2)
+        json.dump({**finite, CHECKSUM: _checksum(finite)}, stream, indent=2)
         stream.write("\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON file's content, or None where there is none or it cannot be read."""
+    """The entries of a JSON file without their checksum; None if the file is missing, unreadable or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    expected = content.pop(CHECKSUM, None)  # files of other programs have none
+    return content if expected in (None, _checksum(content)) else None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def sealed(content: bytes | memoryview) -> bytes:
+    """`content` followed by its SHA-256, which `unsealed` verifies."""
+    return bytes(content) + SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def unsealed(path: Path) -> memoryview | None:
+    """The content of a sealed file; None if its seal is missing or does not fit the content.
+
+    Raises: OSError.
+    """
+    whole = memoryview(path.read_bytes())
+    cut = max(0, len(whole) - len(SEAL) - 64)
+    content, seal = whole[:cut], whole[cut:]
+    return content if seal == SEAL + hashlib.sha256(content).hexdigest().encode() else None
+
+
+def stamp(path: Path) -> list[int] | None:
+    """Size, times of modification and of change in nanoseconds, and inode of a file; None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits.
+
+    Raises: OSError.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_record(path: Path) -> dict[str, Any]:
+    """What `damaged` needs to know about a file: its size, SHA-256 and stamp."""
+    before = stamp(path)
+    return {"bytes": path.stat().st_size, "sha256": sha256(path), "stamp": before}
+
+
+def damaged(folder: Path, files: Mapping[str, Any]) -> list[str]:
+    """The names of the files that are missing or differ from their records.
+
+    A file with the stamp of its record is not read. A copied file has another stamp; then its SHA-256 decides.
+
+    Args:
+        files: `file_record` by the file's name relative to `folder`.
+    """
+    return [name for name, record in files.items() if not _intact(folder / name, record)]
+
+
+def _intact(path: Path, record: Any) -> bool:
+    now = stamp(path)
+    if now is None or not isinstance(record, Mapping) or now[0] != record.get("bytes"):
+        return False
+    try:
+        return now == record.get("stamp") or sha256(path) == record.get("sha256")
+    except OSError:
+        return False
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,18 +20,31 @@ import numpy as np
 import torch
 import yaml
 
-from nlhf.budget import Progress, is_scheduled
+from nlhf.budget import Progress
 from nlhf.config import ConfigError
-from nlhf.files import replacing, write_json
+from nlhf.files import damaged, file_record, read_json, replacing, sealed, unsealed, write_json
 from nlhf.judges.base import added
 from nlhf.links import make_folder
 from nlhf.policies.base import Memory, Policy
-from nlhf.records import POLICY_COLUMNS, Table, first_hits, permanent
+from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, permanent
 from nlhf.specification import RESULTS_VERSION, Specification
 from nlhf.world import World
 
 if TYPE_CHECKING:
     from nlhf.language.world import TextWorld
+
+
+# Patterns of a run's result files. checkpoint.pt has its own checksum; run.log and exploiter.json may change later.
+RESULTS = (
+    ".hydra/*.yaml",
+    GAME,
+    "metrics.csv",
+    "policies.csv",
+    "policies/**/*",
+    "policy.*",
+    "policy/**/*",
+    "completions.jsonl",
+)
 
 
 @dataclass
@@ -69,10 +82,11 @@ class RunFolder:
     def checkpoint(self, content: dict[str, Any]) -> None:
         self.flush()
         buffer = io.BytesIO()  # on a full disk torch itself raises no OSError
-        torch.save({"fingerprint": self.run.fingerprint, "results_version": RESULTS_VERSION, "judge": self._account,
-                    **content}, buffer)  # fmt: skip
+        tables = {table.path.name: table.text for table in self._tables()}
+        saved = {"fingerprint": self.run.fingerprint, "results_version": RESULTS_VERSION, "judge": self._account}
+        torch.save({**saved, "tables": tables, **content}, buffer)
         with replacing(self.path / "checkpoint.pt", "wb") as stream:
-            stream.write(buffer.getbuffer())
+            stream.write(sealed(buffer.getbuffer()))
 
     @property
     def _account(self) -> dict[str, Any] | None:
@@ -89,21 +103,29 @@ class RunFolder:
         return [self.table, self.policies] if self.run.options.log_policy and self.world.listed else [self.table]
 
     def resume(self, template: Any) -> dict[str, Any] | None:
-        """The last checkpoint, with the rows before it taken up again; None where there is none.
+        """The last checkpoint, with its rows taken up again; None where there is none.
+
+        Rows of the files that the checkpoint does not hold stay there until this run has computed them again.
 
         Args:
             template: a state of the algorithm, whose classes the checkpoint may hold; no others are unpickled.
 
         Raises: ConfigError for a checkpoint that cannot be read.
         """
+        for table in self._tables():
+            table.keep_earlier()
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
         again = f"remove {path} to start this run again."
         try:
+            if (sound := unsealed(path)) is None:
+                raise ValueError("its checksum does not fit")
             with torch.serialization.safe_globals([Memory, *_classes(template)]):
-                content: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.world.beta.device)
-        except Exception as error:  # damaged bytes raise whatever the unpickler stumbles over
+                content: dict[str, Any] = torch.load(
+                    io.BytesIO(sound), weights_only=True, map_location=self.world.beta.device
+                )
+        except Exception as error:  # the unpickler raises many types
             raise ConfigError(f"{path} cannot be read: {again}") from error
         if not isinstance(content, dict) or not {"progress", "fingerprint"} <= content.keys():
             raise ConfigError(f"{path} is no checkpoint of a run: {again}")
@@ -111,29 +133,57 @@ class RunFolder:
         self.spent = content.get("judge") or {}
         done = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
         for table in self._tables():
-            table.load()
-            table.keep(lambda row: permanent(row, done))
-        expected = sum(is_scheduled(k) for last in done.values() for k in range(last + 1))
-        if len(self.table.rows) != expected:
-            raise ConfigError(f"{self.table.path} has lost rows from before the checkpoint: {again}")
+            table.go_on_from(content["tables"][table.path.name], lambda row: permanent(row, done))
         return content
 
     def begin(self, overrides: Sequence[str]) -> None:
-        """Write the config, the overrides that asked for it, and the game."""
+        """Mark the run as running, then write the config, the overrides that asked for it, and the game.
+
+        A new folder has no summary, which means the same as `running`.
+        """
         self.check()
+        path = self.path / "summary.json"
+        earlier = read_json(path) or {}
+        if path.exists():
+            started = {"status": "running", "stop_reason": None, **self.run.identity, "method": self.run.method}
+            nothing = {
+                "final": {},
+                "equilibrium": None,
+                "progress": Progress.none(len(self.run.options.seeds)).to_json(),
+            }
+            write_json(path, started | nothing)
+        self._write_config(overrides)
+        game = {name: record for name, record in earlier.get("files", {}).items() if name == GAME}
+        if not game or damaged(self.path, game):
+            self.world.save(self.path)
+
+    def mend(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Write those files of a completed run again that need no training; returns the summary."""
+        self.check()
+        self._write_config(overrides)
+        self.world.save(self.path)
+        summary = read_json(self.path / "summary.json") or {}
+        rewritten = {name: file_record(self.path / name) for name in summary["files"] if is_input(name)}
+        summary["files"] |= rewritten
+        write_json(self.path / "summary.json", summary)
+        return summary
+
+    def _write_config(self, overrides: Sequence[str]) -> None:
         folder = self.path / ".hydra"
         make_folder(folder)
         with replacing(folder / "config.yaml") as stream:
             yaml.dump(self.run.config, stream, _Dumper, sort_keys=False, allow_unicode=True)
         with replacing(folder / "overrides.yaml") as stream:
             yaml.dump(list(overrides), stream, _Dumper, sort_keys=False, allow_unicode=True)
-        self.world.save(self.path)
 
     def conclude(
         self, status: str, reason: str | None, policy: Policy, progress: Progress, together: int = 1
     ) -> dict[str, Any]:
         """Write the last rows, the final policy and summary.json; returns the summary. `together` is the number of runs
         that were computed as one batch."""
+        if status == "completed":
+            for table in self._tables():
+                table.drop_earlier()
         self.flush()
         seeds = self.run.options.seeds
         self.world.save_policy(self.path, policy, seeds)
@@ -141,6 +191,7 @@ class RunFolder:
             "status": status,
             "stop_reason": reason,
             **self.run.identity,
+            "budget": asdict(self.run.budget),
             "method": self.run.method,
             "final": self._final_metrics(),
             "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
@@ -151,11 +202,19 @@ class RunFolder:
             "vectorised_with": together - 1,
             "peak_memory_bytes": peak_memory(),
             **environment(),
+            "files": self._records(),
         }
         write_json(self.path / "summary.json", summary)
         if status == "completed" and not self.run.options.keep_checkpoint:
             (self.path / "checkpoint.pt").unlink(missing_ok=True)
         return summary
+
+    def _records(self) -> dict[str, Any]:
+        """The records of all result files, by which damage is detected."""
+        tables = {table.path.name: table.record for table in self._tables()}
+        found = sorted(path for pattern in RESULTS for path in self.path.glob(pattern) if path.is_file())
+        names = [path.relative_to(self.path).as_posix() for path in found]
+        return {name: file_record(path) | tables.get(name, {}) for name, path in zip(names, found, strict=True)}
 
     def _final_metrics(self) -> dict[str, float | None]:
         """Mean over seeds of their last rows; None for what was not measured."""

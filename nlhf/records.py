@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 # Keys that a config of this RESULTS_VERSION may lack, with what they stood for; no part of the fingerprint then
 ADDED = {"dtype": "float64"}
 
+GAME = "game.npz"
+
 Row = dict[str, str]
 
 
@@ -48,37 +51,83 @@ class Recorder(Protocol):
 
 
 class Table:
-    """Rows of one CSV file, in memory and, after `flush`, on the disk."""
+    """Rows of one CSV file, in memory and, after `flush`, on the disk.
+
+    A run that starts again, or goes on from an old checkpoint, computes some of the rows in its file once more. A row
+    stays in the file until its replacement is there.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.columns = path, tuple(columns)
         self.rows: list[Row] = []
+        self._earlier: list[Row] = []  # rows of the file that this run has not computed yet
         self._written = -1  # rows in the file; none of them has changed since
 
     def add(self, **values: Any) -> None:
-        """Append a row: numbers by `repr`, so that reading gives the same bits; what is missing or nan is empty."""
+        """Append a row: numbers by `repr`, so that reading gives the same bits; missing values and nan are empty."""
         self.rows.append({column: cell(values.get(column)) for column in self.columns})
 
-    def keep(self, wanted: Callable[[Row], bool]) -> None:
-        """Drop the rows that are not wanted."""
-        self._written = -1
-        self.rows = [row for row in self.rows if wanted(row)]
-
     def load(self) -> None:
-        """Take the rows that the file holds; a torn last line is not one."""
+        """Take the rows of the file; a torn last line is dropped."""
         if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            self.rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
+            self.rows = _parsed(self.path.read_text(encoding="utf-8"))
+
+    def go_on_from(self, text: str, wanted: Callable[[Row], bool]) -> None:
+        """Take the wanted rows of a checkpoint's `text`."""
+        self.rows = [row for row in _parsed(text) if wanted(row)]
+        self._written = -1
+
+    def keep_earlier(self) -> None:
+        """Let the file keep its present rows until this run has replaced them; an unreadable file has none."""
+        try:
+            rows = _parsed(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, csv.Error):
+            return
+        self._earlier = [row for row in rows if tuple(row) == self.columns and None not in row.values()]
+
+    def drop_earlier(self) -> None:
+        """This run is complete: rows that it has not computed do not belong to it."""
+        if self._earlier:
+            self._earlier, self._written = [], -1
+
+    @property
+    def text(self) -> str:
+        """The rows of this run as CSV."""
+        return _text(self.columns, self.rows)
 
     def flush(self) -> None:
         """Replace the file by the rows, if there are new ones."""
         if self._written == len(self.rows):
             return
+        if self._earlier:
+            computed = {_evaluation(row) for row in self.rows}
+            self._earlier = [row for row in self._earlier if _evaluation(row) not in computed]
         with replacing(self.path) as stream:
-            writer = csv.DictWriter(stream, self.columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+            stream.write(_text(self.columns, [*self.rows, *self._earlier]))
         self._written = len(self.rows)
+
+    @property
+    def record(self) -> dict[str, int]:
+        """How many rows the file has, and the last iteration of any seed."""
+        rows = [*self.rows, *self._earlier]
+        return {"rows": len(rows), "last_iteration": max((int(row["iteration"]) for row in rows), default=-1)}
+
+
+def _evaluation(row: Row) -> tuple[str, str]:
+    return row["seed"], row["iteration"]
+
+
+def _parsed(text: str) -> list[Row]:
+    lines = text.splitlines(keepends=True)
+    return list(csv.DictReader(line for line in lines if line.endswith("\n")))
+
+
+def _text(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def cell(value: Any) -> str:
@@ -92,6 +141,11 @@ def permanent(row: Row, iterations: Mapping[int, int]) -> bool:
     """Does this row stay when the run goes on from a checkpoint with so many iterations per seed?"""
     iteration = int(row["iteration"])
     return is_scheduled(iteration) and iteration <= iterations.get(int(row["seed"]), -1)
+
+
+def is_input(name: str) -> bool:
+    """Does this file of a run's folder hold what is known before training?"""
+    return name == GAME or name.startswith(".hydra/")
 
 
 def first_hits(rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, dict[str, int | None]]:

@@ -26,7 +26,7 @@ from nlhf.records import ADDED
 from nlhf.references import Reference
 from nlhf.simplex import SINGLE
 
-RESULTS_VERSION = 2  # raised when the same config gives other numbers
+RESULTS_VERSION = 3  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
 GROUPS = ("game", "reference", "policy", "algorithm", "prox", "feedback", "budget")
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",

@@ -20,7 +20,7 @@ from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
-from nlhf.records import COLUMNS, TEST_COLUMNS, Recorder
+from nlhf.records import COLUMNS, GAME, TEST_COLUMNS, Recorder
 from nlhf.specification import Specification
 from nlhf.trainer import Trainer
 
@@ -66,8 +66,6 @@ class World:
 
     def save(self, folder: Path) -> None:
         """`game.npz`, for figures: names, reference, equilibrium, P of as many instances as is sensible, votes."""
-        if (path := folder / "game.npz").exists():
-            return
         arrays: dict[str, Any] = {
             **self._names,
             "log_reference": self.log_reference.cpu().numpy(),
@@ -81,7 +79,7 @@ class World:
             arrays["preference"] = (self.game.dense()[:kept] + 0.5).cpu().numpy()
             if self.game.votes is not None:
                 arrays["votes"] = self.game.votes
-        with replacing(path, "wb") as stream:
+        with replacing(folder / GAME, "wb") as stream:
             np.savez(stream, **arrays)
 
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import logging
 import subprocess
 import time
@@ -176,7 +175,7 @@ def test_the_folder_holds_what_the_design_lists_and_no_more(done):
 
 
 def test_the_summary_says_how_the_run_ended(done):
-    summary = json.loads((done.folder / "summary.json").read_text())
+    summary = read_json(done.folder / "summary.json")
     assert summary == done.summary
     assert (summary["status"], summary["stop_reason"]) == ("completed", "iterations")
     assert summary["run"] == done.folder.name

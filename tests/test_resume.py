@@ -6,10 +6,12 @@ import contextlib
 import csv
 import functools
 import gc
+import io
 import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,10 +23,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import nlhf
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.config import ConfigError
+from nlhf.files import damaged, read_arrays, read_json, sealed
 from nlhf.launch.compose import CONF, composed, plain
 from nlhf.launch.lock import BusyError, locked
 from nlhf.launch.run import run_one, unwatched
@@ -39,6 +43,7 @@ ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
 GAME = ["game=random_tournament", "game.actions=5", "game.contexts=2", "reference=random", "beta=0.2"]
 ENDLESS = ["budget.queries=null", "budget.iterations=1000000000", "budget.target=null", "checkpoint_seconds=0"]
 LENGTH = 41  # off the schedule
+FORGETFUL = {"keep_checkpoint": False}
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +77,12 @@ def base(algorithm):
     return regularised
 
 
-def run(folder, study, algorithm="nash_mp", watch=unwatched, keep_checkpoint=True, **limits):
+def run(folder, study, algorithm="nash_mp", watch=unwatched, options=None, **limits):
     """`run_one` with these limits and no others."""
     config = base(algorithm)
     budget = config["budget"] | {"queries": None, "iterations": None, "seconds": None, "target": None} | limits
-    place = {"runs_dir": str(folder), "study": study, "keep_checkpoint": keep_checkpoint}
-    return run_one(config | {"budget": budget} | place, watch)
+    place = {"runs_dir": str(folder), "study": study}
+    return run_one(config | {"budget": budget} | place | (options or {}), watch)
 
 
 def signalling(at, number=signal.SIGUSR1, times=1):
@@ -331,16 +336,16 @@ def test_a_completed_run_is_skipped_without_torch(tmp_path):
 
 
 def test_a_run_without_its_checkpoint_is_skipped_or_begun_again(tmp_path, whole):
-    outcome = run(tmp_path, "s", iterations=10, keep_checkpoint=False)
+    outcome = run(tmp_path, "s", iterations=10, options=FORGETFUL)
     assert not (outcome.folder / "checkpoint.pt").exists()
-    assert run(tmp_path, "s", iterations=10, keep_checkpoint=False).skipped
-    again = run(tmp_path, "s", iterations=LENGTH, keep_checkpoint=False)
+    assert run(tmp_path, "s", iterations=10, options=FORGETFUL).skipped
+    again = run(tmp_path, "s", iterations=LENGTH, options=FORGETFUL)
     assert left_behind(again.folder) == whole("nash_mp")
     assert not (outcome.folder / "checkpoint.pt").exists()
 
 
 def test_an_interrupted_run_keeps_its_checkpoint_whatever_the_option(tmp_path):
-    outcome = run(tmp_path, "s", iterations=10, keep_checkpoint=False, watch=signalling(4))
+    outcome = run(tmp_path, "s", iterations=10, options=FORGETFUL, watch=signalling(4))
     assert (outcome.folder / "checkpoint.pt").exists()
 
 
@@ -378,10 +383,104 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence_and_the_rows_stay(tmp_pat
     assert run(tmp_path, "s", iterations=20).status == "completed"
 
 
-def test_rows_that_were_lost_are_missed(tmp_path):
+def flip_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+LOSSES = {
+    "removed": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "torn": torn,
+    "one bit": flip_bit,
+    "binary": lambda path: path.write_bytes(b"\xff\x00" * 50),
+}
+RESULT_FILES = ("metrics.csv", "policies.csv", "policy.npz", "game.npz", "summary.json", ".hydra/config.yaml")
+
+
+@pytest.mark.parametrize("budget", [13, 20])
+@pytest.mark.parametrize("name", RESULT_FILES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_damaged_file_of_a_completed_run_is_restored_from_the_checkpoint(tmp_path, loss, name, budget):
+    outcome = run(tmp_path, "s", iterations=13)
+    undisturbed = left_behind(run(tmp_path, "whole", iterations=budget).folder)
+    game = read_arrays(outcome.folder / "game.npz")
+    LOSSES[loss](outcome.folder / name)
+    again = run(tmp_path, "s", iterations=budget)
+    assert again.status == "completed"
+    assert left_behind(outcome.folder) == undisturbed
+    assert damaged(outcome.folder, again.summary["files"]) == []
+    assert {key: value.tolist() for key, value in read_arrays(outcome.folder / "game.npz").items()} == {
+        key: value.tolist() for key, value in game.items()
+    }
+    assert yaml.safe_load((outcome.folder / ".hydra" / "config.yaml").read_text())["beta"] == 0.2
+    assert run(tmp_path, "s", iterations=budget).skipped
+
+
+@pytest.mark.parametrize("name", RESULT_FILES)
+def test_damage_without_a_checkpoint_is_mended_or_refused_in_a_sentence(tmp_path, name):
+    outcome = run(tmp_path, "s", iterations=13, options=FORGETFUL)
+    undisturbed = left_behind(outcome.folder)
+    flip_bit(outcome.folder / name)
+    if name in ("game.npz", ".hydra/config.yaml"):
+        assert run(tmp_path, "s", iterations=13, options=FORGETFUL).skipped
+        assert left_behind(outcome.folder) == undisturbed
+        assert damaged(outcome.folder, read_json(outcome.folder / "summary.json")["files"]) == []
+        return
+    for budget in (13, 20):
+        with pytest.raises(ConfigError) as refused:
+            run(tmp_path, "s", iterations=budget, options=FORGETFUL)
+        assert str(refused.value).startswith(f"{outcome.folder / name} is missing or damaged, and there is no ch")
+        assert "force=true" in str(refused.value)
+
+
+def test_a_copied_folder_is_known_by_its_checksums(tmp_path):
+    outcome = run(tmp_path, "s", iterations=13)
+    shutil.copytree(outcome.folder, tmp_path / "copy" / outcome.folder.name)
+    assert run(tmp_path, "copy", iterations=13).skipped
+    flip_bit(tmp_path / "copy" / outcome.folder.name / "metrics.csv")
+    assert not run(tmp_path, "copy", iterations=13).skipped
+
+
+@pytest.mark.parametrize("keep_checkpoint", [True, False])
+@pytest.mark.parametrize("length", [13, 20])
+def test_rows_stay_until_an_extension_has_replaced_them(tmp_path, keep_checkpoint, length):
+    """13 is off the schedule: its row is dropped when the longer run is complete, and not before."""
+    options = {"keep_checkpoint": keep_checkpoint, "checkpoint_seconds": 0}
+    first = run(tmp_path, "s", iterations=length, options=options)
+    before = {name: table(first.folder / name) for name in ("metrics.csv", "policies.csv")}
+    seen = []
+
+    @contextlib.contextmanager
+    def watch(_):
+        def tick(progress):
+            seen.append(read_json(first.folder / "summary.json")["status"])
+            for name, rows in before.items():
+                assert sorted(map(place, rows)) == [key for key in sorted(map(place, table(first.folder / name)))
+                                                    if key in set(map(place, rows))]  # fmt: skip
+            if progress.iterations.max() == 25:
+                raise KeyboardInterrupt  # as if killed
+
+        yield tick
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "s", watch=watch, iterations=LENGTH, options=options)
+    assert set(seen) == {"running"}
+    assert read_json(first.folder / "summary.json")["status"] == "running"
+    assert run(tmp_path, "s", iterations=LENGTH, options=options).status == "completed"
+    whole = run(tmp_path, "whole", iterations=LENGTH, options=options)
+    assert left_behind(first.folder) == left_behind(whole.folder)
+
+
+@pytest.mark.parametrize("part", [0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_a_flipped_bit_in_a_checkpoint_is_refused_in_a_sentence(tmp_path, part):
     outcome = run(tmp_path, "s", iterations=10)
-    (outcome.folder / "metrics.csv").unlink()
-    with pytest.raises(ConfigError, match=r"has lost rows .* to start this run again\.$"):
+    path = outcome.folder / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[int(part * len(content))] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"checkpoint.pt cannot be read: remove .* to start this run again\.$"):
         run(tmp_path, "s", iterations=20)
 
 
@@ -414,7 +513,9 @@ def test_a_folder_of_another_fingerprint_is_refused(tmp_path, left):
     other = outcome.summary["fingerprint"][:12] + "0" * 52  # the same name, another run
     summary, checkpoint = outcome.folder / "summary.json", outcome.folder / "checkpoint.pt"
     summary.write_text(json.dumps(outcome.summary | {"fingerprint": other}))
-    torch.save(torch.load(checkpoint, weights_only=False) | {"fingerprint": other}, checkpoint)
+    content = io.BytesIO()
+    torch.save(torch.load(checkpoint, weights_only=False) | {"fingerprint": other}, content)
+    checkpoint.write_bytes(sealed(content.getbuffer()))
     if left == "killed":
         summary.unlink()
     with pytest.raises(ConfigError, match=r"another config: choose another study, or remove the folder\.$"):
@@ -426,9 +527,9 @@ def test_a_torn_file_among_the_cached_equilibria_is_computed_again(tmp_path):
     cached = sorted((tmp_path / ".equilibria").iterdir())
     assert len(cached) == 3  # one per seed
     whole_file = cached[1].read_bytes()
-    for damaged in (b"", b"garbage", whole_file[:200]):
-        cached[1].write_bytes(damaged)
-        second = run(tmp_path, f"b{len(damaged)}", iterations=5)
+    for content in (b"", b"garbage", whole_file[:200]):
+        cached[1].write_bytes(content)
+        second = run(tmp_path, f"b{len(content)}", iterations=5)
         gc.collect()  # a file that was left open would be warned of here
         assert left_behind(second.folder) == left_behind(first.folder)
     with np.load(cached[1]) as archive:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nlhf.budget import Progress, spent, stop_reason
 from nlhf.config import ConfigError
 from nlhf.console import result
-from nlhf.files import WriteError, read_json, remove_temporary, write_json, writing
+from nlhf.files import WriteError, damaged, read_json, remove_temporary, write_json, writing
 from nlhf.launch.lock import BusyError, Ownership, locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
 from nlhf.links import make_folder, open_log, refuse_links
-from nlhf.records import DivergedError
+from nlhf.records import DivergedError, is_input
 from nlhf.specification import Specification, specify
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
     with opened(run) as owned, stop_on_signal() as stop:
         if earlier := finished(run):
             return Outcome(run.folder, earlier, skipped=True)
+        if mended := _mended(run, world, owned, overrides):
+            return mended
         try:
             return _train(run, world, owned, stop, watch, overrides)
         except OF_THE_COMMAND:
@@ -153,24 +155,66 @@ def fail(run: Specification, problem: Exception) -> Outcome:
 
 
 def finished(run: Specification) -> dict[str, Any] | None:
-    """The summary of this run if there is nothing to do: completed with a budget that was at least this one, or failed
-    where failed runs are to be left. Else None.
+    """The summary of this run if nothing is left to do, else None.
 
-    Raises: ConfigError where the folder holds another run, one of another RESULTS_VERSION, or what cannot be read.
+    Nothing is left to do if the run was completed with at least this budget and its files are intact, or if it failed
+    and failed runs are not to be repeated.
+
+    Raises: ConfigError if the folder holds another run, one of another RESULTS_VERSION, or damage that only a
+    checkpoint could repair and there is none.
     """
     path = run.folder / "summary.json"
     if not path.exists():
         return None
-    unreadable = ConfigError(f"{path} cannot be read: remove it, and the run goes on from its checkpoint.")
+    summary = _summary(run, path)
+    if summary is not None and summary["status"] == "failed" and not run.options.retry_failed:
+        return summary
+    if (lost := _lost_result(run, summary)) and not (run.folder / "checkpoint.pt").exists():
+        raise ConfigError(f"{lost} is missing or damaged, and there is no checkpoint to restore it from: repeat the "
+                          "command with force=true, which moves the folder aside and runs anew.")  # fmt: skip
+    intact = summary is not None and _reached(run, summary) and not damaged(run.folder, summary["files"])
+    return summary if intact else None
+
+
+def _summary(run: Specification, path: Path) -> dict[str, Any] | None:
+    """The content of the run's summary.json; None if it is missing or damaged.
+
+    Raises: ConfigError if it is the summary of another run, or of another RESULTS_VERSION.
+    """
     if (summary := read_json(path)) is None:
-        raise unreadable
+        return None
     run.check_same(summary)
     try:
-        status, done = summary["status"], spent(run.budget, Progress.from_json(summary["progress"])).all()
-    except (KeyError, TypeError, ValueError) as problem:
-        raise unreadable from problem
-    left = status == "failed" and not run.options.retry_failed
-    return summary if left or (status == "completed" and done) else None
+        Progress.from_json(summary["progress"])
+        return summary if summary["status"] != "completed" or isinstance(summary["files"], dict) else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _reached(run: Specification, summary: Mapping[str, Any]) -> bool:
+    """Was the run completed with at least this budget?"""
+    done = spent(run.budget, Progress.from_json(summary["progress"])).all()
+    return summary["status"] == "completed" and bool(done)
+
+
+def _lost_result(run: Specification, summary: Mapping[str, Any] | None) -> Path | None:
+    """A damaged file of a completed run that only a checkpoint can restore; None if there is none."""
+    if summary is None:
+        return run.folder / "summary.json"
+    if summary["status"] != "completed":
+        return None
+    lost = [name for name in damaged(run.folder, summary["files"]) if not is_input(name)]
+    return run.folder / lost[0] if lost else None
+
+
+def _mended(run: Specification, world: World | TextWorld, owned: Ownership, overrides: Sequence[str]) -> Outcome | None:
+    """A completed run after damaged files that need no training were written again; None if that is not enough."""
+    from nlhf.folder import RunFolder
+
+    summary = _summary(run, run.folder / "summary.json")
+    if summary is None or not _reached(run, summary) or not all(map(is_input, damaged(run.folder, summary["files"]))):
+        return None
+    return Outcome(run.folder, RunFolder(run, world, owned.check).mend(overrides), skipped=True)
 
 
 def _train(
@@ -187,8 +231,12 @@ def _train(
     folder = RunFolder(run, world, owned.check)
     seconds = run.options.checkpoint_seconds
     trainer = world.trainer(run, folder, interrupted=stop, checkpoint_seconds=seconds)
+    path = run.folder / "summary.json"
+    lost = _lost_result(run, _summary(run, path)) if path.exists() else None
     if checkpoint := folder.resume(trainer.state):
         trainer.restore(checkpoint)
+        if lost:
+            log.warning("%s was missing or damaged: it is restored from the checkpoint", lost)
         log.info("going on from iteration %d", trainer.progress.iterations.max())
     folder.begin(overrides)
     status, reason = "failed", None
