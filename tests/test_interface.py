@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gc
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import nlhf
 from nlhf.algorithms.nash_mp import NashMP
+from nlhf.files import read_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,7 +60,7 @@ def test_the_policy_and_the_summary_are_those_of_the_folder(done):
     assert np.exp(done.log_policy).sum(-1) == pytest.approx(np.ones((2, 2)), rel=1e-14)
     with np.load(done.folder / "policy.npz") as saved:
         assert (done.log_policy == saved["log_policy"]).all()
-    assert done.summary == json.loads((done.folder / "summary.json").read_text())
+    assert done.summary == read_json(done.folder / "summary.json")
     assert done.summary["final"]["exploitability"] == done.metrics.groupby("seed").last()["exploitability"].mean()
 
 

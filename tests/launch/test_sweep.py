@@ -176,7 +176,7 @@ def test_a_dry_run_of_a_sweep_shows_what_is_done_what_would_be_and_its_cost_and_
     assert not folder.exists()
     command(*arguments, "beta=0.1,0.2")
     for path, seconds in zip(folder.glob("*/summary.json"), (10.0, 30.0), strict=True):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"wall_seconds": seconds}))
+        write_json(path, read_json(path) | {"wall_seconds": seconds})
     before = contents(folder)
     done = command(*arguments, "beta=0.1,0.2,0.3,0.4", "algorithm=nash_mp,omd", "dry_run=true")
     assert (done.code, counts(done)) == (0, "2 skipped, 6 would run")
