@@ -15,6 +15,7 @@ from nlhf.config import ConfigError
 from nlhf.equilibrium_cache import Certified, reference_equilibria
 from nlhf.files import replacing
 from nlhf.games.base import LARGEST_DENSE, FiniteGame
+from nlhf.games.check import check_game
 from nlhf.metrics import Measure
 from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.base import Policy
@@ -139,6 +140,7 @@ def assemble(run: Specification) -> World | TextWorld:
         return World(game.to(device), log_reference.to(device), beta, equilibria, held_out)
 
     everything = run.game.build(options.seeds)
+    check_game(everything, run.game.provides, f"game={type(run.game).__name__}")
     log_reference = run.reference.build(everything, options.seeds)
     game, other = everything.split()
     trained = len(game.contexts)

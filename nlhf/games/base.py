@@ -37,6 +37,10 @@ class FiniteGame(Protocol):
         """Votes behind each pair of the first instance and how many of them are ties, (2, X, Y, Y), or None."""
 
     @property
+    def wins(self) -> np.ndarray | None:
+        """Counted wins of rows over columns of every kept instance, (1 or S, X, Y, Y), or None."""
+
+    @property
     def features(self) -> Tensor | None:
         """What a policy can know of the contexts, (1 or S, X, d), or None."""
 
@@ -77,6 +81,7 @@ class Listed:
     contexts: tuple[str, ...]
 
     votes: ClassVar[None] = None
+    wins: ClassVar[None] = None
     features: ClassVar[None] = None
 
     def split(self) -> tuple[Self, None]:
@@ -101,9 +106,11 @@ def moved(game: Any, where: torch.device | torch.dtype) -> Any:
 class PreferenceTable:
     """Preference probabilities P(row > column | context), shape (X, n, n), with the names of items and contexts.
 
-    `features`, where contexts have any, has shape (X, d); `votes`, where there are any, has shape
-    (2, X, n, n): how many are behind each pair, and how many of these are ties. The last `held_out` contexts are for
-    testing: nobody is trained on them.
+    `features`, where contexts have any, has shape (X, d). The last `held_out` contexts are for testing only.
+
+    Where P comes from counted votes, `votes` (2, X, n, n) has the number of votes on each pair and how many of them are
+    ties, and `wins` (X, n, n) how often the row won, ties as half wins, with pseudo-votes: what a model of the votes is
+    fitted to.
     """
 
     preference: np.ndarray
@@ -111,6 +118,7 @@ class PreferenceTable:
     contexts: tuple[str, ...]
     features: np.ndarray | None = None
     votes: np.ndarray | None = None
+    wins: np.ndarray | None = None
     held_out: int = 0
 
 
@@ -138,12 +146,15 @@ class GameFamily(ABC):
 
     def build(self, seeds: list[int]) -> FiniteGame:
         """The game of these seeds: one instance each, or a single one that they share."""
+        from nlhf.games.check import check_table
         from nlhf.games.matrix import MatrixGame
 
         streams = [stream(seed, "game") for seed in (seeds if self.random else seeds[:1])]
         if (game := self.structured(streams)) is not None:
             return game
         drawn = [self.table(rng) for rng in streams]
+        for table in drawn:
+            check_table(table, f"game={type(self).__name__}")
         if len({(instance.items, instance.contexts) for instance in drawn}) > 1:
             raise ConfigError("the seeds' instances have different items: choose game options that keep all items.")
         return MatrixGame.from_tables(drawn)

@@ -24,6 +24,7 @@ class MatrixGame:
     items: tuple[str, ...]
     contexts: tuple[str, ...]
     votes: np.ndarray | None = None
+    wins: np.ndarray | None = None
     features: Tensor | None = None
     held_out: int = 0
 
@@ -36,7 +37,8 @@ class MatrixGame:
             preference = torch.from_numpy(np.ascontiguousarray(table.preference, dtype=np.float64))
             torch.sub(preference, preference.mT, out=advantage[index])
         features = None if first.features is None else torch.tensor(np.array([table.features for table in tables]))
-        return cls(advantage.mul_(0.5), first.items, first.contexts, first.votes, features, first.held_out)
+        wins = None if first.wins is None else np.stack([table.wins for table in tables if table.wins is not None])
+        return cls(advantage.mul_(0.5), first.items, first.contexts, first.votes, wins, features, first.held_out)
 
     @property
     def content(self) -> Tensor:
@@ -62,6 +64,7 @@ class MatrixGame:
             advantage=self.advantage[:, contexts].contiguous(),
             contexts=self.contexts[contexts],
             votes=None if self.votes is None else self.votes[:, contexts],
+            wins=None if self.wins is None else self.wins[:, contexts],
             features=None if self.features is None else self.features[:, contexts],
             held_out=0,
         )
