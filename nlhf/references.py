@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from nlhf.bradley_terry import bradley_terry_scores
+from nlhf.bradley_terry import bradley_terry_scores, connected_parts, likelihood_scores, unbounded
 from nlhf.config import ConfigError
 from nlhf.inputs import InputFile
 from nlhf.streams import stream
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.base import FiniteGame
+
+
+log = logging.getLogger(__name__)
 
 
 class Reference(ABC):
@@ -99,25 +104,71 @@ def _weights(file: InputFile) -> np.ndarray:
 
 @dataclass(frozen=True)
 class BradleyTerryFit(Reference):
-    """The strengths of the Bradley-Terry model that fits the same game best: what a reward model would make of it.
+    """The strengths of a Bradley-Terry model of the game: what a reward model would make of it.
 
-    Per instance and context the scores s maximise  sum_ij P_ij log sigmoid(s_i - s_j) - ridge |s|^2/2,  and the policy
-    is proportional to exp(s), so that a transitive game has P_ij = pi_i/(pi_i + pi_j).
+    The policy is proportional to exp(s). In a game of votes the scores s maximise the likelihood of the counted votes,
+
+        sum_ij W_ij log sigmoid(s_i - s_j) - prior |s|^2/2,    W_ij the wins of i over j, a tie half a win for each,
+
+    so that pairs without votes carry no weight; game.pseudo_count counts as votes. In any other game they maximise
+    sum_ij P_ij log sigmoid(s_i - s_j) - ridge |s|^2/2. A transitive game has P_ij = pi_i/(pi_i + pi_j).
 
     Args:
-        ridge: > 0 keeps the scores of items finite that win or lose against all others for certain.
+        ridge: > 0, of games without votes; keeps the scores of items finite that always win or lose.
+        prior: >= 0, of games of votes: precision of a normal prior on the scores. At 0 an item that won or lost every
+            vote is refused, as its score would be infinite.
     """
 
     ridge: float
+    prior: float
 
     def __post_init__(self) -> None:
         if not 0 < self.ridge < float("inf"):
             raise ConfigError(f"reference.ridge={self.ridge} is out of range: give a finite number > 0.")
+        if not 0 <= self.prior < float("inf"):
+            raise ConfigError(f"reference.prior={self.prior} is out of range: give a finite number >= 0.")
 
     def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
+        if game.wins is not None:
+            return _normalised(self._of_votes(game, game.wins, seeds))
         preference = game.dense().cpu().numpy() + 0.5
         fits = [bradley_terry_scores(table, self.ridge) for instance in preference for table in instance]
         return _normalised(np.stack(fits).reshape(preference.shape[:3]))
+
+    def _of_votes(self, game: FiniteGame, wins: np.ndarray, seeds: list[int]) -> np.ndarray:
+        """Scores (S, X, n) of counted wins (S, X, n, n)."""
+        scores, separate = np.empty(wins.shape[:3]), 0
+        for instance, context in np.ndindex(wins.shape[:2]):
+            where = f" in context {game.contexts[context]}" if len(game.contexts) > 1 else ""
+            where += f" in the votes of seed {seeds[instance]}" if len(wins) > 1 else ""
+            scores[instance, context] = self._scores(wins[instance, context], game.items, where)
+            separate += connected_parts(wins[instance, context]).max() > 0
+        if separate:
+            log.warning("reference=bradley_terry: in %d of %d tables of votes some items were never compared, not "
+                        "even indirectly; the scores of each connected part have mean 0", separate,
+                        scores[..., 0].size)  # fmt: skip
+        return scores
+
+    def _scores(self, wins: np.ndarray, items: Sequence[str], where: str) -> np.ndarray:
+        if self.prior == 0 and (extreme := unbounded(wins)) is not None:
+            raise ConfigError(_without_maximum([items[k] for k in extreme[0]], extreme[1], where))
+        try:
+            return likelihood_scores(wins, self.prior)
+        except ArithmeticError as error:
+            raise ConfigError(
+                f"reference=bradley_terry finds no scores{where} ({error}): set reference.prior=1, or choose another "
+                "reference."
+            ) from error
+
+
+def _without_maximum(items: list[str], won: bool, where: str) -> str:
+    """Why the likelihood has no maximum: these items won every vote, or lost every one."""
+    names = ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
+    others = " against the other items" if len(items) > 1 else ""
+    return (
+        f"reference=bradley_terry: {names} {'won' if won else 'lost'} every vote{others}{where}, and the likelihood of "
+        "the votes has no maximum: set reference.prior=0.1 or game.pseudo_count=0.5, or drop items."
+    )
 
 
 def _normalised(logits: np.ndarray) -> Tensor:

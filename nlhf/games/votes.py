@@ -112,7 +112,8 @@ class Votes(GameFamily):
             preference = (wins + self.pseudo_count) / (total + 2 * self.pseudo_count)
         preference = np.where(total == 0, 0.5, preference)[:, kept][:, :, kept]
         votes = np.stack([total, ties])[:, :, kept][..., kept]
-        return PreferenceTable(preference, tuple(items[k] for k in kept), contexts, votes=votes)
+        counted = np.where(total > 0, wins + self.pseudo_count, 0.0)[:, kept][:, :, kept]
+        return PreferenceTable(preference, tuple(items[k] for k in kept), contexts, votes=votes, wins=counted)
 
     def _resampled(self, votes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """As many votes on every pair, drawn from those that were cast on it."""
