@@ -89,12 +89,13 @@ class PoolLauncher(_NlhfLauncher):
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
         from nlhf.launch.command import log_to_console
         from nlhf.launch.pool import Pool
+        from nlhf.terminal import warn
 
         log_to_console()
         pool = Pool(jobs, **self.options)
         values = pool.run()
         if pool.signal:
-            print(f"stopped by signal {pool.signal}: repeat the same command to go on.", file=sys.stderr)
+            warn(f"stopped by signal {pool.signal}: repeat the same command to go on.")
             sys.exit(128 + pool.signal)
         return values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from nlhf.budget import Budget, Progress
+from nlhf.files import read_json_lines
 from nlhf.specification import Specification
+from nlhf.terminal import console, paragraphs, visible
 
 SHOWN_ITEMS, SHOWN_PROMPTS = 12, 3
 
@@ -24,13 +26,13 @@ def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
     if not run.options.progress or not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn()
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task, due = bar.add_task(run.name, total=1.0, state=""), 0.0
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(),
+               TextColumn("{task.fields[state]}", markup=False), TimeRemainingColumn())  # fmt: skip
+    with Bar(*columns, console=console(stream=sys.stderr)) as bar:
+        task, due = bar.add_task(visible(run.name), total=1.0, state=""), 0.0
 
         def tick(progress: Progress) -> None:
             nonlocal due
@@ -65,18 +67,17 @@ def result(summary: Mapping[str, Any]) -> str:
 
 
 def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
-    """The result of a single run, from its folder's files: how good, which policy, where, and what to try next."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    """Print the result of a single run from its folder's files: how good, which policy, where, and what to try next."""
+    output = console()
     if skipped:
-        console.print("[dim]completed before: nothing was run[/dim]")
+        output.print("completed before: nothing was run", style="dim")
     if summary["status"] == "failed":
-        console.print(f"[red]failed[/red]: {summary['stop_reason']} (traceback in {folder}/run.log)")
-    console.print(_facts(summary), "", _samples(folder) or _mixtures(folder), "", sep="\n")
-    console.print(f"run   {folder}", soft_wrap=True)
+        output.print(f"failed: {summary['stop_reason']} (traceback in {folder}/run.log)", style="red")
+    output.print(_facts(summary), "", _samples(folder) or _mixtures(folder), "", sep="\n")
+    output.print(f"run   {folder}", soft_wrap=True)
     if summary["status"] == "completed":
-        console.print(_suggestions(folder), soft_wrap=True)
+        for line in _suggestions(folder):
+            output.print(line, soft_wrap=True)
 
 
 def _facts(summary: Mapping[str, Any]) -> Any:
@@ -148,16 +149,16 @@ def _samples(folder: Path) -> Any:
     table = Table(show_lines=True)
     for name in ("prompt", "reference", "policy", "preferred"):
         table.add_column(name)
-    for line in path.read_text(encoding="utf-8").splitlines()[:SHOWN_PROMPTS]:
-        entry = json.loads(line)
-        table.add_row(entry["prompt"], entry["reference"], entry["policy"], f"{entry['preference']:.2f}")
+    for entry in read_json_lines(path)[:SHOWN_PROMPTS]:
+        texts = (paragraphs(entry[name]) for name in ("prompt", "reference", "policy"))
+        table.add_row(*texts, f"{entry['preference']:.2f}")
     return table
 
 
-def _suggestions(folder: Path) -> str:
+def _suggestions(folder: Path) -> tuple[str, str]:
     return (
-        "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20\n"
-        f"      python -m nlhf.analysis {folder.parent}"
+        "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20",
+        f"      python -m nlhf.analysis {shlex.quote(str(folder.parent))}",
     )
 
 

@@ -208,6 +208,22 @@ def _intact(path: Path, record: Any) -> bool:
         return False
 
 
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file with a JSON object in each line; a line ends at a line feed and nowhere else.
+
+    A line that a crash has cut is left out, and so is a whole file that is not there.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        with suppress(ValueError):
+            entries.append(json.loads(line))
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of an npz file by name, or that of an npy file under the name ""; None where it cannot be read."""
     try:

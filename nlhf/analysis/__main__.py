@@ -9,12 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
-
 from nlhf.analysis.diff import diff, shown
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.view import COSTS, METRICS, View
 from nlhf.config import ConfigError
+from nlhf.terminal import Parser, console, say, warn
 
 if TYPE_CHECKING:
     from nlhf.analysis.material import Material
@@ -26,14 +25,14 @@ def main(arguments: list[str]) -> int:
         command = {"diff": _diff, "votes": _votes}.get(arguments[0]) if arguments else None
         return command(arguments[1:]) if command else _analyse(arguments)
     except (AnalysisError, ConfigError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
     except OSError as error:
         place = error.filename or "the output"
-        print(f"error: {place} cannot be used ({error.strerror}): give another place.", file=sys.stderr)
+        warn(f"error: {place} cannot be used ({error.strerror}): give another place.")
     return 2
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Refuses in one sentence."""
 
     def error(self, message: str) -> NoReturn:
@@ -46,7 +45,8 @@ def _diff(arguments: list[str]) -> int:
     parser.add_argument("second", type=Path, metavar="RUN_B")
     options = parser.parse_args(arguments)
     configs, versions, rows = diff(options.first, options.second)
-    print(*shown(configs, "config"), *shown(versions, "made with"), rows, sep="\n")
+    for line in (*shown(configs, "config"), *shown(versions, "made with"), rows):
+        say(line)
     return 0
 
 
@@ -68,10 +68,10 @@ def _votes(arguments: list[str]) -> int:
     where = dict(word.split("=", 1) for word in options.where)
     context, drop = (list(filter(None, text.split(","))) for text in (options.context, options.drop))
     found = ballots.examine(options.file, context, where, drop)
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False, markup=False, emoji=False)
+    output = console()
     for line in found.lines:
-        console.print(line)
-    console.print(f"{ballots.write(found, options.file, options.out or Path('runs/votes', Path(options.file).stem))}",
+        output.print(line)
+    output.print(f"{ballots.write(found, options.file, options.out or Path('runs/votes', Path(options.file).stem))}",
                   soft_wrap=True)  # fmt: skip
     return 0
 
@@ -106,21 +106,20 @@ def _analyse(arguments: list[str]) -> int:
     written = _exports(material, options)
     out: Path = options.out or options.folder
     out.mkdir(parents=True, exist_ok=True)
-    width = None if sys.stdout.isatty() else terminal.WIDTH
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    output = console(terminal.WIDTH)
     states = Counter(run["status"] for run in material.study.runs)
-    console.print(", ".join(f"{count} {status}" for status, count in states.items()))
-    terminal.show(material, console)
-    console.print()
-    console.print(words.headline(material.summary, material.comparisons, material.view), style="bold")
+    output.print(", ".join(f"{count} {status}" for status, count in states.items()))
+    terminal.show(material, output)
+    output.print()
+    output.print(words.headline(material.summary, material.comparisons, material.view), style="bold")
     for caution in material.cautions:
-        console.print(f"- {caution}")
+        output.print(f"- {caution}")
     for line in written:
-        console.print(line, soft_wrap=True)
+        output.print(line, soft_wrap=True)
     if not options.no_report:
         from nlhf.analysis.report import write
 
-        console.print(f"{write(material, out)}", soft_wrap=True)
+        output.print(f"{write(material, out)}", soft_wrap=True)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -19,7 +18,7 @@ from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.material import Material
 from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
-from nlhf.files import read_json
+from nlhf.files import read_json, read_json_lines
 
 MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
 Cell = tuple[str, float | str]  # what is read, and by what it is sorted
@@ -182,11 +181,10 @@ def _texts(material: Material) -> Iterator[dict[str, Any]]:
     for run in material.study.runs:
         path = Path(run["folder"]) / "completions.jsonl"
         if path.exists() and run["folder"] in named.index:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            entries = [json.loads(line) for line in lines[:SHOWN_TEXTS]]
+            entries = read_json_lines(path)
             bound = (read_json(path.with_name("exploiter.json")) or {}).get("lower_bound")
             known = {name: named.at[run["folder"], name] for name in ("method", "seed")}
-            yield {**known, "entries": entries, "left_out": len(lines) - len(entries),
+            yield {**known, "entries": entries[:SHOWN_TEXTS], "left_out": max(0, len(entries) - SHOWN_TEXTS),
                    "bound": None if bound is None else words.number(bound)}  # fmt: skip
 
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from nlhf.analysis.material import Material
 from nlhf.analysis.words import MARK, bounded, corrected_p, notes, number
+from nlhf.terminal import visible
 
 WIDTH = 100
 MOST_GROUPS = 12
@@ -36,7 +37,7 @@ def show(material: Material, console: Console) -> None:
 def _columns(table: Table, names: list[str], first: pd.Series) -> Table:
     """A rank, a method as wide as the longest (up to 34), and numbers."""
     table.add_column("", justify="right")
-    table.add_column("method", overflow="fold", min_width=min(int(first.str.len().max()) + len(MARK), 24))
+    table.add_column("method", overflow="fold", min_width=min(max(map(cell_len, map(visible, first))) + len(MARK), 24))
     for name in names:
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     return table
@@ -56,7 +57,7 @@ def _table(group: str, rows: pd.DataFrame, material: Material) -> Table:
         reached = f" ({row['reached']:.0%})" if 0 < row["reached"] < 1 else ""
         table.add_row(
             f"{row['rank']}",
-            Text(", ".join([f"{row['method']}{MARK if row['method'] in material.caveats else ''}", *remarks])),
+            ", ".join([f"{row['method']}{MARK if row['method'] in material.caveats else ''}", *remarks]),
             cost_of(row) + reached,
             tenths(row["final"], row["final_low"], row["final_high"]),
             number(row["rate"], 2),
@@ -78,7 +79,7 @@ def _overall(material: Material) -> Table:
     for place, row in enumerate(rows.to_dict("records"), 1):
         table.add_row(
             f"{place}",
-            Text(f"{row['method']}{MARK if row['method'] in caveats else ''}"),
+            f"{row['method']}{MARK if row['method'] in caveats else ''}",
             f"{row['wins']}",
             f"{row['reached']:.0%}",
             spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
 from nlhf.inputs import InputFile
+from nlhf.terminal import console, say, say_lines, show_progress, warn, warn_lines
 
 if TYPE_CHECKING:
     from nlhf.arena.standings import Standings
@@ -46,7 +47,7 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__, USAGE, sep="\n\n")
+        say_lines(f"{__doc__}\n\n{USAGE}")
         return 0
     from nlhf.files import WriteError
     from nlhf.launch.lock import BusyError
@@ -55,10 +56,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         hold(places, [word for word in arguments if "=" in word])
     except (ConfigError, BusyError, WriteError) as problem:
-        print(str(problem).replace("game.judge.", "judge."), file=sys.stderr)  # which is no game's here
+        warn(str(problem).replace("game.judge.", "judge."))  # which is no game's here
         return 2
     except KeyboardInterrupt:
-        print("\nstopped: what has been played is kept, repeat the same command to go on.", file=sys.stderr)
+        warn_lines("\nstopped: what has been played is kept, repeat the same command to go on.")
         return 130
     return 0
 
@@ -98,11 +99,11 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
         arena = Arena(folder, rules, contestants)
         if len(arena.names) < 2:
             raise ConfigError(f"{' '.join(places)} has one policy only, {arena.names[0]}: name another one.")
-        new = arena.play(judge, options.block, options.precision, _said)
+        new = arena.play(judge, options.block, options.precision, show_progress)
     found = standings(arena.known, arena.of_prompts, len(arena.rules.prompts), options.redraws)
     page = write(folder, found, arena)
     _show(found, f"{new} new verdicts ({told(judge.account)}); in all: {told(arena.account)}.")
-    print(page)
+    say(page)
     return found
 
 
@@ -162,18 +163,12 @@ def _once(values: Sequence[Any]) -> list[Any]:
     return [value for place, value in enumerate(values) if value not in values[:place]]
 
 
-def _said(words: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
-
-
 def _show(found: Standings, asked: str) -> None:
-    """The standings in the terminal."""
-    from rich.console import Console
+    """Print the standings."""
     from rich.table import Table
 
-    _said("")
-    console = Console(width=None if sys.stdout.isatty() else SHOWN, highlight=False, markup=False, emoji=False)
+    show_progress()
+    output = console(SHOWN)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("", "contestant", "preferred to others", "exploitability", "equilibrium, redrawn"):
         table.add_column(title, justify="left" if title == "contestant" else "right")
@@ -181,11 +176,11 @@ def _show(found: Standings, asked: str) -> None:
         cells = ("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in
                  (found.field, found.exploitability, found.nash))  # fmt: skip
         table.add_row(str(place), found.pooled.items[k], *cells)
-    console.print(table)
-    console.print(found.headline, style="bold")
+    output.print(table)
+    output.print(found.headline, style="bold")
     for line in found.lines:
-        console.print(line)
-    console.print(asked, style="dim")
+        output.print(line)
+    output.print(asked, style="dim")
 
 
 if __name__ == "__main__":

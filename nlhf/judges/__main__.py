@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
+from nlhf.terminal import console, say_lines, show_progress, warn, warn_lines
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from nlhf.judges.votes import TextVotes
 
 USAGE = (
@@ -30,17 +29,17 @@ def main(arguments: Sequence[str]) -> int:
 
     commands = {"train": train, "grade": grade}
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__, USAGE, sep="\n\n")
+        say_lines(f"{__doc__}\n\n{USAGE}")
         return 0
     try:
         if arguments[0] not in commands:
             raise ConfigError(f"{arguments[0]} is no command: {USAGE}.")
         commands[arguments[0]](arguments[1:])
     except (ConfigError, WriteError) as problem:
-        print(str(problem).replace("game.judge.", "judge."), file=sys.stderr)  # here a judge is nobody's game
+        warn(str(problem).replace("game.judge.", "judge."))  # here a judge is nobody's game
         return 2
     except KeyboardInterrupt:
-        print("\nstopped: no judge was written.", file=sys.stderr)
+        warn_lines("\nstopped: no judge was written.")
         return 130
     return 0
 
@@ -110,18 +109,18 @@ def grade(overrides: Sequence[str]) -> None:
     assert isinstance(judge, TextJudge)
     votes = _chosen(read(given["data"]), given["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
-    console = _console()
+    output = console(SHOWN)
     if seen := learned_from(getattr(judge, "model", None), votes):
-        console.print(f"caution: {seen} of {len(np.unique(votes.prompts))} prompts are among those that the judge was "
+        output.print(f"caution: {seen} of {len(np.unique(votes.prompts))} prompts are among those that the judge was "
                       "learned from, on which it looks too good: judge.json in its folder has the grades on prompts "
                       "that were held out")  # fmt: skip
-    console.print(_table(rows))
+    output.print(_table(rows))
     for each, one in {name: judge, **getattr(judge, "judges", {})}.items():
         found = grades.cycles(one, votes)
-        console.print(f"{each}: {found['cyclic_triples']} of {found['triples']} triples of completions are cycles; "
+        output.print(f"{each}: {found['cyclic_triples']} of {found['triples']} triples of completions are cycles; "
                       f"{found['prompts_without_winner']} of {found['prompts']} prompts have no completion that is "
                       "preferred to all others")  # fmt: skip
-    console.print(f"asked: {told(judge.account)}")
+    output.print(f"asked: {told(judge.account)}")
 
 
 def _show(folder: Path) -> None:
@@ -132,21 +131,15 @@ def _show(folder: Path) -> None:
 
     card: Any = read_json(folder / CARD)
     name = card["options"]["judge"]
-    console = _console()
-    console.print(_table(card["grades"]))
-    console.print(f"on prompts that were held out; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
+    output = console(SHOWN)
+    output.print(_table(card["grades"]))
+    output.print(f"on prompts that were held out; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
                   f"{card['temperatures'][0]:.2f}; 95% intervals over prompts")  # fmt: skip
     sources = [row["source"] for row in card["grades"] if row["source"] != "all"]
-    console.print(f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder})", soft_wrap=True)
+    output.print(f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder})", soft_wrap=True)
     if len(sources) > 1:
-        console.print(f"in a run it judges as the row {name}{UNNAMED} says; game.judge.voters={sources[0]}, or another "
+        output.print(f"in a run it judges as the row {name}{UNNAMED} says; game.judge.voters={sources[0]}, or another "
                       "source, makes it stand for the voters of that one", soft_wrap=True)  # fmt: skip
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else SHOWN, highlight=False, markup=False)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Any:
@@ -175,7 +168,6 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
 @contextmanager
 def _progress() -> Iterator[Callable[..., Callable[[int], None]]]:
     """Counters on the standard error, where it is a terminal."""
-    shown = sys.stderr.isatty()
 
     def counter(title: str, count: bool = True) -> Callable[[int], None]:
         done = 0
@@ -183,14 +175,12 @@ def _progress() -> Iterator[Callable[..., Callable[[int], None]]]:
         def tick(number: int) -> None:
             nonlocal done
             done = done + number if count else number
-            if shown:
-                print(f"\r\x1b[K{title} ({done})", end="", file=sys.stderr, flush=True)
+            show_progress(f"{title} ({done})")
 
         return tick
 
     yield counter
-    if shown:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    show_progress()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from nlhf.judges.encoder import Encoder
 from nlhf.judges.reader import Reader
 from nlhf.language.content import content
 from nlhf.records import Table
+from nlhf.terminal import say
 
 if TYPE_CHECKING:
     from nlhf.judges.options import Training
@@ -45,7 +46,7 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
     folder, card = Path(options.out), {"version": VERSION, "options": asdict(options), "data": _digest(votes),
                                        "encoder": content(start)}  # fmt: skip
     if _trained_before(folder, card):
-        print(f"trained before: {folder}")
+        say(f"trained before: {folder}")
         return
     _try(folder)
     encoder = Encoder(options.encoder, options.max_tokens, options.batch, "encoder")

@@ -12,6 +12,7 @@ from pathlib import Path
 from nlhf.config import ConfigError
 from nlhf.launch import slurm, status
 from nlhf.launch.compose import CONF
+from nlhf.terminal import Parser, say, say_lines, warn
 
 WATCH = 5.0  # seconds
 GROUPS = ("game", "reference", "algorithm", "prox", "policy", "experiment", "hydra/launcher")
@@ -19,7 +20,7 @@ GROUPS = ("game", "reference", "algorithm", "prox", "policy", "experiment", "hyd
 
 def main(arguments: list[str]) -> int:
     """Run the command; exit code 2, with a sentence, for a folder that is not there."""
-    parser = argparse.ArgumentParser(prog="python -m nlhf.launch", description=__doc__)
+    parser = Parser(prog="python -m nlhf.launch", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     asked = commands.add_parser("status", help="counts by state, progress, failures, estimated end")
     asked.add_argument("study", type=Path, help="runs/STUDY")
@@ -32,12 +33,12 @@ def main(arguments: list[str]) -> int:
     if options.command == "list":
         return _list()
     if not options.study.is_dir():
-        print(f"error: {options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).", file=sys.stderr)
+        warn(f"error: {options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).")
         return 2
     try:
         return {"status": _status, "logs": _logs, "cancel": _cancel}[options.command](options)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
         return 2
     except KeyboardInterrupt:  # the end of --watch
         return 128 + signal.SIGINT
@@ -47,9 +48,10 @@ def _status(options: argparse.Namespace) -> int:
     while True:
         not_begun = slurm.not_begun(options.study)
         if options.json:
-            print(json.dumps(status.as_json(options.study, not_begun)), flush=True)
+            say_lines(json.dumps(status.as_json(options.study, not_begun)))
         else:
-            print("\n".join(status.show(options.study, not_begun)), flush=True)
+            for line in status.show(options.study, not_begun):
+                say(line)
         if not options.watch:
             return 0
         time.sleep(WATCH)
@@ -57,27 +59,28 @@ def _status(options: argparse.Namespace) -> int:
 
 def _logs(options: argparse.Namespace) -> int:
     try:
-        print((options.study / "run.log").read_text(), end="")
+        log = (options.study / "run.log").read_bytes().decode("utf-8", "backslashreplace")
     except OSError:
-        print(f"error: {options.study} has no run.log: give the folder of a run, runs/STUDY/RUN.", file=sys.stderr)
+        warn(f"error: {options.study} has no run.log: give the folder of a run, runs/STUDY/RUN.")
         return 2
+    say_lines(log.removesuffix("\n"))
     return 0
 
 
 def _cancel(options: argparse.Namespace) -> int:
     tasks = slurm.cancel(options.study)
-    print(f"cancelled {len(tasks)} tasks; repeat the command that submitted them to go on" if tasks else
-          f"SLURM has no task of {options.study}")  # fmt: skip
+    cancelled = f"cancelled {len(tasks)} tasks; repeat the command that submitted them to go on"
+    say(cancelled if tasks else f"SLURM has no task of {options.study}")
     return 0
 
 
 def _list() -> int:
     for group in GROUPS:
-        print(f"{group}")
+        say(group)
         for file in sorted((CONF / group).glob("*.yaml")):
-            comment = next((line for line in file.read_text().splitlines()
-                            if line.startswith("#") and "@package" not in line), "#")  # fmt: skip
-            print(f"  {file.stem:<28} {comment.lstrip('# ')}")
+            lines = file.read_text(encoding="utf-8").split("\n")
+            comment = next((line for line in lines if line.startswith("#") and "@package" not in line), "#")
+            say(f"  {file.stem:<28} {comment.lstrip('# ')}")
     return 0
 
 

@@ -19,6 +19,7 @@ from nlhf.launch import sweep
 from nlhf.launch.compose import plain
 from nlhf.launch.run import Ended, attempt, finished, run_one
 from nlhf.specification import specify
+from nlhf.terminal import LineFormatter, say, tolerant, warn
 
 
 def run_command(config: DictConfig) -> float:
@@ -32,7 +33,7 @@ def run_command(config: DictConfig) -> float:
     overrides, alone = list(hydra.overrides.task), hydra.mode != RunMode.MULTIRUN
     ended = _alone(config, overrides) if alone else _task(config, overrides)
     if ended.signal:
-        print(f"stopped by signal {ended.signal}: repeat the same command to go on.", file=sys.stderr)
+        warn(f"stopped by signal {ended.signal}: repeat the same command to go on.")
         sys.exit(128 + ended.signal)
     submitted = "SUBMITIT_EXECUTOR" in os.environ  # where a task that exits is one that SLURM lost
     if ended.state == "failed" and (alone or (config.fail_fast and not submitted)):
@@ -59,9 +60,9 @@ def _task(config: DictConfig, overrides: list[str]) -> Ended:
     except ConfigError as error:
         ended = Ended(" ".join(overrides), "refused", words=str(error))
     if ended.state == "refused":
-        print(f"error: {ended.words}", file=sys.stderr)
+        warn(f"error: {ended.words}")
     else:
-        print(f"{ended.task}  {ended.state}  {ended.words}", flush=True)
+        say(f"{ended.task}  {ended.state}  {ended.words}")
     sweep.note(ended.task, ended.state, ended.words)
     return ended
 
@@ -72,7 +73,7 @@ def log_to_console() -> None:
     log.setLevel(logging.INFO)
     log.propagate = False
     if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler = logging.StreamHandler(tolerant(sys.stderr))
+        handler.setFormatter(LineFormatter("%(message)s"))
         handler.addFilter(lambda record: not record.exc_info)
         log.addHandler(handler)

@@ -10,7 +10,6 @@ import math
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from nlhf.launch.batch import attempt_all, packs
 from nlhf.launch.run import OF_THE_COMMAND, Ended, fail
 from nlhf.launch.stop import stop_on_signal
 from nlhf.launch.sweep import Job
+from nlhf.terminal import say, warn
 
 CONTEXT = multiprocessing.get_context("forkserver")
 SAY_EVERY = 10.0  # seconds between two words on what is running
@@ -151,7 +151,7 @@ class Pool:
     def _note(self, job: Job, ended: Ended) -> None:
         self.ended[id(job)] = ended
         sweep.note(job.run.name, ended.state, ended.words)
-        print(f"[{len(self.ended)}/{len(self.jobs)}] {job.run.name}  {ended.state}  {ended.words}", flush=True)
+        say(f"[{len(self.ended)}/{len(self.jobs)}] {job.run.name}  {ended.state}  {ended.words}")
         if ended.state == "failed" and job.run.options.fail_fast and not self.stopping:
             self._stop()
 
@@ -165,8 +165,7 @@ class Pool:
                         (self.jobs, [job for job in self.jobs if id(job) not in self.ended]))  # fmt: skip
         remaining = (now - self.started) * left / max(weight - left, 1e-9)
         failed = sum(ended.state == "failed" for ended in self.ended.values())
-        print(f"{len(self.ended)} done, {running} running, {failed} failed, about {remaining:.0f} s left",
-              file=sys.stderr, flush=True)  # fmt: skip
+        warn(f"{len(self.ended)} done, {running} running, {failed} failed, about {remaining:.0f} s left")
 
 
 def warm() -> None:

@@ -26,6 +26,7 @@ from nlhf.launch.stop import StopRequest, stop_on_signal
 from nlhf.links import make_folder, open_log, refuse_links
 from nlhf.records import DivergedError, is_input
 from nlhf.specification import Specification, specify
+from nlhf.terminal import LineFormatter, warn_lines
 
 if TYPE_CHECKING:
     from nlhf.language.world import TextWorld
@@ -100,7 +101,7 @@ def attempt(config: Mapping[str, Any], overrides: Sequence[str]) -> Ended:
         return Ended(task, "refused", words=str(problem))
     except Exception as problem:
         if not isinstance(problem, WriteError):
-            traceback.print_exc()
+            warn_lines(traceback.format_exc().rstrip())
         return Ended(task, "failed", words=_in_a_line(problem))
     state = "skipped" if outcome.skipped and outcome.status == "completed" else outcome.status
     name, value = str(outcome.summary["run"]), outcome.log10_exploitability
@@ -264,7 +265,7 @@ def opened(run: Specification) -> Iterator[Ownership]:
             owned = stack.enter_context(locked(run.folder))
             remove_temporary(run.folder)
             stack.callback((handler := _RunLog(run.folder / "run.log")).close)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         stack.callback(log.removeHandler, handler)
         yield owned
@@ -274,7 +275,8 @@ class _RunLog(logging.FileHandler):
     """The log of a run. Write errors are ignored here; the run's other files report a full disk."""
 
     def _open(self) -> Any:
-        return os.fdopen(open_log(Path(self.baseFilename)), self.mode, encoding=self.encoding)
+        descriptor = open_log(Path(self.baseFilename))
+        return os.fdopen(descriptor, self.mode, encoding="utf-8", errors="backslashreplace", newline="\n")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         pass

@@ -22,6 +22,7 @@ from nlhf.launch.batch import packs as batches
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note_from_files
 from nlhf.links import make_folder
+from nlhf.terminal import say, visible
 
 PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
 UNMEASURED = 20  # runs in a task, where nothing is known about how long they take
@@ -45,7 +46,7 @@ class Pack:
         ended = []
         for batch in self.batches:
             for run in attempt_all(batch):
-                print(f"{run.task}  {run.state}  {run.words}", flush=True)
+                say(f"{run.task}  {run.state}  {run.words}")
                 ended.append(run.state)
         return ended
 
@@ -72,9 +73,9 @@ def launch(jobs: Sequence[Job], sweeper: str, *, wait: bool, **options: Any) -> 
     if fresh:
         submit(fresh, study, options)
     if len(fresh) < len(jobs):
-        print(f"{len(jobs) - len(fresh)} runs are in SLURM's queue already")
+        say(f"{len(jobs) - len(fresh)} runs are in SLURM's queue already")
     if not wait:
-        print(f"how they are: python -m nlhf.launch status {study}", flush=True)
+        say(f"how they are: python -m nlhf.launch status {study}")
         return [None] * len(jobs)
     while names & queued(study):
         time.sleep(POLL)
@@ -90,7 +91,7 @@ def submit(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> list
     make_folder(folder)
     executor = submitit.AutoExecutor(folder / "%A", cluster="slurm", slurm_max_num_timeout=options["max_num_timeout"])
     own = {f"slurm_{key}": options[key] for key in SLURMS_OWN if options[key]}
-    executor.update_parameters(**{key: options[key] for key in PASSED_ON}, **own, name=f"nlhf-{study.name}",
+    executor.update_parameters(**{key: options[key] for key in PASSED_ON}, **own, name=visible(f"nlhf-{study.name}"),
                                slurm_additional_parameters={"requeue": True, **options["additional"]})  # fmt: skip
     packs, ids = list(packed(jobs, study, options)), []
     for start in range(0, len(packs), limit := _largest_array()):
@@ -100,7 +101,7 @@ def submit(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> list
         content = {task.job_id: [job.run.name for job in pack] for task, pack in zip(tasks, part, strict=True)}
         write_json(folder / f"{tasks[0].job_id}.json", {"submitted": time.time(), "tasks": content})
     arrays = dict.fromkeys(task.partition("_")[0] for task in ids)
-    print(f"submitted {len(jobs)} runs in {len(packs)} tasks of SLURM's job {', '.join(arrays)}")
+    say(f"submitted {len(jobs)} runs in {len(packs)} tasks of SLURM's job {', '.join(arrays)}")
     return ids
 
 

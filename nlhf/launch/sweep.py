@@ -23,6 +23,7 @@ from nlhf.files import WriteError, read_json, writing
 from nlhf.launch.run import OF_THE_COMMAND, finished
 from nlhf.launch.status import measured_seconds
 from nlhf.specification import Specification, specify
+from nlhf.terminal import say, warn
 
 _tasks: dict[str, tuple[str, str]] = {}
 _jobs: dict[tuple[str, ...], Job] = {}
@@ -84,7 +85,7 @@ def note_from_files(jobs: Iterable[Job], submitted: bool = False) -> None:
 
 def refuse(overrides: Sequence[str], error: ConfigError) -> None:
     """Say at once that a job cannot be, and note it."""
-    print(f"error: {error}", file=sys.stderr)
+    warn(f"error: {error}")
     note(" ".join(overrides), "refused", str(error))
 
 
@@ -144,7 +145,7 @@ def make_folders(jobs: Sequence[Job]) -> None:
 def show_plan(jobs: Sequence[Job]) -> None:
     """What a dry run shows: which runs are done, which would be run, and what completed runs of their kind took."""
     for task, (state, _) in _tasks.items():
-        print(f"{task}  {'completed' if state == 'skipped' else state}")
+        say(f"{task}  {'completed' if state == 'skipped' else state}")
     studies = {folder for place in {job.run.options.runs_dir for job in jobs} for folder in Path(place).glob("*")}
     known = measured_seconds(studies | {job.run.folder.parent for job in jobs})
     names = [job.run.options.names for job in jobs]
@@ -152,20 +153,20 @@ def show_plan(jobs: Sequence[Job]) -> None:
     for job, cost in zip(jobs, costs, strict=True):
         state = "new" if not job.run.folder.exists() else job.status()
         told = "" if cost is None else f"about {cost:.1f} s"
-        print(f"{job.run.name}  {state:<12} {told:<14} {' '.join(job.overrides)}")
+        say(f"{job.run.name}  {state:<12} {told:<14} {' '.join(job.overrides)}")
         note(job.run.name, "would run")
     measured = [cost for cost in costs if cost is not None]
     guess = f": about {sum(measured):.0f} s of one process" if measured else ""
     rest = f"; no run of the kind was measured for {len(jobs) - len(measured)}" if len(measured) < len(jobs) else ""
-    print(f"{len(jobs)} runs to do{guess}{rest}")
+    say(f"{len(jobs)} runs to do{guess}{rest}")
 
 
 def show_table() -> bool:
     """Print the counts and the tasks that did not end well; is there one?"""
-    print(", ".join(f"{count} {state}" for state, count in Counter(state for state, _ in _tasks.values()).items()))
+    say(", ".join(f"{count} {state}" for state, count in Counter(state for state, _ in _tasks.values()).items()))
     bad = [(state, task, words) for task, (state, words) in _tasks.items() if state not in WELL]
     for state, task, words in bad:
-        print(f"  {state}: {task}  {words}".rstrip())
+        say(f"  {state}: {task}  {words}".rstrip())
     _tasks.clear()
     return bool(bad)
 
@@ -178,7 +179,7 @@ class SweepTable(Callback):
             return
         bad = show_table()
         if not config.dry_run:
-            print(f"compare them: python -m nlhf.analysis {config.hydra.sweep.dir}")
+            say(f"compare them: python -m nlhf.analysis {config.hydra.sweep.dir}")
         if bad:
             sys.exit(1)
 
@@ -189,5 +190,5 @@ def in_sentences() -> Iterator[None]:
     try:
         yield
     except OF_THE_COMMAND as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
         sys.exit(1 if isinstance(error, WriteError) else 2)
