@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 ADDED = {"dtype": "float64"}
 
 GAME = "game.npz"
+QUOTED = re.compile('[",\r\n]')
 
 Row = dict[str, str]
 
@@ -68,22 +70,22 @@ class Table:
         self.rows.append({column: cell(values.get(column)) for column in self.columns})
 
     def load(self) -> None:
-        """Take the rows of the file; a torn last line is dropped."""
+        """Take the rows of the file; a torn last row is dropped."""
         if self.path.exists():
-            self.rows = _parsed(self.path.read_text(encoding="utf-8"))
+            self.rows = read_rows(self.path)
 
     def go_on_from(self, text: str, wanted: Callable[[Row], bool]) -> None:
         """Take the wanted rows of a checkpoint's `text`."""
-        self.rows = [row for row in _parsed(text) if wanted(row)]
+        self.rows = [row for row in parse_rows(text) if wanted(row)]
         self._written = -1
 
     def keep_earlier(self) -> None:
         """Let the file keep its present rows until this run has replaced them; an unreadable file has none."""
         try:
-            rows = _parsed(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, csv.Error):
+            rows = read_rows(self.path)
+        except (OSError, ValueError):
             return
-        self._earlier = [row for row in rows if tuple(row) == self.columns and None not in row.values()]
+        self._earlier = [row for row in rows if tuple(row) == self.columns]
 
     def drop_earlier(self) -> None:
         """This run is complete: rows that it has not computed do not belong to it."""
@@ -117,17 +119,43 @@ def _evaluation(row: Row) -> tuple[str, str]:
     return row["seed"], row["iteration"]
 
 
-def _parsed(text: str) -> list[Row]:
-    lines = text.splitlines(keepends=True)
-    return list(csv.DictReader(line for line in lines if line.endswith("\n")))
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file in UTF-8, as `parse_rows`."""
+    return parse_rows(path.read_bytes().decode("utf-8"))
 
 
-def _text(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+def parse_rows(text: str) -> list[Row]:
+    """The rows of a CSV with a header. A row ends at a line feed outside of quotes; a torn last row is dropped.
+
+    Raises: ValueError where a row has more or fewer cells than the header, or the text is no CSV.
+    """
+    reader = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="\n"), strict=True)
+    rows: list[Row] = []
+    try:
+        header = next(reader, [])
+        for cells in filter(None, reader):
+            if len(cells) != len(header):
+                raise ValueError(f"line {reader.line_num} has {len(cells)} cells, and the header {len(header)}")
+            rows.append(dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        if "unexpected end" not in str(error):  # the last row is torn within quotes
+            raise ValueError(f"line {reader.line_num} is no CSV ({error})") from error
+    return rows
+
+
+def _text(columns: Sequence[str], rows: Iterable[Row]) -> str:
+    """Raises: ValueError for a row with a column that is not among these."""
+    lines = [csv_line(columns)]
+    for row in rows:
+        if unknown := row.keys() - set(columns):
+            raise ValueError(f"there is no column {min(unknown)}")
+        lines.append(csv_line(row.get(column, "") for column in columns))
+    return "".join(lines)
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """A row of a CSV file. Python's own writer leaves a carriage return unquoted, at which readers end the row."""
+    return ",".join('"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text for text in cells) + "\n"
 
 
 def cell(value: Any) -> str:

@@ -35,8 +35,9 @@ def read_rows(path: Path) -> pa.Table:
     if twice := [name for name in header if header.count(name) > 1]:
         raise AnalysisError(f"{path} is no metrics.csv of a run, as it has the column {twice[0]} twice: remove it.")
     types = {name: TYPES.get(name, pa.float64()) for name in header}
+    quoted = csv.ParseOptions(newlines_in_values=b'"' in content)  # slower, and needed only then
     try:
-        table = csv.read_csv(io.BytesIO(content), convert_options=csv.ConvertOptions(column_types=types))
+        table = csv.read_csv(io.BytesIO(content), None, quoted, csv.ConvertOptions(column_types=types))
     except pa.ArrowInvalid as error:
         raise AnalysisError(f"{path} cannot be read ({error}): mend it, or remove its folder.") from error
     if empty := [name for name in COUNTS if table[name].null_count]:

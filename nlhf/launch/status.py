@@ -14,6 +14,7 @@ import yaml
 
 from nlhf.files import read_json
 from nlhf.launch.lock import is_alive, owner_of
+from nlhf.records import read_rows
 
 Kind = tuple[str, str]  # game and algorithm, by name
 
@@ -59,13 +60,10 @@ def _running(folder: Path, owner: Mapping[str, object]) -> RunState:
     """How far a running run is, from the last rows that it wrote."""
     words = f"process {owner.get('pid')} on {owner.get('host')}"
     try:
-        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
-        header, *rows = (folder / "metrics.csv").read_text().splitlines()
+        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_bytes())
+        last = {row["seed"]: row for row in read_rows(folder / "metrics.csv")}
     except (OSError, ValueError):
         return RunState(folder.name, "running", words=words)
-    last = {
-        cells["seed"]: cells for row in rows if (cells := dict(zip(header.split(","), row.split(","), strict=False)))
-    }
     if not last or len(last) < len(config["seeds"]):
         return RunState(folder.name, "running", 0.0, words=words)
     shares = [_share(config["budget"], cells) for cells in last.values()]
