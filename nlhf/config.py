@@ -12,15 +12,28 @@ import importlib
 import inspect
 import json
 import math
+import re
 import sys
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 class ConfigError(ValueError):
     """Bad input: one sentence that names the key or the row, the value and the remedy. Exit code 2."""
+
+
+def whole_text(text: str, key: str) -> str:
+    """The text, if a file in UTF-8 can hold it; `key` names it in the sentence.
+
+    Raises: ConfigError for half of a surrogate pair.
+    """
+    if half := LONE_SURROGATE.search(text):
+        raise ConfigError(f"{key} has U+{ord(half[0]):04X}, half of a character, which UTF-8 cannot hold: remove it.")
+    return text
 
 
 def build(node: Mapping[str, Any], key: str, **parts: Any) -> Any:
@@ -66,6 +79,8 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
 
     Raises: ConfigError.
     """
+    if isinstance(value, str):
+        whole_text(value, key)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if hasattr(kind, "from_config"):
         if isinstance(value, str):

@@ -53,10 +53,11 @@ def _is_plain(text: str) -> bool:
 
 
 def _escaped(text: str) -> str:
-    return "".join(character if _is_plain(character) else _escape(character) for character in text)
+    return "".join(character if _is_plain(character) else escape(character) for character in text)
 
 
-def _escape(character: str) -> str:
+def escape(character: str) -> str:
+    r"""The escape of a character, such as `\n` or `\u2028`."""
     code = ord(character)
     return NAMED.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else
                                     f"\\U{code:08x}")  # fmt: skip

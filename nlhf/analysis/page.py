@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from nlhf.analysis.figures import base
+from nlhf.analysis.figures.fonts import warn_of_escapes
 from nlhf.files import replacing
+from nlhf.terminal import cleaned, visible, visible_lines
+
+
+def _shown(value: Any) -> Any:
+    """What a page shows for a value: hidden characters of texts become visible, markup stays markup."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,14 @@ def write(folder: Path, template: str, pictures: Iterable[Picture], **context: A
     for picture in pictures:
         base.save(picture.figure, folder / "figures", picture.name)
         shown.append({"name": picture.name, "caption": picture.caption, "svg": base.svg(picture.figure, picture.name)})
+    warn_of_escapes()
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
+        loader=loader, autoescape=True, finalize=_shown, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["paragraphs"] = lambda text: escape(visible_lines(text))
+    environment.filters["prepared"] = lambda text: escape(cleaned(text))
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     page = environment.get_template(template).render(**context, pictures=shown, written=written)
     with replacing(folder / "report.html") as stream:

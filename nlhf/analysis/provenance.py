@@ -9,6 +9,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from nlhf.terminal import visible
+
 BIBLIOGRAPHY = Path(__file__).with_name("bibliography.bib")
 OF_PLACE = ("runs_dir", "progress")  # these decide no result
 Run = Mapping[str, Any]
@@ -34,7 +36,17 @@ def _by_key(overrides: Iterable[str]) -> dict[str, str]:
 
 
 def _command(words: Sequence[str], several: bool) -> str:
-    return " ".join(["python main.py", *(["-m"] if several else []), *map(shlex.quote, words)])
+    return " ".join(["python main.py", *(["-m"] if several else []), *map(_quoted, words)])
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it; hidden characters are written as bash's escapes, $'\\u2028'."""
+    if visible(word) == word:
+        return shlex.quote(word)
+    characters = (
+        c if c.isprintable() and c not in "\\'" else f"\\{c}" if c in "\\'" else f"\\U{ord(c):08x}" for c in word
+    )
+    return f"$'{''.join(characters)}'"
 
 
 def configs(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, list[str]]]:

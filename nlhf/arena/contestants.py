@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nlhf.config import ConfigError
+from nlhf.config import ConfigError, whole_text
 from nlhf.files import read_json
 from nlhf.inputs import InputFile
 from nlhf.language.content import content
@@ -95,7 +95,8 @@ class Writer:
             if not isinstance(text, str):
                 raise ConfigError(f"{self.file}: line {number} is no object with prompt and completion: mend or "
                                   "remove it.")  # fmt: skip
-            yield prompt, text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
+            whole_text(f"{prompt}{text}", f"{self.file}: line {number}")
+            yield prompt, text
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.config import ConfigError
+from nlhf.config import ConfigError, whole_text
 from nlhf.games.base import FiniteGame, Numbered, PreferenceTable, check_preference
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def check_names(names: Sequence[str], kind: str, key: str) -> None:
     for number, name in enumerate(names, start=1):
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{key}: {kind} {number} is named {name!r}: give a text that is not empty.")
+        if "\0" in name:  # NumPy drops it at the end of a text
+            raise ConfigError(f"{key}: {kind} {number} is named {name!r}, with a NUL character: remove that.")
+        whole_text(name, f"{key}: {kind} {number}")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         first = names.index(name)

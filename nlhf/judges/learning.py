@@ -13,6 +13,7 @@ import numpy as np
 
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.calibration import reliability
+from nlhf.analysis.figures.fonts import warn_of_escapes
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.files import read_json, writing
@@ -64,6 +65,7 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
     chance = chances[options.judge]
     curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
     base.save(reliability(curves), folder, "reliability")
+    warn_of_escapes()
     _write_predictions(folder / "predictions.csv", votes, logits)
     prompts = sorted({learned.of_prompt(prompt) for prompt, _ in votes.answers})
     learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, "prompts": prompts, **environment()})

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.config import ConfigError
+from nlhf.config import ConfigError, whole_text
 from nlhf.inputs import InputFile
 from nlhf.judges.base import Answer, Pair
 from nlhf.language.prompts import words
@@ -84,7 +84,7 @@ def read(path: str) -> TextVotes:
             continue  # the same text twice, or no vote: nothing to learn
         pairs.append((first, second))
         votes.append(counts)
-        sources.append(str(entry.get("source") or "all"))
+        sources.append(_source(entry.get("source") or "all", place))
     if not pairs:
         raise ConfigError(f"data={path} has no pair of different completions with a vote: give another file.")
     return TextVotes(list(numbers), np.array(pairs), np.array(votes, float), np.array(sources))
@@ -126,14 +126,21 @@ def _fields(entry: dict[str, Any], place: str, *wanted: str) -> dict[str, Any]:
 def _prompt(value: Any, place: str) -> str:
     """A prompt as one text."""
     if isinstance(value, list) and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value):
-        return words(value)
+        return whole_text(words(value), f"{place}: prompt")
     return _text(value, f"{place}: prompt")
 
 
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{place} is {json.dumps(value)[:80]}, no text: give one.")
-    return value.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
+    return whole_text(value, place)
+
+
+def _source(value: Any, place: str) -> str:
+    """The name of a source. NumPy drops NUL characters at the end of a text."""
+    if "\0" in (source := whole_text(str(value), f"{place}: source")):
+        raise ConfigError(f"{place} has source={json.dumps(source)[:80]}, with a NUL character: remove that.")
+    return source
 
 
 def _counts(value: Any, place: str) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.config import ConfigError
+from nlhf.config import ConfigError, whole_text
 from nlhf.inputs import InputFile
 
 Prompt = str | Sequence[Mapping[str, str]]
@@ -86,4 +86,5 @@ def _checked(prompts: list[Any], place: str) -> list[Prompt]:
         if not messages and not (isinstance(prompt, str) and prompt.strip()):
             raise ConfigError(f"{place} {number} has an empty prompt, or one of another kind: give a text, or a list "
                               "of messages with `role` and `content`.")  # fmt: skip
+        whole_text(json.dumps(prompt, ensure_ascii=False), f"{place} {number}")
     return prompts

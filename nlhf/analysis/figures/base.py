@@ -24,7 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
+from nlhf.analysis.figures.fonts import legible, use_fallbacks
 from nlhf.analysis.words import MARK, notes
+from nlhf.terminal import visible
 
 INK = "#1f2328"
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#805a20", "#7048e8", "#a0a0a0", "#1f2328")
@@ -94,7 +96,8 @@ def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = 
 
 
 def wrapped(title: str, width: int = 40) -> str:
-    """A title in lines, broken behind commas, and within a part that is longer than a line; never mathematics."""
+    """A title in lines, broken behind commas, and within a part that is longer than a line; shown literally."""
+    title = legible(visible(title))
     lines = [""]
     for part in title.split(", "):
         if lines[-1] and len(lines[-1]) + len(part) + 2 > width:
@@ -110,7 +113,7 @@ def extent(labels: list[str]) -> tuple[int, int]:
 
 
 def plain(text: str) -> str:
-    """A text that matplotlib shows as it is: two dollars would be mathematics."""
+    """A text that Matplotlib shows literally: two dollars would be mathematics."""
     return text.replace("$", r"\$")
 
 
@@ -128,7 +131,8 @@ def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], show
     entries = {wrapped(name, int(width * 14) - 8): look for name, look in entries.items()}
     longest = max((len(line) for name in entries for line in name.split("\n")), default=0)
     columns = max(1, min(len(entries), int(width * 14 / (longest + 6))))
-    lines = (textwrap.fill(line, int(width * 17), subsequent_indent="   ") for line in notes(caveats, shown))
+    lines = (textwrap.fill(legible(visible(line)), int(width * 17), subsequent_indent="   ")
+             for line in notes(caveats, shown))  # fmt: skip
     note = plain("\n".join(lines))
     of_note = 0.125 * (note.count("\n") + 1) + 0.08 if note else 0.02
     high = 0.06 + 0.14 * max((name.count("\n") + 1 for name in entries), default=0)
@@ -179,7 +183,8 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out once, and not again for every format."""
+    """Choose the fonts and lay the figure out, once for all formats."""
+    use_fallbacks(figure)
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.execute(figure)

@@ -225,7 +225,10 @@ def _tuning(material: Material) -> Figure | None:
             middle, low, high = (10 ** row[f"{quantity}{end}"] for end in ("", "_low", "_high"))
             right.errorbar(place, middle, [[middle - low], [high - middle]], color=look.colour, marker=look.marker,
                            ms=5, capsize=3)  # fmt: skip
-        labels = [f"{row['algorithm']}\n{row['method'].rpartition(' = ')[2]}" for row in table.to_dict("records")]
+        labels = [
+            f"{base.wrapped(row['algorithm'])}\n{row['method'].rpartition(' = ')[2]}"
+            for row in table.to_dict("records")
+        ]
         right.set_xticks(range(len(table)), labels)
         right.set(
             yscale="log", xlim=(-0.6, len(table) - 0.4), title=f"the chosen step on {table['seeds'].iloc[0]} others"
