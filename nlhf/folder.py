@@ -16,7 +16,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import yaml
 
@@ -26,7 +25,7 @@ from nlhf.files import damaged, file_record, read_json, replacing, sealed, unsea
 from nlhf.judges.base import added
 from nlhf.links import make_folder
 from nlhf.policies.base import Memory, Policy
-from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, permanent
+from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, means_of_last_rows, permanent
 from nlhf.specification import RESULTS_VERSION, Specification
 from nlhf.world import World
 
@@ -112,8 +111,10 @@ class RunFolder:
 
         Raises: ConfigError for a checkpoint that cannot be read.
         """
+        lost = damaged(self.path, (read_json(self.path / "summary.json") or {}).get("files", {}))
         for table in self._tables():
-            table.keep_earlier()
+            if table.path.name not in lost:
+                table.keep_earlier()
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
@@ -193,7 +194,7 @@ class RunFolder:
             **self.run.identity,
             "budget": asdict(self.run.budget),
             "method": self.run.method,
-            "final": self._final_metrics(),
+            "final": means_of_last_rows(self.table.rows, self.columns[self.columns.index("exploitability") :]),
             "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
             "equilibrium": self.world.equilibria and self.world.equilibria.summary,
             "judge": self._account,
@@ -215,16 +216,6 @@ class RunFolder:
         found = sorted(path for pattern in RESULTS for path in self.path.glob(pattern) if path.is_file())
         names = [path.relative_to(self.path).as_posix() for path in found]
         return {name: file_record(path) | tables.get(name, {}) for name, path in zip(names, found, strict=True)}
-
-    def _final_metrics(self) -> dict[str, float | None]:
-        """Mean over seeds of their last rows; None for what was not measured."""
-        last = {row["seed"]: row for row in self.table.rows}.values()
-        measured = self.columns[self.columns.index("exploitability") :]
-        cells = {name: [row[name] for row in last] for name in measured}
-        return {
-            name: float(np.mean([float(c) for c in cells[name]])) if cells[name] and all(cells[name]) else None
-            for name in measured
-        }
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlhf.budget import Budget
 from nlhf.config import ConfigError
 from nlhf.files import read_arrays
 from nlhf.games.base import check_preference
+from nlhf.launch.budgets import exceeds, policy_within, rows_at
 from nlhf.references import reference_logits
 
 if TYPE_CHECKING:
@@ -23,26 +25,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left in its folder, read when it is asked for.
+    """The results of a run, read from its folder on first use.
+
+    The run may have been completed earlier with a larger budget. `metrics` and `log_policy` are then those at the
+    budget that was asked for, and `summary` is that of the larger one; `summary["budget"]` says which.
 
     Args:
         folder: of the run.
         summary: the content of summary.json.
+        budget: the budget that was asked for.
     """
 
     folder: Path
     summary: dict[str, Any]
+    budget: Budget
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """The rows of metrics.csv, numbers to the bit."""
+        """The rows of metrics.csv up to the budget, numbers to the bit."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "metrics.csv")
+        rows = pd.read_csv(self.folder / "metrics.csv")
+        if not exceeds(self.summary, self.budget):
+            return rows
+        kept = {(row["seed"], row["iteration"]) for row in rows_at(self.folder, self.budget)}
+        pairs = zip(rows["seed"].astype(str), rows["iteration"].astype(str), strict=True)
+        return rows[[pair in kept for pair in pairs]].reset_index(drop=True)
 
     @cached_property
     def log_policy(self) -> np.ndarray:
-        """Final log-probabilities (S, X, Y)."""
+        """Log-probabilities (S, X, Y) at the budget.
+
+        Raises: ConfigError if the run went on with a larger budget and this policy was not stored.
+        """
+        if exceeds(self.summary, self.budget):
+            return policy_within(self.folder, self.summary, self.budget)
         with np.load(self.folder / "policy.npz") as saved:
             return np.array(saved["log_policy"])
 
@@ -81,7 +98,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
         outcome = run_one(plain(config), overrides=overrides)
     if outcome.signal:
         raise KeyboardInterrupt(f"{outcome.folder} was interrupted: run it again to go on.")
-    return Run(outcome.folder, outcome.summary)
+    return Run(outcome.folder, outcome.summary, outcome.budget)
 
 
 def equilibrium(preference: Any, beta: float, reference: Any = None) -> EquilibriumResult:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from nlhf.budget import is_scheduled
 from nlhf.files import replacing
 
@@ -85,7 +87,7 @@ class Table:
             rows = read_rows(self.path)
         except (OSError, ValueError):
             return
-        self._earlier = [row for row in rows if tuple(row) == self.columns]
+        self._earlier = [row for row in rows if tuple(row) == self.columns and row["iteration"].isdecimal()]
 
     def drop_earlier(self) -> None:
         """This run is complete: rows that it has not computed do not belong to it."""
@@ -174,6 +176,14 @@ def permanent(row: Row, iterations: Mapping[int, int]) -> bool:
 def is_input(name: str) -> bool:
     """Does this file of a run's folder hold what is known before training?"""
     return name == GAME or name.startswith(".hydra/")
+
+
+def means_of_last_rows(rows: Sequence[Row], columns: Iterable[str]) -> dict[str, float | None]:
+    """Means over seeds of these columns in the last rows; None where a seed has no value."""
+    last = {row["seed"]: row for row in rows}.values()
+    cells = {name: [row[name] for row in last] for name in columns}
+    return {name: float(np.mean([float(cell) for cell in values])) if values and all(values) else None
+            for name, values in cells.items()}  # fmt: skip
 
 
 def first_hits(rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, dict[str, int | None]]:

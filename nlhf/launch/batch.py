@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nlhf.budget import stop_reason
-from nlhf.console import result
 from nlhf.launch.run import Ended, Outcome, attempt, finished, opened
 from nlhf.launch.stop import stop_on_signal
 from nlhf.launch.sweep import Job
@@ -81,8 +80,8 @@ def _together(tasks: Sequence[Task]) -> list[Ended]:
             progress, policy = share.progress(trainer.progress), share.of(trainer.state.policy, {})
             told = ("completed", stop_reason(folder.run.budget, progress)) if completed else ("interrupted", reason)
             summary = folder.conclude(*told, policy, progress, len(runs))
-            outcome = Outcome(folder.path, summary, signal=int(stop.received or 0))
-            return Ended(folder.run.name, outcome.status, outcome.log10_exploitability, result(summary), outcome.signal)
+            outcome = Outcome(folder.path, summary, folder.run.budget, signal=int(stop.received or 0))
+            return outcome.ended(outcome.status)
 
         return recorder.each(conclude)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import asdict
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -16,6 +17,7 @@ from omegaconf import DictConfig
 from nlhf import console
 from nlhf.config import ConfigError
 from nlhf.launch import sweep
+from nlhf.launch.budgets import limits
 from nlhf.launch.compose import plain
 from nlhf.launch.run import Ended, attempt, finished, run_one
 from nlhf.specification import specify
@@ -50,6 +52,9 @@ def _alone(config: DictConfig, overrides: list[str]) -> Ended:
             return Ended("", "would run")
         outcome = run_one(plain_config, console.progress_bar, overrides)
     console.show_run(outcome.folder, outcome.summary, outcome.skipped)
+    if outcome.larger_budget:
+        asked, words = limits(asdict(outcome.budget)), console.result(outcome.summary_at_budget)
+        say(f"note  these are the results of {outcome.larger_budget}; at {asked} the run had {words}")
     return Ended("", outcome.status, outcome.log10_exploitability, "", outcome.signal)
 
 
@@ -63,7 +68,7 @@ def _task(config: DictConfig, overrides: list[str]) -> Ended:
         warn(f"error: {ended.words}")
     else:
         say(f"{ended.task}  {ended.state}  {ended.words}")
-    sweep.note(ended.task, ended.state, ended.words)
+    sweep.note(ended.task, ended.state, ended.words, ended.budget)
     return ended
 
 

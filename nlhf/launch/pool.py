@@ -150,7 +150,7 @@ class Pool:
 
     def _note(self, job: Job, ended: Ended) -> None:
         self.ended[id(job)] = ended
-        sweep.note(job.run.name, ended.state, ended.words)
+        sweep.note(job.run.name, ended.state, ended.words, job.budget)
         say(f"[{len(self.ended)}/{len(self.jobs)}] {job.run.name}  {ended.state}  {ended.words}")
         if ended.state == "failed" and job.run.options.fail_fast and not self.stopping:
             self._stop()

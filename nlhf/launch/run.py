@@ -13,14 +13,16 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nlhf.budget import Progress, spent, stop_reason
+from nlhf.budget import Budget, Progress, spent, stop_reason
 from nlhf.config import ConfigError
 from nlhf.console import result
 from nlhf.files import WriteError, damaged, read_json, remove_temporary, write_json, writing
+from nlhf.launch.budgets import exceeds, limits, summary_within
 from nlhf.launch.lock import BusyError, Ownership, locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
 from nlhf.links import make_folder, open_log, refuse_links
@@ -37,34 +39,6 @@ OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memo
 OF_THE_COMMAND = (ConfigError, BusyError, WriteError)  # not of the run, and not recorded in its folder
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a call of `run_one` ended.
-
-    Args:
-        folder: of the run.
-        summary: the content of summary.json.
-        skipped: was there nothing to do?
-        signal: the number of the signal that stopped it, or 0.
-    """
-
-    folder: Path
-    summary: dict[str, Any]
-    skipped: bool = False
-    signal: int = 0
-
-    @property
-    def status(self) -> str:
-        """completed, failed or interrupted."""
-        return str(self.summary["status"])
-
-    @property
-    def log10_exploitability(self) -> float:
-        """Of the final policies, mean over seeds; what a hyper-parameter search minimises. A failed run has none."""
-        value = self.summary["final"].get("exploitability")
-        return math.inf if value is None or self.status == "failed" else math.log10(max(value, 1e-300))
-
-
 class Ended(NamedTuple):
     """How a task of a sweep ended.
 
@@ -74,6 +48,7 @@ class Ended(NamedTuple):
         value: log10 of the final exploitability, inf where there is none.
         words: what it came to, or why not.
         signal: the number of the signal that stopped it, or 0.
+        budget: the budget of the task, as the command line writes it.
     """
 
     task: str
@@ -81,6 +56,57 @@ class Ended(NamedTuple):
     value: float = math.inf
     words: str = ""
     signal: int = 0
+    budget: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `run_one` ended.
+
+    Args:
+        folder: of the run.
+        summary: the content of summary.json.
+        budget: the budget of the call; the completed run may have had a larger one.
+        skipped: was there nothing to do?
+        signal: the number of the signal that stopped it, or 0.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    budget: Budget
+    skipped: bool = False
+    signal: int = 0
+
+    @property
+    def status(self) -> str:
+        """completed, failed or interrupted."""
+        return str(self.summary["status"])
+
+    @cached_property
+    def summary_at_budget(self) -> dict[str, Any]:
+        """The summary with the metrics and costs that the run had at the budget of the call."""
+        if not exceeds(self.summary, self.budget):
+            return self.summary
+        return summary_within(self.folder, self.summary, self.budget)
+
+    @property
+    def larger_budget(self) -> str | None:
+        """The budget of the completed run if it is larger than that of the call, as the command line writes it."""
+        return limits(self.summary["budget"]) if exceeds(self.summary, self.budget) else None
+
+    @property
+    def log10_exploitability(self) -> float:
+        """At the budget of the call, mean over seeds; a hyper-parameter search minimises it. inf for a failed run."""
+        value = self.summary_at_budget["final"].get("exploitability")
+        return math.inf if value is None or self.status == "failed" else math.log10(max(value, 1e-300))
+
+    def ended(self, state: str) -> Ended:
+        """The outcome as that of a task of a sweep."""
+        words = result(self.summary_at_budget)
+        if self.larger_budget:
+            words += f" (the run has {self.larger_budget})"
+        name, budget = str(self.summary["run"]), limits(asdict(self.budget))
+        return Ended(name, state, self.log10_exploitability, words, self.signal, budget)
 
 
 Watch = Callable[[Specification], contextlib.AbstractContextManager[Callable[[Progress], None]]]
@@ -104,8 +130,7 @@ def attempt(config: Mapping[str, Any], overrides: Sequence[str]) -> Ended:
             warn_lines(traceback.format_exc().rstrip())
         return Ended(task, "failed", words=_in_a_line(problem))
     state = "skipped" if outcome.skipped and outcome.status == "completed" else outcome.status
-    name, value = str(outcome.summary["run"]), outcome.log10_exploitability
-    return Ended(name, state, value, result(outcome.summary), outcome.signal)
+    return outcome.ended(state)
 
 
 def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequence[str] = ()) -> Outcome:
@@ -126,7 +151,7 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
         log.warning("nothing in this run is random: one seed is run instead of %d, as copies are no replications",
                     run.collapsed)  # fmt: skip
     if earlier := finished(run):
-        return Outcome(run.folder, earlier, skipped=True)
+        return Outcome(run.folder, earlier, run.budget, skipped=True)
     try:
         from nlhf.world import assemble
 
@@ -137,7 +162,7 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
         return fail(run, problem)
     with opened(run) as owned, stop_on_signal() as stop:
         if earlier := finished(run):
-            return Outcome(run.folder, earlier, skipped=True)
+            return Outcome(run.folder, earlier, run.budget, skipped=True)
         if mended := _mended(run, world, owned, overrides):
             return mended
         try:
@@ -145,14 +170,14 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
         except OF_THE_COMMAND:
             raise
         except Exception as problem:
-            return Outcome(run.folder, _record_failure(run, problem), signal=stop.received or 0)
+            return Outcome(run.folder, _record_failure(run, problem), run.budget, signal=stop.received or 0)
 
 
 def fail(run: Specification, problem: Exception) -> Outcome:
     """Record a failure outside of training, unless another process has completed the run."""
     with opened(run):
         earlier = finished(run)
-        return Outcome(run.folder, earlier or _record_failure(run, problem), skipped=bool(earlier))
+        return Outcome(run.folder, earlier or _record_failure(run, problem), run.budget, skipped=bool(earlier))
 
 
 def finished(run: Specification) -> dict[str, Any] | None:
@@ -215,7 +240,8 @@ def _mended(run: Specification, world: World | TextWorld, owned: Ownership, over
     summary = _summary(run, run.folder / "summary.json")
     if summary is None or not _reached(run, summary) or not all(map(is_input, damaged(run.folder, summary["files"]))):
         return None
-    return Outcome(run.folder, RunFolder(run, world, owned.check).mend(overrides), skipped=True)
+    repaired = RunFolder(run, world, owned.check).mend(overrides)
+    return Outcome(run.folder, repaired, run.budget, skipped=True)
 
 
 def _train(
@@ -252,7 +278,7 @@ def _train(
     except Exception as problem:  # recorded, so that the siblings of a sweep go on
         reason = _logged(run, problem)
     folder.conclude(status, reason, trainer.state.policy, trainer.progress)
-    return Outcome(folder.path, read_json(folder.path / "summary.json") or {}, signal=stop.received or 0)
+    return Outcome(folder.path, read_json(folder.path / "summary.json") or {}, run.budget, signal=stop.received or 0)
 
 
 @contextlib.contextmanager

@@ -212,4 +212,4 @@ def _value(job: Job) -> float | None:
     from nlhf.launch.run import Outcome
 
     summary = read_json(job.run.folder / "summary.json") if job.status() == "completed" else None
-    return Outcome(job.run.folder, summary).log10_exploitability if summary else None
+    return Outcome(job.run.folder, summary, job.run.budget).log10_exploitability if summary else None

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from nlhf.budget import Budget
 from nlhf.config import ConfigError
 from nlhf.console import result
 from nlhf.files import WriteError, read_json, writing
-from nlhf.launch.run import OF_THE_COMMAND, finished
+from nlhf.launch.budgets import limits
+from nlhf.launch.run import OF_THE_COMMAND, Outcome, finished
 from nlhf.launch.status import measured_seconds
 from nlhf.specification import Specification, specify
 from nlhf.terminal import say, warn
 
-_tasks: dict[str, tuple[str, str]] = {}
+_tasks: dict[tuple[str, str], tuple[str, str]] = {}  # state and words by task and budget
 _jobs: dict[tuple[str, ...], Job] = {}
 WELL = ("completed", "skipped", "submitted", "would run")
 
@@ -62,25 +63,31 @@ class Job:
         budget = self.run.budget
         return (budget.queries or budget.iterations or 1000) * (1000 * len(self.run.options.seeds) + self.entries)
 
+    @property
+    def budget(self) -> str:
+        """Its budget as the command line writes it."""
+        return limits(asdict(self.run.budget))
+
     def status(self) -> str:
         """What its folder says: completed, failed, interrupted, or unfinished."""
-        summary = read_json(self.run.folder / "summary.json") or {}
-        short = summary.get("status") == "completed" and finished(self.run) is None  # with a smaller budget
-        return "unfinished" if short else str(summary.get("status", "unfinished"))
+        status = str((read_json(self.run.folder / "summary.json") or {}).get("status"))
+        if status == "completed" and finished(self.run) is not None:
+            return status
+        return status if status in ("failed", "interrupted") else "unfinished"
 
 
-def note(task: str, state: str, words: str = "") -> None:
+def note(task: str, state: str, words: str = "", budget: str = "") -> None:
     """Remember what became of a task, in the words of `Ended`, or submitted, unfinished, would run."""
-    _tasks[task] = state, words
+    _tasks[task, budget] = state, words
 
 
 def note_from_files(jobs: Iterable[Job], submitted: bool = False) -> None:
     """Note what became of jobs that ran elsewhere."""
     for job in jobs:
-        if job.run.name not in _tasks and " ".join(job.overrides) not in _tasks:
+        if (job.run.name, job.budget) not in _tasks and (" ".join(job.overrides), "") not in _tasks:
             failed = (state := job.status()) == "failed"
             words = result(read_json(job.run.folder / "summary.json") or {}) if failed else ""
-            note(job.run.name, "submitted" if submitted else state, words)
+            note(job.run.name, "submitted" if submitted else state, words, job.budget)
 
 
 def refuse(overrides: Sequence[str], error: ConfigError) -> None:
@@ -124,12 +131,12 @@ def jobs_to_run(
             if not jobs:
                 begin()
             jobs.setdefault((str(job.run.folder), job.run.budget), job)
-        elif done["status"] == "completed":
-            note(job.run.name, "skipped")
-        else:
-            note(job.run.name, "failed before", result(done))
-    for job in jobs.values():
-        _tasks.pop(job.run.name, None)  # what is done of it with a smaller budget
+            continue
+        outcome = Outcome(job.run.folder, done, job.run.budget, skipped=True)
+        ended = outcome.ended("skipped" if outcome.status == "completed" else "failed before")
+        if outcome.larger_budget:
+            say(f"{ended.task}  {ended.state}  {ended.words}")
+        note(ended.task, ended.state, ended.words if ended.state != "skipped" else "", job.budget)
     _jobs.update({job.overrides: job for job in jobs.values()})  # for the launcher, which gets their overrides
     return list(jobs.values())
 
@@ -144,7 +151,7 @@ def make_folders(jobs: Sequence[Job]) -> None:
 
 def show_plan(jobs: Sequence[Job]) -> None:
     """What a dry run shows: which runs are done, which would be run, and what completed runs of their kind took."""
-    for task, (state, _) in _tasks.items():
+    for (task, _), (state, _) in _tasks.items():
         say(f"{task}  {'completed' if state == 'skipped' else state}")
     studies = {folder for place in {job.run.options.runs_dir for job in jobs} for folder in Path(place).glob("*")}
     known = measured_seconds(studies | {job.run.folder.parent for job in jobs})
@@ -154,7 +161,7 @@ def show_plan(jobs: Sequence[Job]) -> None:
         state = "new" if not job.run.folder.exists() else job.status()
         told = "" if cost is None else f"about {cost:.1f} s"
         say(f"{job.run.name}  {state:<12} {told:<14} {' '.join(job.overrides)}")
-        note(job.run.name, "would run")
+        note(job.run.name, "would run", budget=job.budget)
     measured = [cost for cost in costs if cost is not None]
     guess = f": about {sum(measured):.0f} s of one process" if measured else ""
     rest = f"; no run of the kind was measured for {len(jobs) - len(measured)}" if len(measured) < len(jobs) else ""
@@ -164,7 +171,9 @@ def show_plan(jobs: Sequence[Job]) -> None:
 def show_table() -> bool:
     """Print the counts and the tasks that did not end well; is there one?"""
     say(", ".join(f"{count} {state}" for state, count in Counter(state for state, _ in _tasks.values()).items()))
-    bad = [(state, task, words) for task, (state, words) in _tasks.items() if state not in WELL]
+    budgets = Counter(task for task, _ in _tasks)
+    bad = [(state, f"{task} {budget}" if budgets[task] > 1 else task, words)
+           for (task, budget), (state, words) in _tasks.items() if state not in WELL]  # fmt: skip
     for state, task, words in bad:
         say(f"  {state}: {task}  {words}".rstrip())
     _tasks.clear()
