@@ -12,8 +12,11 @@ import pytest
 from scipy import optimize
 
 from nlhf.analysis import votes
-from nlhf.analysis.votes import Diagnosis, cyclic_share, cyclic_triples, diagnose
+from nlhf.analysis.bootstrap import redrawn
+from nlhf.analysis.voters import by_question
+from nlhf.analysis.votes import Diagnosis, cyclic_share, cyclic_triples, diagnose, pooled
 from nlhf.bradley_terry import bradley_terry_scores, sigmoid
+from nlhf.games.votes import Votes
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 CYCLE = np.array([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]])
@@ -76,6 +79,21 @@ def test_real_votes_have_the_published_cycles(name, where, drop, comparisons, tr
     assert (found.p < 0.05) == (p < 0.05)
     assert found.null == pytest.approx(null, abs=0.012)
     assert found.p == pytest.approx(p, abs=3 * np.sqrt(p * (1 - p) / 400))  # theirs is of 400 redraws
+
+
+def test_the_p_values_of_the_readme():
+    """Tversky's pooled cycle when subjects are redrawn, and the cycle of vicuna without gpt4 vote by vote."""
+    options = {"context": [], "where": {}, "drop": [], "pseudo_count": 0.0, "unseen": "half", "bootstrap": False}
+    game = Votes(path="embedded:tversky1969.csv", **options)
+    wins, number = by_question(game.cast(), list("abcde"))
+    assert len(wins) == 8  # subjects
+    preference = pooled(wins, number)
+    noise = pooled(wins, number, redrawn(len(wins), 2000, seed=0)) - preference
+    ties = np.zeros((5, 5))
+    assert diagnose(preference[0], np.stack([number.sum(0), ties]), noise=noise).p == pytest.approx(0.022, abs=5e-4)
+    assert diagnose(preference[0], np.stack([number.sum(0), ties])).p < 0.001  # too small: votes are not independent
+    for drop, p in ((("gpt4",), 0.90), ((), 0.95)):
+        assert diagnose(*counted("vicuna80.csv", drop, judge="human")).p == pytest.approx(p, abs=5e-3)
 
 
 def test_the_votes_of_each_prompt_are_cyclic_as_published():
