@@ -1,13 +1,17 @@
-"""Rows of many runs kept in one parquet file, so that thousands of folders load in a second or two.
+"""A cache of the rows of many runs in one file, so that thousands of folders load in a second or two.
 
-A run is taken from the cache only where size, times of modification and of change, and inode of all its files are as
-when it was read, and where it was read two seconds or more after they were written: two writes within one tick of the
-clock are never mistaken for one. The records of the runs lie in the file's metadata, so that one file is all there is
-to keep whole; checksums tell where it is not.
+A run is taken from the cache only if size, times of modification and change, and inode of all its files are as they
+were when it was read, and if it was read at least two seconds after they were written: two writes within one tick of
+the clock are never mistaken for one.
+
+The file is a parquet table followed by the SHA-256 of all its bytes. The records of the runs are part of the table's
+metadata, so the checksum covers them too, and there is no second file that could disagree with the first. A file whose
+checksum is wrong is never parsed: the runs are read again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +24,9 @@ from pyarrow import parquet
 
 from nlhf.files import replacing
 
-VERSION = 1  # of the layout
-PLACE = Path(".analysis") / "rows.parquet"
+VERSION = 2  # of the layout
+PLACE = Path(".analysis") / "rows.cache"
+DIGEST = hashlib.sha256().digest_size  # bytes at the end of the file
 FEWEST = 50  # runs; fewer load faster than they clutter
 SETTLED = 2_000_000_000  # nanoseconds after which a file's stamp is trusted
 
@@ -89,23 +94,31 @@ def _renumbered(known: pa.Table, numbers: dict[int, int]) -> pa.Table:
 
 
 def _open(path: Path) -> tuple[pa.Table | None, dict[str, dict[str, Any]]]:
-    """The cached rows and the records by folder; nothing where there is no cache that can be used."""
+    """The cached rows, and the records by folder; nothing if there is no valid cache."""
     try:
-        table = parquet.read_table(path, page_checksum_verification=True)
-        content = json.loads((table.schema.metadata or {})[b"nlhf"])
-        if content["version"] != VERSION:
+        content = memoryview(path.read_bytes())
+        body, digest = content[:-DIGEST], content[-DIGEST:]
+        if hashlib.sha256(body).digest() != digest:
             return None, {}
-        return table, {record["place"]: record for record in content["records"]}
+        table = parquet.read_table(pa.BufferReader(pa.py_buffer(body)))
+        metadata = json.loads((table.schema.metadata or {})[b"nlhf"])
+        if metadata["version"] != VERSION:
+            return None, {}
+        return table, {record["place"]: record for record in metadata["records"]}
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
         return None, {}
 
 
 def _save(path: Path, table: pa.Table, records: list[dict[str, Any]]) -> None:
-    """Write the cache; where that is not allowed there is none."""
-    content = json.dumps({"version": VERSION, "records": records}).encode()
+    """Write the cache; a folder that cannot be written has none."""
+    metadata = json.dumps({"version": VERSION, "records": records}).encode()
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(table.replace_schema_metadata({b"nlhf": metadata}), buffer)
+    body = memoryview(buffer.getvalue())
     try:
         path.parent.mkdir(exist_ok=True)
         with replacing(path, "wb") as stream:
-            parquet.write_table(table.replace_schema_metadata({b"nlhf": content}), stream, write_page_checksum=True)
+            stream.write(body)
+            stream.write(hashlib.sha256(body).digest())
     except OSError:
         return

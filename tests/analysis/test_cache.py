@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import os
 import shutil
 import struct
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from pyarrow import parquet
@@ -15,6 +20,7 @@ from pyarrow import parquet
 from nlhf.analysis import cache
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.load import load, load_study
+from nlhf.files import replacing
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 
@@ -189,10 +195,10 @@ def test_a_column_that_no_run_has_any_more_is_gone(study, monkeypatch):
 def test_a_run_that_was_removed_leaves_the_cache_too(study, monkeypatch):
     settled(monkeypatch)
     before = len(load(study))
-    assert parquet.read_metadata(study / PLACE).num_rows == before
+    assert parquet.read_metadata(io.BytesIO(table_of(study / PLACE))).num_rows == before
     shutil.rmtree(study / "run0")
     load(study)
-    assert parquet.read_metadata(study / PLACE).num_rows == before - 7
+    assert parquet.read_metadata(io.BytesIO(table_of(study / PLACE))).num_rows == before - 7
 
 
 def test_two_writes_within_one_tick_of_the_clock_are_not_taken_for_one(study, monkeypatch):
@@ -226,31 +232,48 @@ def test_files_from_the_future_are_read_each_time(study, reads):
 # --- a cache that is not one -----------------------------------------------------------------------------------------
 
 
+def table_of(path):
+    """The parquet bytes of a cache, without the checksum."""
+    return path.read_bytes()[: -cache.DIGEST]
+
+
 def torn(path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
 
-def flipped(path):
-    """A number is another one, in a file that can be read: a page's checksum tells."""
-    content = path.read_bytes()
-    one, other = struct.pack("<d", 0.0625), struct.pack("<d", 0.03125)
-    assert one in content
-    path.write_bytes(content.replace(one, other))
+def replaced(one, other):
+    """A cache with other bytes of the same length, in which parquet itself sees nothing wrong."""
+
+    def change(path):
+        content = path.read_bytes()
+        assert one in content
+        path.write_bytes(content.replace(one, other))
+
+    return change
+
+
+def signed(path, content):
+    path.write_bytes(content + hashlib.sha256(content).digest())
 
 
 def of_version(version):
     def change(path):
-        table = parquet.read_table(path)
-        content = table.schema.metadata[b"nlhf"].replace(b'"version": 1', f'"version": {version}'.encode())
-        assert content != table.schema.metadata[b"nlhf"]
-        parquet.write_table(table.replace_schema_metadata({b"nlhf": content}), path)
+        table = parquet.read_table(io.BytesIO(table_of(path)))
+        metadata = table.schema.metadata[b"nlhf"]
+        changed = metadata.replace(f'"version": {cache.VERSION}'.encode(), f'"version": {version}'.encode())
+        assert changed != metadata
+        stream = io.BytesIO()
+        parquet.write_table(table.replace_schema_metadata({b"nlhf": changed}), stream)
+        signed(path, stream.getvalue())
 
     return change
 
 
 def foreign(path):
-    pd.DataFrame({"a": [1]}).to_parquet(path)
+    stream = io.BytesIO()
+    pd.DataFrame({"a": [1]}).to_parquet(stream)
+    signed(path, stream.getvalue())
 
 
 def in_the_way(path):
@@ -260,12 +283,16 @@ def in_the_way(path):
 
 BROKEN = {
     "torn": torn,
-    "a number changed": flipped,
+    "a number changed": replaced(struct.pack("<d", 0.0625), struct.pack("<d", 0.03125)),
+    "a status in the footer changed": replaced(b'"interrupted"', b'"completed"  '),
+    "bytes appended": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+    "the checksum removed": lambda path: path.write_bytes(table_of(path)),
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not parquet"),
     "of another version": of_version(0),
     "of a version that is no number": of_version('"new"'),
     "another parquet file": foreign,
+    "no parquet file, with a checksum": lambda path: signed(path, b"not parquet"),
     "a folder": in_the_way,
     "removed": lambda path: path.unlink(),
 }
@@ -299,12 +326,39 @@ def test_where_no_cache_can_be_written_there_is_none(study, monkeypatch, how):
     assert not (study / PLACE).exists()
 
 
+def test_every_flipped_bit_and_every_cut_leads_to_the_rows_of_the_runs(study, monkeypatch):
+    """2,000 mutations of the whole file, its footer and its checksum too: none is accepted."""
+    settled(monkeypatch)
+    load(study)
+    path = study / PLACE
+    content = path.read_bytes()
+    assert cache._open(path)[0] is not None
+    rng = np.random.default_rng(0)
+    footer = len(content) - cache.DIGEST - 8 - int.from_bytes(content[-cache.DIGEST - 8 : -cache.DIGEST - 4], "little")
+    regions = [(0, len(content)), (footer, len(content)), (len(content) - cache.DIGEST - 8, len(content))]
+    for number in range(2000):
+        mutated, (first, last) = bytearray(content), regions[number % 3]
+        where = int(rng.integers(first, last))
+        if number % 10:
+            mutated[where] ^= 1 << int(rng.integers(8))
+        else:
+            del mutated[where:]
+        path.write_bytes(mutated)
+        assert cache._open(path) == (None, {}), (number, where)
+
+
 def test_a_cache_left_half_written_leaves_the_old_one_whole(study, reads, monkeypatch):
     settled(monkeypatch)
     load(study)
     CHANGES["a row appended"](study)
+
+    @contextlib.contextmanager
+    def full(path, mode):
+        with replacing(path, mode) as stream:
+            yield SimpleNamespace(write=lambda _: stream.write(b"PAR1") and refuse())
+
     with monkeypatch.context() as patched:
-        patched.setattr(cache.parquet, "write_table", lambda _, stream, **__: stream.write(b"PAR1") and refuse())
+        patched.setattr(cache, "replacing", full)
         load(study)
     reads.clear()
     load(study)
