@@ -25,6 +25,7 @@ from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
 from nlhf.references import Reference
 from nlhf.simplex import SINGLE
+from nlhf.streams import LARGEST_SEED
 
 RESULTS_VERSION = 3  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
@@ -250,6 +251,9 @@ def parse_seeds(value: Any) -> list[int]:
             return list(range(first, last + 1))
     if isinstance(value, list | tuple) and value:
         whole = all(is_whole(seed) and seed >= 0 for seed in value)
+        if whole and max(value) > LARGEST_SEED:
+            raise ConfigError(f"seeds={shown(value)} has a seed above {LARGEST_SEED} (2^63 - 1), which tables cannot "
+                              "hold: give smaller seeds.")  # fmt: skip
         if whole and len(set(value)) == len(value):
             return [int(seed) for seed in value]
     raise ConfigError(f"seeds={shown(value)} names no seeds: {remedy}.")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STREAMS = ("game", "reference", "policy", "feedback")
+LARGEST_SEED = 2**63 - 1  # tables, arrays and torch hold seeds as signed 64-bit integers
 REFILL = 16  # requests that one visit to the generators serves
 
 

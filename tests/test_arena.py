@@ -505,6 +505,8 @@ def test_files_of_completions_play_and_the_page_shows_them(tmp_path, capsys):
         (("nowhere",), "nowhere has no policy"),
         (("precision=0.7",), "precision=0.7 is out of range"),
         (("completions=0",), "completions=0 is too small"),
+        (("seed=-1",), "seed=-1 is out of range"),
+        (("seed=9223372036854775808",), "seed=9223372036854775808 is out of range"),
         (("completions=2", "other"), "has 1 completions of the prompt"),
         (("prompts=lost.jsonl", "other"), "prompts=lost.jsonl"),
     ],

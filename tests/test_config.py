@@ -218,6 +218,7 @@ def test_the_folder_is_named_by_game_algorithm_and_twelve_digits(base):
         ([7, 3], [7, 3]),
         ([0], [0]),
         ([2.0], [2]),
+        ([3, 2**63 - 1], [3, 2**63 - 1]),
     ],
 )
 def test_seeds_are_a_count_a_range_or_a_list(value, seeds):
@@ -231,6 +232,12 @@ def test_seeds_are_a_count_a_range_or_a_list(value, seeds):
 )  # fmt: skip
 def test_seeds_that_name_none_are_refused(value):
     with pytest.raises(ConfigError, match=r"^seeds=.* names no seeds: give a positive count \(20\), a range"):
+        parse_seeds(value)
+
+
+@pytest.mark.parametrize("value", [[2**63], [3, 2**64 - 1], [2**64], [2.0**70], [10**40]])
+def test_seeds_that_no_table_holds_are_refused(value):
+    with pytest.raises(ConfigError, match=r"^seeds=.* has a seed above 9223372036854775807 .*: give smaller seeds\.$"):
         parse_seeds(value)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
 from nlhf.inputs import InputFile
+from nlhf.streams import LARGEST_SEED
 from nlhf.terminal import console, say, say_lines, show_progress, warn, warn_lines
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Options:
         for name in ("most_prompts", "completions", "block", "redraws"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} is too small: give 1 or more.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ConfigError(f"seed={self.seed} is out of range: give a whole number from 0 to {LARGEST_SEED}.")
         if self.precision is not None and not 0 < self.precision < 0.5:
             raise ConfigError(f"precision={self.precision} is out of range: give a number in (0, 0.5), or null.")
 

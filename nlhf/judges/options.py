@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nlhf.config import ConfigError
+from nlhf.streams import LARGEST_SEED
 
 if TYPE_CHECKING:
     from nlhf.judges.heads import Head
@@ -47,6 +48,8 @@ class Training:
                             "dimensions": 2, "hidden": 0, "seed": 0}.items():  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)} is too small: give {least} or more.")
+        if self.seed > LARGEST_SEED:
+            raise ConfigError(f"seed={self.seed} is too large: give {LARGEST_SEED} (2^63 - 1) or less.")
         for name in ("learning_rate", "encoder_learning_rate", "embedding", "cyclic"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}={getattr(self, name)} is out of range: give a finite number > 0.")

@@ -206,6 +206,7 @@ def test_bad_votes_are_a_sentence(tmp_path, line, words):
     (["data=x", "judge=panel"], "judge=panel is not one of"),
     (["data=x", "epochs=0"], "epochs=0 is too small"),
     (["data=x", "epoch=3"], "epoch"),
+    (["data=x", "seed=9223372036854775808"], "seed=9223372036854775808 is too large"),
     (["data=x", "dimensions=3"], "dimensions=3 is odd"),
     (["data=x", "fine_tune=true", "pairs=512"], "pairs=512 is too much"),
 ])  # fmt: skip
