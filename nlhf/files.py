@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
+import yaml
 
 TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]+\.tmp")  # the names that `replacing` gives
 CHECKSUM = "checksum"  # the last entry of a JSON file: SHA-256 of the text of all other entries
@@ -222,6 +223,21 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         with suppress(ValueError):
             entries.append(json.loads(line))
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def read_yaml(path: Path, kind: type) -> Any:
+    """The content of a yaml file of this type, a list or a dict; None if it is missing, damaged or of another type."""
+    try:
+        content = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        json.dumps(content, default=str)  # refuses what contains itself
+    except Exception:  # the parser raises many types
+        return None
+    return content if isinstance(content, kind) else None
+
+
+def is_moved_aside(name: str) -> bool:
+    """Is this the name of a run's folder that force=true moved aside, NAME.1?"""
+    return re.search(r"-[0-9a-f]{12}\.[0-9]+$", name) is not None
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:

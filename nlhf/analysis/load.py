@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from nlhf.analysis import cache
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.naming import label
-from nlhf.analysis.rows import read_rows
-from nlhf.files import read_json
+from nlhf.analysis.read import FILES, read_run
+from nlhf.files import is_moved_aside
 from nlhf.records import ADDED
-
-FILES = ("metrics.csv", "summary.json", ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,7 @@ class Study:
     Args:
         root: the folder.
         rows: as `load` returns them.
-        runs: a record per run, those without rows too: `folder`, `status`, `rows` (their number), `config` (flat),
-            `overrides` and `summary`, the content of summary.json.
+        runs: a record per run, also of runs without rows: as of `read_run`, and `rows`, how many it has.
     """
 
     root: Path
@@ -49,29 +46,36 @@ def load(folder: str | PathLike[str]) -> pd.DataFrame:
     """All rows of all runs below a folder, with their config and status.
 
     Returns: one row per (run, seed, evaluation): the columns of metrics.csv, `status` (`completed`, `failed`,
-    `interrupted`, or `unfinished` where there is no summary), `folder`, a column per entry of the run's config, nested
-    keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`), and what to call it: `setting` and `method`
-    (`label`). Runs that differ in their seeds alone have the same setting and method.
+    `interrupted`, or `unfinished` for a run that has not ended), `folder`, a column per entry of the run's config,
+    nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`), and what to call it: `setting` and
+    `method` (`label`). Runs that differ in their seeds alone have the same setting and method. A warning names damaged
+    files; runs that need them are left out.
 
-    Raises: AnalysisError where there is no folder or no row in it, where a metrics.csv is none, and where two runs hold
-    the same seed of the same setting and method.
+    Raises: AnalysisError if there is no folder or no row in it, or if two runs hold the same seed of the same setting
+    and method.
     """
-    return load_study(folder).rows
+    study = load_study(folder)
+    if damage := [sentence for run in study.runs for sentence in run["damage"]]:
+        warnings.warn("\n".join(damage), stacklevel=2)
+    return study.rows
 
 
 def load_study(folder: str | PathLike[str]) -> Study:
-    """As `load`, with a record per run; a cache of the rows is kept where there are many runs.
+    """As `load`, with a record per run and without warnings; the rows of many runs are cached.
 
     Raises: AnalysisError.
     """
     root = Path(folder)
-    found = list(_run_folders(root))
-    if not found:
+    folders = list(_run_folders(root))
+    if not folders:
         raise AnalysisError(f"{root} holds no run (no metrics.csv): give runs/STUDY of a study that was run.")
-    rows, runs = cache.through(root, found, FILES, _read_run)
+    rows, runs = cache.through(root, folders, FILES, read_run)
     if rows.empty:
-        raise AnalysisError(f"no run below {root} has rows yet: wait, or repeat the command that made them.")
-    frame = pd.DataFrame([{"status": run["status"], "folder": run["folder"]} | ADDED | run["config"] for run in runs])
+        damage = [sentence for run in runs for sentence in run["damage"]]
+        raise AnalysisError(damage[0] if damage else
+                            f"no run below {root} has rows yet: wait, or repeat the command that made them.")  # fmt: skip
+    heads = [{"status": run["status"], "folder": run["folder"]} for run in runs]
+    frame = pd.DataFrame([head | ADDED | run["config"] | head for head, run in zip(heads, runs, strict=True)])
     frame = frame[[name for name in frame.columns if name not in rows.columns]]
     of_run = rows.pop("run_number").to_numpy()
     joined = frame.take(of_run).set_index(rows.index)
@@ -96,43 +100,11 @@ def export(data: pd.DataFrame, path: Path) -> None:
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
+    """All folders of runs below `root`, without hidden ones and those that force=true moved aside."""
     for place, folders, files in os.walk(root):
         if ".hydra" in folders or "metrics.csv" in files or "summary.json" in files:
             yield Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-
-
-def _read_run(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The rows of a run as an arrow table, and its record."""
-    summary = read_json(folder / "summary.json")
-    record = {
-        "folder": str(folder),
-        "status": str((summary or {}).get("status") or "unfinished"),
-        "config": _flat(_yaml(folder / ".hydra" / "config.yaml", dict) or {}),
-        "overrides": [str(entry) for entry in _yaml(folder / ".hydra" / "overrides.yaml", list) or []],
-        "summary": summary or {},
-    }
-    return read_rows(folder / "metrics.csv"), record
-
-
-def _yaml(path: Path, kind: type) -> Any:
-    """The content of a yaml file; None where there is none, where it is torn or another kind of thing."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return content if isinstance(content, kind) else None
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots; what is no number, word or null is text."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str | int | float | None) else str(value)
-    return flat
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_moved_aside(name))
 
 
 def _refuse_duplicates(rows: pd.DataFrame) -> None:

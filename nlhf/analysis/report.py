@@ -189,6 +189,7 @@ def _texts(material: Material) -> Iterator[dict[str, Any]]:
 
 
 def _bad(run: dict[str, Any]) -> dict[str, str]:
-    reason = run["summary"].get("stop_reason") or ("no summary.json: it is running, or was killed"
-                                                   if run["status"] == "unfinished" else "")  # fmt: skip
+    """A row of the table of runs that are not completed."""
+    going = "it is running, or was killed" if run["status"] == "unfinished" else ""
+    reason = " ".join(run["damage"]) or run["summary"].get("stop_reason") or going
     return {"folder": run["folder"], "status": run["status"], "reason": str(reason), "rows": str(run["rows"])}

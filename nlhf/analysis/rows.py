@@ -1,4 +1,4 @@
-"""The rows of one metrics.csv as an arrow table; numbers to the bit, a torn last line left out."""
+"""The rows of one metrics.csv as an arrow table: numbers to the bit, a torn last line left out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TYPES = {name: pa.string() for name in WORDS} | {name: pa.int64() for name in CO
 
 
 def read_rows(path: Path) -> pa.Table:
-    """The rows of a file, empty where there is none; every column that is neither word nor count is float64.
+    """The rows of a file, empty if there is no file; every column that is neither word nor count is float64.
 
-    Raises: AnalysisError for a file that is no metrics.csv.
+    Raises: AnalysisError for a file that is no metrics.csv or is damaged.
     """
     try:
         content = path.read_bytes()
@@ -27,9 +27,9 @@ def read_rows(path: Path) -> pa.Table:
     except OSError as error:
         raise AnalysisError(f"{path} cannot be read ({error.strerror}): mend it, or remove its folder.") from error
     content = content[: content.rfind(b"\n") + 1]
-    header = content.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split(",")
     if not content:
         return EMPTY
+    header = content.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split(",")
     if missing := [name for name in (*TYPES, "exploitability") if name not in header]:
         raise AnalysisError(f"{path} is no metrics.csv of a run, as it lacks the column {missing[0]}: remove it.")
     if twice := [name for name in header if header.count(name) > 1]:
@@ -38,8 +38,9 @@ def read_rows(path: Path) -> pa.Table:
     quoted = csv.ParseOptions(newlines_in_values=b'"' in content)  # slower, and needed only then
     try:
         table = csv.read_csv(io.BytesIO(content), None, quoted, csv.ConvertOptions(column_types=types))
-    except pa.ArrowInvalid as error:
-        raise AnalysisError(f"{path} cannot be read ({error}): mend it, or remove its folder.") from error
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise AnalysisError(f"{path} cannot be read ({reason}): mend it, or remove its folder.") from error
     if empty := [name for name in COUNTS if table[name].null_count]:
         raise AnalysisError(f"{path} cannot be read (a row without {empty[0]}): mend it, or remove its folder.")
     return table

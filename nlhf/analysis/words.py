@@ -14,6 +14,7 @@ from nlhf.analysis.statistics import evidence
 from nlhf.analysis.view import View
 
 ALPHA = 0.05
+MOST_DAMAGE = 5  # sentences about damaged files
 MARK = " †"  # of a method with a caveat
 
 
@@ -173,8 +174,21 @@ def corrected_p(first: str, second: str, comparisons: pd.DataFrame) -> float:
 
 
 def cautions(units: pd.DataFrame, summary: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader must know before believing the table: what did not end, and what cannot be told from it."""
-    return [*_ends(runs), *_mixed(runs), *_few(units, summary), *_tuning(summary)]
+    """What a reader must know before believing the table: what is damaged or did not end, and what it cannot show."""
+    return [*_damage(runs), *_ends(runs), *_mixed(runs), *_few(units, summary), *_tuning(summary)]
+
+
+def _damage(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Files that are damaged, and files whose damage could not be seen."""
+    sentences = [sentence for run in runs for sentence in run["damage"]]
+    yield from sentences[:MOST_DAMAGE]
+    if more := len(sentences) - MOST_DAMAGE if len(sentences) > MOST_DAMAGE else 0:
+        yield f"{_count(more, 'more file')} {'is' if more == 1 else 'are'} damaged."
+    if lost := sum(run["status"] == "damaged" for run in runs):
+        yield f"{_count(lost, 'run')} with damaged files {'is' if lost == 1 else 'are'} left out."
+    if unchecked := sum(not run["checked"] for run in runs):
+        yield (f"{_count(unchecked, 'completed run')} had no checksums yet, so damage to {'its' if unchecked == 1 else 'their'} "
+               "files would go unnoticed: repeat the commands with force=true to be sure.")  # fmt: skip
 
 
 def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -186,7 +200,7 @@ def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"{_count(going, 'run')} did not end: censored at the last row, and left out of last values and areas; "
             "repeat the command to go on."
         )
-    if empty := [run for run in runs if not run["rows"]]:
+    if empty := [run for run in runs if not run["rows"] and run["status"] != "damaged"]:
         yield f"{_count(len(empty), 'run')} left no rows: {empty[0]['folder']}."
 
 

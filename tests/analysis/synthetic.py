@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from nlhf.files import file_record
 from nlhf.records import COLUMNS, cell
 
 Curve = Sequence[tuple[int, int, float]]
@@ -34,6 +35,7 @@ def write_run(
     summary: Mapping[str, Any] | None = None,
     columns: Sequence[str] = COLUMNS,
     name: str | None = None,
+    checksums: bool = True,
     **config: Any,
 ) -> Path:
     """Write the folder of one run below `root` and return it.
@@ -47,6 +49,7 @@ def write_run(
         summary: further entries of summary.json.
         columns: of metrics.csv, in their order.
         name: of the folder; by default the trainer's, with a hash of the config.
+        checksums: of the files in summary.json; without them later changes to the files are taken as they are.
         config: entries of the config by key, nested ones with `__` for the dot: `algorithm__step_size=1`.
     """
     columns = [*columns, *(name for name in extra or () if name not in columns)]
@@ -74,7 +77,12 @@ def write_run(
             lines.append(",".join(cell(row.get(column)) for column in columns))
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     if status is not None:
-        (folder / "summary.json").write_text(json.dumps({"status": status, "run": folder.name, **(summary or {})}))
+        content = {"status": status, "run": folder.name, **(summary or {})}
+        if checksums:
+            names = ("metrics.csv", ".hydra/config.yaml", ".hydra/overrides.yaml")
+            content["files"] = {name: file_record(folder / name) for name in names}
+            content["files"]["metrics.csv"] |= {"rows": len(lines) - 1}
+        (folder / "summary.json").write_text(json.dumps(content))
     return folder
 
 

@@ -18,7 +18,6 @@ import pytest
 from pyarrow import parquet
 
 from nlhf.analysis import cache
-from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.load import load, load_study
 from nlhf.files import replacing
 from nlhf.records import COLUMNS
@@ -35,7 +34,7 @@ def study(tmp_path, monkeypatch):
     root = tmp_path / "study"
     for number, status in enumerate(["completed", "failed", "interrupted", None, "completed", "completed"]):
         write_run(root, "omd" if number % 2 else "mpo", f"game{number // 2}", curves=CURVES, status=status,
-                  name=f"run{number}", budget__seconds=None,
+                  name=f"run{number}", checksums=False, budget__seconds=None,
                   algorithm__step_size="theory" if number % 3 else 0.1)  # fmt: skip
     return root
 
@@ -51,8 +50,8 @@ def reads(monkeypatch):
     """The folders that are read and do not come from the cache."""
     found = []
     module = sys.modules[load.__module__]  # nlhf.analysis.load is the function
-    read = module._read_run
-    monkeypatch.setattr(module, "_read_run", lambda folder: found.append(folder.name) or read(folder))
+    read = module.read_run
+    monkeypatch.setattr(module, "read_run", lambda folder: found.append(folder.name) or read(folder))
     return found
 
 
@@ -64,7 +63,7 @@ def fresh(root, monkeypatch):
         return load_study(root)
 
 
-KEPT = ("folder", "status", "rows", "config", "overrides", "summary")
+KEPT = ("folder", "status", "rows", "config", "overrides", "summary", "checked", "damage")
 
 
 def assert_same(one, other):
@@ -370,10 +369,12 @@ def refuse():
     raise OSError(28, "No space left on device")
 
 
-def test_a_bad_file_is_refused_with_a_cache_as_without(study, monkeypatch):
+def test_a_bad_file_is_named_with_a_cache_as_without(study, monkeypatch):
     settled(monkeypatch)
     load(study)
     (study / "run2" / "metrics.csv").write_text("a,b\n")
     for _ in range(2):
-        with pytest.raises(AnalysisError, match=r"run2/metrics.csv is no metrics.csv of a run"):
-            load(study)
+        found = load_study(study)
+        (damage,) = [run["damage"] for run in found.runs if run["damage"]]
+        assert damage == [f"{study}/run2/metrics.csv is no metrics.csv of a run, as it lacks the column run: remove it."]
+        assert set(found.rows["folder"]) == {str(study / f"run{number}") for number in (0, 1, 3, 4, 5)}
