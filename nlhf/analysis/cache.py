@@ -4,14 +4,13 @@ A run is taken from the cache only if size, times of modification and change, an
 were when it was read, and if it was read at least two seconds after they were written: two writes within one tick of
 the clock are never mistaken for one.
 
-The file is a parquet table followed by the SHA-256 of all its bytes. The records of the runs are part of the table's
+The file is a parquet table followed by the SHA-256 of all its bytes (`nlhf.files.sealed`). The records of the runs are part of the table's
 metadata, so the checksum covers them too, and there is no second file that could disagree with the first. A file whose
 checksum is wrong is never parsed: the runs are read again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -22,11 +21,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from nlhf.files import replacing
+from nlhf.files import replacing, sealed, unsealed
 
 VERSION = 2  # of the layout
 PLACE = Path(".analysis") / "rows.cache"
-DIGEST = hashlib.sha256().digest_size  # bytes at the end of the file
 FEWEST = 50  # runs; fewer load faster than they clutter
 SETTLED = 2_000_000_000  # nanoseconds after which a file's stamp is trusted
 
@@ -96,11 +94,9 @@ def _renumbered(known: pa.Table, numbers: dict[int, int]) -> pa.Table:
 def _open(path: Path) -> tuple[pa.Table | None, dict[str, dict[str, Any]]]:
     """The cached rows, and the records by folder; nothing if there is no valid cache."""
     try:
-        content = memoryview(path.read_bytes())
-        body, digest = content[:-DIGEST], content[-DIGEST:]
-        if hashlib.sha256(body).digest() != digest:
+        if (content := unsealed(path)) is None:
             return None, {}
-        table = parquet.read_table(pa.BufferReader(pa.py_buffer(body)))
+        table = parquet.read_table(pa.BufferReader(pa.py_buffer(content)))
         metadata = json.loads((table.schema.metadata or {})[b"nlhf"])
         if metadata["version"] != VERSION:
             return None, {}
@@ -114,11 +110,9 @@ def _save(path: Path, table: pa.Table, records: list[dict[str, Any]]) -> None:
     metadata = json.dumps({"version": VERSION, "records": records}).encode()
     buffer = pa.BufferOutputStream()
     parquet.write_table(table.replace_schema_metadata({b"nlhf": metadata}), buffer)
-    body = memoryview(buffer.getvalue())
     try:
         path.parent.mkdir(exist_ok=True)
         with replacing(path, "wb") as stream:
-            stream.write(body)
-            stream.write(hashlib.sha256(body).digest())
+            stream.write(sealed(memoryview(buffer.getvalue())))
     except OSError:
         return

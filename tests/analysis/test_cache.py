@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import shutil
@@ -19,7 +18,7 @@ from pyarrow import parquet
 
 from nlhf.analysis import cache
 from nlhf.analysis.load import load, load_study
-from nlhf.files import replacing
+from nlhf.files import replacing, sealed, unsealed
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 
@@ -233,7 +232,7 @@ def test_files_from_the_future_are_read_each_time(study, reads):
 
 def table_of(path):
     """The parquet bytes of a cache, without the checksum."""
-    return path.read_bytes()[: -cache.DIGEST]
+    return bytes(unsealed(path))
 
 
 def torn(path):
@@ -253,7 +252,7 @@ def replaced(one, other):
 
 
 def signed(path, content):
-    path.write_bytes(content + hashlib.sha256(content).digest())
+    path.write_bytes(sealed(content))
 
 
 def of_version(version):
@@ -333,8 +332,9 @@ def test_every_flipped_bit_and_every_cut_leads_to_the_rows_of_the_runs(study, mo
     content = path.read_bytes()
     assert cache._open(path)[0] is not None
     rng = np.random.default_rng(0)
-    footer = len(content) - cache.DIGEST - 8 - int.from_bytes(content[-cache.DIGEST - 8 : -cache.DIGEST - 4], "little")
-    regions = [(0, len(content)), (footer, len(content)), (len(content) - cache.DIGEST - 8, len(content))]
+    end = len(table_of(path))
+    footer = end - 8 - int.from_bytes(content[end - 8 : end - 4], "little")
+    regions = [(0, len(content)), (footer, len(content)), (end - 8, len(content))]
     for number in range(2000):
         mutated, (first, last) = bytearray(content), regions[number % 3]
         where = int(rng.integers(first, last))
