@@ -72,8 +72,8 @@ def load_study(folder: str | PathLike[str]) -> Study:
     rows, runs = cache.through(root, folders, FILES, read_run)
     if rows.empty:
         damage = [sentence for run in runs for sentence in run["damage"]]
-        raise AnalysisError(damage[0] if damage else
-                            f"no run below {root} has rows yet: wait, or repeat the command that made them.")  # fmt: skip
+        nothing = f"no run below {root} has rows yet: wait, or repeat the command that made them."
+        raise AnalysisError(damage[0] if damage else nothing)
     heads = [{"status": run["status"], "folder": run["folder"]} for run in runs]
     frame = pd.DataFrame([head | ADDED | run["config"] | head for head, run in zip(heads, runs, strict=True)])
     frame = frame[[name for name in frame.columns if name not in rows.columns]]

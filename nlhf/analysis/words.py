@@ -182,13 +182,15 @@ def _damage(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Files that are damaged, and files whose damage could not be seen."""
     sentences = [sentence for run in runs for sentence in run["damage"]]
     yield from sentences[:MOST_DAMAGE]
-    if more := len(sentences) - MOST_DAMAGE if len(sentences) > MOST_DAMAGE else 0:
-        yield f"{_count(more, 'more file')} {'is' if more == 1 else 'are'} damaged."
+    if len(sentences) > MOST_DAMAGE:
+        yield f"More files are damaged: {len(sentences)} in all."
     if lost := sum(run["status"] == "damaged" for run in runs):
-        yield f"{_count(lost, 'run')} with damaged files {'is' if lost == 1 else 'are'} left out."
+        yield f"Left out because of damaged files: {_count(lost, 'run')}."
     if unchecked := sum(not run["checked"] for run in runs):
-        yield (f"{_count(unchecked, 'completed run')} had no checksums yet, so damage to {'its' if unchecked == 1 else 'their'} "
-               "files would go unnoticed: repeat the commands with force=true to be sure.")  # fmt: skip
+        yield (
+            f"Completed before files had checksums: {_count(unchecked, 'run')}. Damage to these files would go "
+            "unnoticed; repeat the commands with force=true to be sure."
+        )
 
 
 def _ends(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

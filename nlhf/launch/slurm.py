@@ -139,8 +139,10 @@ def packed(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> Iter
 
 def submitted(study: Path) -> dict[str, list[str]]:
     """The names of the runs of every task that was submitted for a study, by its id."""
-    contents = filter(None, map(read_json, (study / PLACE).glob("*.json")))
-    return {task: names for content in contents for task, names in content["tasks"].items()}
+    contents = (read_json(path) or {} for path in (study / PLACE).glob("*.json"))
+    tables = [content.get("tasks") for content in contents]
+    return {task: [str(name) for name in names] for tasks in tables if isinstance(tasks, dict)
+            for task, names in tasks.items() if isinstance(names, list)}  # fmt: skip
 
 
 def queued(study: Path) -> set[str]:

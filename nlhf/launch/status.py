@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import Counter
@@ -10,13 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nlhf.files import read_json
+from nlhf.files import is_moved_aside, read_json, read_yaml, stamp
 from nlhf.launch.lock import is_alive, owner_of
 from nlhf.records import read_rows
 
 Kind = tuple[str, str]  # game and algorithm, by name
+METRICS = "metrics.csv"
+LATEST = 1e11  # seconds since 1970: a time that calendars still have
+KILLED = "killed: it goes on when the command is repeated"
+RESTORE = "repeat the command, which restores it, or add force=true if there is no checkpoint"
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,10 @@ class RunState:
     Args:
         name: of the run, and of its folder.
         state: completed, failed, interrupted, running or damaged.
-        done: share of its budget that the slowest seed has spent; None where it is not running, or has no limit.
+        done: share of its budget that the slowest seed has spent; None if it is not running, or has no limit.
         seconds_left: at its pace so far, or None.
-        words: the last line of a failure, or who works on it.
+        words: the last line of a failure, which file is damaged, or who works on it.
+        checked: True unless it was completed before files had checksums.
     """
 
     name: str
@@ -36,40 +40,77 @@ class RunState:
     done: float | None = None
     seconds_left: float | None = None
     words: str = ""
+    checked: bool = True
 
 
 def states(study: Path) -> Iterator[RunState]:
-    """Every run of a study, in the order of names."""
+    """Every run of a study in the order of names, without those that force=true moved aside."""
     for folder in sorted(path for path in study.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        if is_moved_aside(folder.name):
+            continue
         owner = owner_of(folder / "lock")
-        summary = read_json(folder / "summary.json")
         if owner and is_alive(owner):
             yield _running(folder, owner)
-        elif summary and not owner:
-            failed = summary.get("status") == "failed"
-            yield RunState(folder.name, str(summary.get("status")), words=str(summary["stop_reason"]) if failed else "")
-        elif not owner and (folder / "summary.json").exists():
-            yield RunState(
-                folder.name, "damaged", words="summary.json cannot be read: remove it, and repeat the command"
-            )
-        elif (folder / ".hydra").exists() or owner:
-            yield RunState(folder.name, "interrupted", words="killed: it goes on when the command is repeated")
+        elif owner:
+            yield RunState(folder.name, "interrupted", words=KILLED)
+        elif (folder / "summary.json").exists():
+            yield _ended(folder)
+        elif (folder / ".hydra").exists():
+            yield RunState(folder.name, "interrupted", words=KILLED)
+
+
+def _ended(folder: Path) -> RunState:
+    """The state of a run on which no process works, by its summary."""
+    summary = read_json(folder / "summary.json") or {}
+    status, files = summary.get("status"), summary.get("files") or {}
+    if status not in ("running", "completed", "failed", "interrupted") or not isinstance(files, dict):
+        return RunState(folder.name, "damaged", words=f"summary.json is damaged: {RESTORE}")
+    if status == "running":
+        return RunState(folder.name, "interrupted", words=KILLED)
+    if name := next((name for name, record in files.items() if _differs(folder / name, record)), None):
+        return RunState(folder.name, "damaged", words=f"{name} is damaged: {RESTORE}")
+    words = str(summary.get("stop_reason")) if status == "failed" else ""
+    return RunState(folder.name, status, words=words, checked=bool(files) or status != "completed")
+
+
+def _differs(path: Path, record: Any) -> bool:
+    """True if a file's size or, where its stamp has changed, a table's number of rows differs from its record.
+
+    Contents are not compared: that would read all files of a study.
+    """
+    now = stamp(path)
+    if now is None or not isinstance(record, Mapping) or now[0] != record.get("bytes"):
+        return True
+    if now == record.get("stamp") or path.name != METRICS:
+        return False
+    try:
+        return path.read_bytes().count(b"\n") != int(record["rows"]) + 1  # no cell of this table has a line break
+    except (OSError, KeyError, TypeError, ValueError):
+        return True
 
 
 def _running(folder: Path, owner: Mapping[str, object]) -> RunState:
     """How far a running run is, from the last rows that it wrote."""
     words = f"process {owner.get('pid')} on {owner.get('host')}"
     try:
-        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_bytes())
-        last = {row["seed"]: row for row in read_rows(folder / "metrics.csv")}
-    except (OSError, ValueError):
+        done, seconds = _progress(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):  # nothing to tell yet
         return RunState(folder.name, "running", words=words)
-    if not last or len(last) < len(config["seeds"]):
-        return RunState(folder.name, "running", 0.0, words=words)
-    shares = [_share(config["budget"], cells) for cells in last.values()]
-    done, seconds = min(shares), max(float(cells["seconds"]) for cells in last.values())
     left = seconds * (1 - done) / done if done > 0 else None
     return RunState(folder.name, "running", done, left, words)
+
+
+def _progress(folder: Path) -> tuple[float, float]:
+    """The share of its budget that the slowest seed has spent, and the seconds of the slowest seed."""
+    config = read_yaml(folder / ".hydra" / "config.yaml", dict)
+    last = {row["seed"]: row for row in read_rows(folder / METRICS)}
+    if not last or len(last) < len(config["seeds"]):
+        return 0.0, 0.0
+    shares = [_share(config["budget"], cells) for cells in last.values()]
+    seconds = [float(cells["seconds"]) for cells in last.values()]
+    if not all(0 <= value < math.inf for value in (*shares, *seconds)):
+        raise ValueError("a damaged table")
+    return min(shares), max(seconds)
 
 
 def _share(budget: Mapping[str, Any], cells: Mapping[str, str]) -> float:
@@ -80,14 +121,17 @@ def _share(budget: Mapping[str, Any], cells: Mapping[str, str]) -> float:
 
 def measured_seconds(studies: Iterable[Path]) -> dict[Kind, float]:
     """Median wall time of the completed runs of each kind."""
-    found: dict[Kind, list[float]] = {}
+    times: dict[Kind, list[float]] = {}
     for study in studies:
         for file in study.glob("*/summary.json"):
-            summary = read_json(file)
-            if summary and summary.get("status") == "completed" and "wall_seconds" in summary:
-                game, _, rest = str(summary["run"]).partition("-")
-                found.setdefault((game, rest.rpartition("-")[0]), []).append(float(summary["wall_seconds"]))
-    return {kind: statistics.median(times) for kind, times in found.items()}
+            summary = read_json(file) or {}
+            if summary.get("status") != "completed" or is_moved_aside(file.parent.name):
+                continue
+            seconds = summary.get("wall_seconds")
+            if isinstance(seconds, int | float) and 0 <= seconds < math.inf:
+                game, _, rest = str(summary.get("run")).partition("-")
+                times.setdefault((game, rest.rpartition("-")[0]), []).append(float(seconds))
+    return {kind: statistics.median(values) for kind, values in times.items()}
 
 
 def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
@@ -101,6 +145,8 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
             left = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
             lines.append(f"  running      {run.name}  {far}{left}  {run.words}")
     lines += [f"  {run.state:<12} {run.name}  {run.words}" for run in runs if run.words and run.state != "running"]
+    if unchecked := sum(not run.checked for run in runs):
+        lines.append(f"  {unchecked} completed before files had checksums: damage to them would go unnoticed")
     if not_begun["missing"]:
         lines.append("  SLURM has dropped what is missing: it is run when the command is repeated")
     if end := _end(study, runs, not_begun["pending"]):
@@ -109,13 +155,14 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
 
 
 def _end(study: Path, runs: list[RunState], pending: int) -> float | None:
-    """When the last run may end: the running ones at their pace, pending ones as the median of those completed."""
+    """When the last run may end: running ones at their pace, pending ones as the median of those completed; or None."""
     running = [run for run in runs if run.state == "running"]
     if not running:
         return None
     known = measured_seconds([study]).values()
     waiting = pending * statistics.median(known) / len(running) if pending and known else 0.0
-    return time.time() + max((run.seconds_left or 0.0) for run in running) + waiting
+    end = time.time() + max((run.seconds_left or 0.0) for run in running) + waiting
+    return end if end < LATEST else None
 
 
 def as_json(study: Path, not_begun: Mapping[str, int]) -> dict[str, Any]:
