@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from nlhf.files import file_record
+from nlhf.files import file_record, write_json
 from nlhf.records import COLUMNS, cell
 
 Curve = Sequence[tuple[int, int, float]]
@@ -82,7 +82,7 @@ def write_run(
             names = ("metrics.csv", ".hydra/config.yaml", ".hydra/overrides.yaml")
             content["files"] = {name: file_record(folder / name) for name in names}
             content["files"]["metrics.csv"] |= {"rows": len(lines) - 1}
-        (folder / "summary.json").write_text(json.dumps(content))
+        write_json(folder / "summary.json", content)
     return folder
 
 

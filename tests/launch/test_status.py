@@ -108,7 +108,8 @@ def test_a_damaged_summary_is_told_with_its_remedy(tmp_path, said, content):
     (folder,) = (tmp_path / "s").iterdir()
     (folder / "summary.json").write_text(content)
     assert said("status", tmp_path / "s")[1].splitlines()[1:] == [
-        f"  damaged      {folder.name}  summary.json cannot be read: remove it, and repeat the command"
+        f"  damaged      {folder.name}  summary.json is damaged: repeat the command, which restores it, or add "
+        "force=true if there is no checkpoint"
     ]
 
 
