@@ -190,6 +190,7 @@ def _texts(material: Material) -> Iterator[dict[str, Any]]:
 
 def _bad(run: dict[str, Any]) -> dict[str, str]:
     """A row of the table of runs that are not completed."""
-    going = "it is running, or was killed" if run["status"] == "unfinished" else ""
-    reason = " ".join(run["damage"]) or run["summary"].get("stop_reason") or going
+    reason = " ".join(run["damage"]) or run["summary"].get("stop_reason") or ""
+    if run["status"] == "unfinished" and not reason:
+        reason = f"{'' if run['summary'] else 'no summary.json: '}it is running, or was killed"
     return {"folder": run["folder"], "status": run["status"], "reason": str(reason), "rows": str(run["rows"])}
