@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nlhf.judges.__main__ import train
-from nlhf.judges.learned import LearnedJudge
+from nlhf.judges.learned import LearnedJudge, LearnedModel
 from nlhf.judges.votes import read
 
 KINDS = ("general_preference", "bradley_terry", "pairwise_model")
@@ -41,7 +41,7 @@ def main(data: str) -> int:
                            if row["source"] != "all" and row["over_longer"][kind]["low"] > 0]  # fmt: skip
             errors.append(max(error for method, error in grades[-1]["calibration_error"].items()
                               if method.startswith(kind)))  # fmt: skip
-            gaps.append(asymmetry(LearnedJudge(str(folder), None, 32), data))
+            gaps.append(asymmetry(LearnedJudge(LearnedModel(str(folder)), None, 32), data))
     for kind, error, gap in zip(KINDS, errors, gaps, strict=True):
         print(f"{kind}: ahead of longer wins on {', '.join(ahead[kind]) or 'no source'}; calibration error {error:.3f} "
               f"(less than {CALIBRATION}); asymmetry {gap:.1e} (at most {ANTISYMMETRY:g})")  # fmt: skip

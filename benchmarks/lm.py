@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.iteration import assembled
+from nlhf.language.content import InputModel
 from nlhf.language.model import LanguageModel, load
 from nlhf.language.prompts import written
 from nlhf.policies.causal_lm import CausalLM
@@ -72,8 +73,18 @@ def alternating(contestants: dict[str, Callable[[], object]], rounds: int) -> di
 
 def sampler(folder: str) -> int:
     """Tokens per second; how many limits were missed."""
-    options = CausalLM(model=folder, lora=True, lora_rank=16, lora_targets=[], max_new_tokens=NEW, temperature=1.0,
-                       top_p=1.0, micro_batch=PROMPTS, dtype="float32", trust_remote_code=False)  # fmt: skip
+    options = CausalLM(
+        model=InputModel(folder),
+        lora=True,
+        lora_rank=16,
+        lora_targets=[],
+        max_new_tokens=NEW,
+        temperature=1.0,
+        top_p=1.0,
+        micro_batch=PROMPTS,
+        dtype="float32",
+        trust_remote_code=False,
+    )
     model = Endless(load(options, 0, "cpu"))
     prompts = [model.turn(prompt).tokens for prompt in written()[:PROMPTS]]
     parts = [(model.initial, 0.875), (None, 0.125)]

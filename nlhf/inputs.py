@@ -85,6 +85,11 @@ class InputFile:
         """SHA-256 of the file's bytes, in hexadecimal digits."""
         return self._content.sha256
 
+    @property
+    def identity(self) -> str:
+        """What stands for the file in a fingerprint."""
+        return self.sha256
+
     @cached_property
     def _content(self) -> _Content:
         try:
@@ -150,11 +155,33 @@ def _read(stream: BinaryIO) -> _Content | None:
     content = _Content(stream.read())
     if _stamp(stream) != stamp:
         return None
-    if max(stamp[3:]) + SETTLED < now:  # two changes within one tick of the clock leave the same stamp
+    if _settled(stamp, now):
         _contents[stamp] = content
     return content
+
+
+_digests: dict[Stamp, str] = {}
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file that may be large, in hexadecimal digits; this process reads it again only after a change.
+
+    Raises: OSError.
+    """
+    with path.open("rb") as stream:
+        now, stamp = time.time_ns(), _stamp(stream)
+        if (digest := _digests.get(stamp)) is None:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if _settled(stamp, now) and _stamp(stream) == stamp:
+                _digests[stamp] = digest
+        return digest
 
 
 def _stamp(stream: BinaryIO) -> Stamp:
     status = os.fstat(stream.fileno())
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _settled(stamp: Stamp, now: int) -> bool:
+    """True if the stamp identifies the content; two changes within one tick of the clock leave the same stamp."""
+    return max(stamp[3:]) + SETTLED < now

@@ -20,6 +20,7 @@ from nlhf.config import ConfigError, checked, is_number, is_whole, schema, shown
 from nlhf.games.base import GameFamily
 from nlhf.games.judge import Feedback
 from nlhf.inputs import InputFile
+from nlhf.language.content import InputFolder
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
@@ -109,6 +110,7 @@ class Specification:
     Args:
         game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is kept beside it.
+        inputs: digests of the content of input files and folders, by the config keys that name them.
         config: the resolved config, for the record.
         collapsed: how many seeds were asked for where nothing is random and one was kept, else 0.
     """
@@ -122,6 +124,7 @@ class Specification:
     budget: Budget
     options: Options
     fingerprint: str
+    inputs: dict[str, str]
     config: dict[str, Any]
     collapsed: int
 
@@ -161,8 +164,13 @@ class Specification:
     @property
     def identity(self) -> dict[str, Any]:
         """Which run it is, for summary.json."""
-        return {"run": self.name, "fingerprint": self.fingerprint, "results_version": RESULTS_VERSION,
-                "seeds": self.options.seeds}  # fmt: skip
+        return {
+            "run": self.name,
+            "fingerprint": self.fingerprint,
+            "results_version": RESULTS_VERSION,
+            "seeds": self.options.seeds,
+            "inputs": self.inputs,
+        }
 
     def check_same(self, saved: Mapping[str, Any]) -> None:
         """Refuse what another run, or another RESULTS_VERSION, has left in the folder.
@@ -200,10 +208,12 @@ def specify(config: Mapping[str, Any]) -> Specification:
     asked = len(options.seeds)
     drawn = any(parts[key].random for key in ("game", "reference", "policy", "prox"))
     options = options if drawn else replace(options, seeds=[0])
+    inputs: dict[str, str] = {}
     return Specification(
         **parts,
         options=options,
-        fingerprint=fingerprint(asdict(options) | coerced | {"device": options.device.partition(":")[0]}),
+        fingerprint=fingerprint(asdict(options) | coerced | {"device": options.device.partition(":")[0]}, inputs),
+        inputs=inputs,
         config={**config, "seeds": options.seeds},
         collapsed=0 if drawn or asked == 1 else asked,
     )
@@ -259,27 +269,37 @@ def parse_seeds(value: Any) -> list[int]:
     raise ConfigError(f"seeds={shown(value)} names no seeds: {remedy}.")
 
 
-def fingerprint(coerced: Mapping[str, Any]) -> str:
-    """SHA-256 over what decides a run's results, of a config coerced by its dataclasses."""
-    kept = {name: value for name, value in coerced.items() if name not in LEFT_OUT and ADDED.get(name, "") != value}
-    text = json.dumps(canonical(kept), sort_keys=True, separators=(",", ":"))
+def fingerprint(coerced: Mapping[str, Any], inputs: dict[str, str] | None = None) -> str:
+    """SHA-256 over what decides a run's results, of a config coerced by its dataclasses; `inputs` as of `canonical`."""
+    deciding = {name: value for name, value in coerced.items() if name not in LEFT_OUT and ADDED.get(name, "") != value}
+    text = json.dumps(canonical(deciding, "", inputs), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def canonical(value: Any, key: str = "") -> Any:
-    """A JSON value in which equal numbers are written alike and an input file is the SHA-256 of its bytes."""
-    if isinstance(value, InputFile):
-        return value.sha256
+def canonical(value: Any, key: str = "", inputs: dict[str, str] | None = None) -> Any:
+    """A JSON value in which equal numbers are written alike; input files and folders are digests of their content.
+
+    Args:
+        value: of the config, coerced by its dataclasses.
+        key: of the value.
+        inputs: where given, gets the digests of input files and folders by their keys.
+    """
+    if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
+        value = InputFile(value, key)  # of a plug-in that reads the file itself: it may read other bytes later
+    if isinstance(value, InputFile | InputFolder):
+        if inputs is not None and value.identity != str(value):
+            inputs[value.key] = value.identity
+        return value.identity
     if is_dataclass(value) and not isinstance(value, type):
         entries = getattr(value, "decides", None) or {field.name: getattr(value, field.name) for field in fields(value)}
-        return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key)
+        return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key, inputs)
     if isinstance(value, Mapping):
-        kept = {str(name): entry for name, entry in value.items() if not (_advises(key, name) or _spares(key, name))}
-        return {name: canonical(entry, f"{key}.{name}".lstrip(".")) for name, entry in kept.items()}
+        deciding = {
+            str(name): entry for name, entry in value.items() if not (_advises(key, name) or _spares(key, name))
+        }
+        return {name: canonical(entry, f"{key}.{name}".lstrip("."), inputs) for name, entry in deciding.items()}
     if isinstance(value, list | tuple):
-        return [canonical(entry, key) for entry in value]
-    if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
-        return InputFile(value, key).sha256  # of a plug-in that reads the file itself: it may read other bytes later
+        return [canonical(entry, key, inputs) for entry in value]
     if is_number(value):
         return repr(int(value)) if is_whole(value) else repr(value)
     return value

@@ -25,7 +25,7 @@ from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
 from nlhf.inputs import InputFile
 from nlhf.judges.base import TextJudge
-from nlhf.language.content import content
+from nlhf.language.content import InputModel, content
 from nlhf.launch.run import run_one
 
 NAMES = ("stone", "paper", "scissors", "well")
@@ -609,7 +609,9 @@ def test_a_models_completions_do_not_depend_on_the_block_and_models_draw_apart(t
     twin = tmp_path / "twin"
     shutil.copytree(tiny_model, twin)
     (twin / "generation_config.json").write_text("{}")  # the same weights, another model
-    mine, other = (Model(name, str(place), policy, "cpu") for name, place in (("a", tiny_model), ("b", twin)))
+    mine, other = (
+        Model(name, InputModel(str(place)), policy, "cpu") for name, place in (("a", tiny_model), ("b", twin))
+    )
     prompts = ["the sea", "a moon", "why tea", "old bird is kind"] * 8
     whole = mine.complete(prompts, 2, 0, 0)
     parts = [text for start in range(0, len(prompts), 3)

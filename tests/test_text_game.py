@@ -21,6 +21,7 @@ from nlhf.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
 from nlhf.language import prompts
+from nlhf.language.content import InputDataset
 from nlhf.language.model import LanguageModel
 from nlhf.language.world import clopper_pearson, distinct
 from nlhf.launch.compose import composed, plain
@@ -201,12 +202,12 @@ def test_prompts_of_a_dataset(tmp_path):
     pytest.importorskip("datasets")
     chat = [{"role": "user", "content": "hello"}]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps({"prompt": p, "id": 1}) + "\n" for p in (chat, chat)))
-    assert prompts.of_dataset(str(tmp_path), "train") == [chat, chat]
+    assert prompts.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "train") == [chat, chat]
     with pytest.raises(ConfigError, match=r"game.split=other cannot be loaded"):
-        prompts.of_dataset(str(tmp_path), "other")
+        prompts.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "other")
     (tmp_path / "train.jsonl").write_text('{"text": "why"}\n')
     with pytest.raises(ConfigError, match="columns text and no `prompt`"):
-        prompts.of_dataset(str(tmp_path), "train")
+        prompts.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "train")
 
 
 def test_two_sources_of_prompts_are_refused(text_config, tmp_path):

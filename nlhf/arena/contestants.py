@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nlhf.config import ConfigError, whole_text
 from nlhf.files import read_json
 from nlhf.inputs import InputFile
-from nlhf.language.content import content
+from nlhf.language.content import InputModel, in_memory
 
 if TYPE_CHECKING:
     from nlhf.policies.causal_lm import CausalLM
@@ -104,20 +104,20 @@ class Model:
     """A model, or an adapter beside its base model, that transformers and peft load.
 
     Args:
-        folder: of the model; a name on the hub where it is none.
+        model: what is loaded.
         options: how it is drawn from.
         device: where.
     """
 
     name: str
-    folder: str
+    model: InputModel
     options: CausalLM
     device: str
 
     @cached_property
     def identity(self) -> str:
         drawn = {key: getattr(self.options, key) for key in ("max_new_tokens", "temperature", "top_p")}
-        return hashlib.sha256(json.dumps([drawn, content(self.folder)]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([drawn, self.model.digest]).encode()).hexdigest()
 
     def check(self, prompts: Sequence[Any], samples: int) -> None:
         """A model completes anything."""
@@ -144,11 +144,11 @@ class Model:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from nlhf.language.bundled import bundled_model, loading
+        from nlhf.language.bundled import bundled_model
         from nlhf.language.model import wrapped
 
-        path = str(bundled_model()) if self.folder == "bundled" else self.folder
-        with loading(f"contestant {self.name}", path):
+        with self.model.loading() as source:
+            path = str(bundled_model()) if source == "bundled" else source
             tokenizer = AutoTokenizer.from_pretrained(path)
             if (Path(path) / "adapter_config.json").exists():
                 from peft import AutoPeftModelForCausalLM
@@ -157,6 +157,7 @@ class Model:
                 module: Any = adapted.merge_and_unload()
             else:
                 module = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+            module = in_memory(module)
         return wrapped(replace(self.options, lora=False), module.to(self.device), tokenizer, 0)
 
 
@@ -179,7 +180,7 @@ def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: 
         if path.is_file() and path.suffix == ".jsonl":
             mine = [Writer(path.stem, InputFile(place))]
         elif any((path / name).exists() for name in WEIGHTS):
-            mine = [Model(path.parent.name if path.name == "policy" else path.name, str(path), options, device)]
+            mine = [Model(path.parent.name if path.name == "policy" else path.name, _saved(path), options, device)]
         elif runs:
             mine = [contestant for run in runs for contestant in _of_run(run, reference, device)]
         if not mine:
@@ -205,8 +206,12 @@ def _of_run(run: Path, reference: bool, device: str) -> Iterator[Contestant]:
     kept = sorted(int(place.name) for place in (run / "policies").glob("[0-9]*") if (place / "policy").is_dir())
     for iteration in kept:
         if 0 < iteration < last:
-            yield Model(f"{method}@{iteration}", str(run / "policies" / str(iteration) / "policy"), policy, device)
-    yield Model(f"{method}@{last}", str(run / "policy"), policy, device)
+            yield Model(f"{method}@{iteration}", _saved(run / "policies" / str(iteration) / "policy"), policy, device)
+    yield Model(f"{method}@{last}", _saved(run / "policy"), policy, device)
+
+
+def _saved(folder: Path) -> InputModel:
+    return InputModel(str(folder), "contestant")
 
 
 def options_of(run: Path) -> dict[str, Any] | None:

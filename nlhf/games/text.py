@@ -11,6 +11,7 @@ from nlhf.games.base import GameFamily, check_size
 from nlhf.inputs import InputFile
 from nlhf.judges.base import TextJudge
 from nlhf.language import prompts
+from nlhf.language.content import InputDataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,7 @@ class Text(GameFamily):
 
     judge: TextJudge
     path: InputFile | None
-    dataset: str | None
+    dataset: InputDataset | None
     split: str
     test_prompts: int
     completions: int

@@ -110,7 +110,7 @@ def grade(overrides: Sequence[str]) -> None:
     votes = _chosen(read(given["data"]), given["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
     output = console(SHOWN)
-    if seen := learned_from(getattr(judge, "model", None), votes):
+    if seen := learned_from(str(getattr(judge, "model", "")), votes):
         output.print(f"caution: {seen} of {len(np.unique(votes.prompts))} prompts are among those that the judge was "
                       "learned from, on which it looks too good: judge.json in its folder has the grades on prompts "
                       "that were held out")  # fmt: skip

@@ -12,15 +12,15 @@ import numpy as np
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
-from nlhf.judges.learned import LearnedJudge, is_learned
-from nlhf.language.bundled import loading
+from nlhf.judges.learned import LearnedJudge, LearnedModel, is_learned
+from nlhf.language.content import InputModel, in_memory
 
 
 @dataclass(frozen=True)
 class _Classifier(TextJudge):
     """A sequence classification model with one label; safetensors only."""
 
-    model: str
+    model: InputModel
     scale: float
     batch: int
     trust_remote_code: bool
@@ -30,9 +30,10 @@ class _Classifier(TextJudge):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         own = {"trust_remote_code": self.trust_remote_code}
-        with loading("game.judge.model", self.model):
-            tokenizer = AutoTokenizer.from_pretrained(self.model, **own)
-            model = AutoModelForSequenceClassification.from_pretrained(self.model, use_safetensors=True, **own).eval()
+        with self.model.loading() as source:
+            tokenizer = AutoTokenizer.from_pretrained(source, **own)
+            model = AutoModelForSequenceClassification.from_pretrained(source, use_safetensors=True, **own)
+            model = in_memory(model).eval()
         if model.config.num_labels != 1:
             raise ConfigError(f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with "
                               "one, its score.")  # fmt: skip
@@ -106,8 +107,8 @@ class PairwiseModel(_Classifier):
 
     @cached_property
     def _learned(self) -> LearnedJudge | None:
-        if is_learned(self.model):
-            return LearnedJudge(self.model, self.voters, self.batch)
+        if is_learned(self.model.source):
+            return LearnedJudge(LearnedModel(self.model.name, self.model.key), self.voters, self.batch)
         if self.voters is not None:
             raise ConfigError(f"game.judge.voters={self.voters}: {self.model} was not learned here from the votes of "
                               "several groups: set it to null.")  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 
 from nlhf.files import replacing_folder
 from nlhf.judges.base import Answer
-from nlhf.language.bundled import bundled_embedder, loading
+from nlhf.language.bundled import bundled_embedder
+from nlhf.language.content import InputModel, in_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,19 +26,20 @@ class Encoder:
     """A model of transformers whose mean token states are the embedding of a text.
 
     Args:
-        name: a folder, a name on the hub, or `bundled` (MiniLM).
+        model: a folder, a name on the hub, or `bundled` (MiniLM).
         max_tokens: what is read of a text.
         batch: texts that are read at once.
-        key: of the config, for what is said of a model that cannot be loaded.
+
+    Raises: ConfigError for a model that cannot be loaded, or changed since its digest was taken.
     """
 
-    def __init__(self, name: str, max_tokens: int, batch: int, key: str) -> None:
+    def __init__(self, model: InputModel, max_tokens: int, batch: int) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        folder = str(bundled_embedder()) if name == "bundled" else name
-        with loading(key, name):
+        with model.loading() as source:
+            folder = str(bundled_embedder()) if source == "bundled" else source
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-            self.model: Any = AutoModel.from_pretrained(folder, use_safetensors=True).eval()
+            self.model: Any = in_memory(AutoModel.from_pretrained(folder, use_safetensors=True)).eval()
         room = getattr(self.model.config, "max_position_embeddings", None)
         self.max_tokens, self.batch = min(max_tokens, room or max_tokens), batch
 

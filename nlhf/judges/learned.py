@@ -22,7 +22,7 @@ from nlhf.config import ConfigError
 from nlhf.files import read_json
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.language.bundled import bundled_embedder
-from nlhf.language.content import content
+from nlhf.language.content import InputFolder, InputModel, content
 
 if TYPE_CHECKING:
     from nlhf.judges.options import Training
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from nlhf.judges.votes import TextVotes
 
 CARD, HEAD = "judge.json", "head.safetensors"
+
+
+class LearnedModel(InputFolder):
+    """The folder of a learned judge."""
+
+    def _content(self) -> str:
+        return digest(self.source)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class LearnedJudge(TextJudge):
         kind: that it must be of, as it was called in training; any by default.
     """
 
-    model: str
+    model: LearnedModel
     voters: str | None
     batch: int
     kind: str | None = None
@@ -79,7 +86,8 @@ class LearnedJudge(TextJudge):
 
     @cached_property
     def _loaded(self) -> tuple[Learned, Training]:
-        judge, options = load(self.model, self.batch)
+        with self.model.unchanged() as folder:
+            judge, options = load(folder, self.batch)
         if self.kind not in (None, options.judge):
             raise ConfigError(f"game.judge.model={self.model} is a {options.judge}, no {self.kind}: choose "
                               f"judge={options.judge}.")  # fmt: skip
@@ -91,7 +99,7 @@ class LearnedJudge(TextJudge):
     @property
     def decides(self) -> dict[str, Any]:
         """What decides the judge's answers, for the fingerprint: not where the folder is, but what is in it."""
-        return {"learned": digest(self.model), "voters": self.voters}
+        return {"learned": self.model, "voters": self.voters}
 
 
 def is_learned(folder: str) -> bool:
@@ -99,7 +107,7 @@ def is_learned(folder: str) -> bool:
     return (Path(folder).expanduser() / CARD).is_file()
 
 
-def learned_from(folder: str | None, votes: TextVotes) -> int:
+def learned_from(folder: str, votes: TextVotes) -> int:
     """On how many prompts of these votes was the judge of a folder, if there is one, learned?"""
     card: Any = read_json(Path(folder).expanduser() / CARD) if folder else None
     known = set((card or {}).get("prompts", ()))
@@ -163,7 +171,8 @@ def load(folder: str, batch: int) -> tuple[Learned, Training]:
     try:
         card: Any = read_json(path)
         options = Training(**card["options"])
-        encoder = Encoder(encoder_of(path.parent, card["options"]), options.max_tokens, batch, "game.judge.model")
+        model = InputModel(encoder_of(path.parent, card["options"]), "game.judge.model")
+        encoder = Encoder(model, options.max_tokens, batch)
         weights = load_file(path.with_name(HEAD))
         head = options.head(len(weights["mean"]), len(card["voters"]))
         head.load_state_dict(weights)

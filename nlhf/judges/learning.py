@@ -21,7 +21,7 @@ from nlhf.folder import environment
 from nlhf.judges import grades, learned, training
 from nlhf.judges.encoder import Encoder
 from nlhf.judges.reader import Reader
-from nlhf.language.content import content
+from nlhf.language.content import InputModel
 from nlhf.records import Table
 from nlhf.terminal import say
 
@@ -43,14 +43,14 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
 
     Raises: ConfigError where the folder holds another judge, WriteError where it cannot be written.
     """
-    start = learned.encoder_of(Path(options.out), {**asdict(options), "fine_tune": False})
+    start = InputModel(learned.encoder_of(Path(options.out), {**asdict(options), "fine_tune": False}), "encoder")
     folder, card = Path(options.out), {"version": VERSION, "options": asdict(options), "data": _digest(votes),
-                                       "encoder": content(start)}  # fmt: skip
+                                       "encoder": start.digest}  # fmt: skip
     if _trained_before(folder, card):
         say(f"trained before: {folder}")
         return
     _try(folder)
-    encoder = Encoder(options.encoder, options.max_tokens, options.batch, "encoder")
+    encoder = Encoder(start, options.max_tokens, options.batch)
     voters = {name: place for place, name in enumerate(np.unique(votes.sources).tolist(), 1)}
     voters = voters if len(voters) > 1 else {}
     reader = Reader.of(options, votes, encoder, counter(f"reading {len(votes.answers)} completions"))

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from nlhf.config import ConfigError
+from nlhf.language.content import in_memory
 from nlhf.language.prompts import words
 from nlhf.streams import stream
 
@@ -280,16 +281,16 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise ConfigError('policy=causal_lm needs the extra lm: pip install -e ".[lm]"') from error
-    from nlhf.language.bundled import bundled_model, loading
+    from nlhf.language.bundled import bundled_model
 
-    path = str(bundled_model()) if options.model == "bundled" else options.model
     half = options.dtype == "bfloat16" or (options.dtype == "auto" and device != "cpu")
-    own = {"trust_remote_code": options.trust_remote_code, "local_files_only": Path(path).is_dir()}
-    with loading("policy.model", options.model):
+    with options.model.loading() as source:
+        path = str(bundled_model()) if source == "bundled" else source
+        own = {"trust_remote_code": options.trust_remote_code, "local_files_only": Path(path).is_dir()}
         tokenizer = AutoTokenizer.from_pretrained(path, **own)
         dtype = torch.bfloat16 if half else torch.float32
         module: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **own)
-        module.to(device)
+        module = in_memory(module).to(device)
     return wrapped(options, module, tokenizer, seed)
 
 

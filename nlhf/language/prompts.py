@@ -10,6 +10,7 @@ import numpy as np
 
 from nlhf.config import ConfigError, whole_text
 from nlhf.inputs import InputFile
+from nlhf.language.content import InputDataset
 
 Prompt = str | Sequence[Mapping[str, str]]
 TOPICS = (
@@ -56,7 +57,7 @@ def read(file: InputFile) -> list[Prompt]:
     return _checked(found, f"{file.name}: line")
 
 
-def of_dataset(name: str, split: str) -> list[Prompt]:
+def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
     """The column `prompt` of a dataset of Hugging Face, a name on the hub or a folder.
 
     Raises: ConfigError for a dataset that is not there, or has no prompts.
@@ -66,7 +67,10 @@ def of_dataset(name: str, split: str) -> list[Prompt]:
     except ImportError as error:
         raise ConfigError(f"game.dataset={name} needs the package datasets: pip install datasets") from error
     try:
-        rows = load_dataset(name, split=split)
+        with name.unchanged() as source:
+            rows = load_dataset(source, split=split)
+    except ConfigError:
+        raise
     except Exception as error:  # of many kinds, by what is not there
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"game.dataset={name}, game.split={split} cannot be loaded ({reason}): give a folder, or a "

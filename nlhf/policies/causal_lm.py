@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nlhf.config import ConfigError
 from nlhf.files import replacing_folder
+from nlhf.language.content import InputModel
 from nlhf.links import make_folder
 from nlhf.policies.base import Memory, Policy, PolicyFamily
 
@@ -40,7 +41,7 @@ class CausalLM(PolicyFamily):
         trust_remote_code: let the hub's model run its own code here.
     """
 
-    model: str
+    model: InputModel
     lora: bool | Literal["auto"]
     lora_rank: int
     lora_targets: tuple[str, ...] | list[str]

@@ -15,7 +15,7 @@ from nlhf.config import ConfigError
 from nlhf.judges import grades
 from nlhf.judges.__main__ import main, train
 from nlhf.judges.heads import ALL
-from nlhf.judges.learned import LearnedJudge, load
+from nlhf.judges.learned import LearnedJudge, LearnedModel, load
 from nlhf.judges.votes import TextVotes, read
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
@@ -68,7 +68,7 @@ def test_a_general_preference_learns_a_cycle_and_bradley_terry_cannot(judges):
 
 @pytest.mark.parametrize("kind", ["general_preference", "bradley_terry", "pairwise_model"])
 def test_a_learned_judge_is_antisymmetric_and_reads_an_answer_once(judges, kind):
-    judge = LearnedJudge(str(judges[kind]), None, 8)
+    judge = LearnedJudge(LearnedModel(str(judges[kind])), None, 8)
     texts = [*STYLES.values(), "", "a " * 300, "tea"]
     pairs = [("why", a, b) for a in texts for b in texts]
     told = judge.preference(pairs).reshape(6, 6)
@@ -79,7 +79,7 @@ def test_a_learned_judge_is_antisymmetric_and_reads_an_answer_once(judges, kind)
 
 def test_what_is_loaded_is_what_was_learned(judges):
     """The folder's judge agrees with the styles, and in cycles."""
-    judge = LearnedJudge(str(judges["general_preference"]), None, 8)
+    judge = LearnedJudge(LearnedModel(str(judges["general_preference"])), None, 8)
     texts = {style: f"{base} the old kind" for style, base in STYLES.items()}
     pairs = [("write about tea", texts[a], texts[b]) for a, b in BEATS]
     assert (judge.preference(pairs) > 0.7).all()
@@ -144,7 +144,9 @@ def test_a_trained_encoder_is_saved_and_differs(encoder, tmp_path):
                     "encoder_learning_rate=0.01"])  # fmt: skip
     own, start = (load_file(place / "model.safetensors") for place in (folder / "encoder", encoder))
     assert any((own[name] - start[name]).abs().max() > 1e-4 for name in own)
-    told = LearnedJudge(str(folder), None, 8).preference([("why", "the sea", "tea"), ("why", "tea", "the sea")])
+    told = LearnedJudge(LearnedModel(str(folder)), None, 8).preference(
+        [("why", "the sea", "tea"), ("why", "tea", "the sea")]
+    )
     assert told.sum() == pytest.approx(1, abs=1e-12)
 
 
@@ -161,10 +163,10 @@ def test_voters_of_a_source_want_their_own_things(encoder, tmp_path):
                     "judge=bradley_terry", "folds=4", "inner_folds=2"])  # fmt: skip
     assert accuracy(folder)["bradley_terry"]["value"] == 1
     pair = [("why not", "sea " * 20, "tea")]
-    assert LearnedJudge(str(folder), "many", 8).preference(pair)[0] > 0.8
-    assert LearnedJudge(str(folder), "few", 8).preference(pair)[0] < 0.2
+    assert LearnedJudge(LearnedModel(str(folder)), "many", 8).preference(pair)[0] > 0.8
+    assert LearnedJudge(LearnedModel(str(folder)), "few", 8).preference(pair)[0] < 0.2
     with pytest.raises(ConfigError, match=r"voters=none: .* has learned from few, many"):
-        LearnedJudge(str(folder), "none", 8).preference(pair)
+        LearnedJudge(LearnedModel(str(folder)), "none", 8).preference(pair)
 
 
 def test_a_learned_judge_is_a_games_and_its_content_is_in_the_fingerprint(judges, tmp_path):
@@ -338,7 +340,7 @@ def test_a_judge_of_all_voters_is_learned_beside_the_others_and_changes_nothing_
         ]
     folder = train([f"data={written(tmp_path / 'v.jsonl', lines)}", f"encoder={encoder}", f"out={tmp_path / 'j'}",
                     "judge=bradley_terry", "folds=4", "inner_folds=2"])  # fmt: skip
-    told = [LearnedJudge(str(folder), voters, 8).preference([("why not", "sea " * 20, "tea"),
+    told = [LearnedJudge(LearnedModel(str(folder)), voters, 8).preference([("why not", "sea " * 20, "tea"),
                                                              ("why not", "- sea\n- moon", "tea")])
             for voters in ("s0", "s1", None)]  # fmt: skip
     assert told[0][0] < 0.2 < 0.8 < told[1][0]
@@ -354,7 +356,7 @@ def test_a_judge_of_another_kind_is_refused_and_prompts_that_were_learned_are_sa
     with pytest.raises(
         ConfigError, match=r"is a general_preference, no bradley_terry: choose judge=general_preference"
     ):
-        LearnedJudge(str(folder), None, 8, "bradley_terry").preference([("why", "sea", "tea")])
+        LearnedJudge(LearnedModel(str(folder)), None, 8, "bradley_terry").preference([("why", "sea", "tea")])
     words = [f"data={folder.parent / 'votes.jsonl'}", "judge=bradley_terry", f"judge.model={folder}"]
     assert main(["grade", *words]) == 2
     assert capsys.readouterr().err.startswith("judge.model=")
