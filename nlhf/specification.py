@@ -26,6 +26,7 @@ from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
 from nlhf.references import Reference
 from nlhf.simplex import SINGLE
+from nlhf.source import sources
 from nlhf.streams import LARGEST_SEED
 
 RESULTS_VERSION = 3  # raised when the same config gives other numbers
@@ -110,7 +111,7 @@ class Specification:
     Args:
         game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is kept beside it.
-        inputs: digests of the content of input files and folders, by the config keys that name them.
+        inputs: digests of input files and folders by the config keys that name them, and of the source of plug-ins.
         config: the resolved config, for the record.
         collapsed: how many seeds were asked for where nothing is random and one was kept, else 0.
     """
@@ -209,11 +210,14 @@ def specify(config: Mapping[str, Any]) -> Specification:
     drawn = any(parts[key].random for key in ("game", "reference", "policy", "prox"))
     options = options if drawn else replace(options, seeds=[0])
     inputs: dict[str, str] = {}
+    source = sources({type(part) for part in parts.values()}.union(*map(_classes, coerced.values())))
+    deciding = asdict(options) | coerced | {"device": options.device.partition(":")[0]}
+    digest = fingerprint(deciding | ({"source": source} if source else {}), inputs)
     return Specification(
         **parts,
         options=options,
-        fingerprint=fingerprint(asdict(options) | coerced | {"device": options.device.partition(":")[0]}, inputs),
-        inputs=inputs,
+        fingerprint=digest,
+        inputs=inputs | {f"source of {module}": digest for module, digest in source.items()},
         config={**config, "seeds": options.seeds},
         collapsed=0 if drawn or asked == 1 else asked,
     )
@@ -303,6 +307,17 @@ def canonical(value: Any, key: str = "", inputs: dict[str, str] | None = None) -
     if is_number(value):
         return repr(int(value)) if is_whole(value) else repr(value)
     return value
+
+
+def _classes(value: Any) -> set[type]:
+    """The dataclasses of the objects in a value."""
+    if isinstance(value, Mapping):
+        return set().union(*map(_classes, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(_classes, value))
+    if not is_dataclass(value) or isinstance(value, type):
+        return set()
+    return {type(value)}.union(*(_classes(getattr(value, field.name)) for field in fields(value)))
 
 
 def _advises(key: str, name: object) -> bool:
