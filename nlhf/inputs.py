@@ -126,7 +126,7 @@ class InputFile:
         Raises: ConfigError for a file that is no CSV in UTF-8.
         """
         try:
-            reader = csv.reader(io.StringIO(self.content.decode("utf-8-sig"), newline=""))
+            reader = csv.reader(io.StringIO(self.content.decode("utf-8-sig"), newline=""), strict=True)
             return [(reader.line_num, row) for row in reader if row]
         except (UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"{self.name} is no CSV in UTF-8 ({error}): save it as such.") from error

@@ -56,7 +56,11 @@ def _votes(arguments: list[str]) -> int:
     parser.add_argument("file", metavar="FILE", help="a CSV with item_a,item_b,wins_a,wins_b, as of game=votes")
     parser.add_argument("--context", default="", metavar="COLUMNS", help="look at each context apart, as question_id")
     parser.add_argument(
-        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only rows with this value"
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="only rows with this value, as judge=human; several of one column: any of them",
     )
     parser.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
     parser.add_argument("--out", type=Path, help="where report.html goes (default: runs/votes/FILE)")
@@ -64,8 +68,11 @@ def _votes(arguments: list[str]) -> int:
     if bad := [word for word in options.where if "=" not in word]:
         raise AnalysisError(f"--where {bad[0]} is no COLUMN=VALUE: give one, as --where judge=human.")
     from nlhf.analysis import ballots
+    from nlhf.games.where import Value, parsed
 
-    where = dict(word.split("=", 1) for word in options.where)
+    where: dict[str, list[Value]] = {}
+    for column, value in (word.split("=", 1) for word in options.where):
+        where.setdefault(column.strip(), []).append(parsed(value))
     context, drop = (list(filter(None, text.split(","))) for text in (options.context, options.drop))
     found = ballots.examine(options.file, context, where, drop)
     output = console()

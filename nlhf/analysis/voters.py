@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nlhf.analysis.bootstrap import Estimate, of_clusters, redrawn
-from nlhf.games.votes import COLUMNS
+from nlhf.games.votes_file import COLUMNS
 
 VOTERS = ("annotator", "voter", "vote", "rater", "worker", "user", "sample")  # columns that tell votes on one apart
 FEW = 20  # questions from which they are what is redrawn

@@ -36,9 +36,12 @@ def check_table(table: PreferenceTable, key: str) -> None:
     check_names(table.contexts, "context", key)
     contexts, n = len(table.contexts), len(table.items)
     check_preference(table.preference, key)
-    for name, array, shape in (("preference", table.preference, (contexts, n, n)),
-                               ("votes", table.votes, (2, contexts, n, n)), ("wins", table.wins, (contexts, n, n)),
-                               ("features", table.features, (contexts, None))):  # fmt: skip
+    for name, array, shape in (
+        ("preference", table.preference, (contexts, n, n)),
+        ("votes", table.votes, (2, contexts, n, n)),
+        ("wins", table.wins, (contexts, n, n)),
+        ("features", table.features, (contexts, None)),
+    ):
         _check_array(array, name, shape, key)
     if not 0 <= table.held_out < contexts:
         raise ConfigError(f"{key} holds out {table.held_out} of {contexts} contexts: leave at least one for training.")
@@ -112,8 +115,10 @@ def _check_pairs(game: FiniteGame, key: str, rng: np.random.Generator) -> None:
     shape = len(game.content), PAIRS
     contexts = torch.from_numpy(rng.integers(len(game.contexts), size=shape))
     first, second = torch.from_numpy(rng.integers(len(game.items), size=(2, *shape, 1)))
-    there, back = (_answer(game.compare(contexts, *pair), first.shape, "compare", key)
-                   for pair in ((first, second), (second, first)))  # fmt: skip
+    there, back = (
+        _answer(game.compare(contexts, *pair), first.shape, "compare", key)
+        for pair in ((first, second), (second, first))
+    )
     _check_sum(there, back, f"{key}: compare answers P =")
 
 
@@ -140,8 +145,10 @@ def _check_policies(game: FiniteGame, pairs: bool, key: str, rng: np.random.Gene
         answers = _answer(game.compare(contexts, first.expand_as(support), support), support.shape, "compare", key)
         difference = (answers * weights).sum(-1) - against_sparse.gather(-1, first)[..., 0]
         if bool((difference.abs() > TOLERANCE).any()):
-            raise ConfigError(f"{key}: payoff and compare differ by {float(difference.abs().max()):.1g} for one and "
-                              "the same policy: make both answer for the same game.")  # fmt: skip
+            raise ConfigError(
+                f"{key}: payoff and compare differ by {float(difference.abs().max()):.1g} for one and "
+                "the same policy: make both answer for the same game."
+            )
 
 
 def _check_sum(there: Tensor, back: Tensor, words: str) -> None:

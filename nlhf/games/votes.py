@@ -1,12 +1,11 @@
-"""Games of votes: a tidy CSV of pairwise counts, `item_a,item_b,wins_a,wins_b`, a tie being half a win for each.
+"""Games of votes: a tidy CSV of pairwise counts, read by `nlhf.games.votes_file`.
 
-P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-count c, summed over all rows of the pair
-(per context, if there are context columns). Other columns may be filtered on, and are summed over otherwise.
+P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-count c, a tie being half a win for each,
+summed over all rows of the pair (per context, if there are context columns).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,10 +14,8 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable
+from nlhf.games.votes_file import COLUMNS, MOST_VOTES, TIES, Vote, context_name, read_votes
 from nlhf.inputs import InputFile
-
-Row = tuple[str, str, str, float, float]  # context, both items, both counts
-COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Votes(GameFamily):
     Args:
         path: the CSV file.
         context: columns whose combined values are the contexts; [] pools all votes.
-        where: column -> value, or list of values, that a row must have; null for all rows.
+        where: column -> value, or list of values, that a row must have; null for all rows. Numbers match by value.
         drop: items to leave out.
         pseudo_count: votes added to both sides of every pair with votes, >= 0.
         unseen: what to do where a pair has no vote: 1/2 (`half`), leave out items until none is missing (`drop_item`),
@@ -38,58 +35,56 @@ class Votes(GameFamily):
 
     path: InputFile | None
     context: list[str]
-    where: dict[str, str | float | bool | list[str | float | bool]] | None
+    where: dict[str, str | int | float | bool | list[str | int | float | bool]] | None
     drop: list[str]
     pseudo_count: float
     unseen: Literal["half", "drop_item", "refuse"]
     bootstrap: bool
 
     def __post_init__(self) -> None:
-        if not 0 <= self.pseudo_count < float("inf"):
-            raise ConfigError(f"game.pseudo_count={self.pseudo_count} is no count: give 0 or more votes.")
+        if not 0 <= self.pseudo_count <= MOST_VOTES:
+            raise ConfigError(f"game.pseudo_count={self.pseudo_count} is no count: give 0 or more votes, at most 2^53.")
+        if counts := [name for name in self.context if name in (*COLUMNS[2:], TIES)]:
+            raise ConfigError(f"game.context={counts[0]} counts votes: name columns that do not.")
 
     @property
     def random(self) -> bool:
         return self.bootstrap
 
     def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
-        if len({item for row in self._rows for item in row[1:3]}) <= STRUCTURED:
+        if len(self._items) <= STRUCTURED:
             return None
         if self.bootstrap or self.unseen != "half":
             raise ConfigError(f"game.path={self.path} has more than {STRUCTURED} items, too many to list all pairs: "
                               "set game.bootstrap=false game.unseen=half, or drop items.")  # fmt: skip
-        return self._sparse(self._rows)
+        return self._sparse()
 
-    def _sparse(self, rows: list[Row]) -> FiniteGame:
+    def _sparse(self) -> FiniteGame:
         """The game of those pairs that have votes."""
         from nlhf.games.sparse import SparseGame
 
-        contexts, items = _names(rows)
-        index, where = ({name: number for number, name in enumerate(names)} for names in (items, contexts))
+        index = {item: place for place, item in enumerate(self._items)}
         counts: dict[tuple[int, int, int], list[float]] = {}
-        for context, a, b, wins_a, wins_b in rows:
-            i, j, x = index[a], index[b], where[context]
-            counted = counts.setdefault((x, min(i, j), max(i, j)), [self.pseudo_count, self.pseudo_count])
-            counted[i > j] += wins_a
-            counted[i < j] += wins_b
-        shares = {pair: mine / (mine + other) for pair, (mine, other) in counts.items() if mine + other > 0}
-        return SparseGame.of(shares, tuple(contexts), tuple(items))
+        for vote in self._votes:
+            i, j, x = index[vote.a], index[vote.b], self._contexts[self._context(vote)]
+            counted = counts.setdefault((x, min(i, j), max(i, j)), [0.0, 0.0])
+            counted[i > j] += vote.wins_a
+            counted[i < j] += vote.wins_b
+        c = self.pseudo_count
+        shares = {pair: (wins + c) / (wins + other + 2 * c) for pair, (wins, other) in counts.items() if wins + other}
+        return SparseGame.of(shares, self._context_names, self._items)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
-        rows = self._rows
-        contexts, items = _names(rows)
-        index = {item: number for number, item in enumerate(items)}
-        where = {context: number for number, context in enumerate(contexts)}
-        votes = np.zeros((3, len(contexts), len(items), len(items)))  # wins, losses, ties of row against column
-        for context, a, b, wins_a, wins_b in rows:
-            i, j, x = index[a], index[b], where[context]
-            tie = 1.0 if wins_a % 1 == wins_b % 1 == 0.5 else 0.0
-            counts = np.array([wins_a - tie / 2, wins_b - tie / 2, tie])
+        index = {item: place for place, item in enumerate(self._items)}
+        votes = np.zeros((3, len(self._contexts), len(index), len(index)))  # wins, losses, ties of row against column
+        for vote in self._votes:
+            i, j, x = index[vote.a], index[vote.b], self._contexts[self._context(vote)]
+            counts = np.array([vote.wins_a - vote.ties / 2, vote.wins_b - vote.ties / 2, vote.ties])
             votes[:, x, i, j] += counts
             votes[:, x, j, i] += counts[[1, 0, 2]]
         if self.bootstrap:
             votes = self._resampled(votes, rng)
-        return self._preferences(votes[0] + votes[2] / 2, votes[2], tuple(items), tuple(contexts))
+        return self._preferences(votes[0] + votes[2] / 2, votes[2], self._items, self._context_names)
 
     def _preferences(
         self, wins: np.ndarray, ties: np.ndarray, items: tuple[str, ...], contexts: tuple[str, ...]
@@ -131,74 +126,39 @@ class Votes(GameFamily):
         return resampled
 
     @cached_property
-    def _rows(self) -> list[Row]:
-        """Context, both items and both counts of every row that passes the filters."""
-        return [("/".join(record[name] for name in self.context) or "all", *vote) for record, vote in self.cast()]
+    def _votes(self) -> list[Vote]:
+        """Every row that passes the filters."""
+        if self.path is None:
+            raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
+        return read_votes(self.path, self.context, self.where, self.drop)
+
+    @cached_property
+    def _items(self) -> tuple[str, ...]:
+        """As people sort them."""
+        return tuple(sorted({item for vote in self._votes for item in (vote.a, vote.b)}, key=_natural))
+
+    @cached_property
+    def _contexts(self) -> dict[tuple[str, ...], int]:
+        """A number for the cells of each context, as people sort them."""
+        cells = {self._context(vote) for vote in self._votes}
+        ordered = sorted(cells, key=lambda context: [_natural(cell) for cell in context])
+        return {context: place for place, context in enumerate(ordered)}
+
+    def _context(self, vote: Vote) -> tuple[str, ...]:
+        return tuple(vote.cells[column] for column in self.context)
+
+    @property
+    def _context_names(self) -> tuple[str, ...]:
+        return tuple(context_name(context) for context in self._contexts)
 
     def cast(self) -> list[tuple[dict[str, str], tuple[str, str, float, float]]]:
-        """Every row that passes the filters: its cells by column; both items and both counts.
+        """Every row that passes the filters: its cells by column; both items and both counts, ties as half wins.
 
         Raises: ConfigError for a row, a filter or an item that cannot be.
         """
-        if self.path is None:
-            raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
-        (_, columns), *records = self.path.rows() or [(0, [])]
-        self._check_columns(columns)
-        allowed = {name: {_text(v) for v in (value if isinstance(value, list) else [value])}
-                   for name, value in (self.where or {}).items()}  # fmt: skip
-        rows, items = [], set()
-        for number, cells in records:
-            if len(cells) != len(columns):
-                lacks = f"lacks {columns[len(cells)]}" if len(cells) < len(columns) else f"has {len(cells)} cells"
-                raise ConfigError(f"game.path={self.path}: row {number} {lacks}: mend or remove it.")
-            record = dict(zip(columns, cells, strict=True))
-            if any(record[name] not in values for name, values in allowed.items()):
-                continue
-            vote = self._checked(record, number)
-            items |= set(vote[:2])
-            if vote[0] not in self.drop and vote[1] not in self.drop:
-                rows.append((record, vote))
-        if unknown := [item for item in self.drop if item not in items]:
-            raise ConfigError(f"game.drop={unknown[0]} is no item of {self.path}: it has {', '.join(sorted(items))}.")
-        if not rows:
-            raise ConfigError(f"game.path={self.path} has no vote left: loosen game.where or game.drop.")
-        return rows
-
-    def _check_columns(self, columns: Sequence[str]) -> None:
-        for key, names in (("game.path", COLUMNS), ("game.context", self.context), ("game.where", self.where or {})):
-            for name in names:
-                if name not in columns:
-                    wanted = f"{key}={self.path} lacks" if key == "game.path" else f"{key}={name}: {self.path} lacks"
-                    raise ConfigError(f"{wanted} the column {name}: it has {', '.join(columns) or 'none'}.")
-
-    def _checked(self, record: dict[str, str], number: int) -> tuple[str, str, float, float]:
-        place = f"game.path={self.path}: row {number}"
-        a, b = record["item_a"], record["item_b"]
-        if not a or not b or a == b:
-            raise ConfigError(f"{place} compares {a!r} with {b!r}: name two different items.")
-        counts = []
-        for name in ("wins_a", "wins_b"):
-            try:
-                count = float(record[name])
-            except (TypeError, ValueError):
-                raise ConfigError(f"{place} has {name}={record[name]!r}, not a number: mend or remove it.") from None
-            if not 0 <= count < float("inf"):
-                raise ConfigError(f"{place} has {name}={record[name]}: counts are finite and not negative.")
-            counts.append(count)
-        return a, b, counts[0], counts[1]
-
-
-def _text(value: str | float | bool) -> str:
-    """A filter's value as the file would write it."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _names(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """Contexts and items, as people sort them."""
-    return (sorted({row[0] for row in rows}, key=_natural),
-            sorted({item for row in rows for item in row[1:3]}, key=_natural))  # fmt: skip
+        return [(vote.cells, (vote.a, vote.b, vote.wins_a, vote.wins_b)) for vote in self._votes]
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Sort numbers by value, before texts; the parts of a combined context one after the other."""
+    """Sort numbers by value, before texts; parts between slashes one after the other."""
     return [(0, float(p), p) if p.replace(".", "", 1).isdecimal() else (1, 0.0, p) for p in name.split("/")]

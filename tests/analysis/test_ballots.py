@@ -219,7 +219,8 @@ def test_the_command_prints_and_writes_a_page(tmp_path, capsys):
 @pytest.mark.parametrize(("words", "said"), [
     (["nowhere.csv"], "nowhere.csv"),
     (["FILE", "--context", "town"], "town"),
-    (["FILE", "--where", "prompt=9"], "has no vote left"),
+    (["FILE", "--where", "prompt=9"], "the column has 1"),
+    (["FILE", "--where", "prompt=1", "--drop", "a"], "has no vote left"),
     (["FILE", "--drop", "well"], "well"),
 ])  # fmt: skip
 def test_bad_input_is_a_sentence(tmp_path, capsys, words, said):
@@ -228,3 +229,9 @@ def test_bad_input_is_a_sentence(tmp_path, capsys, words, said):
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_filters_of_one_column_are_alternatives_and_numbers_match_by_value(tmp_path, capsys):
+    path = written(tmp_path / "v.csv", "round,item_a,item_b,wins_a,wins_b", "1.0,a,b,1,0", "02,a,b,2,0", "3,a,b,4,0")
+    assert main(["votes", path, "--where", "round=1", "--where", "round=2", "--out", str(tmp_path / "out")]) == 0
+    assert "3 votes on 2 items" in capsys.readouterr().out

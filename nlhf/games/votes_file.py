@@ -1,0 +1,187 @@
+"""Votes from a CSV: one row a pair of items and the votes on it, `item_a,item_b,wins_a,wins_b`, and `ties` if wanted.
+
+A tie is half a win for each, written as such (0.5 and 0.5) or counted in `ties`, in addition to the wins. Other columns
+may be filtered on or split by. A column that looks like a count and is not read is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nlhf.config import ConfigError
+from nlhf.games.where import Value, select
+from nlhf.inputs import InputFile
+from nlhf.tidy import Record, listed, named_rows, number
+
+COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
+TIES = "ties"
+MOST_VOTES = 2.0**53  # up to here every count is exact in float64
+# How columns are called, without case and signs, that hold ties, weights, and all votes of a row
+TIE_NAMES = frozenset(
+    {
+        "tie",
+        "ties",
+        "tied",
+        "tiecount",
+        "draw",
+        "draws",
+        "drawn",
+        "equal",
+        "bothbad",
+        "bothgood",
+        "neither",
+        "tiebothbad",
+        "tiesbothbad",
+        "winstie",
+        "winsties",
+        "winstied",
+        "winsdraw",
+        "winsdraws",
+        "winnertie",
+        "winnertied",
+        "nties",
+        "numties",
+        "ndraws",
+        "numdraws",
+    }
+)
+WEIGHT_NAMES = frozenset({"weight", "weights", "multiplicity", "frequency"})
+TOTAL_NAMES = frozenset(
+    {
+        "total",
+        "totals",
+        "votes",
+        "nvotes",
+        "numvotes",
+        "totalvotes",
+        "count",
+        "counts",
+        "games",
+        "ngames",
+        "comparisons",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One row.
+
+    Args:
+        cells: of the row, by column, but for `ties`.
+        a, b: the items.
+        wins_a, wins_b: how often each was preferred, half of the ties included.
+        ties: how many votes were ties.
+    """
+
+    cells: Record
+    a: str
+    b: str
+    wins_a: float
+    wins_b: float
+    ties: float
+
+
+def read_votes(
+    file: InputFile,
+    context: Sequence[str] = (),
+    where: Mapping[str, Value | list[Value]] | None = None,
+    drop: Sequence[str] = (),
+) -> list[Vote]:
+    """Every row that passes the filters and names no dropped item.
+
+    Raises: ConfigError for a column, a row, a filter or an item that cannot be.
+    """
+    rows = named_rows(file)
+    used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}}
+    _check_columns(file, rows.columns, used)
+    unread = _unread_counts(rows.columns, {*COLUMNS, TIES, *context, *(where or {})})
+    votes, items, dropped = [], set(), {item.strip() for item in drop}
+    for line, record in select(rows, where or {}, file.name):
+        place = f"{file.name}: row {line}"
+        vote = _vote(record, place)
+        _check_unread(record, unread, vote, place)
+        items |= {vote.a, vote.b}
+        if not dropped & {vote.a, vote.b}:
+            votes.append(vote)
+    if unknown := sorted(dropped - items):
+        raise ConfigError(f"game.drop={unknown[0]} is no item of {file}: it has {listed(sorted(items), 50)}.")
+    if not votes:
+        raise ConfigError(f"{file.name} has no vote left: loosen game.where or game.drop.")
+    if (total := sum(vote.wins_a + vote.wins_b for vote in votes)) > MOST_VOTES:
+        raise ConfigError(f"{file.name} has {total:g} votes, and counts are exact up to 2^53 only: give smaller ones.")
+    return votes
+
+
+def _check_columns(file: InputFile, columns: Sequence[str], used: Mapping[str, Iterable[str]]) -> None:
+    """Refuse a file that lacks a column; `used` has the columns that each key names."""
+    for key, names in used.items():
+        for name in names:
+            if name not in columns:
+                wanted = f"{file.name} lacks" if key == "game.path" else f"{key}={name}: {file} lacks"
+                printed = listed([column if column.isprintable() else ascii(column) for column in columns], 50)
+                raise ConfigError(f"{wanted} the column {name}: it has {printed or 'none'}.")
+
+
+def _vote(record: Record, place: str) -> Vote:
+    a, b = record["item_a"], record["item_b"]
+    if not a or not b or a == b:
+        raise ConfigError(f"{place} compares {a!r} with {b!r}: name two different items.")
+    wins_a, wins_b = (_count(record, name, place) for name in ("wins_a", "wins_b"))
+    half = wins_a % 1 == wins_b % 1 == 0.5
+    ties = _count(record, TIES, place) if TIES in record else 0.0
+    if half and ties:
+        raise ConfigError(
+            f"{place} has ties={record[TIES]} and half wins: count a tie in `ties` or as half a win for each, not both."
+        )
+    cells = {name: cell for name, cell in record.items() if name != TIES} if TIES in record else record
+    return Vote(cells, a, b, wins_a + ties / 2, wins_b + ties / 2, ties + half)
+
+
+def _count(record: Record, name: str, place: str) -> float:
+    count = number(record[name])
+    if count is None:
+        raise ConfigError(f"{place} has {name}={record[name]!r}, not a number: mend or remove it.")
+    if not 0 <= count < float("inf"):
+        raise ConfigError(f"{place} has {name}={record[name]}: counts are finite and not negative.")
+    if count > MOST_VOTES:
+        raise ConfigError(f"{place} has {name}={record[name]}: counts are exact up to 2^53 only, give a smaller one.")
+    return count
+
+
+def _unread_counts(columns: Sequence[str], read: set[str]) -> dict[str, str]:
+    """The columns that look like counts and are not read, with what their names say that they hold."""
+    kinds = {"ties": TIE_NAMES, "total": TOTAL_NAMES, "weight": WEIGHT_NAMES}
+    plain = {column: re.sub(r"[\W_]", "", column).casefold() for column in columns if column not in read}
+    return {column: kind for column, name in plain.items() for kind, names in kinds.items() if name in names}
+
+
+def _check_unread(record: Record, unread: Mapping[str, str], vote: Vote, place: str) -> None:
+    """Refuse a count that is not read, unless it agrees with the columns that are."""
+    for column, kind in unread.items():
+        cell, due = record[column], {"ties": vote.ties, "total": vote.wins_a + vote.wins_b, "weight": 1.0}[kind]
+        value = {"true": 1.0, "false": 0.0, "": due}.get(cell.casefold(), number(cell))
+        if value is None or not math.isclose(value, due, rel_tol=1e-9):
+            raise ConfigError(
+                f"{place} has {column}={cell}, a column that is not read, and the columns that are say "
+                f"{due:g}: count ties in the column `ties`, or rename this one."
+            )
+
+
+def context_name(cells: Sequence[str]) -> str:
+    r"""The name of a context from the cells of its columns; different cells have different names.
+
+    Several cells are joined by `/`, a `/` or backslash within a cell behind a backslash. An empty cell is `(empty)`.
+
+    Example:
+        >>> context_name(["a", "b/c"]), context_name(["a/b", "c"]), context_name([""]), context_name([])
+        ('a/b\\/c', 'a\\/b/c', '(empty)', 'all')
+    """
+    if not cells:
+        return "all"
+    if len(cells) > 1:
+        cells = [re.sub(r"[\\/]", r"\\\g<0>", cell) for cell in cells]
+    return "/".join("\\" + cell if cell.lstrip("\\") == "(empty)" else cell or "(empty)" for cell in cells)
