@@ -16,7 +16,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -58,7 +58,7 @@ def checked(
 ) -> dict[str, Any]:
     """`entries` coerced to the types of a dataclass's fields.
 
-    Raises: ConfigError for an unknown or missing entry, or one of a wrong type.
+    Raises: ConfigError for an unknown or missing entry, one of a wrong type, or a text that no file can hold.
     """
     prefix = f"{key}." if key else ""
     fields = {field.name: field for field in dataclasses.fields(target) if field.name not in parts and field.init}
@@ -69,7 +69,22 @@ def checked(
     for name, field in fields.items():
         if name not in entries and field.default is dataclasses.MISSING:
             raise ConfigError(f"{prefix}{name} is missing: give {prefix}{name}=VALUE, or its default in conf/.")
+    for name, value in entries.items():
+        for text in _texts(value):
+            whole_text(text, f"{prefix}{name}")
     return {name: coerce(value, _hint(target, name), f"{prefix}{name}") for name, value in entries.items()}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts within a config's value, keys of mappings too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for entry in (*value.keys(), *value.values()):
+            yield from _texts(entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _texts(entry)
 
 
 def coerce(value: Any, kind: Any, key: str) -> Any:
@@ -79,8 +94,6 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
 
     Raises: ConfigError.
     """
-    if isinstance(value, str):
-        whole_text(value, key)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if hasattr(kind, "from_config"):
         if isinstance(value, str):

@@ -127,7 +127,7 @@ def _mixtures(folder: Path) -> Any:
     notes = ["first seed"] * (seeds > 1) + [f"mean of {contexts} contexts"] * (contexts > 1)
     title = ", ".join(notes) or None
     table = Table(title=title, title_justify="left", title_style="dim", box=None, padding=(0, 2, 0, 0))
-    table.add_column("item")
+    table.add_column("item", overflow="fold")
     for name in shares:
         table.add_column(name, justify="right")
     order = np.argsort(-shares["policy"], kind="stable")

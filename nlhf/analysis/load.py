@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -93,10 +94,16 @@ def export(data: pd.DataFrame, path: Path) -> None:
         raise AnalysisError(f"--export={path} has no known ending: give FILE.csv or FILE.parquet.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
-        data.to_csv(path, index=False)
+        data.to_csv(path, index=False, lineterminator="\n", quoting=_quoting(data))
     else:
         mixed = [str(name) for name in data if data[name].dtype == object]
         data.assign(**{name: data[name].map(str, na_action="ignore") for name in mixed}).to_parquet(path, index=False)
+
+
+def _quoting(data: pd.DataFrame) -> Literal[0, 2]:
+    """How to quote a CSV file: all texts if one has a carriage return, which pandas would leave unquoted."""
+    texts = (value for name in data.select_dtypes(exclude="number") for value in data[name].unique())
+    return csv.QUOTE_NONNUMERIC if any("\r" in str(value) for value in texts) else csv.QUOTE_MINIMAL
 
 
 def _run_folders(root: Path) -> Iterator[Path]:

@@ -174,7 +174,8 @@ def _show(found: Standings, asked: str) -> None:
     output = console(SHOWN)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("", "contestant", "preferred to others", "exploitability", "equilibrium, redrawn"):
-        table.add_column(title, justify="left" if title == "contestant" else "right")
+        name = title == "contestant"
+        table.add_column(title, justify="left" if name else "right", overflow="fold" if name else "ellipsis")
     for place, k in enumerate(found.order, 1):
         cells = ("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in
                  (found.field, found.exploitability, found.nash))  # fmt: skip

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.files import read_json, replacing, write_json, writing
+from nlhf.files import read_json, read_json_lines, replacing, write_json, writing
 from nlhf.judges.base import added
 from nlhf.language.prompts import words
 from nlhf.links import open_log
@@ -106,12 +106,7 @@ class Arena:
     def texts(self) -> dict[tuple[str, int], list[str]]:
         """The completions of a contestant for the prompt of a number."""
         found: dict[tuple[str, int], dict[int, str]] = {}
-        path = self.folder / "completions.jsonl"
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # a line that a crash has cut
+        for entry in read_json_lines(self.folder / "completions.jsonl"):
             found.setdefault((entry["contestant"], entry["prompt"]), {})[entry["sample"]] = entry["text"]
         wanted = range(self.rules.completions)
         return {key: [texts[k] for k in wanted] for key, texts in found.items() if texts.keys() >= set(wanted)}
@@ -196,7 +191,7 @@ class Arena:
                     lines += [{"contestant": contestant.name, "prompt": prompt, "sample": sample, "text": text}
                               for sample, text in enumerate(texts)]  # fmt: skip
             path = self.folder / "completions.jsonl"
-            with writing(path), os.fdopen(open_log(path), "a", encoding="utf-8") as stream:
+            with writing(path), os.fdopen(open_log(path), "a", encoding="utf-8", newline="\n") as stream:
                 stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
     def _judge(self, games: Sequence[tuple[str, str, int]], judge: TextJudge) -> None:

@@ -151,7 +151,9 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error"):
-        table.add_column(title, no_wrap=title == "method")
+        table.add_column(
+            title, no_wrap=title == "method", overflow="fold" if title.startswith("source") else "ellipsis"
+        )
     for row in rows:
         head = f"{row['source']} ({row['pairs']}/{row['prompts']})"
         for method, loss in row["log_loss"].items():

@@ -36,7 +36,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
         return {str(key): _resolved(config, str(key)) for key in config if key not in ("hydra", "experiment")}
     except OmegaConfBaseException as error:
         key = error.full_key or "config"
-        raise ConfigError(f"{key} cannot be resolved ({str(error).splitlines()[0]}): give it a value.") from error
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{key} cannot be resolved ({reason}): give it a value.") from error
 
 
 def _resolved(config: DictConfig, key: str) -> Any:
