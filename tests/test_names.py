@@ -76,8 +76,9 @@ def test_other_readers_of_csv_read_our_tables(rows):
         table.flush()
         frame = pd.read_csv(table.path, dtype=str, keep_default_na=False, engine="python")
         assert list(frame.itertuples(index=False, name=None)) == rows
-        arrow = arrow_csv.read_csv(table.path, parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-                                   convert_options=arrow_csv.ConvertOptions(column_types={"a": "str", "b": "str"}))  # fmt: skip
+        lines = arrow_csv.ParseOptions(newlines_in_values=True)
+        types = arrow_csv.ConvertOptions(column_types={"a": "str", "b": "str"})
+        arrow = arrow_csv.read_csv(table.path, parse_options=lines, convert_options=types)
         assert [tuple(row.values()) for row in arrow.to_pylist()] == rows
 
 

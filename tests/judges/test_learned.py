@@ -116,12 +116,18 @@ def test_a_judge_that_has_lost_a_part_is_trained_again(judges, encoder, tmp_path
     assert "trained before" in capsys.readouterr().out
 
 
-def test_texts_that_are_long_or_half_a_surrogate_pair_are_read(encoder, tmp_path):
-    lines = [line | {"a": line["a"] + " \ud800", "b": "sea " * 40_000} for line in cyclic(12)[::12]]
+def test_long_texts_are_read(encoder, tmp_path):
+    lines = [line | {"b": "sea " * 40_000} for line in cyclic(12)[::12]]
     data = written(tmp_path / "v.jsonl", lines)
     folder = train([f"data={data}", f"encoder={encoder}", f"out={tmp_path / 'j'}", "judge=bradley_terry", "folds=2",
                     "inner_folds=1", "epochs=2"])  # fmt: skip
     assert main(["grade", f"data={data}", "judge=bradley_terry", f"judge.model={folder}"]) == 0
+
+
+def test_half_of_a_surrogate_pair_is_refused(encoder, tmp_path, capsys):
+    data = written(tmp_path / "v.jsonl", [line | {"a": line["a"] + " \ud800"} for line in cyclic(12)])
+    assert main(["train", f"data={data}", f"encoder={encoder}", f"out={tmp_path / 'j'}", "judge=bradley_terry"]) == 2
+    assert "line 1: a has U+D800, half of a character, which UTF-8 cannot hold: remove it." in capsys.readouterr().err
 
 
 def test_held_out_predictions_know_nothing_of_the_prompt(encoder, tmp_path):
