@@ -32,6 +32,8 @@ from nlhf.streams import LARGEST_SEED
 RESULTS_VERSION = 3  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
 GROUPS = ("game", "reference", "policy", "algorithm", "prox", "feedback", "budget")
+OF_METHOD = ("algorithm", "policy", "prox", "device")  # the rest of what decides results belongs to the setting
+APART = ("names", "seeds", "log_policy")  # names are titles, seeds are pooled, and log_policy changes no row
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run", "vectorise"})  # fmt: skip
 
@@ -112,6 +114,7 @@ class Specification:
         game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is kept beside it.
         inputs: digests of input files and folders by the config keys that name them, and of the source of plug-ins.
+        digests: of the `setting` and the `method`, by which runs are compared.
         config: the resolved config, for the record.
         collapsed: how many seeds were asked for where nothing is random and one was kept, else 0.
     """
@@ -126,6 +129,7 @@ class Specification:
     options: Options
     fingerprint: str
     inputs: dict[str, str]
+    digests: dict[str, str]
     config: dict[str, Any]
     collapsed: int
 
@@ -171,6 +175,7 @@ class Specification:
             "results_version": RESULTS_VERSION,
             "seeds": self.options.seeds,
             "inputs": self.inputs,
+            "digests": self.digests,
         }
 
     def check_same(self, saved: Mapping[str, Any]) -> None:
@@ -218,6 +223,7 @@ def specify(config: Mapping[str, Any]) -> Specification:
         options=options,
         fingerprint=digest,
         inputs=inputs | {f"source of {module}": digest for module, digest in source.items()},
+        digests=_digests(deciding, parts),
         config={**config, "seeds": options.seeds},
         collapsed=0 if drawn or asked == 1 else asked,
     )
@@ -278,6 +284,26 @@ def fingerprint(coerced: Mapping[str, Any], inputs: dict[str, str] | None = None
     deciding = {name: value for name, value in coerced.items() if name not in LEFT_OUT and ADDED.get(name, "") != value}
     text = json.dumps(canonical(deciding, "", inputs), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def decides(key: str) -> bool:
+    """True if a key of a flat config, `game.actions`, is part of a run's setting or method."""
+    names = key.split(".")
+    nested = [(".".join(names[:depth]), names[depth]) for depth in range(1, len(names))]
+    ignored = any(_advises(group, name) or _spares(group, name) for group, name in nested)
+    return names[0] not in LEFT_OUT and names[0] not in APART and not ignored
+
+
+def _digests(deciding: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of a run's setting and of its method, over what the fingerprint is taken over."""
+    setting = {"feedback": Feedback(None, "given", 0.0, 0.0), **deciding}  # without pairs, P itself
+    digests = {}
+    for name in ("setting", "method"):
+        half = {key: value for key, value in setting.items()
+                if key not in APART and (key in OF_METHOD) == (name == "method")}  # fmt: skip
+        source = sources({type(parts[key]) for key in half if key in parts}.union(*map(_classes, half.values())))
+        digests[name] = fingerprint(half | ({"source": source} if source else {}))[:16]
+    return digests
 
 
 def canonical(value: Any, key: str = "", inputs: dict[str, str] | None = None) -> Any:

@@ -23,11 +23,23 @@ def diff(first: Path, second: Path) -> tuple[list[Entry], list[Entry], str]:
     """
     a, b = _one(first), _one(second)
     before, after = a.runs[0], b.runs[0]
-    versions = [{"status": run["status"], "results_version": run["summary"].get("results_version"),
-                 **(run["summary"].get("versions") or {}),
-                 **{key: run["summary"].get(key) for key in ("commit", "platform", "threads")}}
-                for run in (before, after)]  # fmt: skip
-    return _entries(before["config"], after["config"]), _entries(*versions), _rows(a.rows, b.rows)
+    versions = [_made_with(run) for run in (before, after)]
+    configs = [_flat_inputs(run) | run["config"] for run in (before, after)]
+    return _entries(*configs), _entries(*versions), _rows(a.rows, b.rows)
+
+
+def _made_with(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was made with, how it ended, and which of its files are damaged."""
+    summary, damage = run["summary"], {"damage": " ".join(run["damage"])} if run["damage"] else {}
+    keys = ("results_version", "commit", "platform", "threads")
+    versions = (summary.get("versions") or {}) | {key: summary.get(key) for key in keys}
+    return {"status": run["status"], **damage, **versions}
+
+
+def _flat_inputs(run: Mapping[str, Any]) -> dict[str, str]:
+    """Checksums of a run's input files by `sha256 of game.path`."""
+    inputs: Mapping[str, str] = run["summary"].get("inputs") or {}
+    return {f"sha256 of {key}": digest[:16] for key, digest in inputs.items()}
 
 
 def _one(folder: Path) -> Study:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from nlhf.analysis import cache
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.naming import label
+from nlhf.analysis.naming import DIGESTS, INPUTS, label
 from nlhf.analysis.read import FILES, read_run
 from nlhf.files import is_moved_aside
 from nlhf.records import ADDED
@@ -48,9 +48,10 @@ def load(folder: str | PathLike[str]) -> pd.DataFrame:
 
     Returns: one row per (run, seed, evaluation): the columns of metrics.csv, `status` (`completed`, `failed`,
     `interrupted`, or `unfinished` for a run that has not ended), `folder`, a column per entry of the run's config,
-    nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`), and what to call it: `setting` and
-    `method` (`label`). Runs that differ in their seeds alone have the same setting and method. A warning names damaged
-    files; runs that need them are left out.
+    nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`), checksums of its input files (as
+    `inputs.game.path`) and of its setting and method (`digests.setting`, `digests.method`), and what to call it:
+    `setting` and `method` (`label`). Runs that differ in their seeds alone have the same setting and method. A warning
+    names damaged files; runs that need them are left out.
 
     Raises: AnalysisError if there is no folder or no row in it, or if two runs hold the same seed of the same setting
     and method.
@@ -75,14 +76,21 @@ def load_study(folder: str | PathLike[str]) -> Study:
         damage = [sentence for run in runs for sentence in run["damage"]]
         nothing = f"no run below {root} has rows yet: wait, or repeat the command that made them."
         raise AnalysisError(damage[0] if damage else nothing)
-    heads = [{"status": run["status"], "folder": run["folder"]} for run in runs]
-    frame = pd.DataFrame([head | ADDED | run["config"] | head for head, run in zip(heads, runs, strict=True)])
+    frame = pd.DataFrame([_columns(run) for run in runs])
     frame = frame[[name for name in frame.columns if name not in rows.columns]]
     of_run = rows.pop("run_number").to_numpy()
     joined = frame.take(of_run).set_index(rows.index)
     rows = label(pd.concat([rows, joined], axis=1))
     _refuse_duplicates(rows)
     return Study(root, rows, runs)
+
+
+def _columns(run: dict[str, Any]) -> dict[str, Any]:
+    """What is joined to the rows of a run: status, folder, config, and the checksums by which runs are compared."""
+    head = {"status": run["status"], "folder": run["folder"]}
+    checksums = {f"{prefix}{name}": value for prefix, key in ((DIGESTS, "digests"), (INPUTS, "inputs"))
+                 for name, value in (run["summary"].get(key) or {}).items()}  # fmt: skip
+    return {**head, **ADDED, **run["config"], **checksums, **head}
 
 
 def export(data: pd.DataFrame, path: Path) -> None:

@@ -1,12 +1,20 @@
-"""What runs are called: `setting`, the game and all that varies around it, and `method`, the algorithm and its own."""
+"""What runs are called: `setting`, the game and all that varies around it, and `method`, the algorithm and its own.
+
+A run's summary holds a digest of its setting and one of its method, over exactly what its fingerprint is taken over:
+runs have one setting only if their digests agree, whatever their configs say. Runs without digests are told apart by
+those keys of their configs that decide results.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import pandas as pd
 
-_BOOKKEEPING = ("seeds", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds", "log_policy",
-                "names.", "budget.")  # fmt: skip
-_OF_METHOD = ("algorithm.", "policy.", "prox.", "device")
+from nlhf.specification import OF_METHOD, decides
+
+DIGESTS, INPUTS = "digests.", "inputs."  # prefixes of columns: of the digests, and of the checksums of input files
+SHOWN = 8  # hexadecimal digits of a checksum in a name
 
 
 def label(data: pd.DataFrame) -> pd.DataFrame:
@@ -14,38 +22,77 @@ def label(data: pd.DataFrame) -> pd.DataFrame:
 
     Runs that differ in more than their seeds are never pooled: what differs within the data is part of the name, of the
     setting for keys of the game, the reference and the rest, of the method for keys of algorithm, policy, prox and the
-    device.
+    device. Input files are compared by their content. Where two settings differ in what no key of the config shows, the
+    name has the first digits of a checksum.
     """
     runs = data.drop(columns=["setting", "method"], errors="ignore").drop_duplicates("folder").set_index("folder")
-    first = list(runs).index("status") + 1
-    keys = [str(key) for key in list(runs)[first:] if not str(key).startswith(_BOOKKEEPING)]
-    of_method = [key for key in keys if key.startswith(_OF_METHOD)]
+    if "device" in runs:
+        runs = runs.assign(device=runs["device"].map(lambda device: str(device).partition(":")[0], na_action="ignore"))
+    keys = [str(key) for key in list(runs)[list(runs).index("status") + 1 :]]
+    inputs = [key for key in keys if key.startswith(INPUTS)]
+    keys = [key for key in keys if not key.startswith((DIGESTS, INPUTS)) and decides(key)]
+    of_method = [key for key in keys if key.partition(".")[0] in OF_METHOD]
     of_setting = [key for key in keys if key not in of_method]
     names = {
-        column: data["folder"].map(_names(runs, name, varied))
-        for column, name, varied in (("setting", "game", of_setting), ("method", "algorithm", of_method))
+        column: data["folder"].map(_names(runs, title, keys, f"{DIGESTS}{column}", inputs))
+        for column, title, keys in (("setting", "game", of_setting), ("method", "algorithm", of_method))
     }
     return data.assign(**names)
 
 
-def _names(runs: pd.DataFrame, name: str, keys: list[str]) -> pd.Series:
-    """For every run its `name`, with the values of `keys` that differ between runs of this name: other values, other
-    names."""
-    parts = pd.Series("", index=runs.index)
-    for title, group in runs.groupby(name):
-        varied = _varied(group, keys)
-        last = [name_of(key) for key in varied]
-        short = [key if last.count(end) > 1 else end for key, end in zip(varied, last, strict=True)]
-        texts = [_texts(group[key]) for key in varied]
-        for folder, *values in zip(group.index, *texts, strict=True):
-            known = [f"{key} = {value}" for key, value in zip(short, values, strict=True) if value is not None]
-            parts[folder] = ", ".join([str(title), *known])
-    return parts
+def _names(runs: pd.DataFrame, title: str, keys: list[str], digest: str, inputs: list[str]) -> pd.Series:
+    """The name of every run: its `title`, and the values of `keys` that differ between runs of this title."""
+    names = pd.Series("", index=runs.index)
+    for _, group in runs.groupby(title):
+        identities = _identities(group, keys, digest)
+        first = group[~identities.duplicated()]
+        of_identity = dict(zip(identities[first.index], _distinct(first, title, keys, digest, inputs), strict=True))
+        names[group.index] = identities.map(of_identity)
+    return names
+
+
+def _identities(group: pd.DataFrame, keys: list[str], digest: str) -> pd.Series:
+    """What is equal for runs that get one name: their digest, or without one the values of all keys."""
+    texts: list[Hashable] = list(zip(*(map(_text, group[key]) for key in keys), strict=True)) or [()] * len(group)
+    digests = group[digest] if digest in group else [None] * len(group)
+    found = [text if _absent(value) else str(value) for text, value in zip(texts, digests, strict=True)]
+    return pd.Series(found, index=group.index, dtype=object)
+
+
+def _distinct(first: pd.DataFrame, title: str, keys: list[str], digest: str, inputs: list[str]) -> list[str]:
+    """Different names for runs of one title that all differ."""
+    varied = _varied(first, keys)
+    last = [name_of(key) for key in varied]
+    short = [key if last.count(end) > 1 else end for key, end in zip(varied, last, strict=True)]
+    texts = [_texts(first[key]) for key in varied]
+    names = []
+    for name, *values in zip(first[title], *texts, strict=True):
+        parts = [f"{key} = {value}" for key, value in zip(short, values, strict=True) if value is not None]
+        names.append(", ".join([str(name), *parts]))
+    for name in {name for name in names if names.count(name) > 1}:
+        alike = [place for place, other in enumerate(names) if other == name]
+        for place, checksum in zip(alike, _checksums(first.iloc[alike], digest, inputs), strict=True):
+            names[place] = f"{name}, {checksum}"
+    return names
+
+
+def _checksums(alike: pd.DataFrame, digest: str, inputs: list[str]) -> list[str]:
+    """What tells runs apart whose configs show no difference: checksums of their inputs, or else their digests."""
+    varied = [key for key in inputs if alike[key].nunique(dropna=False) > 1]
+    if len(alike[varied].drop_duplicates()) < len(alike):
+        varied = [*varied, digest]
+    rows = alike.reindex(columns=varied).to_dict("records")
+    return [", ".join(_checksum(str(key), value) for key, value in row.items()) for row in rows]
+
+
+def _checksum(column: str, value: object) -> str:
+    name = "digest" if column.startswith(DIGESTS) else f"{column.removeprefix(INPUTS)} sha256"
+    return f"{name} = {'unknown' if _absent(value) else str(value)[:SHOWN]}"
 
 
 def _varied(group: pd.DataFrame, keys: list[str]) -> list[str]:
     """Beta, and the keys whose values differ; not those that merely come with another one, as a class's only option."""
-    texts = pd.DataFrame({key: ["" if _absent(value) else exact(value) for value in group[key]] for key in keys})
+    texts = pd.DataFrame({key: [_text(value) for value in group[key]] for key in keys}, index=group.index)
     kept = [key for key in keys if key == "beta" or texts[key].nunique() > 1]
     for key in [key for key in kept if texts[key].nunique() == 2 and (texts[key] == "").any()]:
         others = [other for other in kept if other != key]
@@ -74,6 +121,10 @@ def _texts(values: pd.Series) -> list[str | None]:
     short = {exact(value): shown(value) for value in values if not _absent(value)}
     full = len(set(short.values())) < len(short)
     return [None if _absent(value) else exact(value) if full else shown(value) for value in values]
+
+
+def _text(value: object) -> str:
+    return "" if _absent(value) else exact(value)
 
 
 def exact(value: object) -> str:

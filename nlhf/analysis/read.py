@@ -21,7 +21,7 @@ REMEDY = "repeat the command of the run, which restores it, or add force=true if
 TEXT, SCALAR = (str, type(None)), (str, int, float, type(None))
 KINDS: Mapping[str, tuple[type, ...]] = {  # of those entries of summary.json that are used, where there are any
     **dict.fromkeys(("run", "stop_reason", "commit", "platform", "threads", "results_version"), SCALAR),
-    **dict.fromkeys(("method", "versions", "files", "inputs"), (dict, type(None))),
+    **dict.fromkeys(("method", "versions", "files", "inputs", "digests"), (dict, type(None))),
 }
 
 
@@ -64,14 +64,15 @@ def _summary(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _plausible(summary: Mapping[str, Any]) -> bool:
     """Does every entry that analysis uses have its type?"""
-    method, versions = summary.get("method") or {}, summary.get("versions") or {}
+    method = summary.get("method") or {}
+    texts = [value for name in ("versions", "inputs", "digests") for value in (summary.get(name) or {}).values()]
     return (
         summary.get("status") in (*ENDED, "running")
         and all(isinstance(summary.get(name), kinds) for name, kinds in KINDS.items() if name in summary)
         and isinstance(method.get("caveat"), TEXT)
         and isinstance(method.get("sources", []), list)
         and all(isinstance(source, str) for source in method.get("sources", []))
-        and all(isinstance(value, TEXT) for value in versions.values())
+        and all(isinstance(text, TEXT) for text in texts)
     )
 
 
