@@ -138,7 +138,7 @@ class RunFolder:
         return content
 
     def begin(self, overrides: Sequence[str]) -> None:
-        """Mark the run as running, then write the config, the overrides that asked for it, and the game.
+        """Mark the run as running, then write the config, the overrides that asked for it, its identity, and the game.
 
         A new folder has no summary, which means the same as `running`.
         """
@@ -172,10 +172,11 @@ class RunFolder:
     def _write_config(self, overrides: Sequence[str]) -> None:
         folder = self.path / ".hydra"
         make_folder(folder)
-        with replacing(folder / "config.yaml") as stream:
-            yaml.dump(self.run.config, stream, _Dumper, sort_keys=False, allow_unicode=True)
-        with replacing(folder / "overrides.yaml") as stream:
-            yaml.dump(list(overrides), stream, _Dumper, sort_keys=False, allow_unicode=True)
+        identity = {name: value for name, value in self.run.identity.items() if name != "seeds"}
+        contents = {"config": self.run.config, "overrides": list(overrides), "identity": identity}
+        for name, content in contents.items():
+            with replacing(folder / f"{name}.yaml") as stream:
+                yaml.dump(content, stream, _Dumper, sort_keys=False, allow_unicode=True)
 
     def conclude(
         self, status: str, reason: str | None, policy: Policy, progress: Progress, together: int = 1

@@ -169,7 +169,7 @@ def test_the_folder_holds_what_the_design_lists_and_no_more(done):
     files = {path.relative_to(done.folder).as_posix() for path in done.folder.rglob("*") if path.is_file()}
     assert files == {
         "metrics.csv", "summary.json", "game.npz", "policy.npz", "policies.csv", "checkpoint.pt", "run.log",
-        ".hydra/config.yaml", ".hydra/overrides.yaml",
+        ".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/identity.yaml",
     }  # fmt: skip
     assert done.folder.parent.as_posix().endswith("kept/here")
 

@@ -14,7 +14,8 @@ from nlhf.files import damaged, read_json, read_yaml
 
 NEEDED = ("metrics.csv", ".hydra/config.yaml")  # a run with one of these damaged is no observation
 FURTHER = (".hydra/overrides.yaml", "game.npz", "policies.csv", "completions.jsonl")
-FILES = ("summary.json", *NEEDED, *FURTHER)  # what a record depends on
+FILES = ("summary.json", ".hydra/identity.yaml", *NEEDED, *FURTHER)  # what a record depends on
+IDENTITY = ("results_version", "inputs", "digests")  # entries of identity.yaml that tell runs apart
 LARGEST = 1 << 23  # bytes of a further file up to which its content is checked; a larger one is in no figure
 ENDED = ("completed", "failed", "interrupted")
 REMEDY = "repeat the command of the run, which restores it, or add force=true if there is no checkpoint"
@@ -53,27 +54,30 @@ def read_run(folder: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def _summary(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The content of summary.json, empty if there is none that can be used, and a sentence if it is damaged."""
+    """The content of summary.json, or of a run without one what identifies it; and a sentence if it is damaged."""
     content = read_json(path)
     if content is not None and _plausible(content):
         return content, []
+    identity = read_yaml(path.parent / ".hydra" / "identity.yaml", dict) or {}
+    identity = {name: identity[name] for name in IDENTITY if name in identity}
+    identity = identity if _plausible({"status": "running"} | identity) else {}
     if not path.exists():
-        return {}, []
-    return {}, [f"{path} is damaged, so that the run counts as unfinished: {REMEDY}."]
+        return identity, []
+    return identity, [f"{path} is damaged, so that the run counts as unfinished: {REMEDY}."]
 
 
 def _plausible(summary: Mapping[str, Any]) -> bool:
     """Does every entry that analysis uses have its type?"""
+    if summary.get("status") not in (*ENDED, "running"):
+        return False
+    if not all(isinstance(summary[name], kinds) for name, kinds in KINDS.items() if name in summary):
+        return False
     method = summary.get("method") or {}
-    texts = [value for name in ("versions", "inputs", "digests") for value in (summary.get(name) or {}).values()]
-    return (
-        summary.get("status") in (*ENDED, "running")
-        and all(isinstance(summary.get(name), kinds) for name, kinds in KINDS.items() if name in summary)
-        and isinstance(method.get("caveat"), TEXT)
-        and isinstance(method.get("sources", []), list)
-        and all(isinstance(source, str) for source in method.get("sources", []))
-        and all(isinstance(text, TEXT) for text in texts)
-    )
+    sources = method.get("sources", [])
+    tables = [summary.get(name) or {} for name in ("versions", "inputs", "digests")]
+    texts = [method.get("caveat"), *(value for table in tables for value in table.values())]
+    listed = isinstance(sources, list) and all(isinstance(source, str) for source in sources)
+    return listed and all(isinstance(text, TEXT) for text in texts)
 
 
 def _checked(files: Mapping[str, Any]) -> dict[str, Any]:

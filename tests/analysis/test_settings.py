@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from nlhf.analysis.diff import diff
 from nlhf.analysis.load import load
 from nlhf.analysis.material import gather
 from nlhf.analysis.naming import label
 from nlhf.analysis.view import View
+from nlhf.files import read_json
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import APART, LEFT_OUT, decides, specify
 from tests.analysis.synthetic import geometric, write_run
@@ -144,6 +146,17 @@ def test_a_run_without_digests_is_not_taken_for_one_with_them(base, tmp_path):
     assert load(tmp_path / "s")["setting"].nunique() == 2
 
 
+@pytest.mark.parametrize("content", [None, "", "digests: 3\n", "digests: {setting: 1}\n", "- a\n", "\0"])
+def test_a_run_that_was_killed_is_compared_by_what_identifies_it(base, tmp_path, content):
+    leave(tmp_path, votes_of(base, "embedded:tversky1969.csv"))
+    killed = votes_of(base, "embedded:tversky1969.csv", "omd")
+    run = leave(tmp_path, killed, name="killed", status=None)
+    assert load(tmp_path)["setting"].nunique() == 2  # nobody knows its data
+    identity = yaml.dump(run.identity) if content is None else content
+    (tmp_path / "killed" / ".hydra" / "identity.yaml").write_text(identity)
+    assert load(tmp_path)["setting"].nunique() == (1 if content is None else 2)
+
+
 def test_exact_and_sampled_answers_of_one_game_are_one_setting(base):
     sampled = changed(base, {"prox": {"_target_": "nlhf.prox.sampled.SampledProx", "opponents": 4}})
     assert digests(sampled)["setting"] == digests(base)["setting"]
@@ -158,6 +171,9 @@ def test_a_real_study_whose_votes_were_edited_in_between_claims_no_winner(tmp_pa
         path.write_text(text)
         command("game=votes", f"game.path={path}", f"algorithm={algorithm}", "budget.iterations=20", "study=s",
                 f"runs_dir={tmp_path}", "progress=false")  # fmt: skip
+    for folder in (tmp_path / "s").iterdir():
+        identity = yaml.safe_load((folder / ".hydra" / "identity.yaml").read_text())
+        assert identity["digests"] == (read_json(folder / "summary.json") or {})["digests"]
     material = gather(tmp_path / "s", View())
     assert material.summary["group"].nunique() == 2
     assert material.comparisons.empty
