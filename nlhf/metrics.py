@@ -55,8 +55,8 @@ class Grades(Protocol):
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]: ...
 
     def promised(self, bound: Tensor) -> Tensor:
-        """What is left of a bound (S, 1, 1) of KL(pi* || pi) that theory gives for exact answers."""
-        return bound
+        """The bound (S, 1, 1) of KL(pi* || pi) that a row states, from the theorem's; nan where none applies."""
+        return bound * float("nan")
 
     def snapshot(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
@@ -78,6 +78,7 @@ class Measure(Grades):
         log_equilibrium: (1 or S, X, Y), nan where none is certified, or None.
         held_out: grades the same policies at contexts that they are not trained on.
         rounding: of the answers that policies are trained on, relative, where it is coarser than float64; else 0.
+        exact: True if every proximal step is solved exactly, which all theorems on KL(pi* || pi) assume.
     """
 
     game: FiniteGame
@@ -86,6 +87,7 @@ class Measure(Grades):
     log_equilibrium: Tensor | None = None
     held_out: Measure | None = None
     rounding: float = 0.0
+    exact: bool = False
 
     watched: ClassVar[str] = "exploitability"
 
@@ -94,8 +96,17 @@ class Measure(Grades):
         return self.kl_to_equilibrium(policy.log_probabilities)
 
     def promised(self, bound: Tensor) -> Tensor:
-        """Answers that are off by e move a fixed point by at most (e / beta)^2 in KL, which is a squared distance."""
-        return (bound.sqrt() + self.rounding / (2 * self.beta)) ** 2 if self.rounding else bound
+        """The theorem's bound where steps are exact, plus the effect of rounding; nan elsewhere.
+
+        Logits with an error d move a fixed point by at most d^2 in KL, which is a squared distance. Policies are kept
+        in float64; answers, at most 1/2 large, with a relative error r move the logits of a response by r/(2 beta).
+        """
+        if not self.exact:
+            return super().promised(bound)
+        gain = (1 / (2 * self.beta)).where(self.beta > 0, float("nan") if self.rounding else 0.0)
+        largest = self.log_reference.abs().amax((-1, -2), keepdim=True)
+        error = 4 * sys.float_info.epsilon * (largest + gain) + self.rounding * gain
+        return (bound.sqrt() + error) ** 2
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
         """The columns of one row, each (S), for a policy and the average (S, X, Y) of those before, if there is one."""

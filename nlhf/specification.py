@@ -137,7 +137,7 @@ class Specification:
     def kind(self) -> str | None:
         """What runs have in common that can be computed as one batch: all but seeds, beta and step size; None where a
         run cannot be part of one."""
-        exact = self.policy.provides >= {"table"} and self.prox.provides >= {"exact"}
+        exact = "table" in self.policy.provides and self.prox.exact
         if not (self.options.vectorise and exact and self.budget.seconds is None):
             return None
         algorithm = {

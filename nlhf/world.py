@@ -114,7 +114,7 @@ class World:
             prox,
             policy,
             average,
-            replace(self.measure, rounding=run.options.rounding),
+            replace(self.measure, rounding=run.options.rounding, exact=run.prox.exact),
             run.budget,
             recorder,
             **options,

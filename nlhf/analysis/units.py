@@ -5,6 +5,8 @@ An observation's numbers are functions of its own curve, metric against cost. No
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 from scipy import integrate
@@ -17,7 +19,8 @@ LINEAR = 0.99  # share of the variance that a straight line must explain
 GEOMETRIC = 0.99999  # of a bound: one that levels off has no rate
 PROMISED = {"kl_to_equilibrium": 1.0, "exploitability": 1.0, "span_to_equilibrium": 0.5}  # of the rate of kl_bound
 ROUNDING = 1e-26  # smaller values of a metric are too noisy for a rate
-LEVELLED = 1e6  # by so much a bound must be above what rounding adds to it to have its rate
+LEVELLED = 1e6  # a bound this many times above the rounding that `kl_bound` includes still shows its rate
+LARGEST = 10.0  # a usual size of |log reference|
 UNIT = ["setting", "method", "seed"]
 
 
@@ -54,11 +57,12 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
     bound = data["kl_bound"].to_numpy(float) if "kl_bound" in data else np.full(len(data), np.nan)
     promised = PROMISED.get(view.metric, np.nan) if view.x != "seconds" else np.nan
     first = data.drop_duplicates(UNIT)
-    noise = _noise(first)
+    noise, levels = _noise(first), _levels(first)
     starts = np.flatnonzero(~data.duplicated(UNIT).to_numpy())
     ends = np.append(starts[1:], len(data))
     found = []
-    for start, end, setting, status, least in zip(starts, ends, first["setting"], first["status"], noise, strict=True):
+    facts = (first["setting"], first["status"], noise, levels)
+    for start, end, setting, status, least, level in zip(starts, ends, *facts, strict=True):
         part, last = slice(start, end), float(horizon.get(setting, np.nan))
         hit = _hit(cost[part], metric[part], view.target, status)
         found.append(
@@ -69,8 +73,7 @@ def units(data: pd.DataFrame, view: View = PLAIN) -> pd.DataFrame:
                 "final": _settled(logs[part][-1], status),
                 "area": _settled(area(cost[part], np.maximum(logs[part], np.log10(view.target)), last), status),
                 "rate": tail_rate(cost[part], metric[part], least=least),
-                "bound_rate": promised
-                * tail_rate(cost[part], bound[part], GEOMETRIC, least * (LEVELLED if least > ROUNDING else 1)),
+                "bound_rate": promised * tail_rate(cost[part], bound[part], GEOMETRIC, level),
                 "curve": hash((metric[part].tobytes(), data["iteration"].to_numpy()[part].tobytes())),
             }
         )
@@ -88,6 +91,16 @@ def _noise(runs: pd.DataFrame) -> np.ndarray:
         return np.full(len(runs), ROUNDING)
     beta = runs["beta"].to_numpy(float)
     return np.where(single, np.minimum((SINGLE / np.maximum(2 * beta, SINGLE)) ** 2, SINGLE), ROUNDING)
+
+
+def _levels(runs: pd.DataFrame) -> np.ndarray:
+    """The smallest `kl_bound` of each run that still falls at the theorem's rate (see `Measure.promised`)."""
+    if "beta" not in runs:
+        return np.full(len(runs), ROUNDING)
+    single = (runs["dtype"] == "float32").to_numpy() if "dtype" in runs else np.zeros(len(runs), bool)
+    gain = 1 / (2 * np.maximum(runs["beta"].to_numpy(float), SINGLE))
+    error = 4 * sys.float_info.epsilon * (LARGEST + gain) + SINGLE * single * gain
+    return np.asarray(np.maximum(ROUNDING, LEVELLED * np.minimum(error**2, SINGLE)))
 
 
 def _settled(value: float, status: str) -> float:

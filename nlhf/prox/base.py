@@ -85,6 +85,11 @@ class ProxFamily(ABC):
         """What it offers to algorithms."""
 
     @property
+    def exact(self) -> bool:
+        """True if every proximal step is solved exactly, so that the theorems about exact steps apply."""
+        return "exact" in self.provides
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The arXiv numbers of what it does."""
         return ()
