@@ -42,7 +42,7 @@ def main(actions: int) -> int:
         found = reference_equilibrium.solve(advantage, log_reference, beta)
         taken = time.perf_counter() - started
         longest = max(longest, taken)
-        certified = bool(found.certified(beta))
+        certified = bool(found.certified)
         if taken > LIMIT or not certified:
             short.append(f"n={n} beta={beta:g} {kind}")
         print(
@@ -50,12 +50,12 @@ def main(actions: int) -> int:
             f"floor {float(found.floor):.1e}, {'certified' if certified else 'NOT CERTIFIED'}",
             flush=True,
         )
-    for words, call, beta in structured():
+    for words, call in structured():
         started = time.perf_counter()
         found = call()
         taken = time.perf_counter() - started
         longest = max(longest, taken)
-        certified = bool(found.certified(beta).all())
+        certified = bool(found.certified.all())
         if taken > LIMIT or not certified:
             short.append(words)
         print(f"{words:47} {taken:6.2f} s  exploitability {float(found.exploitability.max()):.1e}, "
@@ -70,18 +70,17 @@ def problems(actions: int) -> Iterator[tuple[int, float, str]]:
     yield from ((n, 0.0, kind) for n in (actions // 10, actions // 2, actions) for kind in KINDS[:2])
 
 
-def structured() -> Iterator[tuple[str, Callable[[], Equilibrium], float]]:
-    """What it is called, how it is solved, and beta, of problems that are large in another way."""
+def structured() -> Iterator[tuple[str, Callable[[], Equilibrium]]]:
+    """The name and the solution of problems that are large in another way."""
     for n, beta in ((1_000_000, 0.1), (1_000_000, 0.01), (10_000, 0.0)):
         known, uniform = LowRank(n, 8, 1, 1.5).build([0]), torch.full((1, 1, n), -np.log(n), dtype=torch.float64)
-        yield (f"n={n} beta={beta:g} rank 8", partial(reference_equilibrium.solve_matrix_free, known, uniform, beta),
-               beta)  # fmt: skip
+        yield f"n={n} beta={beta:g} rank 8", partial(reference_equilibrium.solve_matrix_free, known, uniform, beta)
     rng = np.random.default_rng(0)
     half = np.triu(rng.random((5120, 8, 8)) - 0.5, k=1)
     advantage = torch.from_numpy(half - half.swapaxes(1, 2))
     for beta in BETAS[:3]:
         uniform = torch.full((5120, 8), -np.log(8), dtype=torch.float64)
-        yield f"5120 games of 8, beta={beta:g}", partial(reference_equilibrium.solve, advantage, uniform, beta), beta
+        yield f"5120 games of 8, beta={beta:g}", partial(reference_equilibrium.solve, advantage, uniform, beta)
 
 
 def game(n: int, kind: str) -> tuple[Tensor, Tensor]:

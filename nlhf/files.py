@@ -11,7 +11,6 @@ import re
 import shutil
 import time
 import uuid
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -250,12 +249,18 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def arrays_in(stream: BinaryIO) -> dict[str, np.ndarray] | None:
-    """The arrays of an open npz or npy file, as `read_arrays` returns them; None where it is neither."""
+    """The arrays of an open npz or npy file, as `read_arrays` returns them; None where it is neither.
+
+    A damaged file raises almost anything inside numpy, zipfile and zlib (BadZipFile, zlib.error, NotImplementedError
+    for unknown compressions, MemoryError for a shape that is too large, SyntaxError for a header, ...), and a damaged
+    member comes back as bytes: all of this means that the file cannot be read.
+    """
     try:
         content = np.load(stream, allow_pickle=False)
-        return {"": content} if isinstance(content, np.ndarray) else dict(content)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        arrays = {"": content} if isinstance(content, np.ndarray) else dict(content)
+    except Exception:
         return None
+    return arrays if all(isinstance(array, np.ndarray) for array in arrays.values()) else None
 
 
 def _finite(content: Any) -> Any:

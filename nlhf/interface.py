@@ -72,11 +72,13 @@ class EquilibriumResult:
         log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
         exploitability: measured, the mean over contexts.
         method: `newton` (beta > 0) or `linear programme` (beta = 0, where it need not be the only one).
+        certified: True if, in every context, the exploitability is at most 1e-12 and at most what rounding explains.
     """
 
     log_policy: np.ndarray
     exploitability: float
     method: str
+    certified: bool
 
 
 def run(overrides: Sequence[str] = ()) -> Run:
@@ -102,7 +104,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
 
 
 def equilibrium(preference: Any, beta: float, reference: Any = None) -> EquilibriumResult:
-    """The equilibrium of a KL-regularised preference game, to rounding (nlhf/reference_equilibrium.py).
+    """The equilibrium of a KL-regularised preference game, to rounding where it is `certified`.
 
     Args:
         preference: P(row preferred to column), (n, n) or (X, n, n), P + P^T = 1.
@@ -120,10 +122,13 @@ def equilibrium(preference: Any, beta: float, reference: Any = None) -> Equilibr
     from nlhf import reference_equilibrium
 
     advantage, log_reference, strength = _game(preference, beta, reference)
-    found = reference_equilibrium.solve(advantage, log_reference, strength)
-    policy = found.log_policy.numpy()
+    solved = reference_equilibrium.solve(advantage, log_reference, strength)
+    policy = solved.log_policy.numpy()
     return EquilibriumResult(
-        policy[0] if np.ndim(preference) == 2 else policy, float(found.exploitability.mean()), found.method
+        policy[0] if np.ndim(preference) == 2 else policy,
+        float(solved.exploitability.mean()),
+        solved.method,
+        bool(solved.certified.all()),
     )
 
 

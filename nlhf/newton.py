@@ -64,7 +64,8 @@ class Dense:
         block = self.advantage[:, :, support]  # (B, n, s)
         centred = (block * mass[:, None, :]).sub_(answer[:, :, None] * mass[:, None, :]).div_(beta[:, :, None])
         jacobian = torch.eye(len(support), dtype=torch.float64) - centred[:, support]
-        inner: Tensor = torch.linalg.solve(jacobian, right[:, support])
+        # At a tiny beta rounding can make the Jacobian singular: the line search then rejects the useless direction.
+        inner: Tensor = torch.linalg.solve_ex(jacobian, right[:, support])[0]
         return right + simplex.products(centred, inner)
 
     def part(self, chosen: Tensor) -> Dense:
@@ -193,7 +194,7 @@ class _Continuation:
         self._assign(forward, solved=self.point, solved_beta=self.beta)
         if forward.any():
             answer = self.problem.answer(self.point.exp())
-            self._assign(forward, tangent=self.problem.solve(self.point, self.beta, answer))
+            self._assign(forward, tangent=self.problem.solve(self.point, self.beta, answer).nan_to_num(0.0, 0.0, 0.0))
         longer = torch.where((self.steps <= 5)[:, None], self.stride**1.5, self.stride).clamp(max=10)
         self._assign(forward, stride=longer)
         self._assign(back, stride=self.stride.sqrt())

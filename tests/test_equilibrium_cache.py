@@ -1,0 +1,199 @@
+"""What a damaged or crafted file under runs_dir/.equilibria may do: nothing. It is recognised and computed again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nlhf import reference_equilibrium
+from nlhf.equilibrium_cache import _digest, _key, reference_equilibria
+from nlhf.files import read_arrays
+from nlhf.games.low_rank import LowRank
+from tests.adversarial import matrix_game, uniform
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+N = 5
+
+
+def game_of(seed):
+    return matrix_game(uniform(N, np.random.default_rng(seed)))
+
+
+GAME, OTHER = game_of(1), game_of(2)
+REFERENCE = torch.zeros(1, 1, N, dtype=torch.float64).log_softmax(-1)
+
+
+def solved(cache, game=GAME, beta=0.1):
+    result = reference_equilibria(game, REFERENCE, beta, "always", cache)
+    return result.log_policy, result.summary
+
+
+def same(one, other):
+    return torch.equal(one[0].nan_to_num(9), other[0].nan_to_num(9)) and one[1] == other[1]
+
+
+def arrays_of(path):
+    arrays = read_arrays(path)
+    assert arrays is not None
+    return arrays
+
+
+def rewritten(change):
+    """A damage: the arrays of a file, changed and written back."""
+    return lambda path: np.savez(path, **change(arrays_of(path)))
+
+
+def with_digest(path, policy):
+    """What somebody writes who knows the format."""
+    np.savez(path, log_policy=policy, digest=np.array(_digest(path.stem, policy)))
+
+
+def bent(path):
+    """Somebody exchanges the equilibrium for the uniform policy, with the right digest."""
+    with_digest(path, np.full((1, N), -np.log(N)))
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("an equilibrium"),
+    "deleted": lambda path: path.unlink(),
+    "an npy file": lambda path: path.write_bytes(_npy()),
+    "uniform": rewritten(lambda arrays: arrays | {"log_policy": np.full((1, N), -np.log(N))}),
+    "claims": lambda path: np.savez(path, log_policy=np.full((1, N), -np.log(N)), exploitability=np.zeros(1),
+                                    floor=np.ones(1), unique=np.ones(1, bool)),
+    "swapped": rewritten(lambda arrays: dict(zip(arrays, reversed(arrays.values()), strict=True))),
+    "no digest": rewritten(lambda arrays: {"log_policy": arrays["log_policy"]}),
+    "shape": rewritten(lambda arrays: arrays | {"log_policy": arrays["log_policy"][:, :3]}),
+    "more dimensions": rewritten(lambda arrays: arrays | {"log_policy": arrays["log_policy"][None]}),
+    "float32": rewritten(lambda arrays: arrays | {"log_policy": arrays["log_policy"].astype(np.float32)}),
+    "words": rewritten(lambda arrays: arrays | {"log_policy": np.array([["a"] * N])}),
+    "nan": rewritten(lambda arrays: arrays | {"log_policy": np.full((1, N), np.nan)}),
+    "nan with digest": lambda path: with_digest(path, np.full((1, N), np.nan)),
+    "infinite with digest": lambda path: with_digest(path, np.full((1, N), np.inf)),
+    "not normalised with digest": lambda path: with_digest(path, np.zeros((1, N))),
+    "permuted": rewritten(lambda arrays: arrays | {"log_policy": arrays["log_policy"][:, ::-1]}),
+}  # fmt: skip
+
+
+def _npy():
+    import io
+
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((1, N)))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.0])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_computed_again_and_rewritten(tmp_path, damage, beta):
+    first = solved(tmp_path, beta=beta)
+    assert first[1]["certified"]
+    (path,) = tmp_path.iterdir()
+    whole = arrays_of(path)
+    DAMAGES[damage](path)
+    assert same(solved(tmp_path, beta=beta), first)
+    repaired = arrays_of(path)
+    assert whole.keys() == repaired.keys()
+    assert all(np.array_equal(whole[name], repaired[name]) for name in whole)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_whole_file_is_read_and_not_computed_again(tmp_path, monkeypatch):
+    first = {beta: solved(tmp_path, beta=beta) for beta in (0.1, 0.0)}
+    monkeypatch.setattr(reference_equilibrium, "solve", None)
+    for beta in (0.1, 0.0):
+        assert same(solved(tmp_path, beta=beta), first[beta])
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.0])
+def test_whatever_a_file_claims_its_exploitability_is_measured(tmp_path, beta, caplog):
+    """A crafted uniform "equilibrium" was accepted as certified."""
+    solved(tmp_path, beta=beta)
+    (path,) = tmp_path.iterdir()
+    bent(path)
+    log_policy, summary = solved(tmp_path, beta=beta)
+    assert not summary["certified"]
+    assert summary["exploitability"] > 1e-4
+    assert log_policy.isnan().all()
+    assert "no certified equilibrium" in caplog.text
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.0])
+def test_another_games_file_is_not_this_games(tmp_path, beta):
+    first, other = solved(tmp_path / "a", GAME, beta), solved(tmp_path / "b", OTHER, beta)
+    assert not same(first, other)
+    (mine,), (theirs,) = (tmp_path / "a").iterdir(), (tmp_path / "b").iterdir()
+    assert mine.name != theirs.name
+    mine.write_bytes(theirs.read_bytes())
+    assert same(solved(tmp_path / "a", GAME, beta), first)
+
+
+@pytest.mark.parametrize("factor", [1, 8])
+def test_every_byte_that_is_flipped_or_cut_gives_the_same_equilibrium(tmp_path, factor):
+    first = solved(tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    rng = np.random.default_rng(factor)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), factor):
+            damaged[place] ^= 1 << rng.integers(0, 8)
+        path.write_bytes(damaged)
+        assert same(solved(tmp_path), first)
+        path.write_bytes(whole[: rng.integers(0, len(whole))])
+        assert same(solved(tmp_path), first)
+    assert arrays_of(path).keys() == {"log_policy", "digest"}
+
+
+def test_a_new_version_of_the_method_reads_no_old_file(tmp_path, monkeypatch):
+    solved(tmp_path)
+    monkeypatch.setattr(reference_equilibrium, "VERSION", reference_equilibrium.VERSION + 1)
+    solved(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_keys_tell_games_methods_and_strengths_apart():
+    tensors = (GAME.dense()[0], REFERENCE[0])
+    keys = {_key(method, pair, beta) for method in ("newton", "linear programme") for beta in (0.0, 0.1, 0.2)
+            for pair in (tensors, tensors[::-1], (GAME.dense(), REFERENCE))}  # fmt: skip
+    assert len(keys) == 2 * 3 * 3
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.0])
+def test_games_without_matrices_are_measured_when_they_are_read_too(tmp_path, beta, monkeypatch):
+    monkeypatch.setattr("nlhf.equilibrium_cache.LARGEST", {"newton": 2, "linear programme": 2})
+    game = LowRank(40, 4, 1, 1.5).build([0])
+    log_reference = torch.zeros(1, 1, 40, dtype=torch.float64).log_softmax(-1)
+    first = reference_equilibria(game, log_reference, beta, "always", tmp_path)
+    assert first.summary["certified"]
+    (path,) = tmp_path.iterdir()
+    with_digest(path, np.full((1, 1, 40), -np.log(40)))
+    assert not reference_equilibria(game, log_reference, beta, "always", tmp_path).summary["certified"]
+    path.write_bytes(path.read_bytes()[:-30])
+    again = reference_equilibria(game, log_reference, beta, "always", tmp_path)
+    assert again.summary == first.summary
+    assert again.found.log_policy.equal(first.found.log_policy)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999999,), }",
+     b"\x93NUMPY\x01\x00\x08\x00{'descr'", b"\x93NUMPY\x09\x00", b"\x80\x04."],
+)  # fmt: skip
+def test_arrays_that_cannot_be_read_are_none(tmp_path, content):
+    path = tmp_path / "file.npz"
+    path.write_bytes(content)
+    assert read_arrays(path) is None
+
+
+def test_a_member_that_is_no_array_makes_a_file_unreadable(tmp_path):
+    """numpy returns the bytes of such a member."""
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive:
+        archive.writestr("log_policy.npy", b"no array")
+    assert read_arrays(tmp_path / "file.npz") is None
+    assert read_arrays(tmp_path) is None
+    assert read_arrays(tmp_path / "missing") is None
