@@ -17,10 +17,17 @@ Answer = tuple[str, str]  # a prompt and a completion
 Pair = tuple[str, str, str]  # a prompt and two completions
 
 
-def added(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Two accounts of the same judge as one."""
-    return {key: added(before.get(key, {}), value) if isinstance(value, dict) else before.get(key, 0) + value
+def added(before: Any, now: dict[str, Any]) -> dict[str, Any]:
+    """Two accounts of the same judge as one; entries of `before` that are no numbers count as 0."""
+    earlier = before if isinstance(before, dict) else {}
+    return {key: added(earlier.get(key), value) if isinstance(value, dict) else _number(earlier.get(key)) + value
             for key, value in now.items()}  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    """The value itself if it is a finite number >= 0, else 0."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return value if usable else 0
 
 
 def told(account: dict[str, Any]) -> str:

@@ -13,13 +13,17 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
+from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import numpy as np
 
@@ -40,6 +44,7 @@ ARTICLE = re.compile(r"\bA(?=\s+(?!(?:is|wins|or|and|nor|but|vs|over|than|becaus
 THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)  # also one that was cut off
 REFUSED = (400, 413, 422)  # status codes that are about one question
 PASSING = (408, 409, 425, 429)  # status codes that are no answer yet, like those from 500 on
+PART = 8  # characters of a key that may not be shown in a row
 LONGEST = 60.0  # seconds of a pause that an endpoint may ask for
 log = logging.getLogger("nlhf")
 
@@ -192,10 +197,10 @@ class Endpoint(TextJudge):
             if stopped.is_set():
                 return
             try:
-                answer = client.chat.completions.create(model=self.model, messages=self._messages(pair),
-                                                        temperature=0.0, max_tokens=self.max_tokens)  # fmt: skip
-                if not getattr(answer, "choices", None):
-                    raise ValueError("what it sends is no chat completion")
+                response = client.chat.completions.with_raw_response.create(
+                    model=self.model, messages=self._messages(pair), temperature=0.0, max_tokens=self.max_tokens
+                )
+                answer = _completion(response.http_response.text)
             except Exception as problem:  # of the openai package or of what is below it
                 status = getattr(problem, "status_code", None)  # None: no connection, no time, no completion
                 if status in REFUSED:
@@ -222,11 +227,16 @@ class Endpoint(TextJudge):
             from openai import OpenAI
         except ImportError as error:
             raise ConfigError('judge=openai needs the extra api: pip install -e ".[api]"') from error
-        if not os.environ.get(KEY) and self.base_url is None:
+        key = os.environ.get(KEY, "").strip()
+        if not key and self.base_url is None:
             raise ConfigError(f"{KEY} is not set: export it, or give game.judge.base_url of a server without keys.")
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                f"{KEY} has a line break or another character that no request can carry: export it again."
+            )
         for name in ("httpx", "openai"):
             logging.getLogger(name).setLevel(logging.WARNING)  # a line for each question, else
-        return OpenAI(api_key=os.environ.get(KEY) or "none", base_url=self.base_url or OPENAI, timeout=self.timeout,
+        return OpenAI(api_key=key or "none", base_url=self.base_url or OPENAI, timeout=self.timeout,
                       max_retries=0)  # fmt: skip
 
     def _excuse(self, problem: BaseException, asked: int) -> str:
@@ -239,11 +249,51 @@ class Endpoint(TextJudge):
                 f"command again, {asked} were asked for.")  # fmt: skip
 
     def _words(self, problem: BaseException) -> str:
-        """A problem, without the key."""
-        reason = str(problem)
-        if key := os.environ.get(KEY):
-            reason = reason.replace(key, "***")  # before it is cut, or a part of the key stays
+        """A problem in words, without the key."""
+        reason = masked(str(problem), os.environ.get(KEY, ""))  # before it is cut, or a part of the key stays
         return f"{type(problem).__name__} ({' '.join(reason.split())[:200]})"
+
+
+def masked(text: str, secret: str) -> str:
+    """A text with *** for the secret, in whatever way it is spelled there, and for parts of 8 characters or more."""
+    hidden = np.zeros(len(text), bool)
+    for spelling in _spellings(secret.strip()) | _spellings(secret):
+        width = min(PART, len(spelling))
+        for part in {spelling[start : start + width] for start in range(len(spelling) - width + 1)}:
+            for match in re.finditer(f"(?={re.escape(part)})", text, re.IGNORECASE):
+                hidden[match.start() : match.start() + width] = True
+    runs = groupby(zip(text, hidden.tolist(), strict=True), key=lambda entry: entry[1])
+    return "".join("***" if secret_part else "".join(letter for letter, _ in run) for secret_part, run in runs)
+
+
+def _spellings(secret: str) -> set[str]:
+    """How repr, JSON, URLs and HTML spell a secret, and how each of them spells the others' spelling."""
+    ways: list[Callable[[str], str]] = [
+        lambda text: repr(text)[1:-1],
+        lambda text: ascii(text)[1:-1],
+        lambda text: repr(text.encode(errors="surrogateescape"))[2:-1],
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+        lambda text: quote(text, safe="", errors="replace"),
+        lambda text: quote_plus(text, errors="replace"),
+        escape,
+        lambda text: text.replace('"', "&#34;").replace("'", "&#39;"),
+    ]
+    once = {secret, *(way(secret) for way in ways)}
+    return (once | {way(text) for way in ways for text in once}) - {""}
+
+
+def _completion(text: str) -> Any:
+    """The chat completion in a response; whatever else is malformed in it (a number of 5,000 digits, say), its verdict
+    can be read, as it was paid for.
+
+    Raises: ValueError.
+    """
+    with suppress(ValueError, TypeError, RecursionError):
+        answer = json.loads(text, object_hook=lambda entry: SimpleNamespace(**entry), parse_int=float)
+        if getattr(answer, "choices", None):
+            return answer
+    raise ValueError("what it sends is no chat completion")
 
 
 def _pause(problem: Exception, attempt: int) -> float:
@@ -258,8 +308,10 @@ def _pause(problem: Exception, attempt: int) -> float:
 def _verdict(answer: Any) -> float | None:
     """1 where the first one shown is chosen, 0 for the second, 1/2 for a tie, None for what cannot be read."""
     try:
-        words = answer.choices[0].message.content or ""
-    except (AttributeError, IndexError, TypeError):
+        words = answer.choices[0].message.content
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return None
+    if not isinstance(words, str):
         return None
     words = THOUGHT.sub("", words).strip()
     if (alone := words.lower().strip(".!* ").removeprefix("a ")) in VERDICTS:

@@ -1,22 +1,34 @@
-"""What a judge behind an endpoint keeps: its verdicts on the disk, what they cost, and the pace of its questions."""
+"""What a judge behind an endpoint keeps: its verdicts on the disk, what they cost, and the pace of its questions.
+
+The file of verdicts only grows, a line for each: the SHA-256 of the pair, the verdict, and a checksum of both. A
+damaged line is ignored and its pair asked again; lines of earlier versions have no checksum and are only validated.
+Where two processes asked about the same pair, the first line counts for all who read the file: later ones change no
+answer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nlhf.config import ConfigError
 from nlhf.files import writing
 from nlhf.judges.base import Pair
 from nlhf.links import open_file
 
 TIE = 0.5
+MOST_TOKENS = 10**12  # of one answer; a larger count is none
+NAME = re.compile(r"[0-9a-f]{64}")
 DOUBT, FEW_REFUSED = 0.05, 3  # share of questions that may be refused, and so many at any rate
+log = logging.getLogger("nlhf")
 
 
 class Pace:
@@ -60,16 +72,30 @@ class Ledger:
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                try:
-                    entry = json.loads(line)
-                    self._known[entry["pair"]] = float(entry["verdict"])
-                    if entry.get("unreadable"):
-                        self._doubtful.add(entry["pair"])
-                except (ValueError, KeyError, TypeError):
-                    continue  # a line that a crash has cut
+        damaged = 0
+        for line in self._lines():
+            if (entry := _parsed(line)) is None:
+                damaged += 1
+            elif entry["pair"] not in self._known:
+                self._remember(entry)
         self._loaded = frozenset(self._known)
+        if damaged:
+            log.warning("%d lines of %s are damaged and ignored: their pairs are asked again", damaged, self.path)
+
+    def _lines(self) -> list[str]:
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise ConfigError(f"{self.path} holds verdicts and cannot be read ({problem.strerror}): mend it, or give "
+                              "another game.judge.cache.") from problem  # fmt: skip
+        return [line for line in content.decode(errors="replace").split("\n") if line.strip()]
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        self._known[entry["pair"]] = float(entry["verdict"])
+        if entry.get("unreadable"):
+            self._doubtful.add(entry["pair"])
 
     def __contains__(self, pair: Pair) -> bool:
         return (name := _name(pair)) in self._known or name in self.refused
@@ -101,7 +127,7 @@ class Ledger:
         return len(self._known)
 
     def paid(self, answer: Any) -> None:
-        """Count an answer."""
+        """Count an answer and its tokens; a malformed usage field counts as 0 tokens."""
         usage = getattr(answer, "usage", None)
         with self._lock:
             self.calls += 1
@@ -115,10 +141,12 @@ class Ledger:
             return len(self.refused) <= max(FEW_REFUSED, DOUBT * (len(self._known) + len(self.refused)))
 
     def add(self, pair: Pair, verdict: float | None) -> None:
-        """Write a verdict; one that could not be read counts as a tie."""
-        entry: dict[str, Any] = {"pair": _name(pair), "verdict": TIE if verdict is None else verdict}
-        if verdict is None:
+        """Write a verdict; one that could not be read, or is no number in [0, 1], counts as a tie."""
+        readable = _valid(verdict)
+        entry: dict[str, Any] = {"pair": _name(pair), "verdict": verdict if readable else TIE}
+        if not readable:
             entry["unreadable"] = True
+        entry["check"] = _check(entry)
         with self._lock, writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with os.fdopen(open_file(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "ab+") as stream:
@@ -127,14 +155,39 @@ class Ledger:
                 stream.write(b"\n" * cut + json.dumps(entry).encode() + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
-            self._known[entry["pair"]] = float(entry["verdict"])
-            if verdict is None:
-                self._doubtful.add(entry["pair"])
+            self._remember(entry)
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """The entry of a line; None where the line is damaged."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or not _valid(entry.get("verdict")):
+        return None
+    pair, unreadable = entry.get("pair"), entry.get("unreadable", False)
+    if not isinstance(pair, str) or not NAME.fullmatch(pair) or not isinstance(unreadable, bool):
+        return None
+    return entry if entry.get("check", _check(entry)) == _check(entry) else None
+
+
+def _check(entry: dict[str, Any]) -> str:
+    """A checksum of what a line says."""
+    content = json.dumps([entry["pair"], float(entry["verdict"]), bool(entry.get("unreadable"))])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _valid(verdict: Any) -> bool:
+    """True for a number in [0, 1]."""
+    return isinstance(verdict, int | float) and not isinstance(verdict, bool) and 0 <= verdict <= 1
 
 
 def _count(value: Any) -> int:
-    """A number of tokens; 0 for what is none."""
-    return int(value) if isinstance(value, int | float) else 0
+    """A number of tokens; 0 for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:
+        return 0
+    return int(value)
 
 
 def _name(pair: Pair) -> str:

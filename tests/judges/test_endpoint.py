@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
+import traceback
+from html import escape, unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import numpy as np
 import pytest
@@ -69,6 +73,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.say(400, {"error": {"message": "content filter"}})
         if fault.isdigit():
             return self.say(int(fault), {"error": {"message": f"no: {self.headers['Authorization']}"}})
+        if fault.startswith("echo "):
+            return self.say(401, {"error": {"message": fault}})
         first, second = words.split("\n\nAnswer B:\n")
         first, second = first.split("Answer A:\n")[1], second.split("\n\nWhich")[0]
         answer = "A" if len(first) > len(second) else "B" if len(second) > len(first) else "tie"
@@ -77,12 +83,14 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "nonsense":
             answer = "As a language model, A and B are both lovely."
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
-        used = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
-        return self.say(200, {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
-                              "choices": [choice], "usage": used})  # fmt: skip
+        used = '{"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}'
+        if fault.startswith("usage "):
+            used = fault.removeprefix("usage ")
+        content = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
+        return self.say(200, content, f', "usage": {used}}}' if used else "}")
 
-    def say(self, status, content):
-        data = json.dumps(content).encode()
+    def say(self, status, content, end="}"):
+        data = (json.dumps(content)[:-1] + end).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -308,6 +316,86 @@ def test_verdicts_are_those_of_one_endpoint(server, tmp_path):
 def test_a_key_in_a_long_message_is_not_cut_in_two(server, tmp_path, place):
     told = made(server, tmp_path)._excuse(ValueError("x" * place + SECRET), 1)
     assert not any(SECRET[start : start + 6] in told for start in range(len(SECRET) - 6))
+
+
+@pytest.mark.parametrize("usage", [
+    "", "null", '"many"', "-1", "NaN", "[]", "7", "{}", '{"prompt_tokens": null}', '{"prompt_tokens": "a lot"}',
+    '{"prompt_tokens": -5, "completion_tokens": NaN}', '{"prompt_tokens": Infinity}', '{"prompt_tokens": 1e400}',
+    '{"prompt_tokens": {"a": [1]}, "completion_tokens": [2]}', '{"prompt_tokens": true}',
+    f'{{"prompt_tokens": {"9" * 400}}}', f'{{"prompt_tokens": {"9" * 5000}}}',
+])  # fmt: skip
+def test_a_verdict_is_kept_whatever_its_usage_says(server, tmp_path, usage):
+    """It was paid for; tokens that are no number count as 0, and the account stays a JSON object of finite numbers."""
+    server.faults = [f"usage {usage}"] * 8
+    judge = made(server, tmp_path, "judge.retries=0", "judge.price_in=1", "judge.price_out=1")
+    assert judge.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert json.loads(json.dumps(judge.account, allow_nan=False)) == judge.account
+    assert (judge.account["tokens_in"], judge.account["tokens_out"], judge.account["unreadable"]) == (0, 0, 0)
+    assert len(server.asked) == judge.calls == 8
+    assert made(server, tmp_path).preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+    assert len(server.asked) == 8
+
+
+KEYS = [
+    "sk-plain-1234567890",
+    "sk-\"quoted\"-'twice'",
+    "sk-back\\slash\\n-and-%41-&lt;-+end",
+    'a"b',
+    "sk <tag> & more 12345",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_no_spelling_of_a_key_is_shown(server, tmp_path, monkeypatch, key, caplog):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    spelled = [key, repr(key), ascii(key), repr(key.encode()), json.dumps(key), json.dumps(json.dumps(key)), quote(key),
+               quote(key, safe=""), quote_plus(key), escape(key), escape(json.dumps(key)), repr(repr(key)),
+               f"Bearer {key}", key.upper(), "a" * 190 + key]  # fmt: skip
+    for text in spelled:
+        judge = made(server, tmp_path, "judge.retries=0", "judge.workers=1")
+        server.faults = [f"echo {text}"]
+        with pytest.raises(ConfigError, match="AuthenticationError") as caught:
+            judge.preference([(text, "aa", "a")])
+        shown = str(caught.value) + "".join(traceback.format_exception(caught.value)) + caplog.text
+        unescaped = shown
+        for way in (unquote, unquote_plus, unescape, lambda words: words.replace("\\", "")):
+            unescaped += way(shown)
+        for part in (key, key.replace("\\", ""), *re.findall(r"\w{6,}", key)):
+            assert part.lower() not in unescaped.lower(), text
+    assert server.keys == {f"Bearer {key}"}
+
+
+@pytest.mark.parametrize("key", ["sk-secret\x07-bell", "sk-secret\nsecond-line", "sk-secret-\u00e9", "sk-secret\x7f-x"])
+def test_a_key_that_no_request_can_carry_is_refused_before_anything_is_sent(server, tmp_path, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY has a line break or another character") as caught:
+        made(server, tmp_path).preference(PAIRS)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+    assert not server.asked
+
+
+def test_white_space_around_a_key_is_no_part_of_it(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", f"  {SECRET}\r\n")
+    made(server, tmp_path).preference(PAIRS)
+    assert server.keys == {f"Bearer {SECRET}"}
+
+
+@pytest.mark.parametrize(
+    "content", [{"choices": 5}, {"choices": "A"}, {"choices": [{}]}, {"choices": [{"message": {"content": 7}}]},
+                {"choices": [{"message": {"content": [{"type": "text", "text": "A"}]}}]}],
+)  # fmt: skip
+def test_a_completion_without_words_is_an_unreadable_answer(content):
+    from nlhf.judges.endpoint import _completion
+
+    assert _verdict(_completion(json.dumps(content))) is None
+
+
+@pytest.mark.parametrize("text", ["", "<html>busy</html>", "[]", "{}", '{"choices": []}', "null", "7", "[" * 100_000])
+def test_what_has_no_choices_is_no_completion(text):
+    from nlhf.judges.endpoint import _completion
+
+    with pytest.raises(ValueError, match="no chat completion"):
+        _completion(text)
 
 
 def test_without_a_key_openai_itself_is_not_asked(monkeypatch, server, tmp_path):
