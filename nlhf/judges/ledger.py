@@ -85,7 +85,7 @@ class Ledger:
     def _lines(self) -> list[str]:
         try:
             content = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # what writes it says what is wrong
             return []
         except OSError as problem:
             raise ConfigError(f"{self.path} holds verdicts and cannot be read ({problem.strerror}): mend it, or give "
