@@ -119,7 +119,8 @@ def console(columns: int = 100, stream: IO[str] | None = None) -> Console:
         """Shows texts literally."""
 
         def render_str(self, text: str, **options: Any) -> Text:
-            return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
+            shown = visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)  # before the layout
+            return super().render_str(shown, **{**options, "markup": False, "emoji": False})
 
     stream = tolerant(stream or sys.stdout)
     width = None if stream.isatty() else columns
