@@ -141,6 +141,12 @@ class Parser(argparse.ArgumentParser):
         super().error(visible(message))
 
 
+def show_warnings() -> None:
+    """Let warnings of the log that no handler takes reach the standard error literally, one line each."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LineFormatter("%(message)s"))
+
+
 class LineFormatter(logging.Formatter):
     """Formats a record as one line, followed by its traceback."""
 

@@ -142,6 +142,13 @@ def test_a_record_of_the_log_is_one_line_before_its_traceback():
     assert others[-2:] == [r"ValueError: x\x1b", "y"]
 
 
+def test_a_warning_that_no_handler_takes_is_shown_literally(monkeypatch, capsys):
+    monkeypatch.setattr(logging.lastResort, "formatter", None)
+    terminal.show_warnings()
+    logging.lastResort.handle(logging.LogRecord("n", logging.WARNING, "", 0, "%s\nx", ("\x1b[2J",), None))
+    assert capsys.readouterr().err == "\\x1b[2J\\nx\n"
+
+
 def test_arguments_are_shown_literally_in_errors(capsys):
     with pytest.raises(SystemExit, match="2"):
         Parser(prog="p").parse_args(["\x1b[31m", "a\nb"])

@@ -19,6 +19,7 @@ from nlhf.analysis.naming import DIGESTS, INPUTS, label
 from nlhf.analysis.read import FILES, read_run
 from nlhf.files import is_moved_aside
 from nlhf.records import ADDED
+from nlhf.terminal import visible
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load(folder: str | PathLike[str]) -> pd.DataFrame:
     """
     study = load_study(folder)
     if damage := [sentence for run in study.runs for sentence in run["damage"]]:
-        warnings.warn("\n".join(damage), stacklevel=2)
+        warnings.warn("\n".join(map(visible, damage)), stacklevel=2)
     return study.rows
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nlhf.config import ConfigError, build, checked
 from nlhf.inputs import InputFile
 from nlhf.streams import LARGEST_SEED
-from nlhf.terminal import console, say, say_lines, show_progress, warn, warn_lines
+from nlhf.terminal import console, say, say_lines, show_progress, show_warnings, warn, warn_lines
 
 if TYPE_CHECKING:
     from nlhf.arena.standings import Standings
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         say_lines(f"{__doc__}\n\n{USAGE}")
         return 0
+    show_warnings()
     from nlhf.files import WriteError
     from nlhf.launch.lock import BusyError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
-from nlhf.terminal import console, say_lines, show_progress, warn, warn_lines
+from nlhf.terminal import console, say_lines, show_progress, show_warnings, warn, warn_lines
 
 if TYPE_CHECKING:
     from nlhf.judges.votes import TextVotes
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
     from nlhf.files import WriteError
 
+    show_warnings()
     commands = {"train": train, "grade": grade}
     if not arguments or {"-h", "--help"} & set(arguments):
         say_lines(f"{__doc__}\n\n{USAGE}")

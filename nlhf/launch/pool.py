@@ -25,7 +25,7 @@ from nlhf.launch.batch import attempt_all, packs
 from nlhf.launch.run import OF_THE_COMMAND, Ended, fail
 from nlhf.launch.stop import stop_on_signal
 from nlhf.launch.sweep import Job
-from nlhf.terminal import say, warn
+from nlhf.terminal import say, show_warnings, warn
 
 CONTEXT = multiprocessing.get_context("forkserver")
 SAY_EVERY = 10.0  # seconds between two words on what is running
@@ -179,6 +179,7 @@ def work(pipe: Connection, threads: int) -> None:
     import torch
 
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C reaches all; it is the pool that tells workers
+    show_warnings()
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     torch.set_num_threads(threads)
     while True:

@@ -22,7 +22,7 @@ from nlhf.launch.batch import packs as batches
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note_from_files
 from nlhf.links import make_folder
-from nlhf.terminal import say, visible
+from nlhf.terminal import say, show_warnings, visible
 
 PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
 UNMEASURED = 20  # runs in a task, where nothing is known about how long they take
@@ -42,6 +42,7 @@ class Pack:
         """Run them; how each ended. A run that fails leaves its siblings alone."""
         import torch
 
+        show_warnings()
         torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 1)))
         ended = []
         for batch in self.batches:
