@@ -104,8 +104,8 @@ class Table:
         if self._written == len(self.rows):
             return
         if self._earlier:
-            computed = {_evaluation(row) for row in self.rows}
-            self._earlier = [row for row in self._earlier if _evaluation(row) not in computed]
+            reached = {row["seed"]: int(row["iteration"]) for row in self.rows}  # rows are in the order of iterations
+            self._earlier = [row for row in self._earlier if int(row["iteration"]) > reached.get(row["seed"], -1)]
         with replacing(self.path) as stream:
             stream.write(_text(self.columns, [*self.rows, *self._earlier]))
         self._written = len(self.rows)
@@ -115,10 +115,6 @@ class Table:
         """How many rows the file has, and the last iteration of any seed."""
         rows = [*self.rows, *self._earlier]
         return {"rows": len(rows), "last_iteration": max((int(row["iteration"]) for row in rows), default=-1)}
-
-
-def _evaluation(row: Row) -> tuple[str, str]:
-    return row["seed"], row["iteration"]
 
 
 def read_rows(path: Path) -> list[Row]:
