@@ -51,21 +51,19 @@ def states(study: Path) -> Iterator[RunState]:
         owner = owner_of(folder / "lock")
         if owner and is_alive(owner):
             yield _running(folder, owner)
-        elif owner:
-            yield RunState(folder.name, "interrupted", words=KILLED)
-        elif (folder / "summary.json").exists():
-            yield _ended(folder)
-        elif (folder / ".hydra").exists():
+        elif (folder / "summary.json").exists():  # which is right even if its process died before it removed the lock
+            yield _ended(folder, killed=bool(owner))
+        elif owner or (folder / ".hydra").exists():
             yield RunState(folder.name, "interrupted", words=KILLED)
 
 
-def _ended(folder: Path) -> RunState:
-    """The state of a run on which no process works, by its summary."""
+def _ended(folder: Path, killed: bool) -> RunState:
+    """The state of a run on which no process works, by its summary; `killed`: the last one left its lock."""
     summary = read_json(folder / "summary.json") or {}
     status, files = summary.get("status"), summary.get("files") or {}
     if status not in ("running", "completed", "failed", "interrupted") or not isinstance(files, dict):
         return RunState(folder.name, "damaged", words=f"summary.json is damaged: {RESTORE}")
-    if status == "running":
+    if status == "running" or (killed and status == "interrupted"):
         return RunState(folder.name, "interrupted", words=KILLED)
     if name := next((name for name, record in files.items() if _differs(folder / name, record)), None):
         return RunState(folder.name, "damaged", words=f"{name} is damaged: {RESTORE}")

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from nlhf.files import read_json, write_json
 from nlhf.launch import sweep
 from nlhf.launch.__main__ import GROUPS, main
 from nlhf.launch.compose import CONF
@@ -85,11 +86,14 @@ def test_a_running_run_is_shown_with_its_progress_then_stopped_then_killed(tmp_p
     assert "killed: it goes on when the command is repeated" in said("status", study)[1]
 
 
-def test_a_completed_run_that_was_killed_with_a_larger_budget_is_no_longer_completed(tmp_path, said):
+def test_a_run_whose_process_was_killed_is_what_its_summary_says(tmp_path, said):
+    """It may have been killed with a larger budget, or when it was complete, before it removed its lock."""
     command(*GAME, f"runs_dir={tmp_path}", "study=s")
     (folder,) = (tmp_path / "s").iterdir()
     owner = {"host": socket.gethostname(), "pid": 2**22 + 1, "token": "t", "heartbeat": int(time.time())}
     (folder / "lock").write_text(json.dumps(owner))
+    assert said("status", tmp_path / "s")[1].startswith(f"{tmp_path / 's'}: 1 completed")
+    write_json(folder / "summary.json", read_json(folder / "summary.json") | {"status": "running"})
     assert said("status", tmp_path / "s")[1].startswith(f"{tmp_path / 's'}: 1 interrupted")
 
 
