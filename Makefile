@@ -1,20 +1,39 @@
-# Two commands do all the set-up: `make run` solves the default game, `make test` checks everything.
+# Two commands do all the set-up: `make run` solves the default game, `make test` checks everything. `make quick` checks
+# what a minute allows, `make test-all` also runs the long versions of tests, `make mutations` tests the tests.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 PRESETS := $(filter-out language_model,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
 PICTURES := human_votes baselines trajectories neural action_space
 
-.PHONY: run test figures bench clean
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+QUICK := nlhf $(addprefix tests/,test_average.py test_bad_input.py test_config.py test_contract.py test_judge.py \
+  test_prox_accounting.py test_records.py test_simplex.py) $(addprefix tests/analysis/,test_bootstrap.py \
+  test_statistics.py test_units.py test_votes.py)
+
+.PHONY: run lint test test-all quick mutations figures bench clean
 
 run: .venv/installed
 	$(BIN)/python main.py $(ARGS)
 
-test: .venv/installed-dev
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+test: lint
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+	$(PYTEST) -m "not long"
+
+test-all: lint
+	$(BIN)/mypy
+	$(PYTEST)
+
+quick: lint
+	$(PYTEST) -m "not long and not thorough" $(QUICK)
+
+# Twenty faults, one at a time, in a copy of the code: do the tests of `make test` notice each?
+mutations: .venv/installed-dev
+	$(BIN)/python -m tests.mutations
 
 # Every preset from nothing, its figures and report.html in runs/PRESET, and the README's pictures in docs/.
 figures: .venv/installed

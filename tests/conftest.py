@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
+
+
+def pytest_configure():
+    gc.disable()  # until all tests are collected: their modules and nodes stay
+
+
+def pytest_collection_finish():
+    gc.freeze()  # so that collections during tests do not look at them again and again
+    gc.enable()
+
 
 WORDS = ["<end>", "<unknown>", *"the a sea moon bread is was good kind old bird tea river why write about".split()]  # noqa: SIM905
 
@@ -42,7 +54,7 @@ def tiny_model(tmp_path_factory):
 @pytest.fixture
 def text_config(tiny_model, tmp_path):
     """Composes `game=text` with the tiny model, and what a test overrides."""
-    from nlhf.launch.compose import composed, plain
+    from tests.composing import configured
 
     def made(*overrides):
         fixed = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6",
@@ -51,7 +63,6 @@ def text_config(tiny_model, tmp_path):
                  "beta=0.1", "game.judge.words=4", "progress=false",
                  "budget.queries=null", "budget.target=null", "budget.iterations=4",
                  f"runs_dir={tmp_path}"]  # fmt: skip
-        with composed([*fixed, *overrides]) as config:
-            return plain(config)
+        return configured(*fixed, *overrides)
 
     return made

@@ -288,19 +288,20 @@ def test_pairs_stop_when_their_interval_is_tight(tmp_path):
     assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, None) == 100 - LEAST
 
 
+@pytest.mark.parametrize("rounds", [200, pytest.param(600, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("share", "precision"), [(0.5, 0.05), (0.8, 0.05), (0.8, 0.1), (0.9, 0.05), (0.95, 0.05)])
-def test_the_interval_of_a_pair_that_stopped_covers(share, precision):
+def test_the_interval_of_a_pair_that_stopped_covers(share, precision, rounds):
     """Looking after every 20 prompts and stopping when it is narrow costs little of the 95%: of a normal interval of
     as many prompts, were their number fixed, 0.90 is left at a share of 0.95."""
     rng, hits = np.random.default_rng(0), 0
-    for _ in range(600):
+    for _ in range(rounds):
         wins = (rng.random(2000) < share).astype(float)
         size = next(size for size in range(20, 2001, 20)
                     if _settled({k: wins[k : k + 1] for k in range(size)}, precision))  # fmt: skip
         half = 1.96 * wins[:size].std(ddof=1) / size**0.5
         assert half <= precision * 1.1
         hits += abs(wins[:size].mean() - share) <= half
-    assert hits / 600 > (0.9 if share < 0.95 else 0.86)
+    assert hits / rounds > (0.9 if share < 0.95 else 0.86)
 
 
 # --- the votes are a game --------------------------------------------------------------------------------------------
@@ -356,10 +357,11 @@ def test_intervals_agree_with_the_normal_ones():
 @pytest.mark.parametrize("scores", [[0, 0, 0, 0, 0], [0, 0.05, 0.1, 0.15, 0.2], [0, 0.3, 0.6, 0.9, 1.2]])
 @pytest.mark.parametrize("prompts", [10, 20, 80])
 @pytest.mark.parametrize("hard", [True, False])
-def test_the_interval_of_an_exploitability_covers(scores, prompts, hard):
+@pytest.mark.parametrize("rounds", [100, pytest.param(200, marks=pytest.mark.long)])
+def test_the_interval_of_an_exploitability_covers(scores, prompts, hard, rounds):
     """Of contestants that are alike, where percentiles of the maximum would cover nearly never, and of others; each of
     the five is covered in about 95 of 100 arenas or more, and no interval is wider than twice that of one pair."""
-    rng, rounds = np.random.default_rng(0), 200
+    rng = np.random.default_rng(0)
     mean = 1 / (1 + np.exp(np.subtract.outer(scores, scores).T))
     truth, hits, wide = mean.max(0) - 0.5, np.zeros(5), 0.0
     for _ in range(rounds):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
 from nlhf.world import assemble
+from tests.composing import configured
 
 ITERATIONS = 12
 
@@ -35,8 +35,7 @@ def test_iterate_k_has_the_weight_of_its_algorithm(tmp_path, algorithm, power):
         f"budget.iterations={ITERATIONS}",
         f"runs_dir={tmp_path}",
     ]
-    with composed(overrides) as config:
-        run = specify(plain(config))
+    run = specify(configured(*overrides))
     trainer = assemble(run).trainer(run, NoRecorder())
     state, policies = trainer.state, []
     for _ in range(ITERATIONS):  # the same steps, without the trainer

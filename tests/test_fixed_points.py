@@ -11,11 +11,12 @@ import torch
 
 from nlhf import reference_equilibrium, simplex
 from nlhf.config import ConfigError
-from nlhf.launch.compose import CONF, composed, plain
+from nlhf.launch.compose import CONF
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.specification import specify
 from nlhf.world import assemble
 from tests.adversarial import FAMILIES
+from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -58,8 +59,7 @@ def drawn(family, n=4):
 
 def trainer(overrides, *more, algorithm, beta=BETA, iterations=1):
     chosen = [f"algorithm={algorithm}", *EXTRA.get(algorithm, []), f"beta={beta}", f"budget.iterations={iterations}"]
-    with composed([*overrides, *more, *chosen]) as config:
-        run = specify(plain(config))
+    run = specify(configured(*overrides, *more, *chosen))
     return assemble(run).trainer(run, Nobody())
 
 

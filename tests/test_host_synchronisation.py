@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nlhf.launch.compose import CONF, composed, plain
+from nlhf.launch.compose import CONF
 from nlhf.specification import specify
 from nlhf.world import assemble
+from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LOOK = {"adaptive_nash_mp", "adaptive_optimistic", "proximal_point", "mpo", "comal", "secant"}  # at their own steps
@@ -62,8 +63,7 @@ class Nowhere:
 def test_an_iteration_reads_nothing_back(tmp_path, algorithm, game):
     words = [f"game={game}", "game.actions=5", f"algorithm={algorithm}", "seeds=3", "equilibrium=never",
              f"runs_dir={tmp_path}", f"beta={BETA.get(algorithm, 0.05)}"]  # fmt: skip
-    with composed(words) as config:
-        run = specify(plain(config))
+    run = specify(configured(*words))
     trainer = assemble(run).trainer(run, Nowhere())
     for _ in range(3):
         trainer._iterate()

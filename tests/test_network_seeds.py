@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
 from nlhf.world import assemble
+from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -18,8 +18,7 @@ RUN = ["game=contextual", "game.actions=4", "game.contexts=6", "policy=mlp", "po
 
 def trained(folder, algorithm, seeds):
     """The first seed's log-probabilities after 0, 1, ... iterations, and its weights at the end."""
-    with composed([*RUN, f"algorithm={algorithm}", f"runs_dir={folder}", f"seeds={seeds}"]) as config:
-        run = specify(plain(config))
+    run = specify(configured(*RUN, f"algorithm={algorithm}", f"runs_dir={folder}", f"seeds={seeds}"))
     made = assemble(run).trainer(run, recorder=None)
     policies = [made.policy]
     for _ in range(STEPS):

@@ -11,9 +11,9 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from nlhf.games.sparse import SparseGame
-from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
 from nlhf.world import assemble
+from tests.composing import configured
 from tests.test_host_synchronisation import BETA, EXACT, LOOK, Nowhere
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -37,8 +37,7 @@ def moved(game):
 
 def iterated(folder, *words, count=3):
     """The world of a run and its trainer after some iterations, one seed stopped in the last."""
-    with composed([*words, "seeds=3", "equilibrium=never", f"runs_dir={folder}"]) as config:
-        run = specify(plain(config))
+    run = specify(configured(*words, "seeds=3", "equilibrium=never", f"runs_dir={folder}"))
     here = assemble(run)
     with FakeTensorMode():
         world = replace(here, game=moved(here.game), log_reference=elsewhere(here.log_reference),

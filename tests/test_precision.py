@@ -14,9 +14,10 @@ import nlhf
 from nlhf.config import ConfigError
 from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
-from nlhf.launch.compose import CONF, composed, plain
+from nlhf.launch.compose import CONF, plain
 from nlhf.specification import fingerprint, specify
 from tests.adversarial import matrix_game
+from tests.composing import configured
 from tests.test_contract import trained
 from tests.test_structured_games import GAMES, policies, structured
 
@@ -28,8 +29,7 @@ GAME = ["game=random_tournament", "game.actions=7", "game.contexts=2", "referenc
 
 def config(folder, *words):
     free = ["budget.target=null", "budget.queries=null", "budget.iterations=20"]
-    with composed(["dtype=float32", f"runs_dir={folder}", *free, *words]) as made:
-        return plain(made)
+    return configured("dtype=float32", f"runs_dir={folder}", *free, *words)
 
 
 def specified(folder, *words):

@@ -14,7 +14,7 @@ from nlhf.config import ConfigError, build
 from nlhf.games.base import Numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
-from nlhf.launch.compose import composed, plain
+from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GAMES = [("low_rank", {"game.rank": 4, "game.contexts": 3}), ("low_rank", {"game.rank": 2, "game.shift": 0}),
@@ -26,8 +26,7 @@ GAMES = [("low_rank", {"game.rank": 4, "game.contexts": 3}), ("low_rank", {"game
 def structured(name, seeds, actions=700, **options):
     """The game of a family that is told to do without matrices."""
     words = [f"game={name}", f"game.actions={actions}", *(f"{key}={value}" for key, value in options.items())]
-    with composed(words) as config:
-        family = build(plain(config)["game"], "game")
+    family = build(configured(*words)["game"], "game")
     module = type(family).__module__
     if name == "low_rank":
         return family, family.build(seeds)
@@ -93,8 +92,7 @@ def sparse(tmp_path):
     (tmp_path / "v.csv").write_text("\n".join(lines) + "\n")
 
     def both(*words):
-        with composed(["game=votes", f"game.path={tmp_path / 'v.csv'}", *words]) as config:
-            family = build(plain(config)["game"], "game")
+        family = build(configured("game=votes", f"game.path={tmp_path / 'v.csv'}", *words)["game"], "game")
         with patch("nlhf.games.votes.STRUCTURED", 0):
             return family.build([0, 1]), family
 
@@ -191,5 +189,6 @@ def test_what_needs_a_matrix_is_refused_where_it_would_be_too_large(tmp_path):
 @pytest.mark.parametrize(("words", "said"), [("rank=3", "even rank"), ("rank=0", "even rank"), ("shift=-1", "spread"),
                                              ("actions=1", "too small")])  # fmt: skip
 def test_bad_options_are_a_sentence(words, said):
-    with composed(["game=low_rank", f"game.{words}"]) as config, pytest.raises(ConfigError, match=said):
-        build(plain(config)["game"], "game")
+    config = configured("game=low_rank", f"game.{words}")
+    with pytest.raises(ConfigError, match=said):
+        build(config["game"], "game")

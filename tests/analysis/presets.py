@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-from nlhf.launch.compose import CONF, composed, plain
+from hydra.core.global_hydra import GlobalHydra
+
+from nlhf.launch.compose import CONF, Composer, composed
 from nlhf.launch.run import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -19,9 +21,11 @@ def run_preset(preset: str, root: Path, *overrides: str) -> Path:
     with composed(fixed) as config:
         params = dict(config.hydra.sweeper.params)
         study = root / config.study
-    values = {key: str(params[key]).split(",")[: FEW.get(key, 3)] for key in params}
-    for chosen in product(*values.values()):
-        words = [f"{key}={value}" for key, value in zip(values, chosen, strict=True)]
-        with composed([*fixed, *words]) as config:
-            run_one(plain(config), overrides=[*fixed, *words])
+        values = {key: str(params[key]).split(",")[: FEW.get(key, 3)] for key in params}
+        sweep = [[f"{key}={value}" for key, value in zip(values, chosen, strict=True)]
+                 for chosen in product(*values.values())]  # fmt: skip
+        composer = Composer(GlobalHydra.instance().config_loader(), config)
+        configs = [composer([*fixed, *words]) for words in sweep]
+    for config, words in zip(configs, sweep, strict=True):
+        run_one(config, overrides=[*fixed, *words])
     return study

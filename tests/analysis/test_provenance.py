@@ -17,11 +17,12 @@ from omegaconf import OmegaConf
 import nlhf
 from nlhf.analysis import provenance
 from nlhf.analysis.load import load_study
-from nlhf.launch.compose import composed, plain
+from nlhf.launch.compose import composed
 from nlhf.prox.surrogates import SURROGATES
 from nlhf.specification import specify
 from tests.analysis.presets import run_preset
 from tests.analysis.synthetic import geometric, write_run
+from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(nlhf.__file__).parents[1]
@@ -126,10 +127,7 @@ def test_the_commands_of_a_study_compose_to_the_fingerprints_of_its_runs(tmp_pat
     folder = run_preset("rates", tmp_path, "game.actions=4")
     if hole:
         shutil.rmtree(next(path for path in folder.iterdir() if path.is_dir()))
-    found = []
-    for task in asked(provenance.commands(load_study(folder).runs)):
-        with composed(task) as config:
-            found.append(specify(plain(config)).fingerprint)
+    found = [specify(configured(*task)).fingerprint for task in asked(provenance.commands(load_study(folder).runs))]
     expected = [json.loads(path.read_text())["fingerprint"] for path in folder.glob("*/summary.json")]
     assert len(expected) == 6 - hole
     assert sorted(found) == sorted(expected)
@@ -187,8 +185,8 @@ def algorithms():
     for path in sorted((ROOT / "conf" / "algorithm").glob("*.yaml")):
         engine = "gradient" if path.stem == "online_dpo" else "exact"
         beta = 0 if "regret" in path.stem else 0.05
-        with composed([f"algorithm={path.stem}", f"prox={engine}", f"beta={beta}"]) as config:
-            found.append((path.stem, specify(plain(config)).algorithm))
+        config = configured(f"algorithm={path.stem}", f"prox={engine}", f"beta={beta}")
+        found.append((path.stem, specify(config).algorithm))
     return found
 
 

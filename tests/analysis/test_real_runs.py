@@ -16,9 +16,9 @@ from nlhf.analysis.figures.convergence import PALE, convergence
 from nlhf.analysis.material import gather
 from nlhf.analysis.report import write
 from nlhf.analysis.view import View
-from nlhf.launch.compose import composed, plain
 from nlhf.launch.run import run_one, unwatched
 from nlhf.policies.tabular import TabularPolicy
+from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GAME = ["game=random_tournament", "game.actions=4", "beta=0.1", "seeds=6", "progress=false"]
@@ -26,8 +26,7 @@ GAME = ["game=random_tournament", "game.actions=4", "beta=0.1", "seeds=6", "prog
 
 def run(root, *overrides, watch=unwatched):
     words = [*GAME, f"runs_dir={root}", *overrides]
-    with composed(words) as config:
-        return run_one(plain(config), watch, overrides=words).folder
+    return run_one(configured(*words), watch, overrides=words).folder
 
 
 @contextlib.contextmanager

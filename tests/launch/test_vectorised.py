@@ -12,11 +12,12 @@ import pytest
 
 from nlhf.launch import batch
 from nlhf.launch.batch import attempt_all, packs
-from nlhf.launch.compose import CONF, composed, plain
+from nlhf.launch.compose import CONF
 from nlhf.launch.run import attempt
 from nlhf.launch.sweep import Job
 from nlhf.specification import specify
 from nlhf.together import Folders
+from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem != "online_dpo")
@@ -31,8 +32,7 @@ def tasks(tmp_path):
     def made(study, *words, numbers=NUMBERS):
         fixed = ["game=random_tournament", "game.actions=6", "budget.queries=80", "budget.target=null",
                  "vectorise=true", f"runs_dir={tmp_path}", f"study={study}", *words]  # fmt: skip
-        with composed(fixed) as config:
-            base = plain(config)
+        base = configured(*fixed)
         found = []
         for own in numbers:
             config = {**base, **{key: value for key, value in own.items() if key != "step_size"}}
