@@ -14,6 +14,7 @@ from nlhf.bradley_terry import bradley_terry_scores, connected_parts, likelihood
 from nlhf.config import ConfigError
 from nlhf.inputs import InputFile
 from nlhf.streams import stream
+from nlhf.weights import read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,34 +73,17 @@ class RandomLogits(Independent):
 
 
 @dataclass(frozen=True)
-class FromFile(Independent):
-    """Positive weights from a file, csv or npy, of shape (n) or (X, n) in the order of the game's items."""
+class FromFile(Reference):
+    """Positive weights from a file, csv, npz or npy, matched with the game's items by name where the file has names."""
 
     path: InputFile | None
 
-    def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
+    def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
         if self.path is None:
             raise ConfigError("reference.path is not set: give reference.path=FILE with one weight per item.")
-        return reference_logits(_weights(self.path), contexts, actions, f"reference.path={self.path}")
-
-
-def _weights(file: InputFile) -> np.ndarray:
-    """The weights in a csv or npy file, as they are."""
-    key = file.name
-    if file.suffix == ".npy":
-        array = (file.arrays() or {}).get("")
-        if array is None or array.dtype.kind not in "fiu":
-            raise ConfigError(f"{key} is not an array of numbers: save one with numpy.save.")
-        return array.astype(np.float64)
-    table = []
-    for number, row in file.rows():
-        try:
-            table.append([float(cell) for cell in row])
-        except ValueError as error:
-            raise ConfigError(f"{key}: row {number} is not all numbers ({error}): mend it.") from error
-        if len(row) != len(table[0]):
-            raise ConfigError(f"{key}: row {number} has another length than the first: mend it.")
-    return np.array(table)
+        weights = read_weights(self.path, game)
+        logits = reference_logits(weights, len(game.contexts), len(game.items), self.path.name)
+        return _normalised(logits[None])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, PreferenceTable, check_preference, numbered
 from nlhf.inputs import InputFile
+from nlhf.tidy import check_unique, number, stripped
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class MatrixFile(GameFamily):
         if (len(rows), len(names)) != preference.shape[:2]:
             raise ConfigError(f"game.path={self.path}: {len(names)} item names and {len(rows)} context names do not "
                               f"fit a table of shape {preference.shape}: give one name each.")  # fmt: skip
+        check_unique(names, "items", self.path.name)
+        check_unique(rows, "contexts", self.path.name)
         return PreferenceTable(preference, names, rows)
 
 
@@ -57,23 +60,16 @@ def _read_csv(file: InputFile) -> Named:
     rows = file.rows()
     if not rows:
         raise ConfigError(f"game.path={file} is empty: give a square table of probabilities.")
-    header = () if all(_number(cell) is not None for cell in rows[0][1]) else tuple(cell.strip() for cell in rows[0][1])
+    header = () if all(number(cell) is not None for cell in rows[0][1]) else stripped(rows[0][1], file.name)
     table = []
-    for number, row in rows[1:] if header else rows:
-        values = [_number(cell) for cell in row]
+    for line, row in rows[1:] if header else rows:
+        values = [number(cell) for cell in row]
         if None in values:
-            raise ConfigError(f"game.path={file}: row {number} has {row[values.index(None)]!r}, not a number: mend it.")
+            raise ConfigError(f"game.path={file}: row {line} has {row[values.index(None)]!r}, not a number: mend it.")
         if len(row) != len(rows[0][1]):
-            raise ConfigError(f"game.path={file}: row {number} has {len(row)} cells, not {len(rows[0][1])}: mend it.")
+            raise ConfigError(f"game.path={file}: row {line} has {len(row)} cells, not {len(rows[0][1])}: mend it.")
         table.append(values)
     return np.array(table, dtype=np.float64), header, ()
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _refuse(file: InputFile) -> Named:
