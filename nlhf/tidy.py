@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from nlhf.config import ConfigError
@@ -94,3 +95,16 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     """Names in a row for a message, no more than `most` of them."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, for `object_pairs_hook`.
+
+    Raises: ValueError for a key that it has twice, of which JSON would take the last.
+    """
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in entry if keys.count(key) > 1)
+        raise ValueError(f"it has the key {twice} twice")
+    return entry

@@ -285,8 +285,8 @@ def test_ties_that_cannot_be_counted_are_refused(tmp_path, cells, words):
 )
 def test_a_column_that_looks_like_a_count_and_is_not_read_is_refused(tmp_path, column, cell):
     message = refusal(tmp_path, f"item_a,item_b,wins_a,wins_b,{column}\na,b,1,2,{cell}\n")
-    assert f"row 2 has {column}={cell}, a column that is not read" in message
-    assert "count ties in the column `ties`" in message
+    assert f"row 2 has {column}={cell}, which is not read" in message
+    assert "count ties in `ties`" in message
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from nlhf.config import ConfigError
 from nlhf.games.where import Value, select
@@ -98,12 +100,12 @@ def read_votes(
     rows = named_rows(file)
     used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}}
     _check_columns(file, rows.columns, used)
-    unread = _unread_counts(rows.columns, {*COLUMNS, TIES, *context, *(where or {})})
+    read = {*COLUMNS, TIES, *context, *(where or {})}
     votes, items, dropped = [], set(), {item.strip() for item in drop}
     for line, record in select(rows, where or {}, file.name):
         place = f"{file.name}: row {line}"
         vote = _vote(record, place)
-        _check_unread(record, unread, vote, place)
+        check_unread(record, read, vote.ties, vote.wins_a + vote.wins_b, place)
         items |= {vote.a, vote.b}
         if not dropped & {vote.a, vote.b}:
             votes.append(vote)
@@ -152,22 +154,34 @@ def _count(record: Record, name: str, place: str) -> float:
     return count
 
 
-def _unread_counts(columns: Sequence[str], read: set[str]) -> dict[str, str]:
-    """The columns that look like counts and are not read, with what their names say that they hold."""
+@lru_cache(maxsize=4096)
+def count_kind(column: str) -> str | None:
+    """What a column of this name counts: ties, the total of a row, its weight; None where it is no count."""
+    name = re.sub(r"[\W_]", "", column).casefold()
     kinds = {"ties": TIE_NAMES, "total": TOTAL_NAMES, "weight": WEIGHT_NAMES}
-    plain = {column: re.sub(r"[\W_]", "", column).casefold() for column in columns if column not in read}
-    return {column: kind for column, name in plain.items() for kind, names in kinds.items() if name in names}
+    return next((kind for kind, names in kinds.items() if name in names), None)
 
 
-def _check_unread(record: Record, unread: Mapping[str, str], vote: Vote, place: str) -> None:
-    """Refuse a count that is not read, unless it agrees with the columns that are."""
-    for column, kind in unread.items():
-        cell, due = record[column], {"ties": vote.ties, "total": vote.wins_a + vote.wins_b, "weight": 1.0}[kind]
-        value = {"true": 1.0, "false": 0.0, "": due}.get(cell.casefold(), number(cell))
+def check_unread(cells: Mapping[str, Any], read: Container[str], ties: float, total: float, place: str) -> None:
+    """Refuse a count that is not read, unless it agrees with those that are.
+
+    Args:
+        cells: of a row, by column.
+        read: the columns that are read.
+        ties, total: how many ties and votes the row has.
+        place: names the row.
+
+    Raises: ConfigError.
+    """
+    for column, cell in cells.items():
+        if column in read or cell in ("", None) or (kind := count_kind(column)) is None:
+            continue
+        due = {"ties": ties, "total": total, "weight": 1.0}[kind]
+        value = {"true": 1.0, "false": 0.0}.get(str(cell).casefold(), number(str(cell)))
         if value is None or not math.isclose(value, due, rel_tol=1e-9):
             raise ConfigError(
-                f"{place} has {column}={cell}, a column that is not read, and the columns that are say "
-                f"{due:g}: count ties in the column `ties`, or rename this one."
+                f"{place} has {column}={cell}, which is not read, and what is read says {due:g}: count ties in `ties`, "
+                "or rename this."
             )
 
 

@@ -8,6 +8,7 @@ A jsonl file, one pair a line: `prompt` (a text, or messages with role and conte
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,13 @@ from typing import Any
 import numpy as np
 
 from nlhf.config import ConfigError, whole_text
+from nlhf.games.votes_file import MOST_VOTES, check_unread
 from nlhf.inputs import InputFile
 from nlhf.judges.base import Answer, Pair
 from nlhf.language.prompts import words
+from nlhf.tidy import distinct_keys, stripped
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,32 +79,65 @@ def read(path: str) -> TextVotes:
     folder = Path(path).expanduser()
     rows = _joined(folder) if folder.is_dir() else ((place, _fields(entry, place)) for place, entry in _lines(path))
     numbers: dict[Answer, int] = {}
-    pairs, votes, sources = [], [], []
+    pairs, votes, sources, equal, empty = [], [], [], 0, 0
     for place, entry in rows:
         prompt = _prompt(entry["prompt"], place)
-        first, second = (numbers.setdefault((prompt, _text(entry[side], f"{place}: {side}")), len(numbers))
-                         for side in ("a", "b"))  # fmt: skip
+        first, second = (
+            numbers.setdefault((prompt, _text(entry[side], f"{place}: {side}")), len(numbers)) for side in ("a", "b")
+        )
         counts = _counts(entry["votes"], place)
+        check_unread(entry, ("votes",), counts[2], sum(counts), place)
         if first == second or not sum(counts):
-            continue  # the same text twice, or no vote: nothing to learn
+            equal, empty = equal + (first == second), empty + (first != second)
+            continue
         pairs.append((first, second))
         votes.append(counts)
-        sources.append(_source(entry.get("source") or "all", place))
+        sources.append(_source(entry.get("source"), place))
+    if equal or empty:
+        log.warning("data=%s: %d pairs are left out: %d compare a text with itself, %d have no vote", path,
+                    equal + empty, equal, empty)  # fmt: skip
     if not pairs:
         raise ConfigError(f"data={path} has no pair of different completions with a vote: give another file.")
-    return TextVotes(list(numbers), np.array(pairs), np.array(votes, float), np.array(sources))
+    return TextVotes(list(numbers), np.array(pairs), np.array(votes, float), np.array(_named(sources, path)))
+
+
+def _named(sources: list[str], path: str) -> list[str]:
+    """Names of sources, `all` where there is one source only.
+
+    Raises: ConfigError for `all` beside others, as it means all of them together.
+    """
+    if set(sources) <= {"", "all"}:
+        return ["all"] * len(sources)
+    if "all" in sources:
+        raise ConfigError(f"data={path} has the source `all` beside others, and that means all of them: rename it.")
+    if unnamed := sources.count(""):
+        log.warning("data=%s: %d pairs name no source: they are those of the source (none)", path, unnamed)
+    return [source or "(none)" for source in stripped(sources, f"data={path}")]
 
 
 def _joined(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The lines of comparisons.jsonl with the texts that they name."""
-    prompts = {entry["prompt_id"]: entry for _, entry in _lines(str(folder / "prompts.jsonl"), "prompt_id", "prompt")}
-    texts = {entry["completion_id"]: entry["text"]
-             for _, entry in _lines(str(folder / "completions.jsonl"), "completion_id", "text")}  # fmt: skip
+    prompts = _by_id(folder / "prompts.jsonl", "prompt_id", "prompt")
+    texts = {
+        name: entry["text"] for name, entry in _by_id(folder / "completions.jsonl", "completion_id", "text").items()
+    }
     for place, entry in _lines(str(folder / "comparisons.jsonl"), "prompt_id", "a", "b", "votes"):
         for name, known in ((entry["prompt_id"], prompts), (entry["a"], texts), (entry["b"], texts)):
-            if name not in known:
+            if not isinstance(name, str | int) or name not in known:
                 raise ConfigError(f"{place} names {name}, which the folder does not have: add it, or remove the line.")
         yield place, {**prompts[entry["prompt_id"]], **entry, "a": texts[entry["a"]], "b": texts[entry["b"]]}
+
+
+def _by_id(path: Path, key: str, *wanted: str) -> dict[str | int, dict[str, Any]]:
+    """The objects of a jsonl file by the value of a key, all different."""
+    entries: dict[str | int, dict[str, Any]] = {}
+    for place, entry in _lines(str(path), key, *wanted):
+        if not isinstance(name := entry[key], str | int):
+            raise ConfigError(f"{place} has {key}={json.dumps(name)[:80]}: give a text or a whole number.")
+        if name in entries:
+            raise ConfigError(f"{place} has {key}={name}, as a line before it: give every one its own.")
+        entries[name] = entry
+    return entries
 
 
 def _lines(path: str, *wanted: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -107,7 +145,7 @@ def _lines(path: str, *wanted: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in InputFile(path, "data").lines():
         place = f"data={path}: line {number}"
         try:
-            entry = json.loads(line)
+            entry = json.loads(line, object_pairs_hook=distinct_keys)
         except ValueError as error:
             raise ConfigError(f"{place} is no JSON ({error}): mend or remove it.") from error
         if not isinstance(entry, dict):
@@ -137,8 +175,9 @@ def _text(value: Any, place: str) -> str:
 
 
 def _source(value: Any, place: str) -> str:
-    """The name of a source. NumPy drops NUL characters at the end of a text."""
-    if "\0" in (source := whole_text(str(value), f"{place}: source")):
+    """The name of a source, empty where there is none. NumPy drops NUL characters at the end of a text."""
+    source = "" if value is None else whole_text(str(value), f"{place}: source")
+    if "\0" in source:
         raise ConfigError(f"{place} has source={json.dumps(source)[:80]}, with a NUL character: remove that.")
     return source
 
@@ -146,9 +185,11 @@ def _source(value: Any, place: str) -> str:
 def _counts(value: Any, place: str) -> tuple[float, float, float]:
     try:
         first, second, ties = (float(count) for count in [*value, 0][:3])
-        known = len(value) in (2, 3) and all(0 <= count < float("inf") for count in (first, second, ties))
+        known = len(value) in (2, 3) and all(0 <= count <= MOST_VOTES for count in (first, second, ties))
     except (TypeError, ValueError):
         known = False
     if not known:
-        raise ConfigError(f"{place} has votes={json.dumps(value)[:80]}: give [for a, for b, ties], counts >= 0.")
+        raise ConfigError(
+            f"{place} has votes={json.dumps(value)[:80]}: give [for a, for b, ties], counts from 0 to 2^53."
+        )
     return first, second, ties

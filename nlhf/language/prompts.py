@@ -11,6 +11,7 @@ import numpy as np
 from nlhf.config import ConfigError, whole_text
 from nlhf.inputs import InputFile
 from nlhf.language.content import InputDataset
+from nlhf.tidy import distinct_keys
 
 Prompt = str | Sequence[Mapping[str, str]]
 TOPICS = (
@@ -50,9 +51,9 @@ def read(file: InputFile) -> list[Prompt]:
     found: list[Any] = []
     for number, line in file.lines():
         try:
-            found.append(json.loads(line)["prompt"])
+            found.append(json.loads(line, object_pairs_hook=distinct_keys)["prompt"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{file.name}: line {number} has no prompt: give a JSON object with the key "
+            raise ConfigError(f"{file.name}: line {number} has no prompt, or two: give a JSON object with the key "
                               "`prompt` in each line.") from error  # fmt: skip
     return _checked(found, f"{file.name}: line")
 
