@@ -13,6 +13,7 @@ from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.learned import LearnedJudge, LearnedModel, is_learned
+from nlhf.language.bundled import whole
 from nlhf.language.content import InputModel, in_memory
 
 
@@ -29,11 +30,10 @@ class _Classifier(TextJudge):
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        own = {"trust_remote_code": self.trust_remote_code}
+        own: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
         with self.model.loading() as source:
             tokenizer = AutoTokenizer.from_pretrained(source, **own)
-            model = AutoModelForSequenceClassification.from_pretrained(source, use_safetensors=True, **own)
-            model = in_memory(model).eval()
+            model = in_memory(whole(AutoModelForSequenceClassification, source, **own)).eval()
         if model.config.num_labels != 1:
             raise ConfigError(f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with "
                               "one, its score.")  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from nlhf.files import replacing_folder
 from nlhf.judges.base import Answer
-from nlhf.language.bundled import bundled_embedder
+from nlhf.language.bundled import bundled_embedder, whole
 from nlhf.language.content import InputModel, in_memory
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Encoder:
         with model.loading() as source:
             folder = str(bundled_embedder()) if source == "bundled" else source
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-            self.model: Any = in_memory(AutoModel.from_pretrained(folder, use_safetensors=True)).eval()
+            self.model: Any = in_memory(whole(AutoModel, folder, unused="pooler")).eval()
         room = getattr(self.model.config, "max_position_embeddings", None)
         self.max_tokens, self.batch = min(max_tokens, room or max_tokens), batch
 

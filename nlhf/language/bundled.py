@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from nlhf.config import ConfigError
 
@@ -57,9 +58,9 @@ def bundled_embedder() -> Path:
 
 @contextmanager
 def loading(key: str, model: str) -> Iterator[None]:
-    """Turn what transformers says against loading `model`, the value of `key`, into a sentence.
+    """Turn any error of loading `model`, the value of `key`, into a sentence: damaged files raise all kinds of errors.
 
-    Raises: ConfigError.
+    Raises: ConfigError; MemoryError and errors about memory pass through.
     """
     from transformers.utils import logging
 
@@ -67,12 +68,31 @@ def loading(key: str, model: str) -> Iterator[None]:
     try:
         with hushed():
             yield
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except ConfigError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+            raise
+        name = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+        reason = name + " ".join(str(error).split())[:200]
         raise ConfigError(
             f"{key}={model} cannot be loaded ({reason}): give a folder that transformers loads, the name of a model on "
             "the hub, or, for a policy, bundled."
         ) from error
+
+
+def whole(architecture: Any, path: str, unused: str = "nothing", **options: Any) -> Any:
+    """`architecture.from_pretrained(path)`, where a weight that the files lack is an error and not a random number.
+
+    Args:
+        unused: part of the names of weights that may be missing.
+
+    Raises: ValueError.
+    """
+    module, report = architecture.from_pretrained(path, output_loading_info=True, use_safetensors=True, **options)
+    if missing := sorted(name for name in report["missing_keys"] if unused not in name):
+        raise ValueError(f"its files lack {len(missing)} weights of {type(module).__name__}, such as {missing[0]}")
+    return module
 
 
 @contextmanager

@@ -281,16 +281,15 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise ConfigError('policy=causal_lm needs the extra lm: pip install -e ".[lm]"') from error
-    from nlhf.language.bundled import bundled_model
+    from nlhf.language.bundled import bundled_model, whole
 
     half = options.dtype == "bfloat16" or (options.dtype == "auto" and device != "cpu")
     with options.model.loading() as source:
         path = str(bundled_model()) if source == "bundled" else source
-        own = {"trust_remote_code": options.trust_remote_code, "local_files_only": Path(path).is_dir()}
+        own: dict[str, Any] = {"trust_remote_code": options.trust_remote_code, "local_files_only": Path(path).is_dir()}
         tokenizer = AutoTokenizer.from_pretrained(path, **own)
         dtype = torch.bfloat16 if half else torch.float32
-        module: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **own)
-        module = in_memory(module).to(device)
+        module: Any = in_memory(whole(AutoModelForCausalLM, path, dtype=dtype, **own)).to(device)
     return wrapped(options, module, tokenizer, seed)
 
 
