@@ -15,4 +15,6 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    from nlhf.launch.entry import start
+
+    start(main)

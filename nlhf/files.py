@@ -28,6 +28,13 @@ class WriteError(OSError):
     """A file or folder cannot be written: a sentence with the remedy."""
 
 
+def unusable(problem: OSError) -> str:
+    """What the system says about a path that a user gave, as a sentence with the remedy."""
+    if isinstance(problem, WriteError):
+        return str(problem)
+    return f"{problem.filename or 'a file'} cannot be used ({problem.strerror or problem}): give another path."
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn what the system says against writing `path`, or into it, into a WriteError."""

@@ -3,7 +3,6 @@ under a judge; repeating the command plays only what is missing. Keys are those 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +52,15 @@ def main(arguments: Sequence[str]) -> int:
         say_lines(f"{__doc__}\n\n{USAGE}")
         return 0
     show_warnings()
-    from nlhf.files import WriteError
+    from nlhf.files import unusable
     from nlhf.launch.lock import BusyError
 
     places = [word for word in arguments if "=" not in word]
     try:
         hold(places, [word for word in arguments if "=" in word])
-    except (ConfigError, BusyError, WriteError) as problem:
-        warn(str(problem).replace("game.judge.", "judge."))  # which is no game's here
+    except (ConfigError, BusyError, OSError) as problem:
+        words = unusable(problem) if isinstance(problem, OSError) else str(problem)
+        warn(words.replace("game.judge.", "judge."))  # which is no game's here
         return 2
     except KeyboardInterrupt:
         warn_lines("\nstopped: what has been played is kept, repeat the same command to go on.")
@@ -189,4 +189,6 @@ def _show(found: Standings, asked: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from nlhf.output import run
+
+    run(main)

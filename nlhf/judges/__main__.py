@@ -3,7 +3,6 @@ judge of conf/judge on votes. Keys are those of conf/train_judge.yaml and conf/g
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ MORE, FEWER = 512, 16  # pairs in a step, without and with an encoder that is tr
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; exit code 2, with a sentence, for what cannot be done, 130 for what was stopped."""
-    from nlhf.files import WriteError
+    from nlhf.files import unusable
 
     show_warnings()
     commands = {"train": train, "grade": grade}
@@ -36,8 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         if arguments[0] not in commands:
             raise ConfigError(f"{arguments[0]} is no command: {USAGE}.")
         commands[arguments[0]](arguments[1:])
-    except (ConfigError, WriteError) as problem:
-        warn(str(problem).replace("game.judge.", "judge."))  # here a judge is nobody's game
+    except (ConfigError, OSError) as problem:
+        words = unusable(problem) if isinstance(problem, OSError) else str(problem)
+        warn(words.replace("game.judge.", "judge."))  # here a judge is nobody's game
         return 2
     except KeyboardInterrupt:
         warn_lines("\nstopped: no judge was written.")
@@ -187,4 +187,6 @@ def _progress() -> Iterator[Callable[..., Callable[[int], None]]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from nlhf.output import run
+
+    run(main)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
 import time
 from pathlib import Path
 
 from nlhf.config import ConfigError
+from nlhf.files import unusable
 from nlhf.launch import slurm, status
 from nlhf.launch.compose import CONF
 from nlhf.terminal import Parser, say, say_lines, warn
@@ -32,13 +32,12 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.command == "list":
         return _list()
-    if not options.study.is_dir():
-        warn(f"error: {options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).")
-        return 2
     try:
+        if not options.study.is_dir():
+            raise ConfigError(f"{options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).")
         return {"status": _status, "logs": _logs, "cancel": _cancel}[options.command](options)
-    except ConfigError as error:
-        warn(f"error: {error}")
+    except (ConfigError, OSError) as error:
+        warn(f"error: {unusable(error) if isinstance(error, OSError) else error}")
         return 2
     except KeyboardInterrupt:  # the end of --watch
         return 128 + signal.SIGINT
@@ -85,4 +84,6 @@ def _list() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from nlhf.output import run
+
+    run(main)
