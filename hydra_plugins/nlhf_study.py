@@ -31,6 +31,9 @@ class StudySweeper(BasicSweeper):
         assert launcher is not None
         words = [f"{key}={value}" for key, value in (self.params or {}).items()]
         parsed = OverridesParser.create(context.config_loader).parse_overrides([*words, *arguments])
+        with sweep.in_sentences():
+            for override in parsed:
+                sweep.check_values(override)
         (batch,) = self.split_arguments(parsed, None)
         begin = getattr(launcher, "begin", lambda: None) if master.dry_run is not True else lambda: None
         jobs = sweep.jobs_to_run(batch, Composer(context.config_loader, master), begin)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nlhf.budget import Budget, Progress
-from nlhf.files import read_json_lines
+from nlhf.files import read_arrays, read_json_lines
 from nlhf.specification import Specification
 from nlhf.terminal import console, paragraphs, visible
 
@@ -73,7 +73,8 @@ def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
         output.print("completed before: nothing was run", style="dim")
     if summary["status"] == "failed":
         output.print(f"failed: {summary['stop_reason']} (traceback in {folder}/run.log)", style="red")
-    output.print(_facts(summary), "", _samples(folder) or _mixtures(folder), "", sep="\n")
+    if summary["final"]:  # empty for a run that failed before it had anything to measure
+        output.print(_facts(summary), "", _samples(folder) or _mixtures(folder) or "", "", sep="\n")
     output.print(f"run   {folder}", soft_wrap=True)
     if summary["status"] == "completed":
         for line in _suggestions(folder):
@@ -114,15 +115,19 @@ def _certificate(equilibrium: Mapping[str, Any] | None) -> str:
 
 
 def _mixtures(folder: Path) -> Any:
-    """Reference, policy and equilibrium side by side: of the first seed, averaged over contexts, largest first."""
+    """Reference, policy and equilibrium of the first seed, averaged over contexts, largest first; None if a file of
+    the run is missing or damaged."""
     from rich.table import Table
 
-    with np.load(folder / "game.npz") as game, np.load(folder / "policy.npz") as trained:
+    game, trained = (read_arrays(folder / name) or {} for name in ("game.npz", "policy.npz"))
+    try:
         items = game.get("items")
         contexts, seeds = len(game["contexts"]), len(trained["seeds"])
         columns = {"reference": game["log_reference"], "policy": trained["log_policy"]}
-        if "log_equilibrium" in game:
-            columns["equilibrium"] = game["log_equilibrium"]
+    except KeyError:
+        return None
+    if "log_equilibrium" in game:
+        columns["equilibrium"] = game["log_equilibrium"]
     shares = {name: np.exp(values[0]).mean(0) for name, values in columns.items()}
     notes = ["first seed"] * (seeds > 1) + [f"mean of {contexts} contexts"] * (contexts > 1)
     title = ", ".join(notes) or None

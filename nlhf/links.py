@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import unicodedata
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,22 @@ from nlhf.config import ConfigError
 from nlhf.files import remove_temporary, replacing
 
 DAY = 86400.0  # seconds
+LONGEST_NAME, LONGEST_PATH = 255, 3900  # bytes that file systems allow; some of a path are left for names of files
+
+
+def check_path(key: str, path: str) -> None:
+    """Refuse a path of a config that file systems, terminals or YAML files refuse.
+
+    Raises: ConfigError.
+    """
+    if bad := [character for character in path if unicodedata.category(character) in ("Cc", "Cs")]:
+        shown = "".join("?" if character in bad else character for character in path)
+        raise ConfigError(f"{key}={shown} holds the control character U+{ord(bad[0]):04X}, shown as ?: leave it out.")
+    longest = max(path.split("/"), key=lambda name: len(name.encode()))
+    if (size := len(longest.encode())) > LONGEST_NAME:
+        raise ConfigError(f"{key}={longest[:20]}... has a name of {size} bytes: give at most {LONGEST_NAME}.")
+    if (size := len(str(Path(path).absolute()).encode())) > LONGEST_PATH:
+        raise ConfigError(f"{key}={path[:20]}... is a path of {size} bytes: give at most {LONGEST_PATH}.")
 
 
 def open_file(path: Path, flags: int) -> int:

@@ -21,6 +21,7 @@ from nlhf.games.base import GameFamily
 from nlhf.games.judge import Feedback
 from nlhf.inputs import InputFile
 from nlhf.language.content import InputFolder
+from nlhf.links import check_path
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
@@ -102,6 +103,10 @@ class Options:
             raise ConfigError("runs_dir= is empty: give a folder.")
         if not self.study or self.study.startswith(("/", ".")) or ".." in Path(self.study).parts:
             raise ConfigError(f"study={self.study} cannot name a folder of runs_dir: give a relative name.")
+        name = f"{self.names['game']}-{self.names['algorithm']}-{'0' * 12}"
+        folder = f"{self.runs_dir}/{self.study}/{name}"
+        for key, path in (("runs_dir", self.runs_dir), ("study", self.study), ("names", name), ("study", folder)):
+            check_path(key, path)
         if not self.checkpoint_seconds >= 0:
             raise ConfigError(f"checkpoint_seconds={self.checkpoint_seconds} is negative: give a time >= 0.")
 

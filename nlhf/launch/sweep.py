@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -74,6 +75,21 @@ class Job:
         if status == "completed" and finished(self.run) is not None:
             return status
         return status if status in ("failed", "interrupted") else "unfinished"
+
+
+def check_values(override: Override) -> None:
+    """Refuse an override that gives no list of values to run.
+
+    Raises: ConfigError.
+    """
+    if not override.is_sweep_override():
+        return
+    key, text = override.get_key_element(), override.input_line
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{text} gives no values to run one by one: list them as {key}=A,B, or let a search choose "
+                          "them with hydra/sweeper=optuna.")  # fmt: skip
+    if not any(True for _ in override.sweep_string_iterator()):
+        raise ConfigError(f"{text} matches nothing, and no run is left: list the values as {key}=A,B.")
 
 
 def note(task: str, state: str, words: str = "", budget: str = "") -> None:
