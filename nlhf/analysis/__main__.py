@@ -12,6 +12,7 @@ from nlhf.analysis.diff import diff, shown
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.view import COSTS, METRICS, View
 from nlhf.config import ConfigError
+from nlhf.files import WriteError
 from nlhf.terminal import Parser, console, say, warn
 
 if TYPE_CHECKING:
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; exit code 2, with a sentence, where there is nothing to analyse or an option is unknown."""
+    """Run the command.
+
+    Returns: the exit code: 2, with a sentence, if there is nothing to analyse or an option is wrong; 1 if a file cannot
+    be written.
+    """
     try:
         command = {"diff": _diff, "votes": _votes}.get(arguments[0]) if arguments else None
         return command(arguments[1:]) if command else _analyse(arguments)
     except (AnalysisError, ConfigError) as error:
         warn(f"error: {error}")
+    except WriteError as error:
+        warn(f"error: {error}")
+        return 1
     except OSError as error:
         place = error.filename or "the output"
         warn(f"error: {place} cannot be used ({error.strerror}): give another place.")

@@ -17,7 +17,7 @@ from nlhf.analysis import cache
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.naming import DIGESTS, INPUTS, label
 from nlhf.analysis.read import FILES, read_run
-from nlhf.files import is_moved_aside
+from nlhf.files import is_moved_aside, replacing
 from nlhf.records import ADDED
 from nlhf.terminal import visible
 
@@ -97,16 +97,19 @@ def _columns(run: dict[str, Any]) -> dict[str, Any]:
 def export(data: pd.DataFrame, path: Path) -> None:
     """Write the rows as .csv (numbers to the bit) or .parquet (columns of mixed types as text).
 
-    Raises: AnalysisError for another ending.
+    Raises: AnalysisError for another ending; WriteError, and an earlier file is kept then.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise AnalysisError(f"--export={path} has no known ending: give FILE.csv or FILE.parquet.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
-        data.to_csv(path, index=False, lineterminator="\n", quoting=_quoting(data))
+        with replacing(path) as stream:
+            data.to_csv(stream, index=False, lineterminator="\n", quoting=_quoting(data))
     else:
         mixed = [str(name) for name in data if data[name].dtype == object]
-        data.assign(**{name: data[name].map(str, na_action="ignore") for name in mixed}).to_parquet(path, index=False)
+        texts = data.assign(**{name: data[name].map(str, na_action="ignore") for name in mixed})
+        with replacing(path, "wb") as stream:
+            stream.write(texts.to_parquet(None, index=False))
 
 
 def _quoting(data: pd.DataFrame) -> Literal[0, 2]:

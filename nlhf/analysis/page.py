@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.fonts import warn_of_escapes
-from nlhf.files import replacing
+from nlhf.files import replacing, writing
 from nlhf.terminal import cleaned, visible, visible_lines
 
 
@@ -33,8 +33,12 @@ class Picture:
 
 
 def write(folder: Path, template: str, pictures: Iterable[Picture], **context: Any) -> Path:
-    """Write folder/report.html and folder/figures/*.pdf, *.png; returns the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write folder/report.html and folder/figures/*.pdf, *.png; returns the page's path.
+
+    Raises: WriteError; earlier files are kept then.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for picture in pictures:
         base.save(picture.figure, folder / "figures", picture.name)

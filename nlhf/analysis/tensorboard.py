@@ -8,12 +8,13 @@ import pandas as pd
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.view import View
+from nlhf.files import writing
 
 
 def write(data: pd.DataFrame, folder: Path, view: View) -> int:
     """A scalar per metric and row, a TensorBoard run per run and seed, stepped by the view's cost; how many runs.
 
-    Raises: AnalysisError where TensorBoard is not installed, or a step would not be whole.
+    Raises: AnalysisError if TensorBoard is not installed, or a step would not be whole; WriteError.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -24,7 +25,7 @@ def write(data: pd.DataFrame, folder: Path, view: View) -> int:
     metrics = list(data.columns[data.columns.get_loc("exploitability") : data.columns.get_loc("status")])
     count = 0
     for (run, seed), rows in data.groupby(["run", "seed"], sort=True):
-        with SummaryWriter(str(folder / str(run) / f"seed-{seed}")) as writer:
+        with writing(folder), SummaryWriter(str(folder / str(run) / f"seed-{seed}")) as writer:
             for row in rows.to_dict("records"):
                 for name in metrics:
                     if pd.notna(row[name]):

@@ -26,6 +26,7 @@ from matplotlib.ticker import LogFormatter
 
 from nlhf.analysis.figures.fonts import legible, use_fallbacks
 from nlhf.analysis.words import MARK, notes
+from nlhf.files import replacing, writing
 from nlhf.terminal import visible
 
 INK = "#1f2328"
@@ -158,13 +159,20 @@ def marked(names: Iterable[Any], caveats: dict[str, str]) -> dict[str, str]:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write PDF and PNG; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write PDF and PNG; returns their paths.
+
+    Raises: WriteError; earlier files are kept then.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}{ending}" for ending in (".pdf", ".png")]
     with style():
         settle(figure)
         for path in paths:
-            figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
+            content, metadata = io.BytesIO(), {"CreationDate": None} if path.suffix == ".pdf" else None
+            figure.savefig(content, format=path.suffix[1:], metadata=metadata)
+            with replacing(path, "wb") as stream:
+                stream.write(content.getbuffer())
     return paths
 
 
