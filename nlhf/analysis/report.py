@@ -18,6 +18,7 @@ from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.material import Material
 from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
+from nlhf.config import is_number
 from nlhf.files import read_json, read_json_lines
 
 MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
@@ -180,12 +181,19 @@ def _texts(material: Material) -> Iterator[dict[str, Any]]:
     named = material.study.rows.drop_duplicates("folder").set_index("folder")
     for run in material.study.runs:
         path = Path(run["folder"]) / "completions.jsonl"
-        if path.exists() and run["folder"] in named.index:
-            entries = read_json_lines(path)
-            bound = (read_json(path.with_name("exploiter.json")) or {}).get("lower_bound")
+        damaged = any(sentence.startswith(f"{path} ") for sentence in run["damage"])
+        if path.exists() and not damaged and run["folder"] in named.index:
+            entries = list(filter(_is_text, read_json_lines(path)))
+            bound: Any = (read_json(path.with_name("exploiter.json")) or {}).get("lower_bound")
             known = {name: named.at[run["folder"], name] for name in ("method", "seed")}
             yield {**known, "entries": entries[:SHOWN_TEXTS], "left_out": max(0, len(entries) - SHOWN_TEXTS),
-                   "bound": None if bound is None else words.number(bound)}  # fmt: skip
+                   "bound": words.number(float(bound)) if is_number(bound) else None}  # fmt: skip
+
+
+def _is_text(entry: dict[str, Any]) -> bool:
+    """Does a line of completions.jsonl have what is shown of it?"""
+    texts = all(isinstance(entry.get(name), str) for name in ("prompt", "reference", "policy"))
+    return texts and is_number(entry.get("preference"))
 
 
 def _bad(run: dict[str, Any]) -> dict[str, str]:

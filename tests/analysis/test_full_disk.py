@@ -18,6 +18,7 @@ def original(tmp_path_factory):
     root = tmp_path_factory.mktemp("full") / "study"
     for name, ratio in (("omd", 0.9), ("nash_mp", 0.5)):
         write_run(root, name, curves={seed: geometric(0.5, ratio, range(30)) for seed in range(6)})
+    assert main([str(root)]) == 0
     return root
 
 
@@ -47,11 +48,9 @@ def sentence(capsys):
     return line
 
 
-@pytest.mark.parametrize("size", [0, 5_000, 30_000])
+@pytest.mark.parametrize("size", [0, 30_000])
 def test_a_full_disk_keeps_the_earlier_report_and_figures(study, capsys, size):
-    assert main([str(study)]) == 0
     before = content(study)
-    capsys.readouterr()
     with at_most(size):
         assert main([str(study), "--target", "1e-2"]) == 1
     assert sentence(capsys).startswith(f"error: {study}/")

@@ -12,8 +12,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from nlhf.analysis.figures import base
+from nlhf.analysis.figures.game_file import game_of
 from nlhf.analysis.votes import Diagnosis, diagnose
-from nlhf.files import read_arrays
 
 MOST_ITEMS = 40
 CYCLE = "#d55e00"
@@ -44,7 +44,7 @@ def matrix(items: list[str], preference: np.ndarray, found: Diagnosis, title: st
 
 def matrix_of(run: Path) -> dict[str, np.ndarray] | None:
     """The content of a run's game.npz, where it has a P that can be drawn."""
-    game = read_arrays(run / "game.npz") or {}
+    game = game_of(run) or {}
     return game if "preference" in game and len(game["items"]) <= MOST_ITEMS else None
 
 
@@ -112,7 +112,7 @@ def mixtures(runs: dict[str, Path]) -> Figure | None:
     """Equilibrium against reference as bars with the items' names, a panel per game; first seed, mean over contexts.
     None where no game has an equilibrium and few enough items."""
     games = {title: game for title, run in runs.items()
-             if "log_equilibrium" in (game := read_arrays(run / "game.npz") or {})
+             if {"log_equilibrium", "log_reference"} <= (game := game_of(run) or {}).keys()
              and len(game["items"]) <= MOST_ITEMS}  # fmt: skip
     if not games:
         return None

@@ -13,8 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.tri import Triangulation
 
 from nlhf.analysis.figures import base
-from nlhf.files import read_arrays
-from nlhf.records import POLICY_COLUMNS, Table
+from nlhf.analysis.figures.game_file import game_of, policies_of
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 RESOLUTION = 160
@@ -66,16 +65,13 @@ def exploitability(policies: np.ndarray, preference: np.ndarray, reference: np.n
 
 
 def _game(run: Path) -> dict[str, np.ndarray] | None:
-    """The content of game.npz with `path`, the policies (T, 3) of the first seed; None where there are none of three
-    actions."""
-    if not (run / "policies.csv").exists():
+    """The content of game.npz with `path`, the policies (T, 3) of the first seed; None unless it has three actions."""
+    rows, game = policies_of(run), game_of(run)
+    if rows is None or game is None or not {"preference", "log_reference"} <= game.keys():
         return None
-    game = read_arrays(run / "game.npz") or {}
-    if "preference" not in game or game["preference"].shape[1:] != (1, 3, 3):
+    if game["preference"].shape[1:] != (1, 3, 3):
         return None
-    rows = Table(run / "policies.csv", POLICY_COLUMNS)
-    rows.load()
-    first = [row for row in rows.rows if row["seed"] == rows.rows[0]["seed"]]
+    first = [row for row in rows if row["seed"] == rows[0]["seed"]]
     path = [[float(row["log_probability"]) for row in first[k : k + 3]] for k in range(0, len(first) - 2, 3)]
     return game | {"path": np.exp(path)} if path else None
 

@@ -1,0 +1,62 @@
+"""What figures read from a run's folder, its game and its policies; None where a file is missing or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nlhf.files import damaged, read_arrays, read_json
+from nlhf.records import GAME, POLICY_COLUMNS, Row, read_rows
+
+POLICIES = "policies.csv"
+
+
+def game_of(run: Path) -> dict[str, np.ndarray] | None:
+    """The content of game.npz: `items`, `contexts`, and tables over them."""
+    game = read_arrays(run / GAME) if _is_sound(run, GAME) else None
+    return game if game is not None and _is_game(game) else None
+
+
+def policies_of(run: Path) -> list[Row] | None:
+    """The rows of policies.csv."""
+    if not (run / POLICIES).exists() or not _is_sound(run, POLICIES):
+        return None
+    try:
+        rows = read_rows(run / POLICIES)
+    except (OSError, ValueError):
+        return None
+    return rows if rows and tuple(rows[0]) == POLICY_COLUMNS and all(map(_is_number, rows)) else None
+
+
+def _is_sound(run: Path, name: str) -> bool:
+    """True unless the file differs from its checksum in the run's summary."""
+    files = (read_json(run / "summary.json") or {}).get("files")
+    return not (isinstance(files, dict) and name in files and damaged(run, {name: files[name]}))
+
+
+def _is_game(game: dict[str, np.ndarray]) -> bool:
+    """Do names and tables fit together?"""
+    items, contexts = (game.get(name, np.empty((0, 0))) for name in ("items", "contexts"))
+    if not (items.ndim == contexts.ndim == 1 and items.dtype.kind == contexts.dtype.kind == "U" and len(contexts)):
+        return False
+    of_policy, of_pairs = (len(contexts), len(items)), (len(contexts), len(items), len(items))
+    ends = {"preference": of_pairs, "votes": of_pairs, "log_reference": of_policy, "log_equilibrium": of_policy}
+    finite = all(np.isfinite(game[name]).all() for name in ("preference", "votes") if _is_numeric(game.get(name)))
+    return finite and all(_is_table(game[name], end) for name, end in ends.items() if name in game)
+
+
+def _is_table(array: np.ndarray, end: Sequence[int]) -> bool:
+    return _is_numeric(array) and array.shape[1:] == tuple(end) and len(array) > 0
+
+
+def _is_numeric(array: np.ndarray | None) -> bool:
+    return array is not None and array.dtype.kind in "fiu" and array.ndim > 0
+
+
+def _is_number(row: Row) -> bool:
+    try:
+        return float(row["log_probability"]) < 1e-6
+    except ValueError:
+        return False
