@@ -226,7 +226,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         return []
     entries = []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             entries.append(json.loads(line))
     return [entry for entry in entries if isinstance(entry, dict)]
 

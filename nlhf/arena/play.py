@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlhf.arena.stored import stored_card, stored_texts, stored_verdicts
 from nlhf.config import ConfigError
-from nlhf.files import read_json, read_json_lines, replacing, write_json, writing
+from nlhf.files import replacing, write_json, writing
 from nlhf.judges.base import added
 from nlhf.language.prompts import words
 from nlhf.links import open_log
@@ -76,9 +77,8 @@ class Arena:
     def __init__(self, folder: Path, rules: Rules, contestants: Sequence[Any]) -> None:
         self.folder, self.rules = folder, rules
         self.votes = Table(folder / "votes.csv", COLUMNS)
-        self.votes.load()
-        known: Any = read_json(folder / "arena.json")
-        if known is None and self.votes.rows:
+        known = stored_card(folder)
+        if known is None and self.votes.path.exists():
             raise ConfigError(f"out={folder} has verdicts, and no arena.json that tells by which judge: give another "
                               "folder.")  # fmt: skip
         known = known or {"rules": rules.card, "contestants": {}}
@@ -89,6 +89,7 @@ class Arena:
         for key, value in rules.card.items():
             if known["rules"].get(key) != value:
                 raise ConfigError(f"out={folder} holds an arena with other {key}: give another folder.")
+        self.votes.rows = stored_verdicts(self.votes.path, COLUMNS, rules.completions)
         self.account: dict[str, Any] = known.get("account", {})
         self.identities: dict[str, str] = dict(known["contestants"])
         names = {identity: name for name, identity in self.identities.items()}
@@ -105,11 +106,8 @@ class Arena:
     @cached_property
     def texts(self) -> dict[tuple[str, int], list[str]]:
         """The completions of a contestant for the prompt of a number."""
-        found: dict[tuple[str, int], dict[int, str]] = {}
-        for entry in read_json_lines(self.folder / "completions.jsonl"):
-            found.setdefault((entry["contestant"], entry["prompt"]), {})[entry["sample"]] = entry["text"]
-        wanted = range(self.rules.completions)
-        return {key: [texts[k] for k in wanted] for key, texts in found.items() if texts.keys() >= set(wanted)}
+        texts = stored_texts(self.folder / "completions.jsonl", self.rules.completions)
+        return {key: written for key, written in texts.items() if 0 <= key[1] < len(self.rules.prompts)}
 
     @property
     def names(self) -> list[str]:
