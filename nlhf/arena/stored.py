@@ -28,7 +28,7 @@ def stored_card(folder: Path) -> dict[str, Any] | None:
     if not whole or not all(isinstance(identity, str) for identity in contestants.values()):
         raise ConfigError(f"{path} is damaged: restore it from a copy, or give another folder.")
     account = card.get("account")
-    return card | {"account": account if isinstance(account, dict) else {}}
+    return {**card, "account": account if isinstance(account, dict) else {}}
 
 
 def stored_verdicts(path: Path, columns: tuple[str, ...], completions: int) -> list[Row]:

@@ -64,6 +64,8 @@ class LearnedJudge(TextJudge):
         judge = self._loaded[0]
         with torch.no_grad():
             logits = judge.head.compare(*sides) / judge.temperatures[self._voters]
+        if logits.isnan().any():
+            raise ConfigError(f"game.judge.model={self.model} gives preferences that are no numbers: train it again.")
         return sigmoid(logits.numpy())
 
     def _readings(self, answers: list[Answer]) -> np.ndarray:
@@ -176,11 +178,13 @@ def load(folder: str, batch: int) -> tuple[Learned, Training]:
         weights = load_file(path.with_name(HEAD))
         head = options.head(len(weights["mean"]), len(card["voters"]))
         head.load_state_dict(weights)
+        if not all(0 < temperature < float("inf") for temperature in card["temperatures"]):
+            raise ValueError("a temperature is no positive number")
         return Learned(head.double().eval(), encoder, card["voters"], card["temperatures"], card["penalty"],
                        card["epochs"]), options  # fmt: skip
     except ConfigError:
         raise
-    except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+    except Exception as error:  # damaged files raise many types, of safetensors and tokenizers too
         raise ConfigError(f"game.judge.model={folder} cannot be read ({error}): train it again.") from error
 
 

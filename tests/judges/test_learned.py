@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("transformers")
 
 from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
+from nlhf.files import CHECKSUM
 from nlhf.judges import grades
 from nlhf.judges.__main__ import main, train
 from nlhf.judges.heads import ALL
@@ -114,6 +116,35 @@ def test_a_judge_that_has_lost_a_part_is_trained_again(judges, encoder, tmp_path
     assert "trained before" not in capsys.readouterr().out
     train(words)
     assert "trained before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("head.safetensors", lambda _: b""), ("head.safetensors", lambda content: content[: len(content) // 2]),
+     ("head.safetensors", lambda content: b"\xff" * 8 + content[8:]),
+     ("head.safetensors", lambda content: content[:-4]), ("judge.json", lambda _: b"[]"),
+     ("judge.json", lambda content: content.replace(b"temperatures", b"temperature_s")),
+     ("judge.json", lambda _: b'{"options": {}}'), ("judge.json", lambda content: content[:-20])],
+)  # fmt: skip
+def test_a_damaged_judge_is_a_sentence(judges, tmp_path, name, damage):
+    folder = tmp_path / "j"
+    shutil.copytree(judges["bradley_terry"], folder)
+    path = folder / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ConfigError, match=r"^game\.judge\.model=.* cannot be read .*: train it again\.$"):
+        LearnedJudge(LearnedModel(str(folder)), None, 8).preference([("why", "a", "b")])
+
+
+@pytest.mark.parametrize("temperature", ["NaN", "Infinity", "0", "-1", '"1"', "null", "[]"])
+def test_a_temperature_that_is_no_positive_number_is_a_sentence(judges, tmp_path, temperature):
+    folder = tmp_path / "j"
+    shutil.copytree(judges["bradley_terry"], folder)
+    card = json.loads((folder / "judge.json").read_text())
+    card = {key: value for key, value in card.items() if key not in (CHECKSUM,)}
+    card["temperatures"] = ["TEMPERATURE" for _ in card["temperatures"]]
+    (folder / "judge.json").write_text(json.dumps(card).replace('"TEMPERATURE"', temperature))
+    with pytest.raises(ConfigError, match="cannot be read .*: train it again"):
+        LearnedJudge(LearnedModel(str(folder)), None, 8).preference([("why", "a", "b")])
 
 
 def test_long_texts_are_read(encoder, tmp_path):
