@@ -140,10 +140,10 @@ def test_a_temperature_that_is_no_positive_number_is_a_sentence(judges, tmp_path
     folder = tmp_path / "j"
     shutil.copytree(judges["bradley_terry"], folder)
     card = json.loads((folder / "judge.json").read_text())
-    card = {key: value for key, value in card.items() if key not in (CHECKSUM,)}
+    card = {key: value for key, value in card.items() if key != CHECKSUM}
     card["temperatures"] = ["TEMPERATURE" for _ in card["temperatures"]]
     (folder / "judge.json").write_text(json.dumps(card).replace('"TEMPERATURE"', temperature))
-    with pytest.raises(ConfigError, match="cannot be read .*: train it again"):
+    with pytest.raises(ConfigError, match=r"cannot be read .*: train it again"):
         LearnedJudge(LearnedModel(str(folder)), None, 8).preference([("why", "a", "b")])
 
 
