@@ -36,21 +36,21 @@ def whole_text(text: str, key: str) -> str:
     return text
 
 
-def build(node: Mapping[str, Any], key: str, **parts: Any) -> Any:
-    """The object that a config node describes: its `_target_` called with its other entries and with run-time `parts`.
+def build(node: Mapping[str, Any], key: str, base: type = object) -> Any:
+    """The object that a config node describes: its `_target_`, a subclass of `base`, called with its other entries.
 
-    Raises: ConfigError for a target that cannot be imported, an unknown or missing key, a wrong type, or a value that
-    the dataclass itself refuses.
+    Raises: ConfigError for a target that cannot be imported or is no subclass, an unknown or missing key, a wrong type,
+    or a value that the dataclass itself refuses.
     """
-    target, options = schema(node, key, frozenset(parts))
-    return target(**options, **parts)
+    target, options = schema(node, key, base)
+    return target(**options)
 
 
-def schema(node: Mapping[str, Any], key: str, parts: frozenset[str] = frozenset()) -> tuple[type, dict[str, Any]]:
-    """The dataclass of a config node and its entries, checked; `parts` are fields that the config does not give."""
-    target = _locate(node, key)
+def schema(node: Mapping[str, Any], key: str, base: type = object) -> tuple[type, dict[str, Any]]:
+    """The dataclass of a config node, a subclass of `base`, and its entries, checked."""
+    target = _locate(node, key, base)
     entries = {name: value for name, value in node.items() if name != "_target_"}
-    return target, checked(target, entries, key, parts)
+    return target, checked(target, entries, key)
 
 
 def checked(
@@ -110,9 +110,7 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
     elif origin in (list, tuple) and isinstance(value, list | tuple):
         return origin(coerce(entry, arguments[0], key) for entry in value)
     elif dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        built = build(value, key)
-        if isinstance(built, typing.cast(type, kind)):
-            return built
+        return build(value, key, typing.cast(type, kind))
     elif origin is dict and isinstance(value, Mapping):
         return {str(name): coerce(entry, arguments[1], f"{key}.{name}") for name, entry in value.items()}
     elif kind is float and value in (".inf", "inf"):
@@ -127,18 +125,34 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
     raise ConfigError(f"{key}={shown(value)} is not {_described(kind)}: {remedy}.")
 
 
-def _locate(node: Mapping[str, Any], key: str) -> type:
+def _locate(node: Mapping[str, Any], key: str, base: type) -> type:
+    """The dataclass that a node's `_target_` names, imported.
+
+    Raises: ConfigError for a name of nothing, or of something that is no dataclass below `base`.
+    """
     name = node.get("_target_")
-    if not isinstance(name, str) or "." not in name:
-        raise ConfigError(f"{key}._target_={name} names no class: choose one of conf/{key}/ as {key}=NAME.")
+    if not isinstance(name, str) or "." not in name or not all(name.split(".")):
+        raise ConfigError(f"{key}._target_={shown(name)} names no class: choose one of conf/{key}/ as {key}=NAME.")
+    target = _imported(name, key)
+    if not isinstance(target, type) or not dataclasses.is_dataclass(target):
+        raise ConfigError(f"{key}._target_={name} is not a dataclass, whose fields are the schema: make it one.")
+    if not issubclass(target, base):
+        raise ConfigError(f"{key}._target_={name} is no {base.__name__}: derive it from {_full_name(base)}.")
+    return target
+
+
+def _imported(name: str, key: str) -> Any:
+    """What a dotted name means, in an imported module; user code may raise anything."""
     module, _, attribute = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}._target_={name} cannot be imported ({error}): correct the yaml.") from error
-    if not dataclasses.is_dataclass(found):
-        raise ConfigError(f"{key}._target_={name} is not a dataclass, whose fields are the schema: make it one.")
-    return typing.cast(type, found)
+        return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{key}._target_={name} cannot be imported ({reason}): correct it.") from error
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _hint(target: type, name: str) -> Any:
@@ -181,4 +195,4 @@ def _described(kind: Any) -> str:
         return f"a list, [A,B], each entry {_described(arguments[0])}"
     if origin is dict:
         return f"a mapping, {{NAME: VALUE}}, each value {_described(arguments[1])}"
-    return words.get(kind, str(kind))
+    return words.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else str(kind))

@@ -32,7 +32,15 @@ from nlhf.streams import LARGEST_SEED
 
 RESULTS_VERSION = 3  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
-GROUPS = ("game", "reference", "policy", "algorithm", "prox", "feedback", "budget")
+GROUPS: dict[str, type] = {  # of conf/, with the class that their choices are derived from
+    "game": GameFamily,
+    "reference": Reference,
+    "policy": PolicyFamily,
+    "algorithm": Algorithm,
+    "prox": ProxFamily,
+    "feedback": Feedback,
+    "budget": Budget,
+}
 OF_METHOD = ("algorithm", "policy", "prox", "device")  # the rest of what decides results belongs to the setting
 APART = ("names", "seeds", "log_policy")  # names are titles, seeds are pooled, and log_policy changes no row
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
@@ -202,7 +210,7 @@ def specify(config: Mapping[str, Any]) -> Specification:
     Raises: ConfigError, one sentence, for whatever cannot work.
     """
     nodes = {key: _group(config, key) for key in GROUPS}
-    entries = {key: schema(nodes[key], key) for key in GROUPS}
+    entries = {key: schema(nodes[key], key, base) for key, base in GROUPS.items()}
     top = ADDED | {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}

@@ -4,20 +4,27 @@ under a judge; repeating the command plays only what is missing. Keys are those 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
+from nlhf.files import is_moved_aside
 from nlhf.inputs import InputFile
 from nlhf.streams import LARGEST_SEED
-from nlhf.terminal import console, say, say_lines, show_progress, show_warnings, warn, warn_lines
+from nlhf.terminal import Parser, console, say, say_lines, show_progress, show_warnings, warn, warn_lines
+from nlhf.trust import NOTHING, Trust, add_options, untrusted_config
 
 if TYPE_CHECKING:
+    from nlhf.arena.contestants import Contestant
     from nlhf.arena.standings import Standings
     from nlhf.judges.base import TextJudge
 
-USAGE = "python -m nlhf.arena runs/STUDY [MODEL ...] judge=NAME KEY=VALUE (see conf/arena.yaml)"
+USAGE = (
+    "python -m nlhf.arena runs/STUDY [MODEL ...] judge=NAME KEY=VALUE (see conf/arena.yaml)\n"
+    "    --trust MODULE        let the configs of runs name classes of this module; repeatable\n"
+    "    --trust-remote-code   let models run code that comes with them"
+)
 SHOWN = 100  # columns of a table that goes to a file
 
 
@@ -55,12 +62,15 @@ def main(arguments: Sequence[str]) -> int:
     from nlhf.files import unusable
     from nlhf.launch.lock import BusyError
 
-    places = [word for word in arguments if "=" not in word]
+    parser = Parser(prog="python -m nlhf.arena", add_help=False, allow_abbrev=False)
+    add_options(parser)
+    options, words = parser.parse_known_args(arguments)
+    places = [word for word in words if "=" not in word]
     try:
-        hold(places, [word for word in arguments if "=" in word])
+        hold(places, [word for word in words if "=" in word], Trust.of(options))
     except (ConfigError, BusyError, OSError) as problem:
-        words = unusable(problem) if isinstance(problem, OSError) else str(problem)
-        warn(words.replace("game.judge.", "judge."))  # which is no game's here
+        sentence = unusable(problem) if isinstance(problem, OSError) else str(problem)
+        warn(sentence.replace("game.judge.", "judge."))  # which is no game's here
         return 2
     except KeyboardInterrupt:
         warn_lines("\nstopped: what has been played is kept, repeat the same command to go on.")
@@ -68,8 +78,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
+def hold(places: Sequence[str], overrides: Sequence[str], trust: Trust = NOTHING) -> Standings:
     """Hold an arena: play what is missing, write the files and the page, print the standings.
+
+    Args:
+        places: studies, runs, model folders and files of completions.
+        overrides: keys of conf/arena.yaml.
+        trust: what the configs of runs may ask for.
 
     Raises: ConfigError.
     """
@@ -86,12 +101,12 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
 
     with composed(overrides, "arena") as config:
         given = plain(config)
-    node, policy = given.pop("judge", None), build(given.pop("policy"), "policy")
-    assert isinstance(policy, CausalLM)
+    node, policy = given.pop("judge", None), build(given.pop("policy"), "policy", CausalLM)
+    policy = replace(policy, trust_remote_code=policy.trust_remote_code or trust.remote_code)
     options = Options(**checked(Options, given))
-    contestants = gathered(places, policy, options.reference, options.device)
-    judge = _judge(node, places)
-    prompts = _prompts(options, places)
+    contestants = gathered(places, policy, options.reference, options.device, trust)
+    judge = _judge(node, places, trust)
+    prompts = _prompts(options, places, contestants)
     rules = Rules(prompts, options.completions, options.seed, canonical(judge, "game.judge"))
     folder = Path(options.out or (Path(places[0]) / "arena" if len(places) == 1 and Path(places[0]).is_dir()
                                   else "runs/arena"))  # fmt: skip
@@ -111,23 +126,25 @@ def hold(places: Sequence[str], overrides: Sequence[str]) -> Standings:
     return found
 
 
-def _judge(node: Any, places: Sequence[str]) -> TextJudge:
+def _judge(node: Any, places: Sequence[str], trust: Trust) -> TextJudge:
     """The judge that was chosen, or that of the runs.
 
     Raises: ConfigError where the runs have none, or several.
     """
     from nlhf.judges.base import TextJudge
 
-    nodes = [node] if node is not None else _once([config["game"]["judge"] for config in _configs(places)])
+    configs = {} if node is not None else _configs(places)
+    for run, config in configs.items():
+        trust.check({"game": {"judge": config["game"]["judge"]}}, run)
+    nodes = [node] if node is not None else _once([config["game"]["judge"] for config in configs.values()])
     if len(nodes) != 1:
         said = "have different judges" if nodes else "have no judge"
         raise ConfigError(f"the runs of {' '.join(places)} {said}: choose one of conf/judge, judge=panel.")
-    judge = build(nodes[0], "judge")
-    assert isinstance(judge, TextJudge)
+    judge: TextJudge = build(nodes[0], "judge", TextJudge)
     return judge
 
 
-def _prompts(options: Options, places: Sequence[str]) -> list[Any]:
+def _prompts(options: Options, places: Sequence[str], contestants: Sequence[Contestant]) -> list[Any]:
     """The prompts of the file, or those that no run has trained on."""
     from nlhf.arena.contestants import Writer
     from nlhf.language import prompts
@@ -135,7 +152,7 @@ def _prompts(options: Options, places: Sequence[str]) -> list[Any]:
     if options.prompts is not None:
         return list(prompts.read(options.prompts))[: options.most_prompts]
     games = _once([{key: value for key, value in config["game"].items() if key != "judge"}
-                   for config in _configs(places)])  # fmt: skip
+                   for config in _configs(places).values()])  # fmt: skip
     if len(games) > 1:
         raise ConfigError(f"the runs of {' '.join(places)} have different prompts: give prompts=FILE.")
     if games:
@@ -147,19 +164,21 @@ def _prompts(options: Options, places: Sequence[str]) -> list[Any]:
 
         game = Text(judge=panel, **checked(Text, known, "game", frozenset({"judge"})))
         return list(game.prompts[-game.test_prompts :])[: options.most_prompts]
-    for place in places:
-        if place.endswith(".jsonl"):
-            return _once([prompt for prompt, _ in Writer("", InputFile(place)).entries()])[: options.most_prompts]
+    for one in contestants:
+        if isinstance(one, Writer):
+            return _once([prompt for prompt, _ in one.entries()])[: options.most_prompts]
     raise ConfigError(f"{' '.join(places)} names no prompts: give prompts=FILE, a jsonl file.")
 
 
-def _configs(places: Sequence[str]) -> list[dict[str, Any]]:
-    """The configs of all runs of language models in these places."""
-    from nlhf.arena.contestants import options_of
-
-    folders = [run for place in places for run in (Path(place), *sorted(Path(place).glob("*"))) if run.is_dir()]
-    configs = [options_of(run) for run in folders]
-    return [config for config in configs if config and "judge" in (config.get("game") or {})]
+def _configs(places: Sequence[str]) -> dict[Path, dict[str, Any]]:
+    """The configs of all runs of language models in these places, by folder."""
+    found = {}
+    for place in map(Path, places):
+        for run in (place, *(folder for folder in sorted(place.glob("*")) if not is_moved_aside(folder.name))):
+            config = untrusted_config(run) if run.is_dir() else None
+            if config and "judge" in (config.get("game") or {}):
+                found[run] = config
+    return found
 
 
 def _once(values: Sequence[Any]) -> list[Any]:

@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nlhf.config import ConfigError, whole_text
-from nlhf.files import read_json
+from nlhf.config import ConfigError, build, whole_text
+from nlhf.files import is_moved_aside, read_json
 from nlhf.inputs import InputFile
 from nlhf.language.content import InputModel, in_memory
+from nlhf.trust import NOTHING, Trust, untrusted_config
 
 if TYPE_CHECKING:
     from nlhf.policies.causal_lm import CausalLM
@@ -147,21 +148,24 @@ class Model:
         from nlhf.language.bundled import bundled_model
         from nlhf.language.model import wrapped
 
+        code: dict[str, Any] = {"trust_remote_code": self.options.trust_remote_code}
         with self.model.loading() as source:
             path = str(bundled_model()) if source == "bundled" else source
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path, **code)
             if (Path(path) / "adapter_config.json").exists():
                 from peft import AutoPeftModelForCausalLM
 
-                adapted: Any = AutoPeftModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+                adapted: Any = AutoPeftModelForCausalLM.from_pretrained(path, dtype=torch.float32, **code)
                 module: Any = adapted.merge_and_unload()
             else:
-                module = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+                module = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True, **code)
             module = in_memory(module)
         return wrapped(replace(self.options, lora=False), module.to(self.device), tokenizer, 0)
 
 
-def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: str) -> list[Contestant]:
+def gathered(
+    places: Sequence[str], options: CausalLM, reference: bool, device: str, trust: Trust = NOTHING
+) -> list[Contestant]:
     """The contestants of studies, runs, model folders and files.
 
     Args:
@@ -169,20 +173,22 @@ def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: 
         options: how models are drawn from; those of a run are drawn from as the run does.
         reference: does the base model of each run play too?
         device: where models are.
+        trust: what the configs of runs may ask for.
 
     Raises: ConfigError where a place has none.
     """
     found: list[Contestant] = []
     for place in places:
         path = Path(place).expanduser()
-        runs = [summary.parent for summary in sorted([*path.glob("summary.json"), *path.glob("*/summary.json")])]
+        runs = [summary.parent for summary in sorted([*path.glob("summary.json"), *path.glob("*/summary.json")])
+                if summary.parent == path or not is_moved_aside(summary.parent.name)]  # fmt: skip
         mine: list[Contestant] = []
         if path.is_file() and path.suffix == ".jsonl":
             mine = [Writer(path.stem, InputFile(place))]
         elif any((path / name).exists() for name in WEIGHTS):
             mine = [Model(path.parent.name if path.name == "policy" else path.name, _saved(path), options, device)]
         elif runs:
-            mine = [contestant for run in runs for contestant in _of_run(run, reference, device)]
+            mine = [contestant for run in runs for contestant in _of_run(run, reference, device, trust)]
         if not mine:
             raise ConfigError(f"{place} has no policy: give a study or a run of language models, a folder that "
                               "transformers loads, or a jsonl file with prompt and completion.")  # fmt: skip
@@ -190,14 +196,15 @@ def gathered(places: Sequence[str], options: CausalLM, reference: bool, device: 
     return _named(found)
 
 
-def _of_run(run: Path, reference: bool, device: str) -> Iterator[Contestant]:
+def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[Contestant]:
     """The base model, the checkpoints that were kept, and the final policy of a run."""
-    from nlhf.config import build
+    from nlhf.policies.causal_lm import CausalLM
 
-    config, summary = options_of(run), read_json(run / "summary.json") or {}
-    if config is None or not (run / "policy").is_dir():
+    config, summary = untrusted_config(run), read_json(run / "summary.json") or {}
+    if config is None or "policy" not in config or not (run / "policy").is_dir():
         return
-    policy = build(config["policy"], "policy")
+    trust.check({"policy": config["policy"]}, run)
+    policy: CausalLM = build(config["policy"], "policy", CausalLM)
     if reference:
         yield Model(REFERENCE, policy.model, policy, device)
     seeds = summary.get("seeds") or [0]
@@ -212,17 +219,6 @@ def _of_run(run: Path, reference: bool, device: str) -> Iterator[Contestant]:
 
 def _saved(folder: Path) -> InputModel:
     return InputModel(str(folder), "contestant")
-
-
-def options_of(run: Path) -> dict[str, Any] | None:
-    """The config of a run, or None where it is lost."""
-    import yaml
-
-    try:
-        config = yaml.safe_load((run / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    return config if isinstance(config, dict) else None
 
 
 def _named(found: Sequence[Any]) -> list[Contestant]:

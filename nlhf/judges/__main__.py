@@ -106,8 +106,7 @@ def grade(overrides: Sequence[str]) -> None:
 
     with composed(overrides, "grade_judge") as config:
         name, given = str(config.hydra.runtime.choices["judge"]), plain(config)
-    judge = build(given["judge"], "judge")
-    assert isinstance(judge, TextJudge)
+    judge: TextJudge = build(given["judge"], "judge", TextJudge)
     votes = _chosen(read(given["data"]), given["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
     output = console(SHOWN)

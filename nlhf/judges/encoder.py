@@ -38,8 +38,8 @@ class Encoder:
 
         with model.loading() as source:
             folder = str(bundled_embedder()) if source == "bundled" else source
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-            self.model: Any = in_memory(whole(AutoModel, folder, unused="pooler")).eval()
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self.model: Any = in_memory(whole(AutoModel, folder, unused="pooler", trust_remote_code=False)).eval()
         room = getattr(self.model.config, "max_position_embeddings", None)
         self.max_tokens, self.batch = min(max_tokens, room or max_tokens), batch
 
