@@ -69,7 +69,9 @@ class _NlhfLauncher(Launcher):
         compose = Composer(self.hydra_context.config_loader, self.config)
         jobs = [sweep.job_of(overrides, compose) for overrides in job_overrides]
         with sweep.in_sentences():
-            known = iter(self.values([job for job in jobs if job]))
+            jobs = sweep.start_anew(jobs)
+            ready = [job for job in jobs if job]
+            known = iter(self.values(ready) if ready else ())
         values = [next(known) if job else None for job in jobs]
         return [JobReturn(overrides=overrides, cfg=None, hydra_cfg=None, working_dir=".", task_name="main",
                           status=JobStatus.COMPLETED, _return_value=math.inf if value is None else value)

@@ -132,7 +132,7 @@ def _locate(node: Mapping[str, Any], key: str, base: type) -> type:
     """
     name = node.get("_target_")
     if not isinstance(name, str) or "." not in name or not all(name.split(".")):
-        raise ConfigError(f"{key}._target_={shown(name)} names no class: choose one of conf/{key}/ as {key}=NAME.")
+        raise ConfigError(f"{key}._target_={name} names no class: choose one of conf/{key}/ as {key}=NAME.")
     target = _imported(name, key)
     if not isinstance(target, type) or not dataclasses.is_dataclass(target):
         raise ConfigError(f"{key}._target_={name} is not a dataclass, whose fields are the schema: make it one.")

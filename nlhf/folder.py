@@ -172,8 +172,9 @@ class RunFolder:
     def _write_config(self, overrides: Sequence[str]) -> None:
         folder = self.path / ".hydra"
         make_folder(folder)
+        asked = [word for word in overrides if not word.startswith("force=")]  # no repetition asks for it again
         identity = {name: value for name, value in self.run.identity.items() if name != "seeds"}
-        contents = {"config": self.run.config, "overrides": list(overrides), "identity": identity}
+        contents = {"config": self.run.config, "overrides": asked, "identity": identity}
         for name, content in contents.items():
             with replacing(folder / f"{name}.yaml") as stream:
                 yaml.dump(content, stream, _Dumper, sort_keys=False, allow_unicode=True)

@@ -32,7 +32,7 @@ TEXT_COLUMNS = (  # where completions of test prompts are judged
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 # Keys that a config of this RESULTS_VERSION may lack, with what they stood for; no part of the fingerprint then
-ADDED = {"dtype": "float64"}
+ADDED = {"dtype": "float64", "force": False}
 
 GAME = "game.npz"
 QUOTED = re.compile('[",\r\n]')

@@ -44,7 +44,7 @@ GROUPS: dict[str, type] = {  # of conf/, with the class that their choices are d
 OF_METHOD = ("algorithm", "policy", "prox", "device")  # the rest of what decides results belongs to the setting
 APART = ("names", "seeds", "log_policy")  # names are titles, seeds are pooled, and log_policy changes no row
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
-                      "retry_failed", "fail_fast", "dry_run", "vectorise"})  # fmt: skip
+                      "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Options:
         retry_failed: run failed runs again, from their last checkpoint if there is one.
         fail_fast: stop a sweep at the first run that fails.
         dry_run: show what would be run, and run nothing.
+        force: move the run's folder aside, NAME to NAME.1, and run anew.
         vectorise: let launchers compute runs of a sweep together that differ in numbers alone.
     """
 
@@ -84,6 +85,7 @@ class Options:
     retry_failed: bool
     fail_fast: bool
     dry_run: bool
+    force: bool
     vectorise: bool
 
     @property
@@ -172,6 +174,11 @@ class Specification:
         return Path(self.options.runs_dir) / self.options.study / self.name
 
     @property
+    def unforced(self) -> Specification:
+        """The run once its old folder was moved aside."""
+        return replace(self, options=replace(self.options, force=False))
+
+    @property
     def method(self) -> dict[str, Any]:
         """Where the method is from, and where it rests if that is not the equilibrium, for summary.json."""
         beta, options = self.options.beta, self.options
@@ -196,7 +203,7 @@ class Specification:
 
         Raises: ConfigError.
         """
-        remedy = "choose another study, or remove the folder."
+        remedy = "choose another study, or give force=true, which moves the folder aside and runs anew."
         if saved.get("results_version") != RESULTS_VERSION:
             raise ConfigError(f"{self.folder} holds results of version {saved.get('results_version')}, this is version "
                               f"{RESULTS_VERSION}: {remedy}")  # fmt: skip
@@ -237,7 +244,7 @@ def specify(config: Mapping[str, Any]) -> Specification:
         fingerprint=digest,
         inputs=inputs | {f"source of {module}": digest for module, digest in source.items()},
         digests=_digests(deciding, parts),
-        config={**config, "seeds": options.seeds},
+        config={**config, "seeds": options.seeds, "force": False},
         collapsed=0 if drawn or asked == 1 else asked,
     )
 

@@ -52,7 +52,7 @@ def fingerprint(config: dict[str, Any], changes: dict[str, Any] | None = None) -
 LEFT_OUT = {
     "budget.queries": 5, "budget.iterations": 7, "budget.seconds": 3.0, "budget.target": None, "study": "other",
     "runs_dir": "/elsewhere", "progress": False, "keep_checkpoint": False, "checkpoint_seconds": 1.0,
-    "fail_fast": True, "retry_failed": True, "vectorise": False, "dry_run": True,
+    "fail_fast": True, "retry_failed": True, "vectorise": False, "dry_run": True, "force": True,
 }  # fmt: skip
 ENTERS = {
     "beta": 0.1, "seeds": 2, "device": "cuda", "equilibrium": "never", "log_policy": True, "names.game": "other",

@@ -16,7 +16,7 @@ from nlhf.games.base import GameFamily
 from nlhf.launch.compose import composed, plain
 from nlhf.launch.run import run_one
 from nlhf.specification import GROUPS, specify
-from nlhf.trust import ENDPOINTS, NOTHING, Trust
+from nlhf.trust import ENDPOINTS, NOTHING, Trust, untrusted_config
 
 MARK = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
 HELPERS = (
@@ -145,7 +145,7 @@ def test_interpolations_of_a_downloaded_config_stay_text(run, capsys, monkeypatc
     change(run, policy__model="${oc.env:SECRET}")
     sentence = refusal(capsys, exploit.main, str(run))
     assert "geheim" not in sentence
-    assert "${oc.env:SECRET}" in sentence
+    assert untrusted_config(run)["policy"]["model"] == "${oc.env:SECRET}"
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

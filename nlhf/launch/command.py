@@ -47,7 +47,8 @@ def _alone(config: DictConfig, overrides: list[str]) -> Ended:
     with sweep.in_sentences():
         plain_config = plain(config)
         if plain_config.get("dry_run") is True:
-            finished(specify(plain_config))
+            if plain_config.get("force") is not True:
+                finished(specify(plain_config))
             sweep.show_plan(sweep.jobs_to_run([overrides], lambda _: plain_config))
             return Ended("", "would run")
         outcome = run_one(plain_config, console.progress_bar, overrides)
@@ -61,7 +62,7 @@ def _alone(config: DictConfig, overrides: list[str]) -> Ended:
 def _task(config: DictConfig, overrides: list[str]) -> Ended:
     """A task of a sweep: one line, and a note for the table at its end."""
     try:
-        ended = attempt(plain(config), overrides)
+        ended = attempt(sweep.forced_once(plain(config)), overrides)
     except ConfigError as error:
         ended = Ended(" ".join(overrides), "refused", words=str(error))
     if ended.state == "refused":

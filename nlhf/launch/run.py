@@ -22,6 +22,7 @@ from nlhf.budget import Budget, Progress, spent, stop_reason
 from nlhf.config import ConfigError
 from nlhf.console import result
 from nlhf.files import WriteError, damaged, read_json, remove_temporary, write_json, writing
+from nlhf.launch.aside import move_aside
 from nlhf.launch.budgets import exceeds, limits, summary_within
 from nlhf.launch.lock import BusyError, Ownership, locked
 from nlhf.launch.stop import StopRequest, stop_on_signal
@@ -150,7 +151,8 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
     if run.collapsed:
         log.warning("nothing in this run is random: one seed is run instead of %d, as copies are no replications",
                     run.collapsed)  # fmt: skip
-    if earlier := finished(run):
+    anew, run = run.options.force, run.unforced
+    if not anew and (earlier := finished(run)):
         return Outcome(run.folder, earlier, run.budget, skipped=True)
     try:
         from nlhf.world import assemble
@@ -159,7 +161,11 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
     except OF_THE_COMMAND:
         raise
     except Exception as problem:
+        if anew:
+            move_aside(run.folder)
         return fail(run, problem)
+    if anew:
+        move_aside(run.folder)
     with opened(run) as owned, stop_on_signal() as stop:
         if earlier := finished(run):
             return Outcome(run.folder, earlier, run.budget, skipped=True)

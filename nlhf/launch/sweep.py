@@ -21,7 +21,9 @@ from nlhf.budget import Budget
 from nlhf.config import ConfigError
 from nlhf.console import result
 from nlhf.files import WriteError, read_json, writing
+from nlhf.launch.aside import move_aside
 from nlhf.launch.budgets import limits
+from nlhf.launch.lock import BusyError
 from nlhf.launch.run import OF_THE_COMMAND, Outcome, finished
 from nlhf.launch.status import measured_seconds
 from nlhf.specification import Specification, specify
@@ -29,6 +31,7 @@ from nlhf.terminal import say, warn
 
 _tasks: dict[tuple[str, str], tuple[str, str]] = {}  # state and words by task and budget
 _jobs: dict[tuple[str, ...], Job] = {}
+_moved: set[Path] = set()  # folders that force=true has moved aside
 WELL = ("completed", "skipped", "submitted", "would run")
 
 
@@ -106,7 +109,7 @@ def note_from_files(jobs: Iterable[Job], submitted: bool = False) -> None:
             note(job.run.name, "submitted" if submitted else state, words, job.budget)
 
 
-def refuse(overrides: Sequence[str], error: ConfigError) -> None:
+def refuse(overrides: Sequence[str], error: Exception) -> None:
     """Say at once that a job cannot be, and note it."""
     warn(f"error: {error}")
     note(" ".join(overrides), "refused", str(error))
@@ -139,7 +142,7 @@ def jobs_to_run(
     jobs: dict[tuple[str, Budget], Job] = {}
     for job in filter(None, (job_of(overrides, compose) for overrides in batch)):
         try:
-            done = finished(job.run)
+            done = None if job.run.options.force else finished(job.run)
         except ConfigError as error:
             refuse(job.overrides, error)
             continue
@@ -155,6 +158,37 @@ def jobs_to_run(
         note(ended.task, ended.state, ended.words if ended.state != "skipped" else "", job.budget)
     _jobs.update({job.overrides: job for job in jobs.values()})  # for the launcher, which gets their overrides
     return list(jobs.values())
+
+
+def start_anew(jobs: Iterable[Job | None]) -> list[Job | None]:
+    """Move the folders of jobs with force=true aside, each once in a sweep; the jobs without force, None if refused.
+
+    A launcher does this before any worker starts: a job that is repeated after its worker died must not lose its rows.
+    """
+    return [_anew(job) if job and job.run.options.force and not job.run.options.dry_run else job for job in jobs]
+
+
+def _anew(job: Job) -> Job | None:
+    folder = job.run.folder.absolute()
+    try:
+        if folder not in _moved:
+            move_aside(folder)
+    except (ConfigError, BusyError) as error:
+        refuse(job.overrides, error)
+        return None
+    _moved.add(folder)
+    return Job(job.overrides, job.config | {"force": False}, job.run.unforced)
+
+
+def forced_once(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a job that this process runs itself, without force if the sweep has run in its folder before."""
+    if config.get("force") is not True:
+        return config
+    folder = specify(config).folder.absolute()
+    if folder in _moved:
+        return config | {"force": False}
+    _moved.add(folder)
+    return config
 
 
 def make_folders(jobs: Sequence[Job]) -> None:
@@ -174,7 +208,7 @@ def show_plan(jobs: Sequence[Job]) -> None:
     names = [job.run.options.names for job in jobs]
     costs = [known.get((name["game"], name["algorithm"])) for name in names]
     for job, cost in zip(jobs, costs, strict=True):
-        state = "new" if not job.run.folder.exists() else job.status()
+        state = _plan(job)
         told = "" if cost is None else f"about {cost:.1f} s"
         say(f"{job.run.name}  {state:<12} {told:<14} {' '.join(job.overrides)}")
         note(job.run.name, "would run", budget=job.budget)
@@ -182,6 +216,13 @@ def show_plan(jobs: Sequence[Job]) -> None:
     guess = f": about {sum(measured):.0f} s of one process" if measured else ""
     rest = f"; no run of the kind was measured for {len(jobs) - len(measured)}" if len(measured) < len(jobs) else ""
     say(f"{len(jobs)} runs to do{guess}{rest}")
+
+
+def _plan(job: Job) -> str:
+    """The state of a job's run in a dry run."""
+    if not job.run.folder.exists():
+        return "new"
+    return "run anew" if job.run.options.force else job.status()
 
 
 def show_table() -> bool:
@@ -200,6 +241,7 @@ class SweepTable(Callback):
     """Hydra's callback: the table at the end of a sweep, and exit code 1 if a task did not end well."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        _moved.clear()
         if not _tasks:
             return
         bad = show_table()
