@@ -237,11 +237,11 @@ def specify(config: Mapping[str, Any]) -> Specification:
     inputs: dict[str, str] = {}
     source = sources({type(part) for part in parts.values()}.union(*map(_classes, coerced.values())))
     deciding = asdict(options) | coerced | {"device": options.device.partition(":")[0]}
-    digest = fingerprint(deciding | ({"source": source} if source else {}), inputs)
+    whole = fingerprint(deciding | ({"source": source} if source else {}), inputs)
     return Specification(
         **parts,
         options=options,
-        fingerprint=digest,
+        fingerprint=whole,
         inputs=inputs | {f"source of {module}": digest for module, digest in source.items()},
         digests=_digests(deciding, parts),
         config={**config, "seeds": options.seeds, "force": False},
