@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import json
@@ -155,6 +156,7 @@ def _full_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+@functools.cache
 def _hint(target: type, name: str) -> Any:
     """A field's type. Fields that are run-time parts may be annotated with names that exist for type checkers alone."""
     owner = next(base for base in target.__mro__ if name in inspect.get_annotations(base))

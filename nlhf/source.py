@@ -38,10 +38,9 @@ def sources(classes: Iterable[type]) -> dict[str, str]:
     seen: set[str] = set()
     while waiting:
         seen.add(name := waiting.pop())
-        file = _file(name)
-        if not _counts(name, file, packages):
+        if not (_package(name) in packages or _is_users(_package(name))):
             continue
-        if file is not None:
+        if (file := _file(name)) is not None:
             digests[name] = _digest(name, file)
             waiting |= set(_imports(name, file, digests[name])) - seen
         elif name in sys.modules:
@@ -53,13 +52,13 @@ def _package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _counts(name: str, file: Path | None, packages: set[str]) -> bool:
-    """True for a module of these packages, and for any other that is the user's."""
-    package = _package(name)
-    if package in packages:
-        return True
-    own = package != "nlhf" and package not in sys.stdlib_module_names
-    return own and file is not None and not INSTALLED & set(file.parts)
+def _is_users(package: str) -> bool:
+    """True unless a top-level module or package is nlhf, of the standard library, installed, or not there."""
+    if package == "nlhf" or package in sys.stdlib_module_names:
+        return False
+    spec = _spec(package)
+    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
+    return bool(places) and not any(INSTALLED & set(Path(place).parts) for place in places)
 
 
 def _file(name: str) -> Path | None:
