@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from pyarrow import csv as arrow_csv
 
 import nlhf
+from nlhf.analysis.__main__ import main as analyse
 from nlhf.analysis.load import export
 from nlhf.analysis.page import write as write_page
 from nlhf.arena.play import Arena, Rules
@@ -31,8 +32,10 @@ from nlhf.inputs import InputFile
 from nlhf.judges import votes as text_votes
 from nlhf.judges.base import TextJudge
 from nlhf.language import prompts
+from nlhf.launch.__main__ import main as status
 from nlhf.records import Table, parse_rows, read_rows
 from nlhf.terminal import visible
+from tests.launch.commands import command
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -204,6 +207,26 @@ def test_exports_give_back_every_text(texts, ending):
             frame = pd.read_parquet(path)
         assert frame["method"].tolist() == texts
         assert frame["value"].tolist() == [k + 0.1 for k in range(len(texts))]
+
+
+HOSTILE = ["llama[/INST]", "gpt-4 [temp=0]", "gpt-4 [temp=1]", "\x1b[31mred", "a\u2028b", "$x_1$", "<script>", "a\nb"]
+
+
+def test_commands_print_names_literally(tmp_path, capsys):
+    file, study = counted(tmp_path / "votes.csv", HOSTILE, "c"), "[/b] $x$ <b> & {{ 1 }} \x1b[31m"
+    words = [f"runs_dir={tmp_path}", f"study='{study}'", f"game.path={file}", "game=votes", "budget.iterations=3"]
+    done = command(*words)
+    assert done.code == 0
+    first = {line.partition("  ")[0] for line in done.out.split("\n")}
+    assert first >= {visible(name) for name in HOSTILE}
+    (found,) = (tmp_path / "[").iterdir()
+    assert analyse([str(found), "--no-report"]) == 0
+    assert analyse(["votes", str(file), "--out", str(tmp_path / "page")]) == 0
+    assert status(["status", str(found)]) == 0
+    printed = capsys.readouterr()
+    assert f"{visible(found)}: 1 completed" in printed.out
+    shown = done.out + done.err + printed.out + printed.err
+    assert all(line.isprintable() for line in shown.split("\n"))
 
 
 class Cells(HTMLParser):

@@ -47,10 +47,14 @@ def notes(caveats: Mapping[str, str], shown: Iterable[Any]) -> list[str]:
 
 
 def distinct(groups: Sequence[str]) -> dict[str, str]:
-    """Names of groups without the parts that all of them share: a, beta = 1 and b, beta = 1 are a and b."""
+    """Names of groups without the parts that all of them share: `a, beta = 1` and `b, beta = 1` become `a` and `b`.
+
+    Groups whose short names would be the same keep their full ones.
+    """
     parts = {group: group.split(", ") for group in groups}
     shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
-    return {group: ", ".join(part for part in words if part not in shared) or group for group, words in parts.items()}
+    short = {group: ", ".join(part for part in words if part not in shared) or group for group, words in parts.items()}
+    return short if len(set(short.values())) == len(short) else {group: group for group in groups}
 
 
 def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, view: View) -> str:

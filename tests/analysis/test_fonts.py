@@ -82,6 +82,22 @@ def test_names_are_shown_literally(tmp_path, name, shown):
     assert legend == [shown]
 
 
+def test_very_long_names_are_cut_and_stay_different(tmp_path):
+    """A part of a title has at most 120 characters; a digest stands for the middle."""
+    names = [f"{'x' * 5000}{middle}{'y' * 5000}" for middle in "abc"]
+    shown = [base.wrapped(name, 200) for name in names]
+    assert len(set(shown)) == 3
+    assert {len(text) for text in shown} == {120}
+    assert all(text.startswith("x" * 100) and text.endswith("y" * 10) for text in shown)
+    base.save(picture(*names), tmp_path, "matrix")  # warnings of a layout without room are errors here
+    assert base.wrapped("x" * 120, 200) == "x" * 120
+
+
+def test_wide_characters_count_twice():
+    assert base.extent(["名前", "ab\nabc"]) == (4, 2)
+    assert max(len(line) for line in base.wrapped("😀" * 60).split("\n")) <= 26
+
+
 def test_scripts_are_named():
     assert [fonts.script(c) for c in "名ไद😀한"] == ["CJK", "THAI", "DEVANAGARI", "symbols", "HANGUL"]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -56,6 +58,16 @@ def asked(commands):
 
 def runs(*overrides):
     return [{"overrides": list(words), "config": {"beta": 1}, "summary": {}} for words in overrides]
+
+
+def test_a_shell_reads_every_word_as_it_was():
+    words = ["study=a b", "a\x1b[31mb\u2028'\\n", "x\ny\t\r", '名 $x `y` "z"', r"\x1b", "\x85\u202e\U000e0041", ""]
+    quoted = " ".join(map(provenance._quoted, words))
+    assert "\n" not in quoted
+    assert not set("\x1b\u2028\u202e\x85") & set(quoted)
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {quoted}"], env=os.environ | {"LC_ALL": "C.UTF-8"},
+                          capture_output=True, check=True)  # fmt: skip
+    assert done.stdout.decode().split("\0") == [*words, ""]
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

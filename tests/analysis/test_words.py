@@ -285,3 +285,10 @@ def test_seeds_without_the_metric_are_told():
         "1 seed never measured the span to the equilibrium: left out."
     ]
     assert words.unmeasured(0, VIEW) == []
+
+
+def test_short_names_of_groups_stay_different():
+    short = {"a, beta = 1": "a", "b, beta = 1": "b"}
+    assert words.distinct(list(short)) == short
+    alike = ["s, a, b", "a, s, b", "s, c"]  # without `s` the first two would both be `a, b`
+    assert words.distinct(alike) == {group: group for group in alike}

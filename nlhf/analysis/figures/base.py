@@ -6,6 +6,7 @@ all figures of all studies, another one in all figures of its study, and configu
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import re
@@ -23,6 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
+from rich.cells import cell_len
 
 from nlhf.analysis.figures.fonts import legible, use_fallbacks
 from nlhf.analysis.words import MARK, notes
@@ -43,6 +45,7 @@ STYLE: dict[Any, Any] = {
 PANEL = (3.1, 2.5)  # inches
 ACROSS = 3
 MOST_PANELS = 24
+LONGEST = 120  # characters of a part of a title
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,10 @@ def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = 
 def wrapped(title: str, width: int = 40) -> str:
     """A title in lines, broken behind commas, and within a part that is longer than a line; shown literally."""
     title = legible(visible(title))
+    if cell_len(title) > len(title):
+        width = width * 2 // 3  # a Chinese character is as wide as two letters
     lines = [""]
-    for part in title.split(", "):
+    for part in map(_shortened, title.split(", ")):
         if lines[-1] and len(lines[-1]) + len(part) + 2 > width:
             lines.append(part)
         else:
@@ -108,9 +113,17 @@ def wrapped(title: str, width: int = 40) -> str:
     return plain(",\n".join(line if len(line) <= width else textwrap.fill(line, width * 7 // 8) for line in lines))
 
 
+def _shortened(part: str) -> str:
+    """A very long part without its middle, for which a digest stands: different parts stay different."""
+    if len(part) <= LONGEST:
+        return part
+    return f"{part[: LONGEST - 20]}…{hashlib.sha256(part.encode()).hexdigest()[:8]}…{part[-10:]}"
+
+
 def extent(labels: list[str]) -> tuple[int, int]:
-    """The most characters in a line, and the most lines."""
-    return max(len(line) for text in labels for line in text.split("\n")), max(text.count("\n") + 1 for text in labels)
+    """The width of the widest line in letters, and the most lines."""
+    lines = [label.split("\n") for label in labels]
+    return max(cell_len(line) for label in lines for line in label), max(map(len, lines))
 
 
 def plain(text: str) -> str:

@@ -32,13 +32,15 @@ def matrix(items: list[str], preference: np.ndarray, found: Diagnosis, title: st
     """P(row preferred to column) by falling Bradley-Terry score; majorities that are part of a cyclic triple are
     framed."""
     with base.style():
-        size = max(0.36 * len(items), 1.8)
-        wide, _ = base.extent([base.wrapped(item, 30) for item in items])
-        figure = Figure(figsize=(max(size + 0.066 * wide + 1.4, 4.2), size + 0.05 * wide + 0.8), layout="constrained")
+        wide, high = base.extent([base.wrapped(item, 30) for item in items])
+        size = max(max(0.36, 0.16 * high) * len(items), 1.8)
+        title = base.wrapped(title)
+        tall = size + 0.05 * wide + 0.1 * (high - 1) + 0.15 * title.count("\n") + 0.8
+        figure = Figure(figsize=(max(size + 0.066 * wide + 1.4, 4.2), tall), layout="constrained")
         axis = figure.subplots()
         image = _drawn(axis, items, preference, found)
         figure.colorbar(image, label="P(row preferred to column)", aspect=25, pad=0.02)
-        axis.set_title(base.wrapped(title))
+        axis.set_title(title)
     return figure
 
 
