@@ -13,6 +13,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from nlhf.terminal import warn, warn_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,7 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        print("\ninterrupted: repeat the same command.", file=sys.stderr)
+        warn_lines("\ninterrupted: repeat the same command.")
         sys.exit(128 + signal.SIGINT)
 
 
@@ -73,8 +75,10 @@ def _stop(error: OSError) -> NoReturn:
     os.close(nowhere)
     if error.errno == errno.EPIPE:
         raise SystemExit(128 + signal.SIGPIPE)
-    print(f"error: the output cannot be written ({error.strerror}): make room or choose another place, and repeat the "
-          "command.", file=sys.stderr)  # fmt: skip
+    warn(
+        f"error: the output cannot be written ({error.strerror}): make room or choose another place, and repeat the "
+        "command."
+    )
     raise SystemExit(1)
 
 

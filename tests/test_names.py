@@ -213,7 +213,7 @@ HOSTILE = ["llama[/INST]", "gpt-4 [temp=0]", "gpt-4 [temp=1]", "\x1b[31mred", "a
 
 
 def test_commands_print_names_literally(tmp_path, capsys):
-    file, study = counted(tmp_path / "votes.csv", HOSTILE, "c"), "[/b] $x$ <b> & {{ 1 }} \x1b[31m"
+    file, study = counted(tmp_path / "votes.csv", HOSTILE, "c"), "[/b] $x$ <b> & {{ 1 }} \u2028\u202e"
     words = [f"runs_dir={tmp_path}", f"study='{study}'", f"game.path={file}", "game=votes", "budget.iterations=3"]
     done = command(*words)
     assert done.code == 0

@@ -14,7 +14,7 @@ from hydra._internal import utils
 from hydra.errors import CompactHydraException, HydraException
 
 from nlhf.output import guard_output
-from nlhf.terminal import warn
+from nlhf.terminal import cleaned, warn
 
 
 def start(main: Callable[[], Any]) -> None:
@@ -46,7 +46,8 @@ def _hydra_in_sentences() -> Iterator[None]:
 def _in_a_sentence(function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except CompactHydraException:  # Hydra prints these without a traceback
+    except CompactHydraException as error:  # Hydra prints these without a traceback
+        error.args = tuple(cleaned(str(argument)) for argument in error.args)
         raise
     except (HydraException, ValueError, OSError) as error:
         inside = any(frame.name == "run_command" for frame in traceback.extract_tb(error.__traceback__))
