@@ -102,6 +102,18 @@ def test_log_probabilities_are_those_of_the_bare_module():
     assert model.log_prob(None, [PROMPTS[0]], [completion]).item() == pytest.approx(expected.item(), abs=1e-12)
 
 
+def test_lora_adds_twice_the_product_of_its_matrices():
+    model, merged = tiny(lora=True), tiny()
+    weights = other(model)
+    for name in [name for name in weights if ".lora_A." in name]:
+        layer = merged.module.get_submodule(name.removeprefix("base_model.model.").partition(".lora_A.")[0])
+        with torch.no_grad():
+            layer.weight += 2 * weights[name.replace(".lora_A.", ".lora_B.")][0] @ weights[name][0]
+    expected = table(merged, None, PROMPTS[0])
+    assert torch.allclose(table(model, weights, PROMPTS[0]), expected, atol=1e-12)
+    assert not torch.allclose(table(model, model.initial, PROMPTS[0]), expected, atol=1e-3)
+
+
 def test_padding_is_not_seen():
     model = tiny()
     weights, completions = other(model), [(1, END), (3, 2, 1), (END,)]
