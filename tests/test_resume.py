@@ -673,3 +673,10 @@ def test_a_lock_of_another_host_counts_while_its_heart_beats(tmp_path, age, free
     with expected, locked(tmp_path):
         pass
     assert (tmp_path / "lock").exists() != free
+
+
+def test_wall_seconds_ignore_a_clock_that_is_set_back(tmp_path, monkeypatch):
+    now = iter(range(10**9, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: next(now))
+    outcome = run(tmp_path, "s", iterations=2)
+    assert 0 < outcome.summary["wall_seconds"] < 600

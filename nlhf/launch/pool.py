@@ -176,9 +176,9 @@ def warm() -> None:
 
 def work(pipe: Connection, threads: int) -> None:
     """A worker: takes lists of (config, overrides) and gives how each `Ended`, until its pipe ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C reaches all; it is the pool that tells workers
     import torch
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C reaches all; it is the pool that tells workers
     show_warnings()
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     torch.set_num_threads(threads)

@@ -27,6 +27,7 @@ from hydra.core.singleton import Singleton
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 GAME = ("game=random_tournament", "game.actions=4", "budget.queries=200", "budget.target=null")
 SLOW = ("algorithm._target_=tests.launch.plugins.Slow", "checkpoint_seconds=0")  # a millisecond an iteration
+STARTED: list[subprocess.Popen[str]] = []  # by `process`
 KEPT = ("status", "stop_reason", "fingerprint", "seeds", "final", "queries_to_exploitability", "progress")
 
 
@@ -68,8 +69,13 @@ def command(*arguments: str) -> Done:
 def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """The same in a process of its own, at the head of its own group."""
     environment = os.environ | {"PYTHONPATH": str(MAIN.parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, str(MAIN), *arguments], env=environment, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    words = [sys.executable, str(MAIN), *arguments]
+    running: subprocess.Popen[str] = subprocess.Popen(
+        words, env=environment, start_new_session=True, **pipes, **options
+    )
+    STARTED.append(running)
+    return running
 
 
 def ended(running: subprocess.Popen[str], timeout: float = 600) -> Done:
@@ -80,6 +86,17 @@ def ended(running: subprocess.Popen[str], timeout: float = 600) -> Done:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
     return Done(running.returncode, out, err)
+
+
+def close_all() -> None:
+    """Kill what a test that failed has left of its processes, and close their pipes."""
+    while STARTED:
+        running = STARTED.pop()
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+        for pipe in filter(None, (running.stdout, running.stderr)):
+            pipe.close()
+        running.wait()
 
 
 def until(true: Callable[[], Any], timeout: float = 600) -> Any:

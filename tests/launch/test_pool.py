@@ -243,15 +243,23 @@ def test_a_signal_ends_the_sweep_behind_checkpoints_and_repeating_it_finishes(st
         assert results(folder) == results(tmp_path / "whole" / "s")
 
 
-def test_a_second_interrupt_ends_at_once_and_nothing_is_lost(study):
+def test_a_second_interrupt_ends_at_once_and_nothing_is_lost(study, tmp_path, monkeypatch):
     folder, arguments = study
-    stuck = "algorithm._target_=tests.launch.plugins.Stuck"
-    running = process(*arguments, stuck, "checkpoint_seconds=0", "beta=0.1,0.2", "hydra.launcher.workers=2")
+    arguments += ["algorithm._target_=tests.launch.plugins.Stuck", "checkpoint_seconds=0", "beta=0.1,0.2",
+                  "hydra.launcher.workers=2"]  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setenv("STUCK_AT", "10")
+        running = process(*arguments)
     until(lambda: len(list(folder.glob("*/checkpoint.pt"))) == 2)
     running.send_signal(signal.SIGINT)
     for _ in range(2):
         assert any("told to stop" in line for line in running.stderr)
     assert running.poll() is None  # the iterations do not end
     running.send_signal(signal.SIGINT)
-    assert ended(running).code != 0
-    assert command(*arguments, "algorithm._target_=nlhf.algorithms.nash_mp.NashMP", "beta=0.1,0.2").code == 0
+    done = ended(running)
+    assert done.code == 128 + signal.SIGINT
+    assert "stopped at once: repeat the same command to go on from the last checkpoint." in done.err
+    assert "Traceback" not in done.out + done.err
+    assert command(*arguments).code == 0
+    assert command(*arguments, f"runs_dir={tmp_path / 'whole'}").code == 0
+    assert results(folder) == results(tmp_path / "whole" / "s")
