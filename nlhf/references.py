@@ -69,7 +69,8 @@ class RandomLogits(Independent):
             raise ConfigError(f"reference.scale={self.scale} is no standard deviation: give a finite number >= 0.")
 
     def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
-        return self.scale * rng.standard_normal((contexts, actions))
+        with np.errstate(over="ignore"):  # refused by `check_reference`
+            return self.scale * rng.standard_normal((contexts, actions))
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,22 @@ def _normalised(logits: np.ndarray) -> Tensor:
     import torch
 
     return torch.from_numpy(logits).log_softmax(-1)
+
+
+def check_reference(log_reference: Tensor, game: FiniteGame, seeds: int, key: str) -> None:
+    """Refuse a reference that is no policy of this game; `key` names it in the sentence, `reference=MyReference`.
+
+    Raises: ConfigError for another shape than (1 or `seeds`, X, Y), and for logarithms that are not finite or whose
+    probabilities do not sum to 1.
+    """
+    shape = len(game.contexts), len(game.items)
+    if tuple(log_reference.shape) not in {(count, *shape) for count in (1, seeds)}:
+        raise ConfigError(f"{key} has shape {tuple(log_reference.shape)}: give (1, {shape[0]}, {shape[1]}).")
+    if not bool(log_reference.isfinite().all()) or not bool((log_reference.logsumexp(-1).abs() < 1e-6).all()):
+        raise ConfigError(
+            f"{key} has weights that are infinite, zero or do not sum to 1: give weights that are nearer "
+            "to each other, normalised."
+        )
 
 
 def reference_logits(weights: np.ndarray, contexts: int, actions: int, source: str) -> np.ndarray:

@@ -44,18 +44,18 @@ def named_rows(file: InputFile) -> NamedRows:
 
 def _read(file: InputFile) -> NamedRows:
     rows = [(line, row) for line, row in file.rows() if any(cell.strip() for cell in row)]
-    columns = stripped(rows[0][1], file.name) if rows else ()
+    columns = tuple(cell.strip() for cell in rows[0][1]) if rows else ()
     check_unique(columns, "columns", file.name)
-    for line, cells in rows[1:]:
-        if len(cells) != len(columns):
-            lacks = f"lacks {columns[len(cells)]}" if len(cells) < len(columns) else f"has {len(cells)} cells"
+    for line, row in rows[1:]:
+        if len(row) != len(columns):
+            lacks = f"lacks {columns[len(row)]}" if len(row) < len(columns) else f"has {len(row)} cells"
             raise ConfigError(f"{file.name}: row {line} {lacks}: mend or remove it.")
-    flat = iter(stripped([cell for _, row in rows[1:] for cell in row], file.name))
-    return NamedRows(columns, [(line, dict(zip(columns, flat, strict=False))) for line, _ in rows[1:]])
+    cells = iter(stripped([cell for _, row in rows for cell in row], file.name)[len(columns) :])
+    return NamedRows(columns, [(line, dict(zip(columns, cells, strict=False))) for line, _ in rows[1:]])
 
 
 def stripped(names: Sequence[str], source: str) -> tuple[str, ...]:
-    """Names without white space around them. A warning counts the changes and says which names become equal."""
+    """Names without white space around them. A warning counts them and says which become equal."""
     changed = [name for name in names if name != name.strip() and number(name) is None]
     if changed:
         variants: dict[str, list[str]] = {}

@@ -22,6 +22,7 @@ from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.records import COLUMNS, GAME, TEST_COLUMNS, Recorder
+from nlhf.references import check_reference
 from nlhf.specification import Specification
 from nlhf.trainer import Trainer
 
@@ -142,6 +143,7 @@ def assemble(run: Specification) -> World | TextWorld:
     everything = run.game.build(options.seeds)
     check_game(everything, run.game.provides, f"game={type(run.game).__name__}")
     log_reference = run.reference.build(everything, options.seeds)
+    check_reference(log_reference, everything, len(options.seeds), f"reference={type(run.reference).__name__}")
     game, other = everything.split()
     trained = len(game.contexts)
     held_out = None if other is None else world(other, log_reference[:, trained:].contiguous(), None)

@@ -15,6 +15,7 @@ from nlhf.games.check import check_game
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
 from nlhf.launch.compose import composed, plain
+from nlhf.references import Reference
 from nlhf.specification import specify
 from nlhf.world import assemble
 
@@ -145,3 +146,37 @@ def test_matrices_that_a_plugin_builds_itself_are_checked_entry_by_entry():
     advantage[0, 0, 3, 7] = advantage[0, 0, 7, 3] = 0.4
     game = MatrixGame(advantage, Numbered("action", 100)[:], ("all",))
     assert "entry [3, 7] = 0.9 and its opposite do not sum to 1" in refusal(game)
+
+
+@dataclass(frozen=True)
+class Weights(Reference):
+    """A user's reference with these logarithms."""
+
+    answer: Any
+
+    def build(self, game, seeds):
+        return torch.tensor(self.answer, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ([[[0.0] * 5]], "do not sum to 1"),
+        ([[[0.0, 0.0, -np.inf, 0.0, 0.0]]], "zero"),
+        ([[[np.nan] * 5]], "infinite"),
+        ([[[-np.log(4)] * 4]], "has shape (1, 1, 4): give (1, 1, 5)"),
+    ],
+)
+def test_a_reference_that_is_no_policy_is_refused(answer, words):
+    with composed(["game=tversky"]) as config:
+        run = specify(plain(config))
+    with pytest.raises(ConfigError, match=r"^reference=Weights ") as refused:
+        assemble(replace(run, reference=Weights(answer)))
+    assert words in str(refused.value)
+
+
+def test_a_scale_that_overflows_is_refused():
+    with composed(["game=tversky", "reference=random", "reference.scale=1e308"]) as config:
+        run = specify(plain(config))
+    with pytest.raises(ConfigError, match=r"^reference=RandomLogits .*nearer to each other"):
+        assemble(run)
