@@ -62,10 +62,10 @@ def stripped(names: Sequence[str], source: str) -> tuple[str, ...]:
         for name in dict.fromkeys(names):
             variants.setdefault(name.strip(), []).append(name)
         equal = [spellings for spellings in variants.values() if len(spellings) > 1 and number(spellings[0]) is None]
-        same = f"; {len(equal)} names become equal and are one, {' and '.join(map(repr, equal[0]))}" if equal else ""
-        log.warning(
-            "%s: white space around %d names was removed, first around %r%s", source, len(changed), changed[0], same
-        )
+        same = f"; {' and '.join(map(repr, equal[0]))} are now one name" if equal else ""
+        same += f", as are {len(equal) - 1} others" if len(equal) > 1 else ""
+        cells = "1 cell" if len(changed) == 1 else f"{len(changed)} cells"
+        log.warning("%s: white space was removed around %s, first around %r%s", source, cells, changed[0], same)
     return tuple(name.strip() for name in names)
 
 

@@ -78,7 +78,7 @@ def test_white_space_around_names_is_removed_with_one_notice(tmp_path, caplog, t
     family.cast()
     (notice,) = [record.getMessage() for record in caplog.records]
     assert "white space was removed around" in notice
-    assert "'y' are now one name" in notice or "'y ' are now one name" in notice
+    assert "y' are now one name" in notice or "y ' are now one name" in notice
 
 
 def test_numbers_and_clean_names_give_no_notice(tmp_path, caplog):
