@@ -78,6 +78,9 @@ def load_study(folder: str | PathLike[str]) -> Study:
         nothing = f"no run below {root} has rows yet: wait, or repeat the command that made them."
         raise AnalysisError(damage[0] if damage else nothing)
     frame = pd.DataFrame([_columns(run) for run in runs])
+    if "beta" in frame:
+        beta = pd.to_numeric(frame["beta"], errors="coerce")
+        frame["beta"] = beta.where(beta >= 0)  # nan for a config that was damaged
     frame = frame[[name for name in frame.columns if name not in rows.columns]]
     of_run = rows.pop("run_number").to_numpy()
     joined = frame.take(of_run).set_index(rows.index)

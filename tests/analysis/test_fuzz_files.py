@@ -22,7 +22,7 @@ from nlhf.analysis.report import _context
 from nlhf.analysis.view import View
 from nlhf.files import file_record, read_json, write_json
 from nlhf.launch.__main__ import main as launch
-from nlhf.records import POLICY_COLUMNS
+from nlhf.records import COLUMNS, POLICY_COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 
 FILES = ("metrics.csv", "summary.json", ".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/identity.yaml",
@@ -89,10 +89,9 @@ def json_mutated(path, rng):
 
 
 def rows_of(study):
-    """The rows of every run that has some, without names, which depend on the other runs."""
-    dropped = ["setting", "method"]
-    return {folder: rows.drop(columns=[name for name in rows if name in dropped or "." in name]).reset_index(drop=True)
-            for folder, rows in study.rows.groupby("folder")}  # fmt: skip
+    """The rows of every run that has some."""
+    columns = [*COLUMNS, "status"]
+    return {folder: rows[columns].reset_index(drop=True) for folder, rows in study.rows.groupby("folder")}
 
 
 def looked_at(root, sound, mutated, checked):
@@ -151,6 +150,18 @@ def test_mutated_files_never_raise_and_never_change_numbers(tmp_path, checksums,
         path.write_bytes(original)
         capsys.readouterr()
     assert "damaged" in ends or not checksums
+
+
+@pytest.mark.parametrize("beta", ["x", "[1]", "null", "true", "{a: 1}", ".nan", "-1"])
+def test_a_beta_that_no_run_has_raises_nothing(tmp_path, beta):
+    build(tmp_path, False)
+    path = tmp_path / "run0" / ".hydra" / "config.yaml"
+    content = path.read_text()
+    assert "beta: 0.05" in content
+    path.write_text(content.replace("beta: 0.05", f"beta: {beta}"))
+    sound = rows_of(load_study(tmp_path))
+    looked_at(tmp_path, sound, str(tmp_path / "run0"), checked=False)
+    simplex.simplex(gather(tmp_path / "run0", View()).runs)
 
 
 def test_lines_of_completions_that_no_run_writes_are_not_shown(tmp_path):
