@@ -50,8 +50,13 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file that takes the place of `path` when it is whole and on the disk, and leaves it alone if writing fails."""
+def replacing(path: Path, mode: str = "w", sync: bool = True) -> Iterator[IO[Any]]:
+    """A file that takes the place of `path` when it is whole and on the disk, and leaves it alone if writing fails.
+
+    Args:
+        sync: bring the new name to the disk, too. False for a file that a checkpoint or summary.json follows: syncing
+            the folder for the latter brings all of its names to the disk, and the checksums in it find what is lost.
+    """
     unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"  # among hosts, too
     temporary = path.with_name(f".{path.name}.{unique}.tmp")
     try:
@@ -63,7 +68,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)
-            sync_folder(path.parent)
+            if sync:
+                sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -62,8 +62,8 @@ class RunFolder:
         self.path, self.started = self.run.folder, time.monotonic()
         self.spent: dict[str, Any] = {}  # on the judge, by the processes before this one
         self.columns = self.world.columns
-        self.table = Table(self.path / "metrics.csv", self.columns)
-        self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS)
+        self.table = Table(self.path / "metrics.csv", self.columns, sync=False)
+        self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS, sync=False)
 
     def row(self, seed: int, values: dict[str, Any], policy: Policy) -> None:
         number, names = self.run.options.seeds[seed], self.run.options.names
@@ -176,7 +176,7 @@ class RunFolder:
         identity = {name: value for name, value in self.run.identity.items() if name != "seeds"}
         contents = {"config": self.run.config, "overrides": asked, "identity": identity}
         for name, content in contents.items():
-            with replacing(folder / f"{name}.yaml") as stream:
+            with replacing(folder / f"{name}.yaml", sync=False) as stream:
                 yaml.dump(content, stream, _Dumper, sort_keys=False, allow_unicode=True)
 
     def conclude(

@@ -61,8 +61,8 @@ class Table:
     stays in the file until its replacement is there.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.path, self.columns = path, tuple(columns)
+    def __init__(self, path: Path, columns: Sequence[str], sync: bool = True) -> None:
+        self.path, self.columns, self._sync = path, tuple(columns), sync
         self.rows: list[Row] = []
         self._earlier: list[Row] = []  # rows of the file that this run has not computed yet
         self._written = -1  # rows in the file; none of them has changed since
@@ -106,7 +106,7 @@ class Table:
         if self._earlier:
             reached = {row["seed"]: int(row["iteration"]) for row in self.rows}  # rows are in the order of iterations
             self._earlier = [row for row in self._earlier if int(row["iteration"]) > reached.get(row["seed"], -1)]
-        with replacing(self.path) as stream:
+        with replacing(self.path, sync=self._sync) as stream:
             stream.write(_text(self.columns, [*self.rows, *self._earlier]))
         self._written = len(self.rows)
 

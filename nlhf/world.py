@@ -81,12 +81,12 @@ class World:
             arrays["preference"] = (self.game.dense()[:kept] + 0.5).cpu().numpy()
             if self.game.votes is not None:
                 arrays["votes"] = self.game.votes
-        with replacing(folder / GAME, "wb") as stream:
+        with replacing(folder / GAME, "wb", sync=False) as stream:
             np.savez(stream, **arrays)
 
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
         """`policy.npz`, and what the policy itself has to say."""
-        with replacing(folder / "policy.npz", "wb") as stream:
+        with replacing(folder / "policy.npz", "wb", sync=False) as stream:
             np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds), **self._names)
         policy.save(folder)
 

@@ -21,7 +21,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from nlhf.config import ConfigError
 from nlhf.files import replacing, sealed, unsealed
+from nlhf.links import make_shared_folder
 
 VERSION = 2  # of the layout
 PLACE = Path(".analysis") / "rows.cache"
@@ -111,8 +113,8 @@ def _save(path: Path, table: pa.Table, records: list[dict[str, Any]]) -> None:
     buffer = pa.BufferOutputStream()
     parquet.write_table(table.replace_schema_metadata({b"nlhf": metadata}), buffer)
     try:
-        path.parent.mkdir(exist_ok=True)
+        make_shared_folder(path.parent)
         with replacing(path, "wb") as stream:
             stream.write(sealed(memoryview(buffer.getvalue())))
-    except OSError:
+    except (OSError, ConfigError):
         return

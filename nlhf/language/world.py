@@ -194,7 +194,7 @@ class TextWorld:
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
         """The policy as other programs load it, and its completions of the test prompts beside the reference's."""
         policy.save(folder)
-        with replacing(folder / "completions.jsonl") as stream:
+        with replacing(folder / "completions.jsonl", sync=False) as stream:
             for entry in self.measure.texts(policy):
                 stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
 

@@ -76,7 +76,7 @@ class MLPPolicy(Policy):
         """`policy.safetensors`: the weights, with all seeds."""
         from safetensors.torch import save
 
-        with replacing(folder / "policy.safetensors", "wb") as stream:
+        with replacing(folder / "policy.safetensors", "wb", sync=False) as stream:
             stream.write(save({name: value.cpu().contiguous() for name, value in self.weights.items()}))
 
     def _logits(self, inputs: Inputs, contexts: Tensor | None, weights: Mapping[str, Tensor]) -> Tensor:

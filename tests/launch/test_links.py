@@ -205,3 +205,13 @@ def test_names_are_brought_to_the_disk_after_the_rename(tmp_path, monkeypatch):
     (temporary, during), (folder, after) = calls
     assert (temporary.suffix, folder) == (".tmp", tmp_path)
     assert (during, after) == ([temporary], [tmp_path / "file"])
+
+
+def test_a_cache_of_analysis_that_is_a_link_is_not_written(config, tmp_path, victim):
+    from nlhf.analysis.load import load
+
+    run_one(config)
+    (tmp_path / "runs" / "s" / ".analysis").symlink_to(victim)
+    before = contents(victim)
+    assert len(load(tmp_path / "runs" / "s").runs) == 1
+    assert contents(victim) == before
