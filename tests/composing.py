@@ -17,8 +17,9 @@ def configured(*overrides: str) -> dict[str, Any]:
 
     Hydra composes once per combination of group choices; tests/launch/test_composer.py checks that both are the same.
     """
+    composer, state = _composer()  # the first call replaces Hydra's state, so it comes before `before`
     before = Singleton._instances, BaseContainer._resolvers  # Hydra's own way to save them copies for 50 ms
-    composer, (Singleton._instances, BaseContainer._resolvers) = _composer()
+    Singleton._instances, BaseContainer._resolvers = state
     try:
         return composer(overrides)
     finally:

@@ -17,6 +17,7 @@ from nlhf.analysis.voters import by_question
 from nlhf.analysis.votes import Diagnosis, cyclic_share, cyclic_triples, diagnose, pooled
 from nlhf.bradley_terry import bradley_terry_scores, sigmoid
 from nlhf.games.votes import Votes
+from nlhf.inputs import InputFile
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 CYCLE = np.array([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]])
@@ -84,7 +85,7 @@ def test_real_votes_have_the_published_cycles(name, where, drop, comparisons, tr
 def test_the_p_values_of_the_readme():
     """Tversky's pooled cycle when subjects are redrawn, and the cycle of vicuna without gpt4 vote by vote."""
     options = {"context": [], "where": {}, "drop": [], "pseudo_count": 0.0, "unseen": "half", "bootstrap": False}
-    game = Votes(path="embedded:tversky1969.csv", **options)
+    game = Votes(path=InputFile("embedded:tversky1969.csv"), **options)
     wins, number = by_question(game.cast(), list("abcde"))
     assert len(wins) == 8  # subjects
     preference = pooled(wins, number)

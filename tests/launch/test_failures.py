@@ -379,8 +379,8 @@ def damage(folder, what):
 
 SENTENCES = {
     "checkpoint": "checkpoint.pt cannot be read: remove ",
-    "version": f"holds results of version 0, this is version {RESULTS_VERSION}: choose another study, or remove the "
-    "folder.",
+    "version": f"holds results of version 0, this is version {RESULTS_VERSION}: choose another study, or give "
+    "force=true, which moves the folder aside and runs anew.",
 }
 
 
