@@ -28,7 +28,7 @@ from nlhf.launch.__main__ import main as launch
 from nlhf.launch.run import OF_THE_COMMAND, run_one
 from nlhf.records import COLUMNS
 from nlhf.specification import specify
-from tests.crash import left_behind
+from tests.leftovers import left_behind
 
 SAME, REPAIRED, SENTENCE, TRACEBACK, OTHER = "same", "repaired", "sentence", "traceback", "other numbers"
 WRONG = (None, True, -1, 1e400, "text", [], {}, [[1]], {"a": None})  # JSON values of wrong types

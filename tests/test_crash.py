@@ -19,7 +19,8 @@ from nlhf.launch.run import run_one
 from nlhf.launch.sweep import Job
 from nlhf.specification import specify
 from tests.composing import configured
-from tests.crash import NEVER, Child, differences, faults, killed, last_iterations, left_behind, representatives
+from tests.leftovers import differences, faults, last_iterations, left_behind
+from tests.operations import NEVER, Child, killed, representatives
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GAME = ["game=random_tournament", "game.actions=4", "reference=random", "beta=0.2", "seeds=[4,0]", "progress=false",
@@ -165,7 +166,7 @@ def test_kills_one_after_the_other_lose_nothing(scenario, name):
 def sweep_of_two(tmp_path):
     """Runs a sweep by a pool whose first worker dies at a file operation; returns what its runs left."""
     root, plan = tmp_path / "runs", tmp_path / "plan.json"
-    words = ["algorithm._target_=tests.crash.KilledWorker", f"+algorithm.plan={plan}", "budget.iterations=2"]
+    words = ["algorithm._target_=tests.operations.KilledWorker", f"+algorithm.plan={plan}", "budget.iterations=2"]
     base = configured(*GAME, f"runs_dir={root}", *words)
 
     def jobs():

@@ -10,8 +10,8 @@ import pytest
 
 from nlhf.launch.run import run_one
 from tests.composing import configured
-from tests.crash import killed
 from tests.fuzz import Study, campaign
+from tests.operations import killed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GAME = ["game=random_tournament", "game.actions=3", "beta=0.2", "seeds=[4,0]", "progress=false", "log_policy=true",
