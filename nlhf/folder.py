@@ -184,9 +184,8 @@ class RunFolder:
     ) -> dict[str, Any]:
         """Write the last rows, the final policy and summary.json; returns the summary. `together` is the number of runs
         that were computed as one batch."""
-        if status == "completed":
-            for table in self._tables():
-                table.drop_earlier()
+        for table in self._tables():
+            table.drop_earlier(complete=status == "completed")
         self.flush()
         seeds = self.run.options.seeds
         self.world.save_policy(self.path, policy, seeds)

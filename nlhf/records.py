@@ -89,10 +89,12 @@ class Table:
             return
         self._earlier = [row for row in rows if tuple(row) == self.columns and row["iteration"].isdecimal()]
 
-    def drop_earlier(self) -> None:
-        """This run is complete: rows that it has not computed do not belong to it."""
+    def drop_earlier(self, complete: bool) -> None:
+        """Drop earlier rows that this run has passed without computing them; all if the run is complete."""
         if self._earlier:
-            self._earlier, self._written = [], -1
+            reached = {row["seed"]: _iteration(row) for row in sorted(self.rows, key=_iteration)}
+            later = [row for row in self._earlier if _iteration(row) > reached.get(row["seed"], -1)]
+            self._earlier, self._written = [] if complete else later, -1
 
     @property
     def text(self) -> str:
@@ -104,10 +106,11 @@ class Table:
         if self._written == len(self.rows):
             return
         if self._earlier:
-            reached = {row["seed"]: int(row["iteration"]) for row in self.rows}  # rows are in the order of iterations
-            self._earlier = [row for row in self._earlier if int(row["iteration"]) > reached.get(row["seed"], -1)]
+            computed = {_evaluation(row) for row in self.rows}
+            self._earlier = [row for row in self._earlier if _evaluation(row) not in computed]
+        rows = sorted([*self.rows, *self._earlier], key=_iteration) if self._earlier else self.rows
         with replacing(self.path, sync=self._sync) as stream:
-            stream.write(_text(self.columns, [*self.rows, *self._earlier]))
+            stream.write(_text(self.columns, rows))
         self._written = len(self.rows)
 
     @property
@@ -115,6 +118,14 @@ class Table:
         """How many rows the file has, and the last iteration of any seed."""
         rows = [*self.rows, *self._earlier]
         return {"rows": len(rows), "last_iteration": max((int(row["iteration"]) for row in rows), default=-1)}
+
+
+def _iteration(row: Row) -> int:
+    return int(row["iteration"])
+
+
+def _evaluation(row: Row) -> tuple[str, str]:
+    return row["seed"], row["iteration"]
 
 
 def read_rows(path: Path) -> list[Row]:
