@@ -127,10 +127,12 @@ class Pool:
             worker = busy[pipe]  # type: ignore[index]
             pack, worker.jobs = worker.jobs, ()
             try:
-                for job, ended in zip(pack, worker.pipe.recv(), strict=True):
-                    self._note(job, ended)
+                results = worker.pipe.recv()
             except (EOFError, OSError):
                 self._bury(worker, pack)
+                continue
+            for job, ended in zip(pack, results, strict=True):  # an error of the output is no death of the worker
+                self._note(job, ended)
         self._say(running)
 
     def _bury(self, worker: Worker, pack: Sequence[Job]) -> None:

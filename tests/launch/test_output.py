@@ -10,6 +10,9 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from nlhf.launch import sweep
+from nlhf.launch.compose import composed, plain
+from nlhf.specification import specify
 from tests.launch.commands import GAME, MAIN
 
 LIST = ("-m", "nlhf.launch", "list")
@@ -66,6 +69,27 @@ def test_the_result_of_a_run_goes_nowhere_in_a_sentence(run):
     assert (code, errors.startswith(FULL), errors.count("\n")) == (1, True, 1)
     with no_reader() as stream:
         assert ended(*run, stdout=stream) == (128 + signal.SIGPIPE, "", "")
+
+
+def test_a_pool_whose_output_nobody_reads_ends_and_leaves_no_worker(tmp_path):
+    words = (str(MAIN), "-m", *GAME, "hydra/launcher=pool", "hydra.launcher.workers=1", "beta=0.1,0.2")
+    with no_reader() as stream:
+        assert ended(*words, f"runs_dir={tmp_path}", stdout=stream) == (128 + signal.SIGPIPE, "", "")
+    assert list(tmp_path.glob("default/*/summary.json"))
+    assert not list(tmp_path.glob("default/*/lock"))
+
+
+def test_a_pool_that_cannot_tell_a_result_ends(tmp_path, monkeypatch):
+    from nlhf.launch import pool
+
+    def fail(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(pool.Pool, "_note", fail)
+    with composed([*GAME, "progress=false", f"runs_dir={tmp_path}"]) as config:
+        job = sweep.Job((), plain(config), specify(plain(config)))
+    with pytest.raises(BrokenPipeError):
+        pool.Pool([job], 1, 1, 5).run()
 
 
 def test_an_error_that_cannot_be_printed_keeps_its_exit_code(run):
