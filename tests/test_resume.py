@@ -500,7 +500,8 @@ def test_results_of_another_version_are_refused(tmp_path, monkeypatch, left):
     before = contents(tmp_path)
     for budget in (10, 20):
         with pytest.raises(
-            ConfigError, match=rf"of version {RESULTS_VERSION}\b.*choose another study, or remove the folder\.$"
+            ConfigError,
+            match=rf"of version {RESULTS_VERSION}\b.*choose another study, or give force=true, which moves .*\.$",
         ):
             run(tmp_path, "s", iterations=budget)
     assert contents(tmp_path).keys() == before.keys()
@@ -518,7 +519,7 @@ def test_a_folder_of_another_fingerprint_is_refused(tmp_path, left):
     checkpoint.write_bytes(sealed(content.getbuffer()))
     if left == "killed":
         summary.unlink()
-    with pytest.raises(ConfigError, match=r"another config: choose another study, or remove the folder\.$"):
+    with pytest.raises(ConfigError, match=r"another config: choose another study, or give force=true, .*\.$"):
         run(tmp_path, "s", iterations=20)
 
 
