@@ -105,7 +105,7 @@ KEYS = [
     (["game=votes"], "game.path is not set", "give game.path=FILE"),
     (["reference=file"], "reference.path is not set", "give reference.path=FILE"),
     (["game.path=embedded:nothing.csv"], "game.path=embedded:nothing.csv", "embedded are", "tversky1969.csv"),
-    (["game._target_=nlhf.nowhere.Game"], "game._target_=nlhf.nowhere.Game", "correct the yaml"),
+    (["game._target_=nlhf.nowhere.Game"], "game._target_=nlhf.nowhere.Game", "correct it"),
 ]
 
 

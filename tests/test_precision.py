@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 import nlhf
 from nlhf.config import ConfigError
+from nlhf.files import file_record, write_json
 from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
 from nlhf.launch.compose import CONF, plain
@@ -175,6 +176,8 @@ def test_a_run_from_before_there_was_a_choice_is_one_in_double_precision(tmp_pat
     assert fingerprint({"beta": 1, "dtype": "float64"}) == fingerprint({"beta": 1})  # as it was taken then
     assert fingerprint({"beta": 1, "dtype": "float32"}) != fingerprint({"beta": 1})
     path.write_text(OmegaConf.to_yaml(before))
+    files = run.summary["files"] | {".hydra/config.yaml": file_record(path)}
+    write_json(run.folder / "summary.json", run.summary | {"files": files})
     assert set(nlhf.analysis.load(tmp_path)["dtype"]) == {"float64"}
     assert nlhf.run([*words, f"runs_dir={tmp_path}"]).folder == run.folder
 
