@@ -73,7 +73,7 @@ OTHERS = [
     ("judges", ["nope"], ""),
     ("judges", ["train", f"out={LONG}"], ""),
     ("exploit", ["/nowhere"], "is no folder of a run"),
-    ("exploit", [LONG], "cannot be used (File name too long): give another path."),
+    ("exploit", [LONG], "is no folder of a run"),
     ("exploit", ["RUNS", "--steps", "0"], "--steps=0"),
 ]
 
