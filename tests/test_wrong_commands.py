@@ -49,7 +49,6 @@ SINGLE = [
     (["-m", "beta=interval(0,1)", "hydra/sweeper=basic"], 2, "BasicSweeper does not support sweep type"),
     (["-m", "beta=glob(*)"], 2, "beta=glob(*) matches nothing, and no run is left"),
     (["-m", "hydra/launcher=pool", "hydra.launcher.workers=x", "beta=0.1,0.2"], 2, "hydra.launcher.workers=x"),
-    (["-m", "hydra/launcher=slurm", "beta=0.1,0.2"], 2, "finds no sbatch on the path"),
     (["-m", f"study=RUNS,{LONG}"], 1, "give a relative name"),
     (["dry_run=true", f"study={LONG}"], 2, "has a name of 300 bytes"),
 ]
