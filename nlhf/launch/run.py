@@ -201,11 +201,14 @@ def finished(run: Specification) -> dict[str, Any] | None:
     summary = _summary(run, path)
     if summary is not None and summary["status"] == "failed" and not run.options.retry_failed:
         return summary
-    if (lost := _lost_result(run, summary)) and not (run.folder / "checkpoint.pt").exists():
+    lost = _lost_result(run, summary)
+    if lost and not (run.folder / "checkpoint.pt").exists():
         raise ConfigError(f"{lost} is missing or damaged, and there is no checkpoint to restore it from: repeat the "
                           "command with force=true, which moves the folder aside and runs anew.")  # fmt: skip
-    intact = summary is not None and _reached(run, summary) and not damaged(run.folder, summary["files"])
-    return summary if intact else None
+    if lost or summary is None or not _reached(run, summary):
+        return None
+    inputs = {name: record for name, record in summary["files"].items() if is_input(name)}
+    return None if damaged(run.folder, inputs) else summary
 
 
 def _summary(run: Specification, path: Path) -> dict[str, Any] | None:
