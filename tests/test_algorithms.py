@@ -344,9 +344,9 @@ def test_the_readme_says_of_an_algorithm_what_its_module_says(name):
         assert (last - first) // 8 == int(queries)
 
 
-def test_an_algorithm_is_added_by_one_python_file_and_one_yaml(tmp_path, monkeypatch):
+def test_an_algorithm_is_added_by_one_python_file_and_one_yaml(importable, tmp_path):
     (tmp_path / "conf" / "algorithm").mkdir(parents=True)
-    (tmp_path / "my_plug_in.py").write_text(
+    (importable / "my_plug_in.py").write_text(
         "from dataclasses import dataclass\n"
         "from nlhf.algorithms.base import ProximalAlgorithm, State\n\n\n"
         "@dataclass(frozen=True)\n"
@@ -355,7 +355,6 @@ def test_an_algorithm_is_added_by_one_python_file_and_one_yaml(tmp_path, monkeyp
         "        return State(prox(opponent=state.policy, anchor=prox.reference, step_size=self.step_size))\n"
     )
     (tmp_path / "conf" / "algorithm" / "mine.yaml").write_text("_target_: my_plug_in.MyAlgorithm\nstep_size: 1.0\n")
-    monkeypatch.syspath_prepend(tmp_path)
     overrides = [f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "algorithm=mine", f"runs_dir={tmp_path / 'runs'}"]
     run = nlhf.run([*overrides, "game=rock_paper_scissors", "reference=random", "beta=1", "budget.iterations=50"])
     assert run.summary["status"] == "completed"

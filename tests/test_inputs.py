@@ -133,18 +133,17 @@ def test_lines_end_at_line_feeds_alone_and_a_byte_order_mark_is_no_text(tmp_path
     assert InputFile(str(path)).lines() == [(1, "one\u2028still one\r"), (3, "two\x0bstill\x85two")]
 
 
-def test_a_plug_in_with_a_plain_path_still_has_the_content_in_its_fingerprint(tmp_path, monkeypatch):
-    (tmp_path / "own_reference.py").write_text(
+def test_a_plug_in_with_a_plain_path_still_has_the_content_in_its_fingerprint(importable):
+    (importable / "own_reference.py").write_text(
         "from dataclasses import dataclass\n\nimport numpy as np\n\nfrom nlhf.references import Independent\n\n\n"
         "@dataclass(frozen=True)\nclass Own(Independent):\n    path: str\n\n"
         "    def logits(self, contexts, actions, rng):\n        return np.zeros((contexts, actions))\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    path = tmp_path / "weights.csv"
+    path = importable / "weights.csv"
     prints = []
     for number in (0, 1, 0):
         save_weights(path, number)
-        with composed([f"runs_dir={tmp_path}"]) as config:
+        with composed([f"runs_dir={importable}"]) as config:
             node = {"_target_": "own_reference.Own", "path": str(path)}
             prints.append(specify(plain(config) | {"reference": node}).fingerprint)
     assert prints[0] == prints[2] != prints[1]

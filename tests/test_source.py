@@ -63,14 +63,10 @@ def fingerprint(folder: Path, target: str = "own_reference.Own") -> str:
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(importable):
     """A folder with a plug-in that this process can import."""
-    write_plug_in(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for name in ("own_reference", "helping_weights"):
-        sys.modules.pop(name, None)
-        source._digests.pop(name, None)
+    write_plug_in(importable)
+    return importable
 
 
 def specified(target: str = "own_reference.Own"):
@@ -135,8 +131,8 @@ def test_bytecode_that_python_wrongly_takes_for_current_is_refused(tmp_path):
     assert fingerprint(tmp_path)
 
 
-def test_a_plug_in_in_a_package_counts_with_its_siblings_and_installed_packages_do_not(tmp_path, monkeypatch):
-    package = tmp_path / "site-packages" / "a_package"
+def test_a_plug_in_in_a_package_counts_with_its_siblings_and_installed_packages_do_not(importable, monkeypatch):
+    package = importable / "site-packages" / "a_package"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "numbers.py").write_text("FIRST = 1\n")

@@ -45,12 +45,10 @@ def trained(tmp_path_factory, tiny_model):
 
 
 @pytest.fixture
-def run(trained, tmp_path, monkeypatch):
+def run(trained, importable, tmp_path):
     """A copy of the run, in a study of its own, and modules that a command there could import."""
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "helpers.py").write_text(HELPERS)
-    yield Path(shutil.copytree(trained, tmp_path / "study" / trained.name))
-    sys.modules.pop("helpers", None)
+    (importable / "helpers.py").write_text(HELPERS)
+    return Path(shutil.copytree(trained, tmp_path / "study" / trained.name))
 
 
 def change(run: Path, **entries: object) -> None:
@@ -173,9 +171,8 @@ BAD_CODE = ["1 / 0", "raise SystemExit(3)", "import sys; sys.exit()", "def", "ra
 
 
 @pytest.mark.parametrize("code", BAD_CODE)
-def test_a_module_that_fails_on_import_is_refused_in_a_sentence(tmp_path, monkeypatch, code):
-    (tmp_path / "failing_plug_in.py").write_text(code + "\n")
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_module_that_fails_on_import_is_refused_in_a_sentence(importable, code):
+    (importable / "failing_plug_in.py").write_text(code + "\n")
     with pytest.raises(
         ConfigError, match=r"^game\._target_=failing_plug_in\.X cannot be imported \(.*\): correct it\.$"
     ):
