@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.files import arrays_in
+from nlhf.pickled import array_of_objects
 
 EMBEDDED = "embedded:"  # prefix of the files that come with nlhf, below nlhf/games/data
 SETTLED = 2_000_000_000  # nanoseconds after its last change from which a file's stamp identifies its content
@@ -120,20 +122,37 @@ class InputFile:
         """
         return [(number, line) for number, line in enumerate(self.text().split("\n"), start=1) if line.strip()]
 
-    def rows(self) -> list[tuple[int, list[str]]]:
+    def rows(self, separator: str = ",") -> list[tuple[int, list[str]]]:
         """The rows of a CSV file that are not empty, with their line numbers from 1.
+
+        Args:
+            separator: of cells; a space stands for any white space.
 
         Raises: ConfigError for a file that is no CSV in UTF-8.
         """
         try:
-            reader = csv.reader(io.StringIO(self.content.decode("utf-8-sig"), newline=""), strict=True)
+            text = self.content.decode("utf-8-sig")
+            if blank := separator == " ":
+                text = re.sub(r"[ \t]+(?=\r?$)", "", text, flags=re.MULTILINE).replace("\t", " ")
+            lines = io.StringIO(text, newline="")
+            reader = csv.reader(lines, delimiter=separator, skipinitialspace=blank, strict=True)
             return [(reader.line_num, row) for row in reader if row]
         except (UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"{self.name} is no CSV in UTF-8 ({error}): save it as such.") from error
 
     def arrays(self) -> dict[str, np.ndarray] | None:
-        """The arrays of an npz file by name, that of an npy file under the name ""; None for any other content."""
-        return arrays_in(io.BytesIO(self.content))
+        """The arrays of an npz file by name, that of an npy file under the name ""; None for any other content.
+
+        Raises: ConfigError for an array of Python objects.
+        """
+        arrays = arrays_in(io.BytesIO(self.content))
+        if arrays is None and (name := array_of_objects(self.content)) is not None:
+            array = f"the array `{name}`" if name else "an array"
+            raise ConfigError(
+                f"{self.name} holds {array} of Python objects, which could run code and is not read: save numbers with "
+                "dtype=float and names with numpy.array(names, dtype=str)."
+            )
+        return arrays
 
 
 class _Content:

@@ -43,6 +43,7 @@ GROUPS: dict[str, type] = {  # of conf/, with the class that their choices are d
 }
 OF_METHOD = ("algorithm", "policy", "prox", "device")  # the rest of what decides results belongs to the setting
 APART = ("names", "seeds", "log_policy")  # names are titles, seeds are pooled, and log_policy changes no row
+ADDED_LATER = {("game", "round"): False}  # keys that older runs lack, with the values for which these are the same runs
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip
 
@@ -345,7 +346,9 @@ def canonical(value: Any, key: str = "", inputs: dict[str, str] | None = None) -
         return canonical({"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **entries}, key, inputs)
     if isinstance(value, Mapping):
         deciding = {
-            str(name): entry for name, entry in value.items() if not (_advises(key, name) or _spares(key, name))
+            str(name): entry
+            for name, entry in value.items()
+            if not (_advises(key, name) or _spares(key, name) or _is_added(key, name, entry))
         }
         return {name: canonical(entry, f"{key}.{name}".lstrip("."), inputs) for name, entry in deciding.items()}
     if isinstance(value, list | tuple):
@@ -374,6 +377,11 @@ def _advises(key: str, name: object) -> bool:
 def _spares(key: str, name: object) -> bool:
     """Does this decide how much memory is used, and nothing else? A run that ran out of it goes on with less."""
     return (key, name) in {("policy", "micro_batch"), ("game.judge", "batch")}
+
+
+def _is_added(key: str, name: object, entry: Any) -> bool:
+    """True for a key that older runs lack, at the value that they had implicitly."""
+    return (key, name) in ADDED_LATER and ADDED_LATER[key, str(name)] == entry
 
 
 def _group(config: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+COMPLEMENTARY = 1e-6  # by how much P + P^T may differ from 1
 LARGEST_DENSE = 1 << 26  # entries up to which a structured game is written down for those who ask
 STRUCTURED = 1 << 13  # actions from which a family that can does without matrices
 
@@ -216,8 +217,13 @@ def check_spread(**spreads: float) -> None:
             raise ConfigError(f"game.{name}={spread} is no spread: give a finite number >= 0.")
 
 
-def check_preference(preference: np.ndarray, source: str) -> np.ndarray:
+def check_preference(preference: np.ndarray, source: str, note: str = "") -> np.ndarray:
     """An array (n, n) or (X, n, n) of preference probabilities as (X, n, n) float64.
+
+    Args:
+        preference: the array.
+        source: names it in messages.
+        note: ends the message about P + P^T.
 
     Raises: ConfigError for a wrong shape, one item only, entries that are not numbers in [0, 1], or P + P^T != 1
     (tolerance 1e-6, as tables are printed with few digits).
@@ -233,13 +239,13 @@ def check_preference(preference: np.ndarray, source: str) -> np.ndarray:
     for problem, wrong in (
         ("is not a number", ~np.isfinite(table)),
         ("is outside [0, 1]", (table < 0) | (table > 1)),
-        ("and its opposite do not sum to 1", np.abs(table + table.swapaxes(1, 2) - 1) > 1e-6),
+        ("and its opposite do not sum to 1", np.abs(table + table.swapaxes(1, 2) - 1) > COMPLEMENTARY),
     ):
         if wrong.any():
             where = tuple(int(index) for index in np.argwhere(wrong)[0])
             entry = where[1:] if table.shape[0] == 1 else where
             raise ConfigError(
                 f"{source}: entry {list(entry)} = {table[where]:g} {problem}: entries are probabilities that the row "
-                f"is preferred to the column, with P + P^T = 1."
+                f"is preferred to the column, with P + P^T = 1{note if 'sum' in problem else ''}."
             )
     return table

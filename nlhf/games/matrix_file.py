@@ -1,15 +1,20 @@
-"""A preference matrix from a file: npy and npz hold an array (n, n) or (X, n, n), csv a table with optional names."""
+"""A preference matrix from a file: npy and npz hold an array (n, n) or (X, n, n), a text holds a table."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, check_preference, numbered
+from nlhf.games.base import COMPLEMENTARY, GameFamily, PreferenceTable, check_preference, numbered
+from nlhf.games.matrix_text import read_table
 from nlhf.inputs import InputFile
-from nlhf.tidy import check_unique, number, stripped
+from nlhf.tidy import check_unique
+
+log = logging.getLogger(__name__)
+LARGEST_DEVIATION = 0.01  # of P + P^T from 1 that is rounded away: two digits of each probability are known
 
 
 @dataclass(frozen=True)
@@ -18,10 +23,13 @@ class MatrixFile(GameFamily):
 
     Args:
         path: .npy (the array), .npz (arrays `preference` and optionally `items`, `contexts`, as `game.npz` of a run,
-            or a single array) or .csv (comma-separated numbers; a first row of item names is optional).
+            or a single array), or a table of numbers as a text (.csv, .tsv, .txt, .dat), with or without names.
+        round: accept probabilities with two or three digits, whose P + P^T differs from 1 by at most 0.01: the mean of
+            P and 1 - P^T takes the place of P.
     """
 
     path: InputFile | None
+    round: bool = False
 
     random = False
 
@@ -29,7 +37,7 @@ class MatrixFile(GameFamily):
         if self.path is None:
             raise ConfigError("game.path is not set: give game.path=FILE with a matrix in npy, npz or csv.")
         preference, items, contexts = _READERS.get(self.path.suffix, _refuse)(self.path)
-        preference = check_preference(preference, f"game.path={self.path}")
+        preference = self._complementary(preference)
         names = items or numbered("item", preference.shape[1])
         rows = contexts or numbered("context", preference.shape[0])
         if (len(rows), len(names)) != preference.shape[:2]:
@@ -38,6 +46,31 @@ class MatrixFile(GameFamily):
         check_unique(names, "items", self.path.name)
         check_unique(rows, "contexts", self.path.name)
         return PreferenceTable(preference, names, rows)
+
+    def _complementary(self, preference: np.ndarray) -> np.ndarray:
+        """The probabilities (X, n, n), rounded if that is wanted.
+
+        Raises: ConfigError for an array that is no preference, or would be one only after a larger change.
+        """
+        source, deviation = f"game.path={self.path}", _deviation(preference)
+        small = deviation <= LARGEST_DEVIATION + COMPLEMENTARY
+        if not (small and self.round):
+            remedy = "set game.round=true" if small else f"game.round=true rounds {LARGEST_DEVIATION} at most"
+            return check_preference(preference, source, f"; here it differs by up to {deviation:.2g}: {remedy}")
+        if deviation <= COMPLEMENTARY:
+            return check_preference(preference, source)
+        log.warning("%s: P + P^T differed from 1 by up to %.2g and was rounded", source, deviation)
+        return check_preference((preference + 1 - preference.swapaxes(-1, -2)) / 2, source)
+
+
+def _deviation(preference: np.ndarray) -> float:
+    """The largest deviation of P + P^T from 1; infinite for what cannot be a preference for other reasons."""
+    numeric = preference.dtype.kind in "fiu" and preference.ndim in (2, 3) and preference.size > 0
+    if not numeric or preference.shape[-1] != preference.shape[-2]:
+        return np.inf
+    if not ((preference >= 0) & (preference <= 1)).all():  # nan is neither
+        return np.inf
+    return float(np.abs(preference + preference.swapaxes(-1, -2) - 1).max())
 
 
 Named = tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]
@@ -52,28 +85,21 @@ def _read_arrays(file: InputFile) -> Named:
     preference = arrays.get("preference", next(iter(arrays.values())))
     if preference.ndim == 4 and len(preference) == 1:  # the game.npz of a run with one instance
         preference = preference[0]
-    items, contexts = (tuple(str(name) for name in arrays.get(key, ())) for key in ("items", "contexts"))
+    items, contexts = (tuple(map(_as_text, arrays.get(key, ()))) for key in ("items", "contexts"))
     return preference, items, contexts
 
 
-def _read_csv(file: InputFile) -> Named:
-    rows = file.rows()
-    if not rows:
-        raise ConfigError(f"game.path={file} is empty: give a square table of probabilities.")
-    header = () if all(number(cell) is not None for cell in rows[0][1]) else stripped(rows[0][1], file.name)
-    table = []
-    for line, row in rows[1:] if header else rows:
-        values = [number(cell) for cell in row]
-        if None in values:
-            raise ConfigError(f"game.path={file}: row {line} has {row[values.index(None)]!r}, not a number: mend it.")
-        if len(row) != len(rows[0][1]):
-            raise ConfigError(f"game.path={file}: row {line} has {len(row)} cells, not {len(rows[0][1])}: mend it.")
-        table.append(values)
-    return np.array(table, dtype=np.float64), header, ()
+def _as_text(name: object) -> str:
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+def _read_text(file: InputFile) -> Named:
+    return (*read_table(file), ())
 
 
 def _refuse(file: InputFile) -> Named:
-    raise ConfigError(f"game.path={file} ends in {file.suffix or 'nothing'}: give a file .npy, .npz or .csv.")
+    endings = ", ".join(_READERS)
+    raise ConfigError(f"game.path={file} ends in {file.suffix or 'nothing'}: give a file with one of {endings}.")
 
 
-_READERS = {".npy": _read_arrays, ".npz": _read_arrays, ".csv": _read_csv}
+_READERS = {".npy": _read_arrays, ".npz": _read_arrays, **dict.fromkeys((".csv", ".tsv", ".txt", ".dat"), _read_text)}
