@@ -36,7 +36,8 @@ class StudySweeper(BasicSweeper):
                 sweep.check_values(override)
         (batch,) = self.split_arguments(parsed, None)
         begin = getattr(launcher, "begin", lambda: None) if master.dry_run is not True else lambda: None
-        jobs = sweep.jobs_to_run(batch, Composer(context.config_loader, master), begin)
+        with sweep.in_sentences():
+            jobs = sweep.jobs_to_run(batch, Composer(context.config_loader, master), begin)
         if master.dry_run is True:
             sweep.show_plan(jobs)
             return []

@@ -7,7 +7,6 @@ wrong types in a sentence, before any work is done. Defaults live in conf/ alone
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
@@ -17,8 +16,10 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
+
+from nlhf.remedies import described, did_you_mean, remedy
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -66,7 +67,7 @@ def checked(
     for name in entries:
         if name not in fields:
             owner = target.__name__ if key else "the config"
-            raise ConfigError(f"{prefix}{name} is not a key of {owner}: {_did_you_mean(name, fields)}.")
+            raise ConfigError(f"{prefix}{name} is not a key of {owner}: {did_you_mean(name, fields)}.")
     for name, field in fields.items():
         if name not in entries and field.default is dataclasses.MISSING:
             raise ConfigError(f"{prefix}{name} is missing: give {prefix}{name}=VALUE, or its default in conf/.")
@@ -88,10 +89,16 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(entry)
 
 
-def coerce(value: Any, kind: Any, key: str) -> Any:
+def coerce(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None) -> Any:
     """`value` as the type `kind`: whole floats serve as ints and ints as floats, and nothing else is converted.
 
     A class with a method `from_config(text, key)`, such as `nlhf.inputs.InputFile`, is made from a text.
+
+    Args:
+        value: of a config.
+        kind: a type, or what `typing` offers beside types.
+        key: of the value, for the message.
+        entries: the list that the value is an entry of, for the message.
 
     Raises: ConfigError.
     """
@@ -109,7 +116,7 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
         if isinstance(value, str) and value in arguments:
             return value
     elif origin in (list, tuple) and isinstance(value, list | tuple):
-        return origin(coerce(entry, arguments[0], key) for entry in value)
+        return origin(coerce(entry, arguments[0], key, value) for entry in value)
     elif dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return build(value, key, typing.cast(type, kind))
     elif origin is dict and isinstance(value, Mapping):
@@ -122,8 +129,10 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
         return int(value)
     elif kind in (str, bool, type(None)) and type(value) is kind:
         return value
-    remedy = f"quote it, {key}=\"'{value}'\"" if kind is str and is_number(value) else "give one"
-    raise ConfigError(f"{key}={shown(value)} is not {_described(kind)}: {remedy}.")
+    if entries is None:
+        raise ConfigError(f"{key}={shown(value)} is not {described(kind)}: {remedy(value, kind, key)}.")
+    holds = f"{key}={shown(entries)} holds {shown(value)}, which is not {described(kind)}"
+    raise ConfigError(f"{holds}: {remedy(value, kind, key, entries)}.")
 
 
 def _locate(node: Mapping[str, Any], key: str, base: type) -> type:
@@ -179,22 +188,17 @@ def shown(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list | tuple | dict | bool) or value is None else str(value)
 
 
-def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}" if close else f"known keys are {', '.join(known) or 'none'}"
+def fields_of(node: Mapping[str, Any]) -> frozenset[str]:
+    """The fields of the dataclass that a config node names; empty if it names none."""
+    try:
+        return frozenset(field.name for field in dataclasses.fields(_locate(node, "", object)) if field.init)
+    except ConfigError:
+        return frozenset()
 
 
-def _described(kind: Any) -> str:
-    if hasattr(kind, "from_config"):
-        return "a text"
-    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_described(option) for option in arguments)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin in (list, tuple):
-        return f"a list, [A,B], each entry {_described(arguments[0])}"
-    if origin is dict:
-        return f"a mapping, {{NAME: VALUE}}, each value {_described(arguments[1])}"
-    return words.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else str(kind))
+def takes_mapping(node: Mapping[str, Any], name: str) -> bool:
+    """True if a field of the dataclass that a config node names can be a mapping."""
+    if name not in fields_of(node):
+        return False
+    hint = _hint(_locate(node, "", object), name)
+    return any(typing.get_origin(option) is dict for option in (hint, *typing.get_args(hint)))

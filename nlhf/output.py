@@ -11,24 +11,37 @@ import io
 import os
 import signal
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from nlhf.terminal import warn, warn_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from _typeshed import ReadableBuffer
+
+INTERRUPTED = 128 + signal.SIGINT  # exit code
 
 
 def run(main: Callable[[list[str]], int]) -> NoReturn:
     """Run a command with the program's arguments and end with its exit code; 130 after an interrupt."""
     guard_output()
-    try:
+    with interrupts_end_the_program("interrupted: repeat the same command."):
         sys.exit(main(sys.argv[1:]))
+
+
+@contextmanager
+def interrupts_end_the_program(sentence: str) -> Iterator[None]:
+    """Turn a KeyboardInterrupt into one line and exit code 130. Another Ctrl-C then ends the program silently."""
+    try:
+        yield
     except KeyboardInterrupt:
-        warn_lines("\ninterrupted: repeat the same command.")
-        sys.exit(128 + signal.SIGINT)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        warn_lines(f"\n{sentence}")
+        sys.exit(INTERRUPTED)
 
 
 def guard_output() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from nlhf.config import ConfigError
 from nlhf.files import unusable
 from nlhf.launch import slurm, status
-from nlhf.launch.compose import CONF
+from nlhf.launch.choices import CONF
 from nlhf.terminal import Parser, say, say_lines, warn
 
 WATCH = 5.0  # seconds

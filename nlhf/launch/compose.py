@@ -6,7 +6,6 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 from hydra import compose, initialize_config_dir
@@ -22,9 +21,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.config import ConfigError
+from nlhf.launch.choices import CONF
+from nlhf.launch.explain import explained
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 Kind = Literal["group", "value", "other"]
+
+
+class NotComposedError(ConfigError):
+    """Overrides from which Hydra cannot compose a config."""
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def composed(overrides: Sequence[str], name: str = "config") -> Iterator[DictCon
     """The config that `python main.py OVERRIDES` would run with, or that of another command by the name of its yaml;
     Hydra's global state is put back afterwards.
 
-    Raises: ConfigError with Hydra's words where the overrides do not compose.
+    Raises: ConfigError where the overrides do not compose.
     """
     if not CONF.is_dir():
         raise ConfigError(f"{CONF} is not there: nlhf's Python interface needs a checkout or an editable install.")
@@ -61,7 +65,7 @@ def composed(overrides: Sequence[str], name: str = "config") -> Iterator[DictCon
             try:
                 config = compose(name, list(overrides), return_hydra_config=True)
             except (HydraException, OmegaConfBaseException, ValueError) as error:
-                raise ConfigError(str(error)) from error
+                raise ConfigError(explained(error, overrides)) from error
             HydraConfig.instance().set_config(config)
             yield config
     finally:
@@ -90,7 +94,7 @@ class Composer:
     def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The plain config of a job.
 
-        Raises: ConfigError, with Hydra's words where it does not compose.
+        Raises: NotComposedError, or another ConfigError.
         """
         hydra: Any = HydraConfig.instance()
         before = hydra.cfg
@@ -109,8 +113,10 @@ class Composer:
             config = copy.deepcopy(task)
             ConfigLoaderImpl._apply_overrides_to_config(list(fast.values()), config)
             return plain(config)
+        except ConfigError:
+            raise
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(" ".join(str(error).split())) from error
+            raise NotComposedError(explained(error, overrides)) from error
         finally:
             hydra.cfg = before
 

@@ -1,58 +1,81 @@
-"""Starts `python main.py`: what Hydra says with a traceback is said in a sentence."""
+"""Starts `python main.py`: turns errors of Hydra into one sentence, and interrupts into one line."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from hydra._internal import utils
-from hydra.errors import CompactHydraException, HydraException
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from nlhf.output import guard_output
-from nlhf.terminal import cleaned, warn
+from nlhf.launch.explain import explained
+from nlhf.output import guard_output, interrupts_end_the_program
+from nlhf.terminal import warn
+
+OPTIONS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion",
+           "config-path", "config-name", "config-dir", "experimental-rerun", "info")  # fmt: skip
+PACKAGE = Path(__file__).resolve().parents[1]
+FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable: at 1 it raises errors instead of printing them
 
 
 def start(main: Callable[[], Any]) -> None:
-    """Run Hydra's main function as a command; an interrupt that no run has handled ends it with code 130."""
+    """Run Hydra's main function as a command.
+
+    Exit code 2, with a sentence, for overrides that Hydra refuses; 130 for an interrupt that no run has handled.
+    """
     guard_output()
-    try:
-        with _hydra_in_sentences():
-            main()
-    except KeyboardInterrupt:
-        warn("stopped at once: repeat the same command to go on from the last checkpoint.")
-        sys.exit(128 + signal.SIGINT)
+    sys.argv[1:] = _options_first(sys.argv[1:])
+    if dashed := next(filter(_is_no_option, sys.argv[1:]), None):
+        warn(f"error: {dashed} is no option: write KEY=VALUE without dashes, as in beta=0.1, or see --help.")
+        sys.exit(2)
+    with interrupts_end_the_program("stopped at once: repeat the same command to go on from the last checkpoint."):
+        asked = os.environ.get(FULL_ERROR) == "1"
+        try:
+            with _raised_by_hydra():
+                main()
+        except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+            if asked or not _is_of_hydra(error):
+                raise
+            multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+            warn(f"error: {explained(error, sys.argv[1:], multirun)}")
+            sys.exit(2)
+
+
+def _options_first(arguments: list[str]) -> list[str]:
+    """The arguments with -m in front, as argparse takes no options between overrides."""
+    several = [word for word in arguments if word in ("-m", "--multirun")]
+    return several[:1] + [word for word in arguments if word not in several]
+
+
+def _is_no_option(word: str) -> bool:
+    """True for a word with two dashes that starts no option of Hydra; argparse takes shortened ones."""
+    name = word.removeprefix("--").partition("=")[0]
+    return word.startswith("--") and not any(option.startswith(name) for option in OPTIONS)
 
 
 @contextmanager
-def _hydra_in_sentences() -> Iterator[None]:
-    """Print errors of Hydra's own code in one line, with exit code 2; HYDRA_FULL_ERROR=1 shows tracebacks as ever."""
-    report = utils.run_and_report
-
-    def report_in_sentences(function: Callable[[], Any]) -> Any:
-        return report(lambda: _in_a_sentence(function))
-
-    utils.run_and_report = report_in_sentences  # type: ignore[assignment]
+def _raised_by_hydra() -> Iterator[None]:
+    """Let Hydra raise its errors within the block."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
     try:
         yield
     finally:
-        utils.run_and_report = report
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before
 
 
-def _in_a_sentence(function: Callable[[], Any]) -> Any:
-    try:
-        return function()
-    except CompactHydraException as error:  # Hydra prints these without a traceback
-        error.args = tuple(cleaned(str(argument)) for argument in error.args)
-        raise
-    except (HydraException, ValueError, OSError) as error:
-        inside = any(frame.name == "run_command" for frame in traceback.extract_tb(error.__traceback__))
-        if inside or os.environ.get("HYDRA_FULL_ERROR") == "1":  # a fault of ours
-            raise
-        reason = " ".join(str(error).split()).rstrip(".")
-        warn(f"error: Hydra cannot start this command ({reason}): correct its overrides.")
-        sys.exit(2)
+def _is_of_hydra(error: BaseException) -> bool:
+    """True if an error comes from Hydra or the overrides, and not from a run or from nlhf itself."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is `start`
+    if any(frame.name == "run_command" for frame in frames):
+        return False
+    of_nlhf = any(Path(frame.filename).is_relative_to(PACKAGE) for frame in frames)
+    return isinstance(error, HydraException | OmegaConfBaseException) or not of_nlhf

@@ -23,6 +23,7 @@ from nlhf.console import result
 from nlhf.files import WriteError, read_json, writing
 from nlhf.launch.aside import move_aside
 from nlhf.launch.budgets import limits
+from nlhf.launch.compose import NotComposedError
 from nlhf.launch.lock import BusyError
 from nlhf.launch.run import OF_THE_COMMAND, Outcome, finished
 from nlhf.launch.status import measured_seconds
@@ -110,7 +111,7 @@ def note_from_files(jobs: Iterable[Job], submitted: bool = False) -> None:
 
 
 def refuse(overrides: Sequence[str], error: Exception) -> None:
-    """Say at once that a job cannot be, and note it."""
+    """Print and note why a job cannot run."""
     warn(f"error: {error}")
     note(" ".join(overrides), "refused", str(error))
 
@@ -119,12 +120,20 @@ def job_of(overrides: Sequence[str], compose: Callable[[Sequence[str]], dict[str
     """The job that these overrides mean, as `jobs_to_run` found it if it did; one that cannot be is noted, and None."""
     if (known := _jobs.pop(tuple(overrides), None)) is not None:
         return known
+    job = _job(overrides, compose)
+    if isinstance(job, Job):
+        return job
+    refuse(overrides, job)
+    return None
+
+
+def _job(overrides: Sequence[str], compose: Callable[[Sequence[str]], dict[str, Any]]) -> Job | ConfigError:
+    """The job that these overrides mean, or why there is none."""
     try:
         config = compose(overrides)
         return Job(tuple(overrides), config, specify(config))
     except ConfigError as error:
-        refuse(overrides, error)
-        return None
+        return error
 
 
 def jobs_to_run(
@@ -132,15 +141,23 @@ def jobs_to_run(
     compose: Callable[[Sequence[str]], dict[str, Any]],
     begin: Callable[[], None] = lambda: None,
 ) -> list[Job]:
-    """The jobs of a sweep that are not done, each run once; those that are, and those that cannot be, are noted.
+    """The jobs of a sweep that are not done, each once. Notes the jobs that are done and those that cannot run.
 
     Args:
         batch: overrides of every job.
         compose: gives their configs.
-        begin: called once it is known that there is something to run.
+        begin: called as soon as there is something to run.
+
+    Raises: ConfigError if no job can be composed, as where the sweep varies a key that is misspelt.
     """
     jobs: dict[tuple[str, Budget], Job] = {}
-    for job in filter(None, (job_of(overrides, compose) for overrides in batch)):
+    candidates = [(overrides, _job(overrides, compose)) for overrides in batch]
+    if candidates and all(isinstance(job, NotComposedError) for _, job in candidates):
+        raise next(job for _, job in candidates if isinstance(job, NotComposedError))
+    for overrides, job in candidates:
+        if isinstance(job, ConfigError):
+            refuse(overrides, job)
+            continue
         try:
             done = None if job.run.options.force else finished(job.run)
         except ConfigError as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 
-from nlhf.launch.compose import CONF, Composer, composed
+from nlhf.launch.choices import CONF
+from nlhf.launch.compose import Composer, composed
 from nlhf.launch.run import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

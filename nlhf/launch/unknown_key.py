@@ -1,0 +1,102 @@
+"""The sentence for a key that the composed config lacks: misspelt, misplaced, or one of other choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from nlhf.config import fields_of, takes_mapping
+from nlhf.launch.choices import groups, keys_of
+from nlhf.remedies import nearest
+from nlhf.tidy import listed
+
+MOST = 12  # names that a sentence lists
+HIDDEN = ("_target_", "hydra", "experiment")
+
+
+def unknown_key(override: Override, node: DictConfig, missing: str, parsed: Sequence[Override], multirun: bool) -> str:
+    """The sentence for an override of a key that is not in the config.
+
+    Args:
+        override: the wrong one.
+        node: the deepest part of the config on the key's path.
+        missing: the path of the first part of the key that `node` lacks, algorithm.stepsize.
+        parsed: all overrides.
+        multirun: True if they are those of a whole sweep.
+    """
+    key, value = override.key_or_group, str(override.input_line).partition("=")[2]
+    path, _, name = missing.rpartition(".")
+    if name in fields_of(node) or _takes_any_key(node, path):
+        return f"{key} is not in the config yet: write +{key}={value}, which adds it."
+    if path and not len(node):
+        return f"{key} is not a key, as {path} is a single value: write {path}={value}."
+    group = path.replace(".", "/")
+    if having := [choice for choice in groups().get(group, ()) if name in keys_of(group, choice)]:
+        return _of_other_choices(override, group, having, parsed, multirun)
+    suggestions = _elsewhere(node, name) or _misspelt(node, path, name)
+    if suggestions:
+        rest = key.removeprefix(missing)
+        written = " or ".join(f"{suggestion}{rest}={value}" for suggestion in suggestions)
+        return f"{key} is not a key: did you mean {written}."
+    known = [f"{path}.{entry}".lstrip(".") for entry in map(str, node) if entry not in HIDDEN]
+    return f"{key} is not a key: known keys are {listed(known, MOST) or 'none'}."
+
+
+def _takes_any_key(node: DictConfig, path: str) -> bool:
+    """True for a part of the config that is empty and meant to get entries of any name, such as `game.where`."""
+    if len(node) or not path:
+        return False
+    above, _, name = path.rpartition(".")
+    owner = OmegaConf.select(node._get_root(), above) if above else None
+    return path.startswith("hydra.") or (isinstance(owner, DictConfig) and takes_mapping(owner, name))
+
+
+def _elsewhere(node: DictConfig, name: str) -> list[str]:
+    """Where else the config has a key of this name, at most three places, or a group of Hydra with this name."""
+    config: Any = OmegaConf.to_container(node._get_root(), resolve=False)
+    places = [path for entry in config if entry not in HIDDEN for path in _paths(config[entry], entry)]
+    inner = [group for group in groups() if "/" in group]
+    return [place for place in (*places, *inner) if place.replace("/", ".").rpartition(".")[2] == name][:3]
+
+
+def _paths(value: Any, path: str) -> Iterator[str]:
+    """The path of a value and of everything in it."""
+    yield path
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _paths(entry, f"{path}.{name}")
+
+
+def _misspelt(node: DictConfig, path: str, name: str) -> list[str]:
+    """The key of this part of the config, or the group, whose name is closest."""
+    known = [str(entry) for entry in node if entry not in HIDDEN]
+    close = nearest(name, known if path else [*known, *groups()])
+    return [f"{path}.{close}".lstrip(".")] if close else []
+
+
+def _of_other_choices(
+    override: Override, group: str, having: Sequence[str], parsed: Sequence[Override], multirun: bool
+) -> str:
+    """The sentence for a key that only other choices of its group have, such as `game.actions` of game=tversky."""
+    line, key = str(override.input_line), override.key_or_group
+    chosen = next((other for other in parsed if other.key_or_group == group), None)
+    if multirun and chosen and chosen.is_discrete_sweep():
+        members = [text.strip("'\"") for text in chosen.sweep_string_iterator()]
+        fitting = [choice for choice in members if choice in having]
+        if fitting == members:
+            return (
+                f"{line} is not a key of the default {group}, which a sweep starts from: write ++{line}, which sets it "
+                f"for every {group} of the sweep."
+            )
+        if fitting:
+            lacking = listed([choice for choice in members if choice not in having], MOST)
+            return (
+                f"{line} is not a key of {group}={lacking}: sweep over {group}={','.join(fitting)} alone, with "
+                f"++{line}, and run the rest without it."
+            )
+    owner = f"{group}={chosen.value()}" if chosen and not chosen.is_sweep_override() else f"this {group}"
+    choose = "choose it" if len(having) == 1 else "choose one of these"
+    return f"{key} is not a key of {owner}, but of {group}={listed(having, MOST)}: {choose}, or leave the key out."

@@ -1,0 +1,93 @@
+"""Parts of error messages that say what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one is meant for; None if none is close. Case and - against _ do not matter."""
+    spellings = {_plain(spelling): spelling for spelling in known}
+    close = difflib.get_close_matches(_plain(name), spellings, n=1)
+    return spellings[close[0]] if close else None
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "_")
+
+
+def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
+    """The closest known name, or all of them."""
+    close = nearest(name, known)
+    return f"did you mean {close}" if close else f"known keys are {', '.join(known) or 'none'}"
+
+
+def quoted_override(key: str, text: str | Sequence[str]) -> str:
+    """An override that sets a key to a text with any characters, or to a list of texts, quoted for the shell.
+
+    Example:
+        >>> print(quoted_override("study", "a=b"), quoted_override("game.drop", ["a", "1"]))
+        'study="a=b"' 'game.drop=["a","1"]'
+    """
+    value = _quoted(text) if isinstance(text, str) else f"[{','.join(map(_quoted, text))}]"
+    return shlex.quote(f"{key}={value}")
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+def remedy(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None) -> str:
+    """What to write in place of a value that is not of its key's type.
+
+    Hydra reads 1e5 and True as values, and how they were written is lost.
+
+    Args:
+        value: the wrong one.
+        kind: the type that it should have.
+        key: of the config.
+        entries: the list that the value is an entry of.
+    """
+    if typing.get_origin(kind) in (list, tuple) and isinstance(value, str):
+        return f"write {shlex.quote(f'{key}=[{value}]')}"
+    options = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    takes_text = any(option is str or hasattr(option, "from_config") for option in options)
+    if not takes_text or not isinstance(value, int | float | None) or (value is None and entries is None):
+        return "give one"
+    texts = [str(entry) if type(entry) in (int, str) else "TEXT" for entry in ([value] if entries is None else entries)]
+    written = quoted_override(key, texts[0] if entries is None else texts)
+    return f"quote it as {written}, with your spelling in place of TEXT" if "TEXT" in texts else f"quote it, {written}"
+
+
+def described(kind: Any) -> str:
+    """A type in words."""
+    if hasattr(kind, "from_config"):
+        return "a text"
+    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(described(option) for option in arguments)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin in (list, tuple):
+        return f"a list, [A,B], each entry {described(arguments[0])}"
+    if origin is dict:
+        return f"a mapping, {{NAME: VALUE}}, each value {described(arguments[1])}"
+    return words.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else str(kind))
+
+
+def command(*words: str | Path) -> str:
+    """A command with its words quoted for the shell.
+
+    Example:
+        >>> print(command("python", "-m", "nlhf.analysis", Path("runs/my study")))
+        python -m nlhf.analysis 'runs/my study'
+    """
+    return shlex.join(map(str, words))
