@@ -82,6 +82,7 @@ class Trainer:
 
     def _iterate(self) -> None:
         started, active = time.perf_counter(), self.prox.active
+        self.prox.current = self.state.policy
         state = self.algorithm.update(self.state, self.prox)
         mask = self.prox.mask
         self.average.add(self.state.policy, self.progress.log_weight(self.algorithm.averaging, active), mask)

@@ -65,6 +65,11 @@ class Policy:
         return self.log_probabilities.shape[-1]
 
     @property
+    def trainable(self) -> bool:
+        """Does it have parameters that gradient steps change?"""
+        return False
+
+    @property
     def parameters(self) -> dict[str, Tensor]:
         """What training changes, the seeds as first dimension."""
         raise NotImplementedError(f"{type(self).__name__} has no parameters")

@@ -89,6 +89,10 @@ class CausalLMPolicy(Policy):
     turns: tuple[Turn, ...] = field(default=(), repr=False)
 
     @property
+    def trainable(self) -> bool:
+        return self.weights is not None
+
+    @property
     def parameters(self) -> dict[str, Tensor]:
         if self.weights is None:
             raise NotImplementedError("the base model is not trained")

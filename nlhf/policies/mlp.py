@@ -63,6 +63,10 @@ class MLPPolicy(Policy):
         return self.inputs.log_reference.shape[-1]
 
     @property
+    def trainable(self) -> bool:
+        return True
+
+    @property
     def parameters(self) -> dict[str, Tensor]:
         return self.weights
 

@@ -22,6 +22,10 @@ class TabularPolicy(Policy):
     memory: Memory | None = None
 
     @property
+    def trainable(self) -> bool:
+        return True
+
+    @property
     def parameters(self) -> dict[str, Tensor]:
         return {"logits": self.log_probabilities}
 

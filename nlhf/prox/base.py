@@ -33,7 +33,11 @@ class Prox(Protocol):
     reference: Policy
 
     def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
-        """Solve the problem above; `start` is where an iterative engine begins (default: the anchor)."""
+        """Solve the problem above.
+
+        Args:
+            start: where an iterative engine begins; by default the policy that the iteration began with.
+        """
 
     def advantage(self, policy: Policy) -> Tensor:
         """y -> P(y > policy) - 1/2, shape (S, X, Y); charged once per policy object."""
@@ -108,7 +112,13 @@ class ProxEngine(ABC):
 
     Answers are remembered with the policy object, seed by seed. `queries` (S) counts what was asked; only seeds in
     `active` (S) are charged, for a seed that has stopped no longer asks.
+
+    Attributes:
+        current: the policy with which the iteration began, where an iterative engine starts by default. The trainer
+            sets it; an engine that is used alone starts at the anchor.
     """
+
+    current: Policy | None = None
 
     def __init__(self, parts: Parts) -> None:
         seeds = parts.beta.shape[0]

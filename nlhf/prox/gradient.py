@@ -1,8 +1,8 @@
 """The gradient engine: steps of a torch optimiser on a surrogate of the problem, for any differentiable policy.
 
-Each inner step draws contexts, actions and answers anew; the steps start at `start` (the anchor where an algorithm
-names none). Sampled, one query is one pair that is put to the judge; with `samples` null expectations are enumerated,
-and one query is one evaluation of y -> P(y > opponent).
+Each inner step draws contexts, actions and answers anew. The steps begin at `start`, by default at the policy with
+which the iteration began. Sampled, one query is one pair that is put to the judge; with `samples` null expectations are
+enumerated, and one query is one evaluation of y -> P(y > opponent).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class GradientSteps(ProxEngine):
     def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
         import torch
 
-        start = anchor if start is None else start
+        start = self._checked(start or self.current or anchor)
         learned = {name: value.detach().clone().requires_grad_() for name, value in start.parameters.items()}
         optimiser = self._optimiser(learned, start.memory)
         like = next(iter(learned.values()))
@@ -142,6 +142,19 @@ class GradientSteps(ProxEngine):
             self._descend(optimiser, learned, self._losses(problem, opponent, contexts))
         done = {name: value.detach() for name, value in learned.items()}
         return start.trained(done, self._memory(optimiser, learned) if self.options.carry else None)
+
+    def _checked(self, start: Policy) -> Policy:
+        """`start`, which must be of the class that the run trains.
+
+        Raises: ConfigError.
+        """
+        trained = self.current
+        if trained is not None and (type(start) is not type(trained) or not start.trainable):
+            raise ConfigError(
+                f"the algorithm calls prox with a start that this run cannot train (a {type(start).__name__} without "
+                "the run's parameters): give start=state.policy, or leave start out."
+            )
+        return start
 
     def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
         return self.game.payoff(policy.probabilities), 1
