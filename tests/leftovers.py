@@ -37,6 +37,8 @@ def left_behind(folder: Path) -> dict[str, Any]:
                 found[name] = {key: (saved[key].dtype.str, saved[key].tobytes()) for key in saved}
         elif path.suffix == ".yaml":
             found[name] = path.read_text(encoding="utf-8")
+        elif path.suffix in (".jsonl", ".safetensors"):
+            found[name] = path.read_bytes()
     return found
 
 

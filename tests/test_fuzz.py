@@ -14,6 +14,9 @@ from tests.fuzz import Study, campaign
 from tests.operations import killed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+NETWORK = ["game=contextual", "game.actions=3", "game.contexts=2", "game.test_contexts=2", "policy=mlp",
+           "policy.hidden=[4]", "prox=gradient", "prox.contexts=2", "prox.samples=2",
+           "algorithm=nash_prox"]  # fmt: skip
 GAME = ["game=random_tournament", "game.actions=3", "beta=0.2", "seeds=[4,0]", "progress=false", "log_policy=true",
         "budget.target=null", "budget.queries=null", "checkpoint_seconds=0", "study=s"]  # fmt: skip
 
@@ -29,13 +32,18 @@ def signal_at_five(_):
     yield tick
 
 
+def networks(*words):
+    """The config of a run that trains a network."""
+    return configured(*words, *NETWORK)
+
+
 @pytest.fixture
 def study(tmp_path):
     """Makes a study of two runs, the first of which was left in some state."""
 
-    def made(state):
+    def made(state, compose=configured):
         root = tmp_path / "runs"
-        base = configured(*GAME, f"runs_dir={root}")
+        base = compose(*GAME, f"runs_dir={root}")
 
         def config(iterations, **changes):
             return base | {"budget": base["budget"] | {"iterations": iterations}} | changes
@@ -53,9 +61,30 @@ def study(tmp_path):
     return made
 
 
+@pytest.fixture
+def study_of_a_language_model(tmp_path, text_config):
+    """Two runs of a tiny language model."""
+    root = tmp_path / "runs"
+    small = ["prox.contexts=1", "prox.samples=2", "game.test_prompts=2", "policy.max_new_tokens=3"]
+    words = [*small, "study=s", "checkpoint_seconds=0", f"runs_dir={root}"]
+    changes = ["budget.iterations=2"], ["budget.iterations=3"], ["budget.iterations=2", "beta=0.2"]
+    configs = [text_config(*words, *change) for change in changes]
+    return Study(root, *configs)
+
+
 @pytest.mark.parametrize("state", ["completed", "killed"])
 def test_damage_is_repaired_or_named(study, state):
     counts, broken = campaign(study(state), 1, thin=3 if state == "completed" else 7)
+    assert not broken, f"{dict(counts)}\n" + "\n".join(broken)
+
+
+def test_damage_of_a_network_is_repaired_or_named(study):
+    counts, broken = campaign(study("completed", networks), 1, thin=17)
+    assert not broken, f"{dict(counts)}\n" + "\n".join(broken)
+
+
+def test_damage_of_a_language_model_is_repaired_or_named(study_of_a_language_model):
+    counts, broken = campaign(study_of_a_language_model, 1, thin=29)
     assert not broken, f"{dict(counts)}\n" + "\n".join(broken)
 
 
@@ -65,4 +94,20 @@ def test_damage_of_every_kind_is_repaired_or_named(study, state, capsys):
     counts, broken = campaign(study(state), 3)
     with capsys.disabled():
         print(f"{state}: {dict(counts)}")
+    assert not broken, f"{dict(counts)}\n" + "\n".join(broken)
+
+
+@pytest.mark.long
+def test_damage_of_every_kind_to_a_network_is_repaired_or_named(study, capsys):
+    counts, broken = campaign(study("completed", networks), 2)
+    with capsys.disabled():
+        print(f"network: {dict(counts)}")
+    assert not broken, f"{dict(counts)}\n" + "\n".join(broken)
+
+
+@pytest.mark.long
+def test_damage_of_every_kind_to_a_language_model_is_repaired_or_named(study_of_a_language_model, capsys):
+    counts, broken = campaign(study_of_a_language_model, 1)
+    with capsys.disabled():
+        print(f"language model: {dict(counts)}")
     assert not broken, f"{dict(counts)}\n" + "\n".join(broken)

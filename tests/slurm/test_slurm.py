@@ -270,6 +270,18 @@ def test_waiting_for_a_larger_budget_does_not_end_with_the_smaller_one(slurm, st
 
 
 @with_accounting
+def test_force_moves_every_folder_once_when_the_sweep_is_submitted(slurm, study, local):
+    runs = [*SMALL, "beta=0.1,0.2", *SLURM, "hydra.launcher.wait=true"]
+    sweep(study, *runs)
+    names = sorted(path.parent.name for path in study.glob("*/summary.json"))
+    assert "submitted 2 runs" in sweep(study, *runs, "force=true")
+    for name in names:
+        (study / f"{name}.1").rename(study.parent / name)
+    assert sorted(path.parent.name for path in study.glob("*/summary.json")) == names
+    assert left_behind(study) == left_behind(study.parent) == local(*SMALL, "beta=0.1,0.2")
+
+
+@with_accounting
 def test_what_sbatch_refuses_is_said_in_its_words(slurm, study):
     assert "error: sbatch refuses (Batch job submission failed: Invalid partition name specified): change " in sweep(
         study, *SMALL, *SLURM, "hydra.launcher.partition=nowhere", code=2
