@@ -6,7 +6,8 @@ ARGS ?=
 PRESETS := $(filter-out language_model,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
 PICTURES := human_votes baselines trajectories neural action_space
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Three workers of one thread each keep two cores busy, as many tests wait for processes.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 QUICK := nlhf $(addprefix tests/,test_average.py test_bad_input.py test_config.py test_contract.py test_judge.py \
   test_prox_accounting.py test_records.py test_simplex.py) $(addprefix tests/analysis/,test_bootstrap.py \
   test_statistics.py test_units.py test_votes.py)

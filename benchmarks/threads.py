@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-LIMIT, ROUNDS, SECONDS = 1.5, 5, 1.5
+LIMIT, ROUNDS, SECONDS = 1.5, 3, 1.5
 SPINS = {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"}  # what GNU OpenMP does if nobody sets anything
 SETTINGS: dict[str, dict[str, str]] = {
     "one thread": {"OMP_NUM_THREADS": "1"},
@@ -65,7 +65,9 @@ def measured(name: str, environment: Mapping[str, str]) -> float:
     """Seconds an iteration, in a process of its own on at most two cores."""
     mine = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "MKL_"))}
     command = [sys.executable, "-m", "benchmarks.threads", "--one", name]
-    return float(subprocess.run(command, env=mine | dict(environment), check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run(command, env=mine | dict(environment), check=True, capture_output=True, text=True).stdout
+    )
 
 
 def iteration(words: list[str]) -> float:

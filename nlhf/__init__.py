@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["ConfigError", "analysis", "equilibrium", "evaluate", "exploitability", "run"]
+
+# Threads of torch sleep while they wait for each other. Threads that spin gain little on free cores and lose much
+# beside another process (benchmarks/threads.py). OpenMP reads the variable once, when torch is imported.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+    os.environ["OMP_WAIT_POLICY"] = "passive"
 
 _HOMES = {"ConfigError": "nlhf.config", "analysis": "nlhf.analysis"}
 

@@ -333,3 +333,14 @@ def test_analysis_is_offered_by_name_and_loads_what_a_run_left(done):
     mine = data[data["folder"] == str(done.folder)]
     assert mine["exploitability"].tolist() == done.metrics["exploitability"].tolist()
     assert (mine["game.actions"] == 4).all()
+
+
+@pytest.mark.parametrize(
+    ("own", "policy"),
+    [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"), ({"GOMP_SPINCOUNT": "10"}, "None")],
+)
+def test_threads_sleep_while_they_wait_unless_the_user_decides(own, policy):
+    unset = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    code = "import sys, nlhf, os; assert 'torch' not in sys.modules; print(os.environ.get('OMP_WAIT_POLICY'))"
+    done = subprocess.run([sys.executable, "-c", code], env=unset | own, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{policy}\n"

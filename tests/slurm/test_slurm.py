@@ -30,10 +30,12 @@ SLURM = ["hydra/launcher=slurm", "hydra.launcher.mem_gb=1", "study=study"]
 HELD = [*SLURM, "+hydra.launcher.additional.hold=true"]  # until it is released
 POOL = ["hydra/launcher=pool", "hydra.launcher.threads=1", "study=study"]
 
-with_accounting = pytest.mark.parametrize("nodes", [True], indirect=True, ids=["accounting"])
+NAMES = ["accounting", "no accounting"]
+with_accounting = pytest.mark.parametrize("nodes", [True], indirect=True, ids=NAMES[:1])
+with_and_without_accounting = pytest.mark.parametrize("nodes", [True, False], indirect=True, ids=NAMES)
 
 
-@pytest.fixture(scope="session", params=[True, False], ids=["accounting", "no accounting"])
+@pytest.fixture(scope="session", params=[True, pytest.param(False, marks=pytest.mark.long)], ids=NAMES)
 def nodes(request):
     """A cluster with a database of accounts, and one without."""
     if reason := why_not(accounting=request.param):
@@ -184,6 +186,7 @@ def test_sixty_runs_are_submitted_once_in_an_array_and_end_as_those_of_a_pool(sl
     assert "60 skipped" in sweep(study, *runs, *HELD)
 
 
+@with_and_without_accounting
 def test_a_killed_task_is_finished_by_repeating_the_command(slurm, study, local):
     runs = [*LONG, "beta=0.1,0.2", "hydra.launcher.runs_per_task=1"]
     sweep(study, *runs, *SLURM)
