@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -15,6 +15,7 @@ pytest.importorskip("peft")
 
 from nlhf import metrics, reference_equilibrium
 from nlhf.algorithms.nash_mp import NashMP
+from nlhf.config import ConfigError
 from nlhf.games.matrix import MatrixGame
 from nlhf.games.text import TextGame
 from nlhf.judges.panel import Panel
@@ -35,7 +36,7 @@ PROMPTS = ((1, 2, 3), (2,), (3, 1, 1, 2, 1))
 class Letters:
     """A tokenizer of letters; token 0 ends a text."""
 
-    eos_token_id: int = END
+    eos_token_id: int | None = END
     chat_template: None = None
 
     def decode(self, tokens, skip_special_tokens):
@@ -43,7 +44,7 @@ class Letters:
 
 
 def tiny(
-    vocabulary=4, length=3, lora=False, micro_batch=1000, seed=0, hidden=16, spread=0.5, **options
+    vocabulary=4, length=3, lora=False, micro_batch=1000, seed=0, hidden=16, spread=0.5, ends=None, **options
 ) -> LanguageModel:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -57,13 +58,15 @@ def tiny(
     module = LlamaForCausalLM(config).double()
     for place in [name for name, part in module.named_modules() if type(part).__name__ == "LlamaRMSNorm"]:
         module.set_submodule(place, torch.nn.RMSNorm(hidden, eps=1e-6, dtype=torch.float64))  # theirs is of float32
+    if ends is not None:
+        module.generation_config.eos_token_id = ends
     return wrapped(family, module, Letters(), seed)
 
 
-def everything(vocabulary, length):
+def everything(vocabulary, length, ends=(END,)):
     """All completions: those that end, and those that are cut."""
-    words = range(1, vocabulary)
-    ended = [(*body, END) for size in range(length) for body in product(words, repeat=size)]
+    words = [token for token in range(vocabulary) if token not in ends]
+    ended = [(*body, end) for size in range(length) for body in product(words, repeat=size) for end in ends]
     return ended + list(product(words, repeat=length))
 
 
@@ -88,10 +91,105 @@ def test_probabilities_of_all_completions_sum_to_one(lora):
             assert table(model, weights, prompt, 6, 4).exp().sum().item() == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("ends", [2, [2], [0, 2], [2, 3]])
+def test_every_end_token_of_tokenizer_and_generation_config_ends_a_completion(ends, lora):
+    """The policy is a distribution over the completions that can be drawn, and none goes on behind an end token."""
+    model, union = tiny(5, 3, lora=lora, ends=ends), {END, *np.atleast_1d(ends).tolist()}
+    assert set(model.ends) == union
+    listed = everything(5, 3, sorted(union))
+    weights = other(model)
+    for parts in ([(weights, 1.0)], [(weights, 0.5), (None, 0.5)]):
+        drawn = model.sample(parts, [PROMPTS[0]] * 500, np.random.default_rng(0).random(500))
+        assert {tokens[-1] for tokens in drawn if len(tokens) < 3} == union
+        assert {*drawn} <= {*listed}
+    assert model.log_prob(weights, [PROMPTS[0]] * len(listed), listed).exp().sum().item() == pytest.approx(1, abs=1e-12)
+    numbers = [model.number(tokens) for tokens in ((1, 2), (1, 1, END), (1, 1, 1))]
+    assert [model.finished(number) for number in numbers] == [True, True, False]
+    assert [model.text(number) for number in numbers] == ["b", "bb", "bbb"]
+
+
+def test_a_tokenizer_without_an_end_token_has_those_of_the_generation_config():
+    model = tiny(ends=[2, 3])
+    tokenizer = Letters(eos_token_id=None)
+    model.base.config.eos_token_id = None
+    assert wrapped(model.options, model.base, tokenizer, 0).ends == (2, 3)
+    model.base.generation_config.eos_token_id = None
+    with pytest.raises(ConfigError, match="has no end token"):
+        wrapped(model.options, model.base, tokenizer, 0)
+
+
 def test_at_the_start_every_policy_is_the_base_model():
     for lora in (False, True):
         model = tiny(lora=lora)
         assert torch.equal(table(model, None, PROMPTS[0]), table(model, model.initial, PROMPTS[0]))
+
+
+HYBRID = {"vocab_size": 12, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+          "num_attention_heads": 2, "num_key_value_heads": 1, "mamba_d_state": 8}  # fmt: skip
+RECURRENT = {
+    "falcon_h1": {"head_dim": 8, "mamba_d_ssm": 16, "mamba_n_heads": 4, "mamba_d_head": 4, "mamba_chunk_size": 8},
+    "bamba": {"mamba_n_heads": 8, "mamba_d_head": 4, "mamba_n_groups": 1, "mamba_chunk_size": 8,
+              "attn_layer_indices": [1]},
+    "jamba": {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_dt_rank": 4},
+}  # fmt: skip
+
+
+def recurrent(kind, **options):
+    """A model with recurrent layers, of random weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, eos_token_id=END, bos_token_id=None, pad_token_id=None, **HYBRID,
+                                  **RECURRENT[kind])  # fmt: skip
+    module = AutoModelForCausalLM.from_config(config).float()
+    with torch.no_grad():
+        for value in module.parameters():
+            if value.ndim > 1:
+                value.copy_(torch.randn_like(value) / 2)
+    return wrapped(replace(tiny().options, **options), module, Letters(), 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("bamba", {"lora": True}),
+        ("falcon_h1", {"lora": False}),
+        ("falcon_h1", {"lora": True, "lora_targets": ["in_proj", "q_proj"]}),
+    ],
+)
+def test_states_of_recurrent_layers_follow_their_rows(kind, options):
+    """Prompts are read once for several completions, and rows leave the batch at their ends."""
+    model = recurrent(kind, max_new_tokens=4, **options)
+    prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[0], PROMPTS[2], PROMPTS[1]]
+    completions = [(3, 1, 2, END), (5, 4), (END,), (6, 7, 8), (9, 9, 2)]
+    with torch.no_grad():
+        cached = model.log_prob(model.initial, prompts, completions)
+        for prompt, completion, value in zip(prompts, completions, cached.tolist(), strict=True):
+            logits = model.base(torch.tensor([prompt + completion]), use_cache=False).logits[0].log_softmax(-1)
+            expected = sum(logits[len(prompt) - 1 + place, token].item() for place, token in enumerate(completion))
+            assert value == pytest.approx(expected, abs=1e-4)
+    uniforms = np.random.default_rng(0).random(20)
+    together = model.sample([(None, 1.0)], prompts * 4, uniforms)
+    assert len(set(map(len, together))) > 1
+    assert together == [
+        model.sample([(None, 1.0)], [p], u[None])[0] for p, u in zip(prompts * 4, uniforms, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        ("falcon_h1", {"lora": True}, r"\(falcon_h1\) has layers that LoRA cannot adapt here \(Module 'out_proj' is "
+         r"incompatible.*\): set policy.lora=false to train all weights, or policy.lora_targets=\[down_proj,"),
+        ("falcon_h1", {"lora": True, "lora_targets": ["nothing"]}, r"\['nothing'\] are no layers of policy.model=tiny"),
+        ("falcon_h1", {"lora": True, "lora_targets": ["norm"]}, r"lora_targets=\['norm'\] of .* LoRA cannot adapt"),
+        ("jamba", {"lora": True}, r"\(jamba\) has recurrent layers that cannot be used here \(they forget"),
+    ],
+)  # fmt: skip
+def test_models_whose_layers_cannot_be_used_are_a_sentence_of_their_own(kind, options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        recurrent(kind, **options)
 
 
 def test_log_probabilities_are_those_of_the_bare_module():

@@ -20,7 +20,7 @@ from nlhf.config import ConfigError, whole_text
 from nlhf.games.votes_file import MOST_VOTES, check_unread
 from nlhf.inputs import InputFile
 from nlhf.judges.base import Answer, Pair
-from nlhf.language.prompts import words
+from nlhf.language.prompts import checked_prompt, words
 from nlhf.tidy import distinct_keys, stripped
 
 log = logging.getLogger(__name__)
@@ -162,10 +162,12 @@ def _fields(entry: dict[str, Any], place: str, *wanted: str) -> dict[str, Any]:
 
 
 def _prompt(value: Any, place: str) -> str:
-    """A prompt as one text."""
-    if isinstance(value, list) and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value):
-        return whole_text(words(value), f"{place}: prompt")
-    return _text(value, f"{place}: prompt")
+    """A prompt as one text, which keeps the messages of a chat.
+
+    Raises: ConfigError.
+    """
+    place = f"{place}: prompt"
+    return words(checked_prompt(value, place)) if isinstance(value, list) else _text(value, place)
 
 
 def _text(value: Any, place: str) -> str:

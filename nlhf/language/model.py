@@ -12,7 +12,6 @@ A completion that reaches `max_new_tokens` has no end token: the lengths are par
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
@@ -25,7 +24,9 @@ from torch import Tensor
 
 from nlhf.config import ConfigError
 from nlhf.language.content import in_memory
-from nlhf.language.prompts import words
+from nlhf.language.prompts import Prompt, messages, words
+from nlhf.language.reading import end_tokens, positions, rendered
+from nlhf.language.recurrent import check_recurrent
 from nlhf.streams import stream
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ class Turn:
     text: str
 
 
+class OverlongPromptError(ConfigError):
+    """A prompt that leaves no room for a completion among the positions of the model.
+
+    Args:
+        fact: how long it is, without a remedy.
+    """
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}: leave it out, or give a smaller number.")
+        self.fact = fact
+
+
 class LanguageModel:
     """One base model, its tokenizer, and every completion that was met, by number.
 
@@ -60,26 +73,29 @@ class LanguageModel:
         self.options, self.module, self.base, self.tokenizer = options, module, base, tokenizer
         self.initial = dict(weights)
         self.device = next(module.parameters()).device
-        self.end = int(tokenizer.eos_token_id)
+        self.ends = end_tokens(base, tokenizer)
+        self.positions = positions(base)
         self.team: Team | None = None  # other processes that share the work
         self.completions: list[Tokens] = []
         self._numbers: dict[Tokens, int] = {}
 
-    def turn(self, prompt: str | Sequence[Mapping[str, str]]) -> Turn:
-        """A prompt, plain or a list of chat messages, through the chat template if there is one.
+    def turn(self, prompt: Prompt) -> Turn:
+        """A prompt as the model reads it, through the chat template if there is one.
 
-        Raises: ConfigError for a prompt that leaves no room for a completion.
+        Raises: OverlongPromptError for a prompt that leaves no room for a completion, ConfigError for messages that
+        the chat template refuses.
         """
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        whole = text = words(prompt)
-        if self.tokenizer.chat_template:
-            whole = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        tokens = tuple(self.tokenizer(whole, add_special_tokens=not self.tokenizer.chat_template).input_ids)
-        room = getattr(self.module.config, "max_position_embeddings", None)
-        if room is not None and len(tokens) + self.options.max_new_tokens > room:
-            raise ConfigError(
+        text, template = words(prompt), bool(self.tokenizer.chat_template)
+        whole = text
+        if template:
+            key = f"policy.model={self.options.model}"
+            whole = rendered(self.tokenizer, messages(prompt), key, add_generation_prompt=True)
+        tokens = tuple(self.tokenizer(whole, add_special_tokens=not template, verbose=False).input_ids)
+        needed = len(tokens) + self.options.max_new_tokens
+        if self.positions is not None and needed > self.positions:
+            raise OverlongPromptError(
                 f"the prompt '{text[:60]}' has {len(tokens)} tokens, and with policy.max_new_tokens="
-                f"{self.options.max_new_tokens} more than the model's {room}: leave it out, or give a smaller number."
+                f"{self.options.max_new_tokens} more than the model's {self.positions}"
             )
         return Turn(tokens, text)
 
@@ -92,11 +108,12 @@ class LanguageModel:
 
     def text(self, number: int) -> str:
         """A completion as text, without the end token."""
-        return str(self.tokenizer.decode(self.completions[number], skip_special_tokens=True)).strip()
+        tokens = self.completions[number][:-1] if self.finished(number) else self.completions[number]
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
     def finished(self, number: int) -> bool:
         """Does the completion have its end token?"""
-        return self.completions[number][-1:] == (self.end,)
+        return any(token in self.ends for token in self.completions[number][-1:])
 
     # --- log-probabilities -------------------------------------------------------------------------------------------
 
@@ -148,7 +165,7 @@ class LanguageModel:
         past = DynamicCache(config=self.module.config)  # type: ignore[arg-type]
         logits = self.forward(weights, tokens, mask, places, 1, past).logits[:, -1]
         each = torch.tensor([distinct[prompt] for prompt in prompts], device=self.device)
-        past.batch_select_indices(each)
+        past.reorder_cache(each)  # the states of recurrent layers too
         return past, logits[each], mask[each], places[each, -1:]
 
     def padded(self, prompts: Sequence[Tokens], completions: Sequence[Tokens] = ()) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,16 +214,17 @@ class LanguageModel:
         caches, said, masks, lasts = zip(*(self._read(weights, prompts) for weights, _ in parts), strict=True)
         mask, places = masks[0], lasts[0]
         going = torch.arange(count, device=self.device)
-        drawn = torch.full((count, options.max_new_tokens), self.end, device=self.device)
+        ends = torch.tensor(self.ends, device=self.device)
+        drawn = torch.full((count, options.max_new_tokens), self.ends[0], device=self.device)
         for step in range(options.max_new_tokens):
             chosen = self._draw(_mixed(said, shares), levels_on[going, step])
             drawn[going, step] = chosen
-            left = (chosen != self.end).nonzero()[:, 0]
+            left = torch.isin(chosen, ends, invert=True).nonzero()[:, 0]
             if not len(left) or step + 1 == options.max_new_tokens:
                 break
             if len(left) < len(going):
                 for past in caches:
-                    past.batch_select_indices(left)
+                    past.reorder_cache(left)
             going, mask = going[left], mask[left]
             mask = torch.cat([mask, mask.new_ones(len(going), 1)], 1)
             tokens, places = chosen[left, None], places[left] + 1
@@ -214,7 +232,7 @@ class LanguageModel:
                 self.forward(weights, tokens, mask, places, 1, past).logits[:, -1]
                 for (weights, _), past in zip(parts, caches, strict=True)
             )
-        return [_ended(row, self.end) for row in drawn.tolist()]
+        return [_ended(row, self.ends) for row in drawn.tolist()]
 
     def _draw(self, logits: Tensor, levels: Tensor) -> Tensor:
         """Tokens (n) by inversion, at the temperature, of the `top_p` likeliest mass."""
@@ -266,9 +284,10 @@ def _mixed(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
-def _ended(row: list[int], end: int) -> Tokens:
+def _ended(row: list[int], ends: Sequence[int]) -> Tokens:
     """The tokens up to and including the first end token."""
-    return tuple(row[: row.index(end) + 1]) if end in row else tuple(row)
+    last = next((place for place, token in enumerate(row) if token in ends), len(row))
+    return tuple(row[: last + 1])
 
 
 @cache
@@ -294,31 +313,20 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
 
 
 def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: int) -> LanguageModel:
-    """A model and its tokenizer as a policy's model: LoRA matrices, or all weights, are what is trained."""
-    if tokenizer.eos_token_id is None:
+    """A policy's model from a model and its tokenizer. It trains LoRA matrices, or all weights.
+
+    Raises: ConfigError for a model without an end token, and for layers that LoRA or the sampler cannot use.
+    """
+    if not end_tokens(module, tokenizer):
         raise ConfigError(f"policy.model={options.model} has no end token (eos_token): give a model with one.")
     module.eval().requires_grad_(False)
+    check_recurrent(LanguageModel(options, module, module, tokenizer, {}))
     size = sum(value.numel() for value in module.parameters())
     base = module
     if options.lora is True or (options.lora == "auto" and size > LORA_ABOVE):
-        from peft import LoraConfig, get_peft_model
+        from nlhf.language.lora import with_lora
 
-        from nlhf.language.bundled import hushed
-
-        targets: Any = list(options.lora_targets) if options.lora_targets else "all-linear"
-        shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
-        base = deepcopy(module, shared)
-        config = LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules=targets,
-                            task_type="CAUSAL_LM")  # fmt: skip
-        try:
-            with hushed():
-                module = get_peft_model(module, config).eval()
-        except ValueError as error:
-            targets = list(options.lora_targets)
-            raise ConfigError(
-                f"policy.lora_targets={targets} are no layers of policy.model={options.model}: give names of its "
-                "linear layers, or []."
-            ) from error
+        module, base = with_lora(options, module)
         chosen = {name: value for name, value in module.named_parameters() if ".lora_" in name}
     else:
         chosen = dict(module.named_parameters())

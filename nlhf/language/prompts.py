@@ -13,7 +13,8 @@ from nlhf.inputs import InputFile
 from nlhf.language.content import InputDataset
 from nlhf.tidy import distinct_keys
 
-Prompt = str | Sequence[Mapping[str, str]]
+Message = Mapping[str, Any]  # with `role` and `content`
+Prompt = str | Sequence[Message]
 TOPICS = (
     "the sea", "a rainy day", "bread", "mountains", "a good friend", "the moon", "bicycles", "a library", "gardens",
     "winter", "music", "an old house", "birds", "tea", "a long journey", "the stars", "a village market", "chess",
@@ -28,13 +29,31 @@ TEMPLATES = (
 )  # fmt: skip
 
 
+class ChatText(str):
+    """A chat as the text that judges read; `messages` are what it was made from."""
+
+    messages: tuple[Message, ...]
+
+    def __new__(cls, text: str, messages: Sequence[Message] = ()) -> ChatText:
+        chat = super().__new__(cls, text)
+        chat.messages = tuple(messages)
+        return chat
+
+
 def words(prompt: Prompt) -> str:
-    """A prompt as judges read it: a text, or messages, each behind its role where there are several."""
+    """A prompt as one text; several messages stand behind their roles, and `messages` returns them again."""
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:
-        return prompt[0]["content"]
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+        return ChatText(prompt[0]["content"], prompt)
+    return ChatText("\n\n".join(f"{message['role']}: {message['content']}" for message in prompt), prompt)
+
+
+def messages(prompt: Prompt) -> list[Message]:
+    """A prompt as chat messages; a plain text is what the user says."""
+    if isinstance(prompt, str):
+        return list(getattr(prompt, "messages", None) or [{"role": "user", "content": prompt}])
+    return list(prompt)
 
 
 def written() -> list[Prompt]:
@@ -44,18 +63,26 @@ def written() -> list[Prompt]:
 
 
 def read(file: InputFile) -> list[Prompt]:
-    """The prompts of a jsonl file, one object with `prompt` a line: text, or a list of messages with role and content.
+    """The prompts of `numbered`."""
+    return [prompt for _, prompt in numbered(file)]
+
+
+def numbered(file: InputFile) -> list[tuple[int, Prompt]]:
+    """The prompts of a jsonl file behind their line numbers.
+
+    Each line is an object with `prompt`: a text, or a list of messages with role and content.
 
     Raises: ConfigError for another file.
     """
-    found: list[Any] = []
+    prompts = []
     for number, line in file.lines():
         try:
-            found.append(json.loads(line, object_pairs_hook=distinct_keys)["prompt"])
+            prompt = json.loads(line, object_pairs_hook=distinct_keys)["prompt"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{file.name}: line {number} has no prompt, or two: give a JSON object with the key "
                               "`prompt` in each line.") from error  # fmt: skip
-    return _checked(found, f"{file.name}: line")
+        prompts.append((number, checked_prompt(prompt, f"{file.name}: line {number}")))
+    return prompts
 
 
 def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
@@ -79,17 +106,44 @@ def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
     if "prompt" not in rows.column_names:
         raise ConfigError(f"game.dataset={name} has the columns {', '.join(rows.column_names)} and no `prompt`: give "
                           "another dataset.")  # fmt: skip
-    return _checked(list(rows["prompt"]), f"game.dataset={name}: row")
+    return [checked_prompt(prompt, f"game.dataset={name}: row {number}")
+            for number, prompt in enumerate(rows["prompt"], start=1)]  # fmt: skip
 
 
-def _checked(prompts: list[Any], place: str) -> list[Prompt]:
-    """Prompts that are texts or lists of messages; `place` and a number, from 1, tell where one is not."""
-    for number, prompt in enumerate(prompts, start=1):
-        messages = isinstance(prompt, list) and prompt and all(
-            isinstance(message, dict) and {"role", "content"} <= message.keys() for message in prompt
-        )  # fmt: skip
-        if not messages and not (isinstance(prompt, str) and prompt.strip()):
-            raise ConfigError(f"{place} {number} has an empty prompt, or one of another kind: give a text, or a list "
-                              "of messages with `role` and `content`.")  # fmt: skip
-        whole_text(json.dumps(prompt, ensure_ascii=False), f"{place} {number}")
-    return prompts
+def checked_prompt(prompt: Any, where: str) -> Prompt:
+    """A prompt that is a text or a list of messages. Text parts of a message become one text.
+
+    Args:
+        prompt: any JSON value.
+        where: names the line or the row in the error message.
+
+    Raises: ConfigError.
+    """
+    whole_text(json.dumps(prompt, ensure_ascii=False), where)
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    if isinstance(prompt, list) and prompt:
+        return [_message(message, where) for message in prompt]
+    raise ConfigError(f"{where} has an empty prompt, or one of another kind: give a text, or a list of messages with "
+                      "`role` and `content`.")  # fmt: skip
+
+
+def _message(message: Any, where: str) -> Message:
+    """A message whose content is a text. The text parts of OpenAI's format are joined by line feeds."""
+    remedy = 'write {"role": "user", "content": "..."}.'
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message:
+        raise ConfigError(f"{where} has a message without `role` and `content`, {json.dumps(message)[:60]}: {remedy}")
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    parts = content if isinstance(content, list) and content else [None]
+    texts = [part["text"] for part in parts if _is_text_part(part)]
+    if len(texts) < len(parts):
+        raise ConfigError(f"{where} has a message whose content is no text, {json.dumps(content)[:60]}: models and "
+                          f"judges read text only, {remedy}")  # fmt: skip
+    return {**message, "content": "\n".join(texts)}
+
+
+def _is_text_part(part: Any) -> bool:
+    """True for a part of a content in OpenAI's format that is a text."""
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)

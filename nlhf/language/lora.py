@@ -1,0 +1,64 @@
+"""LoRA matrices beside the layers of a base model (arXiv:2106.09685)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from nlhf.config import ConfigError
+from nlhf.language.bundled import hushed
+
+if TYPE_CHECKING:
+    from nlhf.policies.causal_lm import CausalLM
+
+
+def with_lora(options: CausalLM, module: Any) -> tuple[nn.Module, nn.Module]:
+    """The module with LoRA matrices, and the base model that shares its weights.
+
+    Raises: ConfigError for layers that do not exist, or that LoRA cannot adapt.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    targets: Any = list(options.lora_targets) if options.lora_targets else "all-linear"
+    shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
+    base = deepcopy(module, shared)
+    config = LoraConfig(
+        r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules=targets, task_type="CAUSAL_LM"
+    )
+    try:
+        with hushed():
+            return get_peft_model(module, config).eval(), base
+    except (ValueError, NotImplementedError, TypeError, AttributeError) as error:
+        raise ConfigError(_excuse(options, base, error)) from error
+
+
+def _excuse(options: CausalLM, base: nn.Module, error: Exception) -> str:
+    """Why these layers get no LoRA matrices, and what to do."""
+    model, targets = f"policy.model={options.model}", options.lora_targets
+    names = [name for name, _ in base.named_modules()]
+    if targets and not any(_matches(name, targets) for name in names):
+        return f"policy.lora_targets={list(targets)} are no layers of {model}: give names of its linear layers, or []."
+    reason = " ".join(str(error).split()).rpartition("] ")[2].partition(". ")[0]  # less peft's prefix and remedies
+    others = sorted(name for name in _linear(base) if f"'{name}'" not in reason)
+    key = f"policy.lora_targets={list(targets)} of {model}" if targets else model
+    kind = getattr(base.config, "model_type", type(base).__name__)
+    return (
+        f"{key} ({kind}) has layers that LoRA cannot adapt here ({reason[:160]}): set policy.lora=false to train all "
+        f"weights, or policy.lora_targets=[{','.join(others)}]."
+    )
+
+
+def _matches(name: str, targets: Sequence[str]) -> bool:
+    """True if peft takes the module of this name as one of the targets."""
+    return any(name == target or name.endswith(f".{target}") for target in targets)
+
+
+def _linear(base: nn.Module) -> set[str]:
+    """The last parts of the names of linear layers, the output layer apart."""
+    model: Any = base
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return {name.rpartition(".")[2] for name, part in base.named_modules()
+            if isinstance(part, nn.Linear) and part is not output}  # fmt: skip
