@@ -76,8 +76,9 @@ class Trainer:
                 saved = time.monotonic()
             self._iterate()
             self.tick(self.progress)
+        measure = self.measure.snapshot()  # a resumed run drops the unscheduled rows, so they are not counted
         self._record(~np.array([is_scheduled(k) for k in self.progress.iterations]), scheduled=False)
-        self._checkpoint()
+        self._checkpoint(measure)
         return finished
 
     def _iterate(self) -> None:
@@ -111,9 +112,9 @@ class Trainer:
             if scheduled and "exploitability" in values:
                 self.progress.best[seed] = min(self.progress.best[seed], values["exploitability"])
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, measure: dict[str, Any] | None = None) -> None:
         self.recorder.checkpoint(
             {"state": self.state, "total": self.average.total, "progress": self.progress.to_json(),
              "next_row": self.next_row.tolist(), "prox": self.prox.snapshot(),
-             "measure": self.measure.snapshot()}
+             "measure": self.measure.snapshot() if measure is None else measure}
         )  # fmt: skip

@@ -62,6 +62,7 @@ def train(overrides: Sequence[str]) -> Path:
     from nlhf.judges.training import enough
 
     options = Training(**checked(Training, given))
+    _device(options.device)
     votes = _chosen(read(options.data), options.source)
     enough(votes, options)
     from nlhf.judges.learning import learn
@@ -71,6 +72,17 @@ def train(overrides: Sequence[str]) -> Path:
     folder = Path(options.out)
     _show(folder)
     return folder
+
+
+def _device(name: Any) -> str:
+    """The device of a config.
+
+    Raises: ConfigError for one that does not exist.
+    """
+    from nlhf.world import find_device
+
+    find_device(str(name))
+    return str(name)
 
 
 def _without(config: Any, key: str) -> Any:
@@ -107,6 +119,7 @@ def grade(overrides: Sequence[str]) -> None:
     with composed(overrides, "grade_judge") as config:
         name, given = str(config.hydra.runtime.choices["judge"]), plain(config)
     judge: TextJudge = build(given["judge"], "judge", TextJudge)
+    judge.use_device(_device(given["device"]))
     votes = _chosen(read(given["data"]), given["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
     output = console(SHOWN)

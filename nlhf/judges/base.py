@@ -5,8 +5,10 @@ Every judge is antisymmetric, P(a > b) + P(b > a) = 1, by construction: rewards 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,13 +41,16 @@ def told(account: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class TextJudge(ABC):
-    """Tells P(first > second | prompt); subclasses are frozen dataclasses with the keys of conf/judge/<name>.yaml."""
+    """Returns P(first > second | prompt); subclasses are frozen dataclasses with the keys of conf/judge/<name>.yaml.
+
+    The prompt of a pair is a text. Where it is a chat, `nlhf.language.prompts.messages` returns its messages.
+    """
 
     @abstractmethod
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         """P(first > second | prompt) for every pair, float64 (n).
 
-        Raises: ConfigError where the judge's model says what is no number.
+        Raises: ConfigError where the judge's model returns something that is not a number.
         """
 
     def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
@@ -53,9 +58,36 @@ class TextJudge(ABC):
         return np.zeros(len(pairs), bool)
 
     @property
+    def run_device(self) -> str:
+        """The device of the judge's models."""
+        return str(self.__dict__.get("_device", "cpu"))
+
+    def use_device(self, device: str) -> None:
+        """Put the judge's models on a device. Call this before the first pair is judged."""
+        self.__dict__["_device"] = device
+
+    @property
     def calls(self) -> int:
-        """How many texts, or pairs, the judge has read so far; what it had read before costs nothing."""
+        """How many texts, or pairs, the judge has read in this process; repetitions are cached and cost nothing."""
         return len(self._read)
+
+    @property
+    def question_count(self) -> int:
+        """How many different texts, or pairs, the run has asked about, also before it was stopped and resumed."""
+        return self._earlier + (len(self._questions) or self.calls)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a checkpoint holds, from which `restore` goes on counting."""
+        import torch
+
+        earlier = self._earlier if self._questions else self.question_count
+        return {"earlier": earlier, "questions": torch.tensor(sorted(self._questions), dtype=torch.int64)}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on counting from a snapshot."""
+        self.__dict__["_earlier"] = int(snapshot["earlier"])
+        self._questions.clear()
+        self._questions.update(snapshot["questions"].tolist())
 
     @property
     def decides(self) -> dict[str, Any] | None:
@@ -71,13 +103,33 @@ class TextJudge(ABC):
     def _read(self) -> dict[Any, Any]:
         return {}
 
+    @cached_property
+    def _questions(self) -> set[int]:
+        """Digests of the texts, or pairs, that the run has asked about."""
+        return set()
+
+    @property
+    def _earlier(self) -> int:
+        """Questions before a stop of which the checkpoint holds the number alone."""
+        return int(self.__dict__.get("_earlier", 0))
+
+    def _note(self, contents: Iterable[Any]) -> None:
+        """Count what the run asks about; repetitions count once."""
+        self._questions.update(map(_digest, contents))
+
     def _known(self, wanted: Sequence[Any], read: Callable[[list[Any]], np.ndarray]) -> list[Any]:
         """What `read` says about each of `wanted`, asked once for each content."""
         if new := [content for content in dict.fromkeys(wanted) if content not in self._read]:
             self._read.update(zip(new, read(new), strict=True))
+            self._note(new)
         return [self._read[content] for content in wanted]
 
     def _gaps(self, pairs: Sequence[Pair], read: Callable[[list[Answer]], np.ndarray]) -> np.ndarray:
         """What `read` says about the first completion of every pair, less what it says about the second."""
         first, second = (np.array(self._known([(pair[0], pair[side]) for pair in pairs], read)) for side in (1, 2))
         return np.asarray(first - second)
+
+
+def _digest(content: Any) -> int:
+    """A number of 63 bits for the texts of a question."""
+    return int.from_bytes(hashlib.sha256(json.dumps(content).encode()).digest()[:8], "big") >> 1

@@ -13,8 +13,11 @@ from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.learned import LearnedJudge, LearnedModel, is_learned
+from nlhf.judges.tokens import Cutter, limit_of, padded
 from nlhf.language.bundled import whole
 from nlhf.language.content import InputModel, in_memory
+from nlhf.language.prompts import messages
+from nlhf.language.reading import rendered
 
 
 @dataclass(frozen=True)
@@ -37,28 +40,49 @@ class _Classifier(TextJudge):
         if model.config.num_labels != 1:
             raise ConfigError(f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with "
                               "one, its score.")  # fmt: skip
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-            model.config.pad_token_id = tokenizer.pad_token_id
-        return tokenizer, model
+        return tokenizer, model.to(self.run_device)
 
-    def _logits(self, texts: Sequence[str]) -> np.ndarray:
-        """The model's score of every text, float64 (n)."""
-        import torch
+    @property
+    def account(self) -> dict[str, Any]:
+        return {**super().account, "cut_texts": self._cutter.cut if "_cutter" in self.__dict__ else 0}
 
+    @cached_property
+    def _cutter(self) -> Cutter:
+        return Cutter(f"game.judge.model={self.model}", limit_of(*self._loaded))
+
+    def _logits(self, texts: Sequence[str], special: bool = True) -> np.ndarray:
+        """The model's score of every text, float64 (n).
+
+        Args:
+            special: add the tokenizer's special tokens; a chat template has added them already.
+        """
         tokenizer, model = self._loaded
-        found = []
-        for start in range(0, len(texts), self.batch):
-            batch = tokenizer(
-                list(texts[start : start + self.batch]), padding=True, truncation=True, return_tensors="pt"
-            )
-            with torch.no_grad():
-                found.append(model(**batch.to(model.device)).logits[:, 0].double().cpu().numpy())
-        scores = np.concatenate(found)
+        rows = self._cutter.ids(tokenizer, texts, special)
+        batches = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+        scores = np.concatenate([_scores(model, batch) for batch in batches])
         if not np.isfinite(scores).all():
             wrong = scores[~np.isfinite(scores)][0]
             raise ConfigError(f"game.judge.model={self.model} says {wrong}, which is no score: give another model.")
         return scores * self.scale
+
+
+def _scores(model: Any, rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """The scores of rows of token ids, float64 (n).
+
+    Decoders are read at the last token that is not the padding token. A model without one gets, for this batch, a token
+    with which no row ends.
+    """
+    import torch
+
+    config, ends = model.config.get_text_config(), {row[-1] for row in rows}
+    pad = config.pad_token_id
+    config.pad_token_id = next(token for token in range(len(ends) + 1) if token not in ends) if pad is None else pad
+    try:
+        with torch.no_grad():
+            logits = model(**padded(rows, config.pad_token_id, model.device)).logits
+    finally:
+        config.pad_token_id = pad
+    return np.asarray(logits[:, 0].cpu().double().numpy())
 
 
 @dataclass(frozen=True)
@@ -77,11 +101,11 @@ class RewardModel(_Classifier):
 
     def _rewards(self, answers: list[Answer]) -> np.ndarray:
         tokenizer, _ = self._loaded
-        if tokenizer.chat_template:
-            chats = [[{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
-                     for prompt, text in answers]  # fmt: skip
-            return self._logits([tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats])
-        return self._logits([f"{prompt}\n\n{text}" for prompt, text in answers])
+        if not tokenizer.chat_template:
+            return self._logits([f"{prompt}\n\n{text}" for prompt, text in answers])
+        key = f"game.judge.model={self.model}"
+        chats = [[*messages(prompt), {"role": "assistant", "content": text}] for prompt, text in answers]
+        return self._logits([rendered(tokenizer, chat, key) for chat in chats], special=False)
 
 
 @dataclass(frozen=True)
@@ -108,15 +132,31 @@ class PairwiseModel(_Classifier):
     @cached_property
     def _learned(self) -> LearnedJudge | None:
         if is_learned(self.model.source):
-            return LearnedJudge(LearnedModel(self.model.name, self.model.key), self.voters, self.batch)
+            judge = LearnedJudge(LearnedModel(self.model.name, self.model.key), self.voters, self.batch)
+            judge.use_device(self.run_device)
+            return judge
         if self.voters is not None:
             raise ConfigError(f"game.judge.voters={self.voters}: {self.model} was not learned here from the votes of "
                               "several groups: set it to null.")  # fmt: skip
         return None
 
     @property
+    def account(self) -> dict[str, Any]:
+        return super().account if self._learned is None else self._learned.account
+
+    @property
     def calls(self) -> int:
         return super().calls if self._learned is None else self._learned.calls
+
+    @property
+    def question_count(self) -> int:
+        return super().question_count if self._learned is None else self._learned.question_count
+
+    def snapshot(self) -> dict[str, Any]:
+        return super().snapshot() if self._learned is None else self._learned.snapshot()
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        return super().restore(snapshot) if self._learned is None else self._learned.restore(snapshot)
 
     @property
     def decides(self) -> dict[str, Any] | None:

@@ -11,8 +11,10 @@ import numpy as np
 
 from nlhf.files import replacing_folder
 from nlhf.judges.base import Answer
+from nlhf.judges.tokens import Cutter, padded
 from nlhf.language.bundled import bundled_embedder, whole
 from nlhf.language.content import InputModel, in_memory
+from nlhf.language.reading import positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,21 +29,23 @@ class Encoder:
 
     Args:
         model: a folder, a name on the hub, or `bundled` (MiniLM).
-        max_tokens: what is read of a text.
+        max_tokens: tokens that are read of a text, the first ones. Longer texts are counted in a warning.
         batch: texts that are read at once.
+        device: where the model is; embeddings are on the CPU.
 
     Raises: ConfigError for a model that cannot be loaded, or changed since its digest was taken.
     """
 
-    def __init__(self, model: InputModel, max_tokens: int, batch: int) -> None:
+    def __init__(self, model: InputModel, max_tokens: int, batch: int, device: str = "cpu") -> None:
         from transformers import AutoModel, AutoTokenizer
 
         with model.loading() as source:
             folder = str(bundled_embedder()) if source == "bundled" else source
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            self.model: Any = in_memory(whole(AutoModel, folder, unused="pooler", trust_remote_code=False)).eval()
-        room = getattr(self.model.config, "max_position_embeddings", None)
-        self.max_tokens, self.batch = min(max_tokens, room or max_tokens), batch
+            module: Any = in_memory(whole(AutoModel, folder, unused="pooler", trust_remote_code=False)).eval()
+        self.model = module.to(device)
+        self.max_tokens, self.batch = min(max_tokens, positions(module) or max_tokens), batch
+        self.cutter = Cutter(f"the encoder {model}", self.max_tokens, side="right")
 
     @property
     def size(self) -> int:
@@ -65,10 +69,11 @@ class Encoder:
     def _embedded(self, texts: list[str]) -> Tensor:
         import torch
 
-        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
-        hidden = self.model(**batch.to(self.model.device)).last_hidden_state
+        pad = self.tokenizer.pad_token_id
+        batch = padded(self.cutter.ids(self.tokenizer, texts), 0 if pad is None else pad, self.model.device)
+        hidden = self.model(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None]
-        return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+        return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).cpu()
 
     def save(self, folder: Path) -> None:
         """A folder that transformers loads."""

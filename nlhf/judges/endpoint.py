@@ -45,6 +45,7 @@ THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)  # also one that w
 REFUSED = (400, 413, 422)  # status codes that are about one question
 PASSING = (408, 409, 425, 429)  # status codes that are no answer yet, like those from 500 on
 PART = 8  # characters of a key that may not be shown in a row
+CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai")  # log a line for each question at level INFO
 LONGEST = 60.0  # seconds of a pause that an endpoint may ask for
 log = logging.getLogger("nlhf")
 
@@ -138,6 +139,7 @@ class Endpoint(TextJudge):
 
     def _told(self, orders: list[Pair]) -> np.ndarray:
         ledger = self._ledger
+        self._note(orders)
         missing = [pair for pair in dict.fromkeys(orders) if pair not in ledger]
         if missing:
             self._ask_all(missing)
@@ -234,8 +236,8 @@ class Endpoint(TextJudge):
             raise ConfigError(
                 f"{KEY} has a line break or another character that no request can carry: export it again."
             )
-        for name in ("httpx", "openai"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # a line for each question, else
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
         return OpenAI(api_key=key or "none", base_url=self.base_url or OPENAI, timeout=self.timeout,
                       max_retries=0)  # fmt: skip
 

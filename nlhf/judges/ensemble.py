@@ -43,6 +43,21 @@ class Ensemble(TextJudge):
         return sum(judge.calls for judge in self.judges.values())
 
     @property
+    def question_count(self) -> int:
+        return sum(judge.question_count for judge in self.judges.values())
+
+    def snapshot(self) -> dict[str, Any]:
+        return {name: judge.snapshot() for name, judge in self.judges.items()}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        for name, judge in self.judges.items():
+            judge.restore(snapshot[name])
+
+    def use_device(self, device: str) -> None:
+        for judge in self.judges.values():
+            judge.use_device(device)
+
+    @property
     def decides(self) -> dict[str, Any]:
         """Each judge by what decides its answers."""
         return {"rule": self.rule, "judges": {name: judge.decides or judge for name, judge in self.judges.items()}}

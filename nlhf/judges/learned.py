@@ -89,7 +89,7 @@ class LearnedJudge(TextJudge):
     @cached_property
     def _loaded(self) -> tuple[Learned, Training]:
         with self.model.unchanged() as folder:
-            judge, options = load(folder, self.batch)
+            judge, options = load(folder, self.batch, self.run_device)
         if self.kind not in (None, options.judge):
             raise ConfigError(f"game.judge.model={self.model} is a {options.judge}, no {self.kind}: choose "
                               f"judge={options.judge}.")  # fmt: skip
@@ -97,6 +97,10 @@ class LearnedJudge(TextJudge):
             known = ", ".join(judge.voters) or "none apart"
             raise ConfigError(f"game.judge.voters={self.voters}: {self.model} has learned from {known}.")
         return judge, options
+
+    @property
+    def account(self) -> dict[str, Any]:
+        return {**super().account, "cut_texts": self._loaded[0].encoder.cutter.cut if "_loaded" in self.__dict__ else 0}
 
     @property
     def decides(self) -> dict[str, Any]:
@@ -158,8 +162,8 @@ def save(folder: Path, judge: Learned, card: dict[str, Any]) -> None:
     write_json(folder / CARD, {**card, **chosen})
 
 
-def load(folder: str, batch: int) -> tuple[Learned, Training]:
-    """The judge of a folder, in float64, and the options of its training.
+def load(folder: str, batch: int, device: str = "cpu") -> tuple[Learned, Training]:
+    """The judge of a folder, in float64, and the options of its training. Its encoder is on `device`.
 
     Raises: ConfigError.
     """
@@ -174,7 +178,7 @@ def load(folder: str, batch: int) -> tuple[Learned, Training]:
         card: Any = read_json(path)
         options = Training(**card["options"])
         model = InputModel(encoder_of(path.parent, card["options"]), "game.judge.model")
-        encoder = Encoder(model, options.max_tokens, batch)
+        encoder = Encoder(model, options.max_tokens, batch, device)
         weights = load_file(path.with_name(HEAD))
         head = options.head(len(weights["mean"]), len(card["voters"]))
         head.load_state_dict(weights)

@@ -50,7 +50,7 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
         say(f"trained before: {folder}")
         return
     _try(folder)
-    encoder = Encoder(start, options.max_tokens, options.batch)
+    encoder = Encoder(start, options.max_tokens, options.batch, options.device)
     voters = {name: place for place, name in enumerate(np.unique(votes.sources).tolist(), 1)}
     voters = voters if len(voters) > 1 else {}
     reader = Reader.of(options, votes, encoder, counter(f"reading {len(votes.answers)} completions"))
@@ -79,7 +79,7 @@ def _trained_before(folder: Path, card: dict[str, Any]) -> bool:
     known: Any = read_json(folder / learned.CARD)
     if known is None:
         return False
-    spared = {"batch": 0, "out": "", "data": ""}
+    spared = {"batch": 0, "out": "", "data": "", "device": ""}
     same = all(known.get(key) == card[key] for key in ("version", "data", "encoder"))
     if not same or {**known["options"], **spared} != {**card["options"], **spared}:
         raise ConfigError(f"out={folder} holds a judge of other votes or options: give another folder, or remove it.")

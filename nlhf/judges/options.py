@@ -42,6 +42,7 @@ class Training:
     folds: int
     inner_folds: int
     seed: int
+    device: str = "cpu"  # judges of older versions lack it
 
     def __post_init__(self) -> None:
         for name, least in {"max_tokens": 2, "batch": 1, "epochs": 1, "pairs": 1, "folds": 2, "inner_folds": 1,

@@ -5,38 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
+from nlhf.judges.tokens import Cutter, padded
 from nlhf.language.bundled import bundled_embedder
+
+MOST_READ = 128  # tokens of a text that MiniLM reads
 
 
 @cache
-def _embedder() -> tuple[Any, Any]:
+def _embedder(device: str) -> tuple[Any, Any, Cutter]:
     from transformers import AutoModel, AutoTokenizer
 
     folder = bundled_embedder()
-    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    model = AutoModel.from_pretrained(folder).eval().to(device)
+    return AutoTokenizer.from_pretrained(folder), model, Cutter("the criterion relevance", MOST_READ)
 
 
-def relevance(answers: list[Answer]) -> np.ndarray:
-    """Cosine of the prompt's and the completion's sentence embeddings (MiniLM)."""
+def relevance(answers: list[Answer], device: str = "cpu") -> np.ndarray:
+    """Cosine of the prompt's and the completion's sentence embeddings (MiniLM), of the last 128 tokens of either."""
     import torch
 
-    tokenizer, model = _embedder()
+    tokenizer, model, cutter = _embedder(device)
     sides = []
     for side in (0, 1):
-        batch = tokenizer([answer[side] or "." for answer in answers], padding=True, truncation=True, max_length=128,
-                          return_tensors="pt")  # fmt: skip
+        rows = cutter.ids(tokenizer, [answer[side] or "." for answer in answers])
+        batch = padded(rows, tokenizer.pad_token_id, device)
         with torch.no_grad():
             hidden = model(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None]
         sides.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1))
-    return np.asarray((sides[0] * sides[1]).sum(-1).double().numpy())
+    return np.asarray((sides[0] * sides[1]).sum(-1).cpu().double().numpy())
 
 
 def sentiment(answers: list[Answer]) -> np.ndarray:
@@ -53,9 +57,7 @@ def diversity(answers: list[Answer]) -> np.ndarray:
     return np.array([len(set(found)) / max(1, len(found)) ** 0.5 for found in words])
 
 
-CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {
-    "relevance": relevance, "sentiment": sentiment, "diversity": diversity,
-}  # fmt: skip
+CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {"sentiment": sentiment, "diversity": diversity}
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Panel(TextJudge):
 
     def scores(self, answers: list[Answer]) -> np.ndarray:
         """The criteria of every answer, (n, criteria)."""
-        known = CRITERIA | {"length": self._length}
+        known = CRITERIA | {"length": self._length, "relevance": partial(relevance, device=self.run_device)}
         return np.stack([known[name](answers) for name in self.criteria], 1)
 
     def _length(self, answers: list[Answer]) -> np.ndarray:
