@@ -15,7 +15,7 @@ import numpy as np
 from nlhf.budget import Budget, Progress
 from nlhf.files import read_arrays, read_json_lines
 from nlhf.specification import Specification
-from nlhf.terminal import console, paragraphs, visible
+from nlhf.terminal import completion, console, paragraphs, visible
 
 SHOWN_ITEMS, SHOWN_PROMPTS = 12, 3
 
@@ -155,15 +155,21 @@ def _samples(folder: Path) -> Any:
     for name in ("prompt", "reference", "policy", "preferred"):
         table.add_column(name)
     for entry in read_json_lines(path)[:SHOWN_PROMPTS]:
-        texts = (paragraphs(entry[name]) for name in ("prompt", "reference", "policy"))
-        table.add_row(*texts, f"{entry['preference']:.2f}")
+        texts = (entry["prompt"], completion(entry["reference"]), completion(entry["policy"]))
+        table.add_row(*map(paragraphs, texts), f"{entry['preference']:.2f}")
     return table
 
 
-def _suggestions(folder: Path) -> tuple[str, str]:
+def _suggestions(folder: Path) -> tuple[str, ...]:
+    """Commands to try next; of a language model they are about language models."""
+    study = shlex.quote(str(folder.parent))
+    if (folder / "completions.jsonl").exists():
+        run = shlex.quote(str(folder))
+        exploit = (f"      python -m nlhf.exploit {run}",) if (folder / "checkpoint.pt").exists() else ()
+        return f"next  python -m nlhf.arena {run}", *exploit, f"      python -m nlhf.analysis {study}"
     return (
         "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20",
-        f"      python -m nlhf.analysis {shlex.quote(str(folder.parent))}",
+        f"      python -m nlhf.analysis {study}",
     )
 
 

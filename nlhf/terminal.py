@@ -127,6 +127,11 @@ def console(columns: int = 100, stream: IO[str] | None = None) -> Console:
     return LiteralConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
+def completion(text: str) -> str:
+    """A completion for people to read: an empty one is shown as (empty)."""
+    return text if text.strip() else "(empty)"
+
+
 def paragraphs(value: object) -> Text:
     """A text of several lines for a cell of a table."""
     from rich.text import Text

@@ -128,7 +128,7 @@ def assemble(run: Specification) -> World | TextWorld:
     Raises: ConfigError for input files that hold something else, and for a device that is not there.
     """
     options = run.options
-    device = _device(options.device)
+    device = find_device(options.device)
     beta = torch.full((len(options.seeds), 1, 1), options.beta, dtype=torch.float64, device=device)
     if "prompts" in run.game.provides:
         from nlhf.language.world import assemble_text
@@ -150,7 +150,11 @@ def assemble(run: Specification) -> World | TextWorld:
     return world(game, log_reference[:, :trained].contiguous(), held_out)
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of a config.
+
+    Raises: ConfigError for one that does not exist, or that has no float64.
+    """
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()

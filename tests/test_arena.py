@@ -64,8 +64,8 @@ class Hand:
     def identity(self):
         return self.name.upper()
 
-    def check(self, prompts, samples):
-        pass
+    def lacking(self, prompts, samples):
+        return {}
 
     def wrote(self, prompt, texts):
         return False
@@ -131,8 +131,9 @@ class _Alias:
     name: str
     identity: str
 
-    def check(self, prompts, samples):
+    def lacking(self, prompts, samples):
         assert not prompts
+        return {}
 
     def complete(self, prompts, samples, seed, first):
         raise AssertionError("nothing is to be written")
@@ -447,7 +448,7 @@ def test_few_prompts_and_pairs_that_never_met_are_not_tested():
 
 def test_a_command_that_failed_leaves_nobody_in_the_standings(tmp_path, capsys):
     near, far = files(tmp_path / "in", {"near": 5, "far": 9})
-    (tmp_path / "short.jsonl").write_text(json.dumps({"prompt": PROMPTS[0], "completion": "tea"}) + "\n")
+    (tmp_path / "short.jsonl").write_text(json.dumps({"prompt": "another", "completion": "tea"}) + "\n")
     out = f"out={tmp_path / 'arena'}"
     assert main([near, str(tmp_path / "short.jsonl"), *PANEL, f"prompts={near}", out]) == 2
     capsys.readouterr()
@@ -464,6 +465,14 @@ def test_pairs_that_have_played_on_some_prompts_count_by_what_they_played():
     assert found.complete == 0
     assert any("2 of 3 pairs have never met" in line for line in found.lines)
     assert found.field[0, 0] == pytest.approx((1 + 0.25) / 2)  # of those that it has met
+
+
+def test_prompts_that_some_lack_are_a_sentence():
+    won = {(a, b): {k: [0.8 if a < b else 0.2] for k in range(40 - 5 * ("c" in a + b))}
+           for a in "abc" for b in "abc" if a != b}  # fmt: skip
+    found = standings("abc", won, 40, 50)
+    assert found.complete == 35
+    assert any("a contestant lacks completions: on 35 prompts all pairs have met" in line for line in found.lines)
 
 
 def test_ties_at_the_top_are_told_from_cycles(tmp_path):
@@ -498,6 +507,43 @@ def test_files_of_completions_play_and_the_page_shows_them(tmp_path, capsys):
     assert all(name in page for name in ("near", "far", "farther", "tea tea"))
     assert main([*places, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
     assert "0 new verdicts" in capsys.readouterr().out
+
+
+def test_a_file_that_lacks_prompts_plays_on_those_that_both_have(tmp_path, capsys, caplog):
+    near, far = files(tmp_path / "in", {"near": 5, "far": 9})
+    path = tmp_path / "in" / "far.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:2] + lines[3:]) + "\n")
+    for number in range(2):
+        assert main([near, far, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
+        assert f"{far} has 0 completions of the prompt '{PROMPTS[2]}', and completions=1 are wanted" in caplog.text
+        assert "far plays on 5 of 6 prompts" in caplog.text
+        assert f"{5 * (1 - number)} new verdicts" in capsys.readouterr().out
+        caplog.clear()
+    assert set(pd.read_csv(tmp_path / "arena" / "votes.csv").prompt) == {0, 1, 3, 4, 5}
+    more = files(tmp_path / "in", {"more": 7})
+    assert main([near, far, *more, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
+    assert "11 new verdicts" in capsys.readouterr().out
+
+
+def test_the_messages_of_a_chat_name_its_completions(tmp_path, capsys):
+    """In any order of their keys, and with their text in parts."""
+    chats = (
+        [{"role": "user", "content": "why"}],
+        [{"content": [{"type": "text", "text": "why"}], "role": "user"}],
+        "why",
+    )
+    for name, chat in zip(("one", "two", "three"), chats, strict=True):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": chat, "completion": name}) + "\n")
+    places = [str(tmp_path / f"{name}.jsonl") for name in ("one", "two", "three")]
+    assert main([*places, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
+    assert "3 new verdicts" in capsys.readouterr().out
+
+
+def test_an_empty_completion_is_visible_on_the_page(tmp_path, capsys):
+    near, far = files(tmp_path / "in", {"near": 0, "far": 9})
+    assert main([near, far, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
+    assert "(empty)" in (tmp_path / "arena" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -603,6 +649,37 @@ def test_a_study_plays_its_checkpoints_and_reference_under_its_own_judge(text_co
     assert found.complete == 4
     table = pd.read_csv(study / "arena" / "votes.csv")
     assert Counter(table.item_a) + Counter(table.item_b) == dict.fromkeys(names, 4 * (len(names) - 1))
+
+
+def test_a_model_plays_on_the_prompts_that_it_can_read(tmp_path, tiny_model, capsys, caplog):
+    """The others are named by their numbers."""
+    pytest.importorskip("peft")
+    prompts = ["the sea", "tea " * 70, "a moon"]
+    (tmp_path / "near.jsonl").write_text(
+        "".join(json.dumps({"prompt": p, "completion": "tea"}) + "\n" for p in prompts)
+    )
+    words = [
+        str(tmp_path / "near.jsonl"),
+        str(tiny_model),
+        *PANEL,
+        "policy.max_new_tokens=6",
+        f"out={tmp_path / 'out'}",
+    ]
+    assert main(words) == 0
+    assert "does not play on prompt 2: the prompt 'tea tea" in caplog.text
+    assert "2 new verdicts" in capsys.readouterr().out
+
+
+def test_the_judge_is_on_the_device_of_the_arena(tmp_path, monkeypatch, capsys):
+    from nlhf.judges.panel import Panel
+
+    placed = []
+    monkeypatch.setattr(Panel, "use_device", lambda _, device: placed.append(device))
+    places = files(tmp_path / "in", {"near": 5, "far": 9})
+    assert main([*places, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
+    assert placed == ["cpu"]
+    assert main([*places, *PANEL, f"out={tmp_path / 'arena'}", "device=nothing"]) == 2
+    assert "device=nothing is not there" in capsys.readouterr().err
 
 
 def test_a_models_completions_do_not_depend_on_the_block_and_models_draw_apart(text_config, tmp_path, tiny_model):

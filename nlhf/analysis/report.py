@@ -20,6 +20,7 @@ from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
 from nlhf.config import is_number
 from nlhf.files import read_json, read_json_lines
+from nlhf.terminal import completion
 
 MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
 Cell = tuple[str, float | str]  # what is read, and by what it is sorted
@@ -183,11 +184,16 @@ def _texts(material: Material) -> Iterator[dict[str, Any]]:
         path = Path(run["folder"]) / "completions.jsonl"
         damaged = any(sentence.startswith(f"{path} ") for sentence in run["damage"])
         if path.exists() and not damaged and run["folder"] in named.index:
-            entries = list(filter(_is_text, read_json_lines(path)))
+            entries = [_shown(entry) for entry in read_json_lines(path) if _is_text(entry)]
             bound: Any = (read_json(path.with_name("exploiter.json")) or {}).get("lower_bound")
             known = {name: named.at[run["folder"], name] for name in ("method", "seed")}
             yield {**known, "entries": entries[:SHOWN_TEXTS], "left_out": max(0, len(entries) - SHOWN_TEXTS),
                    "bound": words.number(float(bound)) if is_number(bound) else None}  # fmt: skip
+
+
+def _shown(entry: dict[str, Any]) -> dict[str, Any]:
+    """A line of completions.jsonl, in which empty completions are visible."""
+    return {**entry, **{name: completion(entry[name]) for name in ("reference", "policy")}}
 
 
 def _is_text(entry: dict[str, Any]) -> bool:

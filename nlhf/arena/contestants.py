@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +20,14 @@ from nlhf.config import ConfigError, build, whole_text
 from nlhf.files import is_moved_aside, read_json
 from nlhf.inputs import InputFile
 from nlhf.language.content import InputModel, in_memory
+from nlhf.language.prompts import checked_prompt, messages, words
 from nlhf.trust import NOTHING, Trust, untrusted_config
 
 if TYPE_CHECKING:
+    from nlhf.language.model import LanguageModel, Turn
     from nlhf.policies.causal_lm import CausalLM
 
+log = logging.getLogger("nlhf")
 REFERENCE = "reference"
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "adapter_config.json", "config.json")
 
@@ -39,15 +43,18 @@ class Contestant(Protocol):
     def identity(self) -> str:
         """What decides its completions, as a digest."""
 
-    def check(self, prompts: Sequence[Any], samples: int) -> None:
-        """Raises: ConfigError where it is known beforehand that it cannot complete these."""
+    def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
+        """The places of prompts of which it is known beforehand that it cannot complete them, each with the reason."""
 
     def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
         """Are these its completions of a prompt, as far as it can be told without drawing them?"""
 
-    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
-        """`samples` completions of every prompt; `first` is the number of the first of these prompts in the arena, so
-        that a prompt's completions do not depend on which others are asked for."""
+    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str] | None]:
+        """`samples` completions of every prompt; None for a prompt that it cannot complete.
+
+        `first` is the number of the first of these prompts in the arena, so that a prompt's completions do not depend
+        on which others are asked for.
+        """
 
 
 @dataclass(frozen=True)
@@ -66,23 +73,27 @@ class Writer:
     def identity(self) -> str:
         return self.file.sha256
 
-    def check(self, prompts: Sequence[Any], samples: int) -> None:
-        for prompt in prompts:
-            if (count := len(self._known.get(json.dumps(prompt), []))) < samples:
-                raise ConfigError(f"{self.file} has {count} completions of the prompt '{str(prompt)[:60]}', and "
-                                  f"completions={samples} are wanted: add them, or give fewer.")  # fmt: skip
+    def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
+        return {place: f"{self.file} has {len(self._known.get(_content(prompt), []))} completions of the prompt "
+                       f"'{words(prompt)[:60]}', and completions={samples} are wanted"
+                for place, prompt in enumerate(prompts) if self._of(prompt, samples) is None}  # fmt: skip
 
     def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
-        return self._known.get(json.dumps(prompt), [])[: len(texts)] == list(texts)
+        return self._of(prompt, len(texts)) == list(texts)
 
-    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
-        return [self._known[json.dumps(prompt)][:samples] for prompt in prompts]
+    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str] | None]:
+        return [self._of(prompt, samples) for prompt in prompts]
+
+    def _of(self, prompt: Any, samples: int) -> list[str] | None:
+        """The first completions of a prompt; None where the file has fewer."""
+        texts = self._known.get(_content(prompt), [])
+        return texts[:samples] if len(texts) >= samples else None
 
     @cached_property
     def _known(self) -> dict[str, list[str]]:
         known: dict[str, list[str]] = {}
         for prompt, text in self.entries():
-            known.setdefault(json.dumps(prompt), []).append(text)
+            known.setdefault(_content(prompt), []).append(text)
         return known
 
     def entries(self) -> Iterator[tuple[Any, str]]:
@@ -96,8 +107,8 @@ class Writer:
             if not isinstance(text, str):
                 raise ConfigError(f"{self.file}: line {number} is no object with prompt and completion: mend or "
                                   "remove it.")  # fmt: skip
-            whole_text(f"{prompt}{text}", f"{self.file}: line {number}")
-            yield prompt, text
+            where = f"{self.file}: line {number}"
+            yield checked_prompt(prompt, where), whole_text(text, where)
 
 
 @dataclass(frozen=True)
@@ -120,27 +131,40 @@ class Model:
         drawn = {key: getattr(self.options, key) for key in ("max_new_tokens", "temperature", "top_p")}
         return hashlib.sha256(json.dumps([drawn, self.model.digest]).encode()).hexdigest()
 
-    def check(self, prompts: Sequence[Any], samples: int) -> None:
-        """A model completes anything."""
+    def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
+        """Nothing, as far as is known before the model is loaded."""
+        return {}
 
     def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
         return False
 
-    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str]]:
+    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str] | None]:
         import numpy as np
 
         model, identity = self._model(), int(self.identity[:8], 16)  # contestants draw independently of each other
-        tokens = [model.turn(prompt).tokens for prompt in prompts for _ in range(samples)]
-        uniforms = np.concatenate([np.random.default_rng([seed, identity, first + place]).random(samples)
-                                   for place in range(len(prompts))])  # fmt: skip
+        turns = [self._turn(model, prompt, first + place) for place, prompt in enumerate(prompts)]
+        tokens = [turn.tokens for turn in turns if turn is not None for _ in range(samples)]
+        streams = [np.random.default_rng([seed, identity, first + place]) for place, turn in enumerate(turns) if turn]
+        uniforms = np.array([stream.random(samples) for stream in streams]).ravel()
         drawn: list[str] = []
         size = self.options.micro_batch
         for start in range(0, len(tokens), size):
-            told = model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size])
-            drawn += [model.text(model.number(completion)) for completion in told]
-        return [drawn[start : start + samples] for start in range(0, len(drawn), samples)]
+            sampled = model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size])
+            drawn += [model.text(model.number(completion)) for completion in sampled]
+        texts = iter([drawn[start : start + samples] for start in range(0, len(drawn), samples)])
+        return [None if turn is None else next(texts) for turn in turns]
 
-    def _model(self) -> Any:
+    def _turn(self, model: LanguageModel, prompt: Any, number: int) -> Turn | None:
+        """A prompt as the model reads it; None, with a warning, where it is too long."""
+        from nlhf.language.model import OverlongPromptError
+
+        try:
+            return model.turn(prompt)
+        except OverlongPromptError as problem:
+            log.warning("%s does not play on prompt %d: %s", self.name, number + 1, problem.fact)
+            return None
+
+    def _model(self) -> LanguageModel:
         """The model, its adapter merged into it."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -215,6 +239,11 @@ def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[C
         if 0 < iteration < last:
             yield Model(f"{method}@{iteration}", _saved(run / "policies" / str(iteration) / "policy"), policy, device)
     yield Model(f"{method}@{last}", _saved(run / "policy"), policy, device)
+
+
+def _content(prompt: Any) -> str:
+    """What identifies a prompt in a file of completions."""
+    return json.dumps(messages(prompt), sort_keys=True)
 
 
 def _saved(folder: Path) -> InputModel:

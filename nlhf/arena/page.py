@@ -12,6 +12,7 @@ from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
 from nlhf.arena.play import Arena
 from nlhf.language.prompts import words
+from nlhf.terminal import completion
 
 if TYPE_CHECKING:
     from nlhf.arena.standings import Standings
@@ -58,6 +59,7 @@ def _answers(arena: Arena, names: list[str]) -> list[dict[str, Any]]:
         for name in names:
             wins = [np.mean(won[name, other][number]) for other in names if number in won.get((name, other), {})]
             if texts := arena.texts.get((name, number)):
-                entries.append({"name": name, "text": texts[0], "share": f"{np.mean(wins):.2f}" if wins else "-"})
+                share = f"{np.mean(wins):.2f}" if wins else "-"
+                entries.append({"name": name, "text": completion(texts[0]), "share": share})
         shown.append({"prompt": words(prompt), "entries": entries})
     return shown

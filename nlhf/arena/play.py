@@ -12,6 +12,7 @@ Completions are random but fixed: those of a prompt depend on the contestant, th
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from nlhf.records import Table
 if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge
 
+log = logging.getLogger("nlhf")
 COLUMNS = ("prompt", "item_a", "item_b", "wins_a", "wins_b", "sample")
 LEAST = 20  # prompts on which a pair has played before it may stop
 Pair = tuple[str, str]
@@ -147,9 +149,7 @@ class Arena:
             precision: half of the width of a pair's 95% interval with which it stops, or None.
             tick: hears what is going on.
         """
-        for contestant in self.contestants:
-            contestant.check([prompt for number, prompt in enumerate(self.rules.prompts)
-                              if (contestant.name, number) not in self.texts], self.rules.completions)  # fmt: skip
+        self._check()
         self.open()
         spent = self.account
         played = {(row["item_a"], row["item_b"], int(row["prompt"])) for row in self.votes.rows}
@@ -164,6 +164,8 @@ class Arena:
                        and all(name in here_now or (name, prompt) in self.texts for name in pair)]  # fmt: skip
             if missing:
                 self._complete({name for a, b, _ in missing for name in (a, b)}, here, tick)
+                missing = [game for game in missing if all((name, game[2]) in self.texts for name in game[:2])]
+            if missing:
                 tick(f"prompts {start + 1} to {here[-1] + 1}: {len(missing)} games")
                 try:
                     self._judge(missing, judge)
@@ -171,6 +173,21 @@ class Arena:
                     self.account = added(spent, judge.account)
                     self._write_card()
         return len(self.votes.rows) - before
+
+    def _check(self) -> None:
+        """Warn of contestants that lack completions of some prompts, on which they do not play.
+
+        Raises: ConfigError for one that lacks them all.
+        """
+        prompts, samples = self.rules.prompts, self.rules.completions
+        for contestant in self.contestants:
+            open_prompts = [number for number in range(len(prompts)) if (contestant.name, number) not in self.texts]
+            lacking = contestant.lacking([prompts[number] for number in open_prompts], samples)
+            if lacking and len(lacking) == len(prompts):
+                raise ConfigError(f"{lacking[0]}; it has too few of every prompt: add them, or give fewer.")
+            if lacking:
+                log.warning("%s: %s plays on %d of %d prompts", next(iter(lacking.values())), contestant.name,
+                            len(prompts) - len(lacking), len(prompts))  # fmt: skip
 
     def _complete(self, wanted: set[str], prompts: range, tick: Callable[[str], None]) -> None:
         """Draw what is missing of these contestants' completions, and append it to the file."""
@@ -184,7 +201,7 @@ class Arena:
             told = contestant.complete(chosen, self.rules.completions, self.rules.seed, span[0])
             lines = []
             for prompt, texts in zip(span, told, strict=True):
-                if prompt in lacking:
+                if prompt in lacking and texts is not None:
                     self.texts[contestant.name, prompt] = texts
                     lines += [{"contestant": contestant.name, "prompt": prompt, "sample": sample, "text": text}
                               for sample, text in enumerate(texts)]  # fmt: skip

@@ -73,8 +73,8 @@ class Standings:
         if self.complete < FEW:
             said.append(f"All pairs have met on {self.complete} prompts: so few tell little, whatever the intervals.")
         elif self.complete < self.games.max():
-            said.append(f"Some pairs have stopped early and have met on other prompts than others: on {self.complete} "
-                        "all have.")  # fmt: skip
+            said.append("Some pairs have met on fewer prompts than others, as they stopped early or a contestant lacks "
+                        f"completions: on {self.complete} prompts all pairs have met.")  # fmt: skip
         return said
 
     @property
