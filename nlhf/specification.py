@@ -375,8 +375,8 @@ def _advises(key: str, name: object) -> bool:
 
 
 def _spares(key: str, name: object) -> bool:
-    """Does this decide how much memory is used, and nothing else? A run that ran out of it goes on with less."""
-    return (key, name) in {("policy", "micro_batch"), ("game.judge", "batch")}
+    """True for keys that change whether a run can finish, in its memory or at all, but none of its results."""
+    return (key, name) in {("policy", "micro_batch"), ("game.judge", "batch"), ("game", "long_prompts")}
 
 
 def _is_added(key: str, name: object, entry: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import json
+import shutil
 import socket
 
 import numpy as np
@@ -16,12 +17,13 @@ pytest.importorskip("peft")
 
 from nlhf import exploit
 from nlhf.analysis import __main__ as analysis
-from nlhf.config import ConfigError
+from nlhf.arena.contestants import Model
+from nlhf.config import ConfigError, build
 from nlhf.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
 from nlhf.language import prompts
-from nlhf.language.content import InputDataset
+from nlhf.language.content import InputDataset, InputModel
 from nlhf.language.model import LanguageModel
 from nlhf.language.world import clopper_pearson, distinct
 from nlhf.launch.compose import composed, plain
@@ -97,8 +99,28 @@ def test_calls_of_the_judge_are_counted_across_a_stop(text_config):
     stopped = run_one(text_config("study=stopped"), signalling(2))
     before = stopped.summary["final"]["judge_calls"]
     again = run_one(text_config("study=stopped"))
-    assert before > 0
-    assert again.summary["final"]["judge_calls"] >= max(before, whole.summary["final"]["judge_calls"])
+    assert 0 < before < whole.summary["final"]["judge_calls"]
+    assert calls(again) == calls(whole)
+
+
+def test_calls_of_the_judge_do_not_count_the_row_at_which_a_run_was_stopped(text_config, monkeypatch):
+    """It is not on the schedule, and the resumed run drops it."""
+    for module in ("trainer", "records"):
+        monkeypatch.setattr(f"nlhf.{module}.is_scheduled", lambda iteration: iteration % 4 == 0)
+    monkeypatch.setattr("nlhf.trainer.next_scheduled", lambda iteration: iteration + 4)
+    whole = run_one(text_config("study=whole", "budget.iterations=8"))
+    run_one(text_config("study=stopped", "budget.iterations=8"), signalling(2))
+    again = run_one(text_config("study=stopped", "budget.iterations=8"))
+    assert calls(again) == calls(whole)
+    longer = run_one(text_config("study=longer", "budget.iterations=6"))
+    longer = run_one(text_config("study=longer", "budget.iterations=8"))
+    assert calls(longer) == calls(whole)
+
+
+def calls(outcome):
+    import pandas as pd
+
+    return pd.read_csv(outcome.folder / "metrics.csv")["judge_calls"].tolist()
 
 
 def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(text_config, monkeypatch):
@@ -169,6 +191,89 @@ def _only(override):
                "prox=exact": ["game=text", "policy=causal_lm"]}[override]  # fmt: skip
     with composed([*choices, override]) as made:
         return plain(made)
+
+
+@pytest.fixture
+def file_of(tmp_path):
+    """Writes prompts to a jsonl file, and returns its config key."""
+
+    def written(*lines):
+        path = tmp_path / "prompts.jsonl"
+        path.write_text("\n".join(json.dumps({"prompt": line}) if line else "" for line in lines) + "\n")
+        return f"game.path={path}"
+
+    return written
+
+
+LONG = "tea " * 70
+
+
+def test_prompts_that_are_too_long_are_named_by_their_lines(text_config, file_of):
+    key = file_of("why", "", LONG, "the sea", "bread", LONG, "a bird")
+    with pytest.raises(ConfigError) as refused:
+        run_one(text_config(key, "game.test_prompts=2"))
+    assert f"{key}: line 3: the prompt 'tea tea" in str(refused.value)
+    assert "1 more are too long (6): remove them, set game.long_prompts=skip" in str(refused.value)
+
+
+def test_prompts_that_are_too_long_are_left_out_on_request(text_config, file_of, caplog):
+    """Those for testing are the last lines of the file whatever is left out."""
+    key = file_of("why", "", LONG, "the sea", "bread", LONG, "a bird")
+    words = [key, "game.test_prompts=2", "game.long_prompts=skip", "budget.iterations=1"]
+    outcome = run_one(text_config(*words))
+    assert f"{key}: line 3, 6: 2 of 6 prompts are left out" in caplog.text
+    entries = [json.loads(line) for line in (outcome.folder / "completions.jsonl").read_text().splitlines()]
+    assert [entry["prompt"] for entry in entries] == ["a bird"]
+    assert run_one(text_config(*words[:-2], "budget.iterations=1")).skipped  # the key decides no result
+    with pytest.raises(ConfigError, match="leaves no prompt for testing"):
+        run_one(text_config(file_of("why", LONG), "game.test_prompts=1", "game.long_prompts=skip"))
+
+
+def test_test_prompts_that_are_trained_on_are_a_warning(text_config, file_of, caplog):
+    key = file_of("why", "", "the sea", "a bird", "moon", [{"role": "user", "content": "why "}])
+    run_one(text_config(key, "game.test_prompts=2", "budget.iterations=1"))
+    assert f"{key}: line 6: 1 of 2 test prompts are also training prompts" in caplog.text
+
+
+def test_what_to_do_next_is_about_language_models(text_config, capsys):
+    from nlhf.console import show_run
+
+    outcome = run_one(text_config("budget.iterations=1", "study=my study"))
+    show_run(outcome.folder, outcome.summary, skipped=False)
+    shown = capsys.readouterr().out
+    assert f"next  python -m nlhf.arena '{outcome.folder}'" in shown
+    assert f"python -m nlhf.exploit '{outcome.folder}'" in shown
+    assert "random_tournament" not in shown
+
+
+def test_empty_completions_are_visible(text_config, capsys):
+    from nlhf.console import show_run
+
+    outcome = run_one(text_config("budget.iterations=1"))
+    entry = {"prompt": "why", "reference": " ", "policy": "", "preference": 0.5}
+    (outcome.folder / "completions.jsonl").write_text(json.dumps(entry) + "\n")
+    show_run(outcome.folder, outcome.summary, skipped=False)
+    assert capsys.readouterr().out.count("(empty)") == 2
+
+
+# --- what is saved ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_saved_policies_keep_the_end_tokens_and_get_no_padding_token(text_config, tiny_model, tmp_path, lora):
+    """transformers and peft load them with what the base model has; the arena draws from them as the run does."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    settings = {"eos_token_id": [0, 5], "temperature": 0.6, "do_sample": False}  # transformers warns, and saves it not
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    outcome = run_one(text_config(f"policy.model={folder}", f"policy.lora={lora}", "budget.iterations=1"))
+    assert outcome.status == "completed", outcome.summary["stop_reason"]
+    saved = outcome.folder / "policy"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(saved)
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<end>", None)
+    options = build(text_config()["policy"], "policy")
+    assert set(Model("a", InputModel(str(saved)), options, "cpu")._model().ends) == {0, 5}
+    if not lora:
+        assert transformers.GenerationConfig.from_pretrained(saved).eos_token_id == [0, 5]
 
 
 # --- a trained exploiter ---------------------------------------------------------------------------------------------

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, check_size
 from nlhf.inputs import InputFile
 from nlhf.judges.base import TextJudge
-from nlhf.language import prompts
+from nlhf.language import prompts as prompt_files
 from nlhf.language.content import InputDataset
+from nlhf.language.prompts import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ class Text(GameFamily):
         split: of the dataset.
         test_prompts: the last ones are not trained on.
         completions: of each test prompt, when a policy is measured.
+        long_prompts: refuse prompts that leave the model no room for a completion, or skip them with a warning.
     """
 
     judge: TextJudge
@@ -39,6 +41,7 @@ class Text(GameFamily):
     split: str
     test_prompts: int
     completions: int
+    long_prompts: Literal["refuse", "skip"] = "refuse"  # configs of older runs lack it
 
     random: ClassVar[bool] = False
     provides: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
@@ -54,12 +57,31 @@ class Text(GameFamily):
                 "give a smaller number."
             )
 
-    @cached_property
-    def prompts(self) -> list[prompts.Prompt]:
+    @property
+    def prompts(self) -> list[Prompt]:
         """All of them, those for testing last."""
+        return [prompt for _, prompt in self._numbered]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The line or row of each prompt in its source, from 1."""
+        return [number for number, _ in self._numbered]
+
+    @property
+    def source(self) -> str:
+        """What the numbers count, for messages: `game.path=FILE: line`."""
         if self.dataset is not None:
-            return prompts.of_dataset(self.dataset, self.split)
-        return prompts.written() if self.path is None else prompts.read(self.path)
+            return f"game.dataset={self.dataset}: row"
+        return "prompt" if self.path is None else f"{self.path.name}: line"
+
+    @cached_property
+    def _numbered(self) -> list[tuple[int, Prompt]]:
+        if self.path is not None:
+            return prompt_files.numbered(self.path)
+        everything = (
+            prompt_files.written() if self.dataset is None else prompt_files.of_dataset(self.dataset, self.split)
+        )
+        return list(enumerate(everything, start=1))
 
 
 class TextGame:

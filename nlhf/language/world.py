@@ -19,6 +19,7 @@ from nlhf.files import replacing
 from nlhf.games.text import TextGame
 from nlhf.language.model import load
 from nlhf.language.team import team
+from nlhf.language.turns import split_turns
 from nlhf.metrics import Grades
 from nlhf.policies.average import NoAverage
 from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
@@ -78,20 +79,15 @@ class TextMeasure(Grades):
             "tokens": float(np.mean(lengths)),
             "finished": float(np.mean([model.finished(number) for number in numbers])),
             "distinct_2": distinct([model.text(number) for number in numbers], 2),
-            "judge_calls": float(self._judge_calls),
+            "judge_calls": float(self.game.judge.question_count),
         }
         return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
 
     def snapshot(self) -> dict[str, Any]:
-        return {"judge_calls": self._judge_calls}
+        return {"judge": self.game.judge.snapshot()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        self.__dict__["_earlier_calls"] = snapshot["judge_calls"]
-
-    @property
-    def _judge_calls(self) -> int:
-        """Those before the run was stopped and went on, and those since; what was read then is not remembered."""
-        return int(self.__dict__.get("_earlier_calls", 0)) + self.game.judge.calls
+        self.game.judge.restore(snapshot["judge"])
 
     def here(self, policy: Policy) -> CausalLMPolicy:
         """The policy at the test prompts."""
@@ -214,8 +210,8 @@ def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> Tex
         others.load(run.policy, seed, str(device))
         model.team = others
     family: Any = run.game
-    turns = tuple(model.turn(prompt) for prompt in family.prompts)
-    trained, tested = turns[: -family.test_prompts], turns[-family.test_prompts :]
+    family.judge.use_device(str(device))
+    trained, tested = split_turns(family, model)
     measure = TextMeasure(TextGame(family.judge, model, tested), CausalLMPolicy(None, None, model, tested),
                           family.completions, seed)  # fmt: skip
     game = TextGame(family.judge, model, trained)
