@@ -165,7 +165,7 @@ class LanguageModel:
         past = DynamicCache(config=self.module.config)  # type: ignore[arg-type]
         logits = self.forward(weights, tokens, mask, places, 1, past).logits[:, -1]
         each = torch.tensor([distinct[prompt] for prompt in prompts], device=self.device)
-        past.reorder_cache(each)  # the states of recurrent layers too
+        past.reorder_cache(each)  # type: ignore[arg-type]  # the states of recurrent layers too
         return past, logits[each], mask[each], places[each, -1:]
 
     def padded(self, prompts: Sequence[Tokens], completions: Sequence[Tokens] = ()) -> tuple[Tensor, Tensor, Tensor]:

@@ -136,7 +136,7 @@ def _message(message: Any, where: str) -> Message:
     content = message["content"]
     if isinstance(content, str):
         return message
-    parts = content if isinstance(content, list) and content else [None]
+    parts: list[Any] = content if isinstance(content, list) and content else [None]
     texts = [part["text"] for part in parts if _is_text_part(part)]
     if len(texts) < len(parts):
         raise ConfigError(f"{where} has a message whose content is no text, {json.dumps(content)[:60]}: models and "

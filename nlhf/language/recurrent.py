@@ -47,7 +47,7 @@ def _whole(model: LanguageModel, prompt: tuple[int, ...], completion: tuple[int,
     """The log-probability of a completion by one pass without a cache."""
     tokens = torch.tensor([prompt + completion], device=model.device)
     logits = model.base(input_ids=tokens, use_cache=False).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
-    return logits.gather(-1, tokens[0, len(prompt) :, None]).sum()
+    return torch.gather(logits, -1, tokens[0, len(prompt) :, None]).sum()
 
 
 def _excuse(model: LanguageModel, reason: str) -> str:
