@@ -22,6 +22,7 @@ NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 BLANK = re.compile(  # characters that Unicode counts as printable although fonts draw nothing
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+HTTP_CLIENTS = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "openai")  # loggers
 ESCAPED = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # what `visible` writes
 
 
@@ -144,6 +145,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(visible(message))
+
+
+def hush_http() -> None:
+    """Keep HTTP clients, of the hub and of endpoints, from logging a line for each request."""
+    for name in HTTP_CLIENTS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def show_warnings() -> None:

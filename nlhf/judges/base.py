@@ -85,9 +85,9 @@ class TextJudge(ABC):
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on counting from a snapshot."""
-        self.__dict__["_earlier"] = int(snapshot["earlier"])
+        self.__dict__["_earlier"] = int(snapshot.get("earlier", 0))
         self._questions.clear()
-        self._questions.update(snapshot["questions"].tolist())
+        self._questions.update(snapshot["questions"].tolist() if "questions" in snapshot else ())
 
     @property
     def decides(self) -> dict[str, Any] | None:

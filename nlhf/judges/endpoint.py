@@ -32,6 +32,7 @@ from nlhf.files import WriteError
 from nlhf.judges.base import Pair, TextJudge
 from nlhf.judges.ledger import DOUBT, TIE, Ledger, Pace
 from nlhf.language.bundled import user_cache
+from nlhf.terminal import hush_http
 
 KEY, OPENAI = "OPENAI_API_KEY", "https://api.openai.com/v1"
 VERDICTS = {"a": 1.0, "b": 0.0, "tie": TIE}
@@ -45,7 +46,6 @@ THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)  # also one that w
 REFUSED = (400, 413, 422)  # status codes that are about one question
 PASSING = (408, 409, 425, 429)  # status codes that are no answer yet, like those from 500 on
 PART = 8  # characters of a key that may not be shown in a row
-CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai")  # log a line for each question at level INFO
 LONGEST = 60.0  # seconds of a pause that an endpoint may ask for
 log = logging.getLogger("nlhf")
 
@@ -236,8 +236,7 @@ class Endpoint(TextJudge):
             raise ConfigError(
                 f"{KEY} has a line break or another character that no request can carry: export it again."
             )
-        for name in CHATTY:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        hush_http()
         return OpenAI(api_key=key or "none", base_url=self.base_url or OPENAI, timeout=self.timeout,
                       max_retries=0)  # fmt: skip
 

@@ -44,14 +44,16 @@ class Ensemble(TextJudge):
 
     @property
     def question_count(self) -> int:
-        return sum(judge.question_count for judge in self.judges.values())
+        return self._earlier + sum(judge.question_count for judge in self.judges.values())
 
     def snapshot(self) -> dict[str, Any]:
-        return {name: judge.snapshot() for name, judge in self.judges.items()}
+        judges = {name: judge.snapshot() for name, judge in self.judges.items()}
+        return {"earlier": self._earlier, "judges": judges}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
+        super().restore(snapshot)
         for name, judge in self.judges.items():
-            judge.restore(snapshot[name])
+            judge.restore(snapshot.get("judges", {}).get(name, {}))
 
     def use_device(self, device: str) -> None:
         for judge in self.judges.values():

