@@ -17,6 +17,7 @@ pytest.importorskip("peft")
 
 from nlhf import exploit
 from nlhf.analysis import __main__ as analysis
+from nlhf.arena.__main__ import hold
 from nlhf.arena.contestants import Model
 from nlhf.config import ConfigError, build
 from nlhf.inputs import InputFile
@@ -244,6 +245,8 @@ def test_what_to_do_next_is_about_language_models(text_config, capsys):
     assert f"next  python -m nlhf.arena '{outcome.folder}'" in shown
     assert f"python -m nlhf.exploit '{outcome.folder}'" in shown
     assert "random_tournament" not in shown
+    assert hold([str(outcome.folder)], ["redraws=20", "most_prompts=2"]).pooled.items
+    assert run_one(text_config("budget.iterations=1", "study=my study")).skipped
 
 
 def test_empty_completions_are_visible(text_config, capsys):

@@ -98,13 +98,14 @@ def hold(places: Sequence[str], overrides: Sequence[str], trust: Trust = NOTHING
     from nlhf.launch.lock import locked
     from nlhf.policies.causal_lm import CausalLM
     from nlhf.specification import canonical
-    from nlhf.world import find_device
 
     with composed(overrides, "arena") as config:
         given = plain(config)
     node, policy = given.pop("judge", None), build(given.pop("policy"), "policy", CausalLM)
     policy = replace(policy, trust_remote_code=policy.trust_remote_code or trust.remote_code)
     options = Options(**checked(Options, given))
+    from nlhf.world import find_device  # loads torch
+
     find_device(options.device)
     contestants = gathered(places, policy, options.reference, options.device, trust)
     judge = _judge(node, places, trust)

@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nlhf.config import ConfigError, build, whole_text
+from nlhf.arena.writer import Writer
+from nlhf.config import ConfigError, build
 from nlhf.files import is_moved_aside, read_json
 from nlhf.inputs import InputFile
 from nlhf.language.content import InputModel, in_memory
-from nlhf.language.prompts import checked_prompt, messages, words
 from nlhf.trust import NOTHING, Trust, untrusted_config
 
 if TYPE_CHECKING:
@@ -55,60 +55,6 @@ class Contestant(Protocol):
         `first` is the number of the first of these prompts in the arena, so that a prompt's completions do not depend
         on which others are asked for.
         """
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A file of completions, made elsewhere: jsonl with `prompt` and `completion` in each line.
-
-    Args:
-        name: of the file, without its ending.
-        file: with the completions.
-    """
-
-    name: str
-    file: InputFile
-
-    @property
-    def identity(self) -> str:
-        return self.file.sha256
-
-    def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
-        return {place: f"{self.file} has {len(self._known.get(_content(prompt), []))} completions of the prompt "
-                       f"'{words(prompt)[:60]}', and completions={samples} are wanted"
-                for place, prompt in enumerate(prompts) if self._of(prompt, samples) is None}  # fmt: skip
-
-    def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
-        return self._of(prompt, len(texts)) == list(texts)
-
-    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str] | None]:
-        return [self._of(prompt, samples) for prompt in prompts]
-
-    def _of(self, prompt: Any, samples: int) -> list[str] | None:
-        """The first completions of a prompt; None where the file has fewer."""
-        texts = self._known.get(_content(prompt), [])
-        return texts[:samples] if len(texts) >= samples else None
-
-    @cached_property
-    def _known(self) -> dict[str, list[str]]:
-        known: dict[str, list[str]] = {}
-        for prompt, text in self.entries():
-            known.setdefault(_content(prompt), []).append(text)
-        return known
-
-    def entries(self) -> Iterator[tuple[Any, str]]:
-        """Prompts and completions, as the file lists them."""
-        for number, line in self.file.lines():
-            try:
-                entry = json.loads(line)
-                prompt, text = entry["prompt"], entry["completion"]
-            except (ValueError, KeyError, TypeError):
-                text = None
-            if not isinstance(text, str):
-                raise ConfigError(f"{self.file}: line {number} is no object with prompt and completion: mend or "
-                                  "remove it.")  # fmt: skip
-            where = f"{self.file}: line {number}"
-            yield checked_prompt(prompt, where), whole_text(text, where)
 
 
 @dataclass(frozen=True)
@@ -239,11 +185,6 @@ def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[C
         if 0 < iteration < last:
             yield Model(f"{method}@{iteration}", _saved(run / "policies" / str(iteration) / "policy"), policy, device)
     yield Model(f"{method}@{last}", _saved(run / "policy"), policy, device)
-
-
-def _content(prompt: Any) -> str:
-    """What identifies a prompt in a file of completions."""
-    return json.dumps(messages(prompt), sort_keys=True)
 
 
 def _saved(folder: Path) -> InputModel:

@@ -60,9 +60,10 @@ def train(overrides: Sequence[str]) -> Path:
               "pairs": given["pairs"] or (FEWER if given["fine_tune"] is True else MORE)}  # fmt: skip
     from nlhf.judges.options import Training
     from nlhf.judges.training import enough
+    from nlhf.world import find_device
 
     options = Training(**checked(Training, given))
-    _device(options.device)
+    find_device(options.device)
     votes = _chosen(read(options.data), options.source)
     enough(votes, options)
     from nlhf.judges.learning import learn
@@ -72,17 +73,6 @@ def train(overrides: Sequence[str]) -> Path:
     folder = Path(options.out)
     _show(folder)
     return folder
-
-
-def _device(name: Any) -> str:
-    """The device of a config.
-
-    Raises: ConfigError for one that does not exist.
-    """
-    from nlhf.world import find_device
-
-    find_device(str(name))
-    return str(name)
 
 
 def _without(config: Any, key: str) -> Any:
@@ -119,7 +109,9 @@ def grade(overrides: Sequence[str]) -> None:
     with composed(overrides, "grade_judge") as config:
         name, given = str(config.hydra.runtime.choices["judge"]), plain(config)
     judge: TextJudge = build(given["judge"], "judge", TextJudge)
-    judge.use_device(_device(given["device"]))
+    from nlhf.world import find_device
+
+    judge.use_device(str(find_device(str(given["device"]))))
     votes = _chosen(read(given["data"]), given["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
     output = console(SHOWN)
