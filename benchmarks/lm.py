@@ -159,7 +159,7 @@ def endless(folder: str, *overrides: str) -> Iterator[Trainer]:
     """A trainer of Nash-MD-PG without rows, whose completions never end before their last token."""
     case = ["experiment=language_model", "algorithm=nash_md_pg", f"policy.model={folder}", "seeds=[0]", *overrides]
     with assembled(case) as (training, world):
-        world.game.model.end = -1  # type: ignore[attr-defined]
+        world.game.model.ends = (-1,)  # type: ignore[attr-defined]
         training.prox.active = np.ones(1, bool)
         yield training
 

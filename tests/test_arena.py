@@ -18,9 +18,10 @@ from nlhf.analysis.ballots import examine
 from nlhf.analysis.bootstrap import redrawn
 from nlhf.analysis.votes import pooled
 from nlhf.arena.__main__ import hold, main
-from nlhf.arena.contestants import Model, Writer, gathered
+from nlhf.arena.contestants import Model, gathered
 from nlhf.arena.play import LEAST, Arena, Rules, _settled
 from nlhf.arena.standings import _bounds, standings
+from nlhf.arena.writer import Writer
 from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
 from nlhf.inputs import InputFile

@@ -150,7 +150,7 @@ def _judge(node: Any, places: Sequence[str], trust: Trust) -> TextJudge:
 
 def _prompts(options: Options, places: Sequence[str], contestants: Sequence[Contestant]) -> list[Any]:
     """The prompts of the file, or those that no run has trained on."""
-    from nlhf.arena.contestants import Writer
+    from nlhf.arena.writer import Writer
     from nlhf.language import prompts
 
     if options.prompts is not None:
