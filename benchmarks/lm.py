@@ -36,7 +36,7 @@ class Endless(LanguageModel):
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__(model.options, model.module, model.base, model.tokenizer, model.initial)
-        self.end = -1
+        self.ends = (-1,)
 
 
 def without_cache(model: LanguageModel, parts: Any, prompts: list[tuple[int, ...]], new: int) -> None:
