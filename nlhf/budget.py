@@ -107,23 +107,49 @@ def stop_reason(budget: Budget, progress: Progress) -> str:
     return ", ".join(name for name, reached in reasons.items() if reached)
 
 
-_DECADE = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
+def cut_short(budget: Budget, progress: Progress, few: int) -> str | None:
+    """A sentence for a run that its query budget alone ended after fewer than `few` iterations; else None."""
+    iterations, queries = int(progress.iterations.max()), int(progress.queries.max())
+    if stop_reason(budget, progress) != "queries" or not 0 < iterations < few:
+        return None
+    each = -(-queries // iterations)
+    return (f"budget.queries={budget.queries} ended this run after {iterations} iteration{'s' * (iterations > 1)} of "
+            f"about {each} queries each: repeat the command with budget.queries={few * each} or more, and it goes on "
+            "from here.")  # fmt: skip
 
 
-def is_scheduled(iteration: int) -> bool:
-    """Is there a permanent row at this iteration: 0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80..."""
-    if iteration < 10:
-        return iteration not in (7, 9)
-    while iteration >= 100:
-        iteration, rest = divmod(iteration, 10)
-        if rest:
-            return False
-    return iteration in _DECADE
+@dataclass(frozen=True)
+class Schedule:
+    """The iterations at which a run records permanent rows.
 
+    They do not depend on the clock or the budget. Runs therefore share their rows, and a resumed run has the rows of
+    one that was never stopped.
 
-def next_scheduled(iteration: int) -> int:
-    """The first scheduled iteration after this one."""
-    iteration += 1
-    while not is_scheduled(iteration):
+    Args:
+        first: iterations below 10.
+        decade: iterations from 10 to 99. The later ones are these times powers of ten.
+    """
+
+    first: tuple[int, ...]
+    decade: tuple[int, ...]
+
+    def includes(self, iteration: int) -> bool:
+        """True if a row is recorded at this iteration."""
+        if iteration < 10:
+            return iteration in self.first
+        while iteration >= 100:
+            iteration, rest = divmod(iteration, 10)
+            if rest:
+                return False
+        return iteration in self.decade
+
+    def following(self, iteration: int) -> int:
+        """The first scheduled iteration after this one."""
         iteration += 1
-    return iteration
+        while not self.includes(iteration):
+            iteration += 1
+        return iteration
+
+
+DENSE = Schedule(first=(0, 1, 2, 3, 4, 5, 6, 8), decade=(10, 12, 15, 20, 25, 30, 40, 50, 60, 80))
+SPARSE = Schedule(first=(0, 2, 5), decade=(10, 20, 40, 70))  # where measuring costs more than training

@@ -133,8 +133,9 @@ class RunFolder:
         self.run.check_same(content)
         self.spent = content.get("judge") or {}
         done = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
+        schedule = self.world.measure.schedule
         for table in self._tables():
-            table.go_on_from(content["tables"][table.path.name], lambda row: permanent(row, done))
+            table.go_on_from(content["tables"][table.path.name], lambda row: permanent(row, schedule, done))
         return content
 
     def begin(self, overrides: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nlhf import simplex
+from nlhf.budget import DENSE, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,10 +46,11 @@ def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float | Te
 class Grades(Protocol):
     """What a trainer asks of a measure.
 
-    `watched` is the column that must be finite.
+    Class attributes: `watched`, the column that must be finite, and `schedule`, when rows are recorded.
     """
 
     watched: ClassVar[str]
+    schedule: ClassVar[Schedule] = DENSE
 
     def initial_kl(self, policy: Policy) -> Tensor: ...
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nlhf.budget import is_scheduled
+from nlhf.budget import Schedule
 from nlhf.files import replacing
 
 COLUMNS = (
@@ -174,10 +174,10 @@ def cell(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def permanent(row: Row, iterations: Mapping[int, int]) -> bool:
-    """Does this row stay when the run goes on from a checkpoint with so many iterations per seed?"""
+def permanent(row: Row, schedule: Schedule, iterations: Mapping[int, int]) -> bool:
+    """True if this row stays when the run resumes from a checkpoint with this many iterations per seed."""
     iteration = int(row["iteration"])
-    return is_scheduled(iteration) and iteration <= iterations.get(int(row["seed"]), -1)
+    return schedule.includes(iteration) and iteration <= iterations.get(int(row["seed"]), -1)
 
 
 def is_input(name: str) -> bool:

@@ -30,7 +30,7 @@ from nlhf.simplex import SINGLE
 from nlhf.source import sources
 from nlhf.streams import LARGEST_SEED
 
-RESULTS_VERSION = 3  # raised when the same config gives other numbers
+RESULTS_VERSION = 4  # raised when the same config gives other numbers
 MOST_SEEDS = 1_000_000
 GROUPS: dict[str, type] = {  # of conf/, with the class that their choices are derived from
     "game": GameFamily,
@@ -370,8 +370,12 @@ def _classes(value: Any) -> set[type]:
 
 
 def _advises(key: str, name: object) -> bool:
-    """Is this an algorithm's advice to prox=gradient, at any depth? What became of it stands in prox's node."""
-    return name == "gradient" and key.partition(".")[0] == "algorithm"
+    """True for a part's advice to another group of the config: the other group holds the values that are used.
+
+    Algorithms, at any depth, and policies advise prox=gradient; engines and policies advise the budget.
+    """
+    to_gradient = name == "gradient" and key.partition(".")[0] in ("algorithm", "policy")
+    return to_gradient or (name == "budget" and key in ("policy", "prox"))
 
 
 def _spares(key: str, name: object) -> bool:

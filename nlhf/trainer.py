@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nlhf.algorithms.base import Algorithm
-from nlhf.budget import Budget, Progress, is_scheduled, next_scheduled, spent
+from nlhf.budget import Budget, Progress, spent
 from nlhf.metrics import Grades
 from nlhf.policies.average import Average
 from nlhf.policies.base import Policy, at_work, choose
@@ -62,10 +62,11 @@ class Trainer:
         Raises: DivergedError where a row is not finite; the row is kept, and the last checkpoint is older."""
         saved = time.monotonic()
         while True:
+            self.prox.iterations = self.progress.iterations
             due = self.next_row == self.progress.iterations
             if due.any():
                 self._record(due)
-                self.next_row[due] = [next_scheduled(k) for k in self.progress.iterations[due]]
+                self.next_row[due] = [self.measure.schedule.following(k) for k in self.progress.iterations[due]]
             self.prox.active = ~spent(self.budget, self.progress)
             finished = not self.prox.active.any()
             if finished or self.interrupted():
@@ -77,7 +78,7 @@ class Trainer:
             self._iterate()
             self.tick(self.progress)
         measure = self.measure.snapshot()  # a resumed run drops the unscheduled rows, so they are not counted
-        self._record(~np.array([is_scheduled(k) for k in self.progress.iterations]), scheduled=False)
+        self._record(~np.array([self.measure.schedule.includes(k) for k in self.progress.iterations]), scheduled=False)
         self._checkpoint(measure)
         return finished
 
@@ -100,7 +101,7 @@ class Trainer:
         beta = self.prox.beta
         iteration = beta.new_tensor(self.progress.iterations)[:, None, None]
         columns = self.measure(self.state.policy, self.average.of(self.state.policy, iteration))
-        columns["step_size"] = self.algorithm.current_step(self.state, beta)[:, 0, 0]
+        columns["step_size"] = self.prox.step(self.algorithm.current_step(self.state, beta))[:, 0, 0]
         bound = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)
         columns["kl_bound"] = self.measure.promised(bound)[:, 0, 0]
         listed = {name: value.tolist() for name, value in columns.items()}

@@ -128,8 +128,8 @@ MUTATIONS = [
     Mutation(
         "the last permanent row before a checkpoint is dropped",
         "nlhf/records.py",
-        "is_scheduled(iteration) and iteration <= iterations.get",
-        "is_scheduled(iteration) and iteration < iterations.get",
+        "schedule.includes(iteration) and iteration <= iterations.get",
+        "schedule.includes(iteration) and iteration < iterations.get",
         ("tests/test_records.py",),
     ),
     Mutation(

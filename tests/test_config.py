@@ -91,7 +91,7 @@ def test_whatever_decides_a_result_enters(drawn, key):
 
 @pytest.mark.parametrize("key", [*ENTERS_WHERE_PAIRS_ARE_ASKED])
 def test_feedback_enters_where_pairs_are_asked_and_is_refused_elsewhere(drawn, key):
-    sampled = {"prox": {"_target_": "nlhf.prox.sampled.SampledProx", "opponents": 4}}
+    sampled = {"prox": {"_target_": "nlhf.prox.sampled.SampledProx", "opponents": 4, "step_limit": None}}
     change = {key: ENTERS_WHERE_PAIRS_ARE_ASKED[key]}
     assert fingerprint(drawn, sampled | change) != fingerprint(drawn, sampled)
     if key == "feedback.orders":  # without a bias nothing depends on it

@@ -142,7 +142,7 @@ def test_enumerated_a_query_is_one_evaluation_against_a_policy_or_an_action(surr
 @pytest.mark.parametrize("votes", [None, 1])
 def test_a_sampled_answer_is_unbiased_and_varies_as_one_over_m(votes, opponents):
     seeds = 10_000
-    prox = SampledProx(opponents=opponents).engine(parts(seeds, votes_per_pair=votes))
+    prox = SampledProx(opponents=opponents, step_limit=None).engine(parts(seeds, votes_per_pair=votes))
     asked = log_policy(0.7, (2, 4), np.random.default_rng(4))
     answers = prox.advantage(TabularPolicy(asked.expand(seeds, -1, -1)))
     advantage, mu = GAME.dense()[0], asked.exp()

@@ -70,7 +70,7 @@ def test_inexact_steps_break_what_the_theorem_says_of_exact_ones(tmp_path):
 
 def test_engines_declare_whether_they_are_exact():
     assert ExactProx().exact
-    assert not SampledProx(opponents=1000).exact
+    assert not SampledProx(opponents=1000, step_limit=None).exact
     assert not GradientProx(surrogate="ipo", inner_steps=1000, contexts=None, samples=None, baseline="half",
                             beta_dpo=1.0, optimiser="adam", learning_rate=0.1, decay_steps=None, momentum=0.9,
                             clip=None, carry=True).exact  # fmt: skip

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import nlhf
-from nlhf.budget import is_scheduled, next_scheduled
+from nlhf.budget import DENSE, SPARSE
 from nlhf.files import read_json, replacing, write_json
 from nlhf.metrics import Measure
 from nlhf.records import Table, first_hits, permanent
@@ -156,10 +156,16 @@ def test_a_metric_that_a_run_cannot_have_is_an_empty_cell(tmp_path, overrides, e
 def test_the_schedule_has_ten_rows_a_decade():
     decade = [10, 12, 15, 20, 25, 30, 40, 50, 60, 80]
     expected = [0, 1, 2, 3, 4, 5, 6, 8, *decade, *(10 * k for k in decade), *(100 * k for k in decade)]
-    assert [k for k in range(10_000) if is_scheduled(k)] == expected
-    assert not is_scheduled(10_001)
+    assert [k for k in range(10_000) if DENSE.includes(k)] == expected
+    assert not DENSE.includes(10_001)
     for earlier, later in itertools.pairwise(expected):
-        assert next_scheduled(earlier) == next_scheduled(later - 1) == later
+        assert DENSE.following(earlier) == DENSE.following(later - 1) == later
+
+
+def test_language_models_have_eight_rows_in_a_hundred_iterations():
+    scheduled = [k for k in range(1001) if SPARSE.includes(k)]
+    assert scheduled == [0, 2, 5, 10, 20, 40, 70, 100, 200, 400, 700, 1000]
+    assert [SPARSE.following(k) for k in (0, 1, 70, 99, 100)] == [2, 2, 100, 100, 200]
 
 
 # --- the other files -------------------------------------------------------------------------------------------------
@@ -282,7 +288,7 @@ def test_first_hits_are_found_seed_by_seed():
 
 def test_only_scheduled_rows_up_to_the_checkpoint_are_permanent():
     def stays(seed, iteration):
-        return permanent({"seed": str(seed), "iteration": str(iteration)}, {0: 12, 1: 33})
+        return permanent({"seed": str(seed), "iteration": str(iteration)}, DENSE, {0: 12, 1: 33})
 
     assert [stays(0, k) for k in (0, 7, 10, 12, 15)] == [True, False, True, True, False]
     assert [stays(1, k) for k in (30, 33, 40)] == [True, False, False]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nlhf.config import ConfigError
-from nlhf.policies.base import Policy
+from nlhf.policies.base import Advice, Policy
 from nlhf.prox.base import Prox
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Algorithm(ABC):
         gradient: how its authors take gradient steps, the defaults of prox=gradient: surrogate, inner_steps, baseline.
     """
 
-    gradient: dict[str, str | int] | None = field(default=None, kw_only=True)
+    gradient: Advice | None = field(default=None, kw_only=True)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -34,7 +34,8 @@ class EGPO(NashMP):
 
     def update(self, state: EGPOState, prox: Prox) -> EGPOState:  # type: ignore[override]
         beta, reference = prox.beta, prox.reference.log_probabilities
-        weight = (self.step_size * beta / (1 + self.step_size * beta)).where(self.step_size.isfinite(), 1.0)
+        step = prox.step(self.step_size)
+        weight = (step * beta / (1 + step * beta)).where(step.isfinite(), 1.0)
         target = reference + prox.advantage(state.policy) / beta
         half = TabularPolicy(((1 - weight) * state.logits + weight * target).log_softmax(-1))
         logits = (1 - weight) * state.logits + weight * (reference + prox.advantage(half) / beta)

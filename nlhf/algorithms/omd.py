@@ -11,6 +11,7 @@ IPO, arXiv:2403.08635, steps towards it by gradients.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Tensor
@@ -32,6 +33,13 @@ class OnlineMirrorDescent(ProximalAlgorithm):
         super().check(beta)
         if beta == 0 and self.by_theory:
             raise ConfigError("beta=0 makes the step 4 beta zero: set beta > 0 or give algorithm.step_size a number.")
+
+    def caveat(self, beta: float) -> str | None:
+        longest = math.inf if beta > 1 / math.pi else 2 * math.pi**2 * beta
+        if self.by_theory or self.step_size <= longest:
+            return None
+        step = "without an anchor" if self.step_size == math.inf else f"with a step above 2 pi^2 beta = {longest:.2g}"
+        return f"{step} it can cycle: it then comes to rest nowhere"
 
     def theory_step(self, beta: Tensor) -> Tensor:
         return 4 * beta

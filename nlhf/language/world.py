@@ -14,6 +14,7 @@ import torch
 from scipy.stats import beta as beta_distribution
 from torch import Tensor
 
+from nlhf.budget import SPARSE, Schedule
 from nlhf.config import ConfigError
 from nlhf.files import replacing
 from nlhf.games.text import TextGame
@@ -53,6 +54,7 @@ class TextMeasure(Grades):
     seed: int
 
     watched: ClassVar[str] = "test_kl_to_reference"
+    schedule: ClassVar[Schedule] = SPARSE
 
     def initial_kl(self, policy: Policy) -> Tensor:
         """Nobody knows the equilibrium."""

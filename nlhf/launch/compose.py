@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from nlhf.launch.choices import CONF
 from nlhf.launch.explain import explained
 
 Kind = Literal["group", "value", "other"]
+REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)[,}]")  # an interpolation that reads one key
 
 
 class NotComposedError(ConfigError):
@@ -148,16 +150,22 @@ class Composer:
         """What these compose to as plain values, where no interpolation can read what a job overrides."""
         if overrides not in self._plains:
             text = json.dumps(OmegaConf.to_container(task, resolve=False), default=str)
-            fixed = text.count("${") == text.count("${hydra:runtime.choices.") and "???" not in text
-            self._plains[overrides] = _Plain(plain(task)) if fixed else None
+            read = REFERENCE.findall(text)
+            simple = text.count("${") == text.count("${hydra:runtime.choices.") + len(read) and "???" not in text
+            self._plains[overrides] = _Plain(plain(task), frozenset(read)) if simple else None
         return self._plains[overrides]
 
 
 class _Plain:
-    """A plain config of which numbers, texts and lists of them can be replaced."""
+    """A plain config of which numbers, texts and lists of them can be replaced.
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.text, self.config = json.dumps(config), config
+    Args:
+        config: with its interpolations resolved.
+        read: the keys that these interpolations read, which cannot be replaced.
+    """
+
+    def __init__(self, config: dict[str, Any], read: frozenset[str]) -> None:
+        self.text, self.config, self.read = json.dumps(config), config, read
         self.faithful = json.loads(self.text) == config  # infinity is, nan and other keys than texts are not
 
     def takes(self, override: Override) -> bool:
@@ -166,7 +174,8 @@ class _Plain:
         there = node is not None and name in node and not isinstance(node[name], dict)
         scalars = value if isinstance(value, list) else [value]
         known = all(type(entry) in (int, float, str, bool, type(None)) and entry != "???" for entry in scalars)
-        return self.faithful and there and known
+        unread = not any(_overlap(override.key_or_group, key) for key in self.read)
+        return self.faithful and there and known and unread
 
     def with_values(self, overrides: Iterable[Override]) -> dict[str, Any]:
         """A copy with them; each is one that it `takes`."""

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nlhf.budget import Budget, Progress, spent, stop_reason
+from nlhf.budget import Budget, Progress, cut_short, spent, stop_reason
 from nlhf.config import ConfigError
 from nlhf.console import result
 from nlhf.files import WriteError, damaged, read_json, remove_temporary, write_json, writing
@@ -280,6 +280,8 @@ def _train(
         with watch(run) as trainer.tick:
             if trainer.run():
                 status, reason = "completed", stop_reason(run.budget, trainer.progress)
+                if sentence := cut_short(run.budget, trainer.progress, run.policy.few_iterations):
+                    log.warning(sentence)
             else:
                 status, reason = "interrupted", stop.received.name if stop.received else None
     except OF_THE_COMMAND:

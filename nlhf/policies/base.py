@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.base import FiniteGame
+
+Advice = dict[str, str | float | None]  # defaults of prox=gradient by their keys
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,21 @@ class GeometricMixture(Policy):
         return self.first.at(contexts).mixed(self.second.at(contexts), self.weight)
 
 
+@dataclass(frozen=True)
 class PolicyFamily(ABC):
-    """What `policy=<name>` builds: the family a run's policies belong to. Subclasses are frozen dataclasses."""
+    """What `policy=<name>` builds: the family a run's policies belong to. Subclasses are frozen dataclasses.
 
+    Args:
+        gradient: defaults of prox=gradient for this family: learning_rate, decay_steps, clip, contexts, samples.
+        budget: limits of budget=short, default and long for this family, where those of the engine do not fit.
+
+    Class attributes: a run that its query budget ends after fewer than `few_iterations` says so.
+    """
+
+    gradient: Advice | None = field(default=None, kw_only=True)
+    budget: dict[str, dict[str, int | None]] | None = field(default=None, kw_only=True)
+
+    few_iterations: ClassVar[int] = 100
     provides: ClassVar[frozenset[str]]
     needs: ClassVar[frozenset[str]] = frozenset()
     random: ClassVar[bool] = False  # does the seed draw the initial policy?

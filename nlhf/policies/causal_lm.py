@@ -56,6 +56,7 @@ class CausalLM(PolicyFamily):
     needs: ClassVar[frozenset[str]] = frozenset({"prompts"})
     random: ClassVar[bool] = True
     averaged: ClassVar[bool] = False
+    few_iterations: ClassVar[int] = 20
     spares_memory: ClassVar[str] = "a smaller policy.micro_batch, with which the run goes on, or policy.max_new_tokens"
 
     def __post_init__(self) -> None:

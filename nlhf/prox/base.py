@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from weakref import WeakKeyDictionary
 
@@ -42,6 +42,9 @@ class Prox(Protocol):
     def advantage(self, policy: Policy) -> Tensor:
         """y -> P(y > policy) - 1/2, shape (S, X, Y); charged once per policy object."""
 
+    def step(self, step_size: Tensor) -> Tensor:
+        """The step size (S, 1, 1) that the engine takes where an algorithm asks for `step_size`."""
+
     def select(self, mask: Tensor, first: Policy, second: Policy) -> Policy:
         """`first` where `mask`, (S) or (S, X, 1), is true, `second` elsewhere; what was asked stays answered, in seeds
         where it was asked about in all contexts."""
@@ -69,11 +72,17 @@ class Parts:
     feedback: Feedback
 
 
+@dataclass(frozen=True)
 class ProxFamily(ABC):
     """What `prox=<name>` builds: how problems are solved. Subclasses are frozen dataclasses.
 
+    Args:
+        budget: limits of budget=short, default and long for this engine, where those of prox=exact do not fit.
+
     Class attributes: `random`, does the seed draw the feedback?, and `remedy`, what to try where a run diverges.
     """
+
+    budget: dict[str, dict[str, int | None]] | None = field(default=None, kw_only=True)
 
     random: ClassVar[bool] = False
     remedy: ClassVar[str] = "a smaller algorithm.step_size or a larger beta may help"
@@ -116,6 +125,7 @@ class ProxEngine(ABC):
     Attributes:
         current: the policy with which the iteration began, where an iterative engine starts by default. The trainer
             sets it; an engine that is used alone starts at the anchor.
+        iterations: that every seed has completed, (S). The trainer sets it.
     """
 
     current: Policy | None = None
@@ -124,6 +134,7 @@ class ProxEngine(ABC):
         seeds = parts.beta.shape[0]
         self.game, self.reference, self.beta = parts.game, parts.reference, parts.beta
         self.queries, self.active = np.zeros(seeds, np.int64), np.ones(seeds, bool)
+        self.iterations = np.zeros(seeds, np.int64)
         self._masked: tuple[np.ndarray, Tensor | None] = self.active.copy(), None
         self._answers: WeakKeyDictionary[Policy, tuple[Tensor, np.ndarray]] = WeakKeyDictionary()
 
@@ -152,6 +163,10 @@ class ProxEngine(ABC):
             answer = choose(as_mask(known, fresh), answer, fresh)
             self._answers[policy] = answer, known | missing
         return answer
+
+    def step(self, step_size: Tensor) -> Tensor:
+        """The step size that is taken where an algorithm asks for `step_size`: here the same."""
+        return step_size
 
     @property
     def mask(self) -> Tensor | None:

@@ -4,12 +4,22 @@
 
 in every context; all actions meet the same opponents. One query is one pair that is put to the judge, so that an answer
 takes contexts * actions * m. The estimates are unbiased, their variance falls as 1/m; the step's logits inherit both.
+
+With constant steps a policy keeps the noise of its last answers. step_limit=theory therefore takes, at iteration k,
+
+    min(step_size that the algorithm asks for,  2/(beta k),  2 sqrt(log n / k)).
+
+The first limit is the Robbins-Monro step of a strongly monotone problem, that of Nash-MD (arXiv:2312.00886): a step t
+contracts KL(pi* || pi) by 1/(1 + t beta) and adds noise of the order t^2, so that KL falls as 1/k. The second limit is
+the anytime step of multiplicative weights for beta = 0; it is the smaller one while k < 1/(beta^2 log n). Nash-MD and
+SPPO ask for these steps themselves. beta is that of the problem, n the number of actions.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nlhf.config import ConfigError
 from nlhf.games.judge import Judge
@@ -32,9 +42,11 @@ class SampledProx(ProxFamily):
 
     Args:
         opponents: m, how many opponents every action meets in a query.
+        step_limit: `theory` shortens long steps as above; null takes every step as the algorithm asks for it.
     """
 
     opponents: int
+    step_limit: Literal["theory"] | None
 
     random: ClassVar[bool] = True
     needs = frozenset({"pairs", "enumerate", "table"})
@@ -45,16 +57,28 @@ class SampledProx(ProxFamily):
             raise ConfigError(f"prox.opponents={self.opponents} asks nobody: give 1 or more.")
 
     def engine(self, parts: Parts) -> ProxEngine:
-        return SampledClosedForm(parts, self.opponents)
+        return SampledClosedForm(parts, self)
 
 
 class SampledClosedForm(ClosedForm):
     """The closed form with the answers of a judge."""
 
-    def __init__(self, parts: Parts, opponents: int) -> None:
+    def __init__(self, parts: Parts, options: SampledProx) -> None:
         super().__init__(parts)
         self.uniforms = Uniforms(parts.seeds, parts.beta.device)
-        self.judge, self.opponents = Judge(parts.game, parts.feedback, self.uniforms), opponents
+        self.judge, self.opponents = Judge(parts.game, parts.feedback, self.uniforms), options.opponents
+        self.limited = options.step_limit is not None
+
+    def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
+        return super().__call__(opponent=opponent, anchor=anchor, step_size=self.step(step_size), start=start)
+
+    def step(self, step_size: Tensor) -> Tensor:
+        if not self.limited:
+            return step_size
+        iteration = self.beta.new_tensor(self.iterations)[:, None, None]
+        regularised = 2 / (self.beta * iteration)  # inf at iteration 0, and where beta = 0
+        unregularised = 2 * (math.log(len(self.game.items)) / iteration).sqrt()
+        return step_size.minimum(regularised).minimum(unregularised)
 
     def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
         mu = policy.at(None)

@@ -20,6 +20,7 @@ from tests.test_config import LEFT_OUT as OTHER_VALUES
 
 CURVE = geometric(0.5, 0.5, range(10))
 VOTES = "item_a,item_b,wins_a,wins_b\na,b,7,3\nb,c,6,4\na,c,2,8\n"
+SAMPLED = {"_target_": "nlhf.prox.sampled.SampledProx", "opponents": 4, "step_limit": None}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_what_the_fingerprint_leaves_out_splits_no_setting_and_no_method(base, t
 @pytest.mark.parametrize("key", [*ENTERS, *ENTERS_WHERE_PAIRS_ARE_ASKED])
 def test_what_enters_the_fingerprint_splits_either_settings_or_methods(base, tmp_path, key):
     if key in ENTERS_WHERE_PAIRS_ARE_ASKED:
-        base = changed(base, {"prox": {"_target_": "nlhf.prox.sampled.SampledProx", "opponents": 4}})
+        base = changed(base, {"prox": SAMPLED})
     other = changed(base, {key: (ENTERS | ENTERS_WHERE_PAIRS_ARE_ASKED)[key]})
     assert specify(other).fingerprint != specify(base).fingerprint
     differ = [name for name in ("setting", "method") if digests(other)[name] != digests(base)[name]]
@@ -158,7 +159,7 @@ def test_a_run_that_was_killed_is_compared_by_what_identifies_it(base, tmp_path,
 
 
 def test_exact_and_sampled_answers_of_one_game_are_one_setting(base):
-    sampled = changed(base, {"prox": {"_target_": "nlhf.prox.sampled.SampledProx", "opponents": 4}})
+    sampled = changed(base, {"prox": SAMPLED})
     assert digests(sampled)["setting"] == digests(base)["setting"]
     assert digests(sampled)["method"] != digests(base)["method"]
     both = changed(base, {"feedback.orders": "both"})  # an exact step asks for no pair
