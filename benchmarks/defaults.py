@@ -23,25 +23,30 @@ import torch
 
 from nlhf.launch.compose import composed, plain
 from nlhf.specification import specify
+from nlhf.trainer import Trainer
 from nlhf.world import assemble
 
-VOTES = ["game=random_tournament", "game.actions=20", "feedback=vote", "prox=sampled", "budget.queries=300000"]
+VOTES = ["game=random_tournament", "game.actions=20", "feedback=vote", "prox=sampled", "budget.queries=100000"]
 SAMPLED = ("nash_mp", "optimistic", "omd", "egpo", "nash_md", "mpo", "nash_prox", "nash_prox_fast", "nash_mp_ema",
            "nash_ema_pg", "self_play", "online_ipo", "nash_md_pg", "ipo_md", "inpo", "sppo")  # fmt: skip
 GRADIENT = ("nash_prox", "nash_prox_fast", "nash_mp_ema", "nash_mp", "omd", "optimistic", "inpo", "online_ipo",
             "online_dpo", "nash_md_pg", "ipo_md", "nash_ema_pg")  # fmt: skip
 README_GAME = ["game=contextual", "prox=gradient", "budget.iterations=null"]
+LANGUAGE = ["game=text", "policy=causal_lm", "prox=gradient", "algorithm=nash_prox_fast", "policy.max_new_tokens=16",
+            "game.test_prompts=24", "beta=0.05", "budget.queries=null", "budget.iterations=10"]  # fmt: skip
 CYCLIC_GAME = [*README_GAME, "game.actions=100", "game.features=4", "game.dimension=2", "game.scale=20"]
 
 
 class Rows:
-    """A recorder that keeps the first and the last row of every seed."""
+    """A recorder that keeps all rows, and the first and the last one of every seed."""
 
     def __init__(self) -> None:
+        self.all: list[dict[str, Any]] = []
         self.first: dict[int, dict[str, Any]] = {}
         self.last: dict[int, dict[str, Any]] = {}
 
     def row(self, seed: int, values: dict[str, Any], policy: object) -> None:
+        self.all.append(values)
         self.first.setdefault(seed, values)
         self.last[seed] = values
 
@@ -51,11 +56,16 @@ class Rows:
 
 def trained(overrides: Sequence[str]) -> Rows:
     """The rows of one run."""
+    rows = Rows()
+    trainer(overrides, rows).run()
+    return rows
+
+
+def trainer(overrides: Sequence[str], rows: Rows) -> Trainer:
+    """The trainer of a run that sends its rows here."""
     with composed(["equilibrium=never", "budget.target=null", *overrides]) as config:
         run = specify(plain(config))
-    rows = Rows()
-    assemble(run).trainer(run, rows).run()
-    return rows
+    return assemble(run).trainer(run, rows)
 
 
 def ratio(overrides: Sequence[str], column: str = "exploitability") -> str:
@@ -78,10 +88,9 @@ def table(rows: Iterable[str], columns: dict[str, Sequence[str]], common: Sequen
 def sampled() -> None:
     """Constant steps against prox.step_limit=theory."""
     limits = {"constant": "null", "theory": "theory"}
-    for opponents in (1, 8):
-        columns = {f"{name}, beta {beta}": [f"prox.step_limit={limit}", f"beta={beta}"]
-                   for beta, (name, limit) in itertools.product((0.003, 0.05, 0.3), limits.items())}  # fmt: skip
-        table(SAMPLED, columns, [*VOTES, f"prox.opponents={opponents}", "seeds=4"])
+    columns = {f"{name}, beta {beta}": [f"prox.step_limit={limit}", f"beta={beta}"]
+               for beta, (name, limit) in itertools.product((0.003, 0.05), limits.items())}  # fmt: skip
+    table(SAMPLED, columns, [*VOTES, "prox.opponents=4", "seeds=2"])
 
 
 def gradient(policy: str) -> None:
@@ -93,7 +102,34 @@ def gradient(policy: str) -> None:
         table(GRADIENT, columns, [*game, f"policy={policy}", f"beta={beta}", "budget.queries=300000", "seeds=3"])
 
 
-PARTS = {"sampled": sampled, "tabular": partial(gradient, "tabular"), "mlp": partial(gradient, "mlp")}
+def language() -> None:
+    """Learning rates of the bundled model, and what a step and a row cost."""
+    print(
+        f"\n`{' '.join(LANGUAGE)}`\n\n| learning rate | clip | step | KL to the reference | win rate |\n|{' --- |' * 5}"
+    )
+    for rate, clip in ((0.003, "null"), (0.0002, "null"), (0.0002, 1.0)):
+        rows = trained([*LANGUAGE, f"prox.learning_rate={rate}", f"prox.clip={clip}"]).all
+        for row in rows[1:]:
+            error, win = row["kl_standard_error"], row["test_win_rate_vs_reference"]
+            ends = f"[{row['win_rate_low']:.2f}, {row['win_rate_high']:.2f}]"
+            print(f"| {rate} | {clip} | {row['iteration']} | {row['test_kl_to_reference']:.2f} ± {error:.2f} | "
+                  f"{win:.2f} {ends} |", flush=True)  # fmt: skip
+
+
+def costs() -> None:
+    """Seconds of a step and of a row of the bundled model, with default settings."""
+    run, taken = trainer(LANGUAGE[:4], Rows()), {"step": [], "row": []}  # type: ignore[var-annotated]
+    for name, call in (("row", run._record), ("step", run._iterate)):
+        for _ in range(3):
+            started = time.perf_counter()
+            call(*[np.ones(1, bool)] * (name == "row"))
+            taken[name].append(time.perf_counter() - started)
+        run.state = run.algorithm.init(run.policy)
+    print("\n" + ", ".join(f"{name}: {' '.join(f'{each:.1f}' for each in values)} s" for name, values in taken.items()))
+
+
+PARTS = {"sampled": sampled, "tabular": partial(gradient, "tabular"), "mlp": partial(gradient, "mlp"),
+         "language": language, "costs": costs}  # fmt: skip
 
 
 def main() -> None:

@@ -641,12 +641,12 @@ def test_a_line_that_is_no_completion_is_named(tmp_path, capsys):
 
 
 def test_a_study_plays_its_checkpoints_and_reference_under_its_own_judge(text_config, tmp_path):
-    outcome = run_one(text_config("log_policy=true", "budget.iterations=4", "study=played"))
+    outcome = run_one(text_config("log_policy=true", "budget.iterations=6", "study=played"))
     study = outcome.folder.parent
     found = hold([str(study)], ["redraws=20", "most_prompts=4", "block=2"])
     names = set(found.pooled.items)
-    assert {"reference", "nash_prox@4"} < names
-    assert any(name.startswith("nash_prox@") and name != "nash_prox@4" for name in names), names
+    assert {"reference", "nash_prox@6"} < names
+    assert any(name.startswith("nash_prox@") and name != "nash_prox@6" for name in names), names
     assert found.complete == 4
     table = pd.read_csv(study / "arena" / "votes.csv")
     assert Counter(table.item_a) + Counter(table.item_b) == dict.fromkeys(names, 4 * (len(names) - 1))

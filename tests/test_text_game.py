@@ -45,8 +45,8 @@ def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(text_config, tin
     outcome = run_one(text_config())
     assert outcome.status == "completed", outcome.summary["stop_reason"]
     table = rows(outcome)
-    assert table["iteration"].tolist() == [0, 1, 2, 3, 4]
-    assert table["queries"].tolist() == [0, 6, 12, 18, 24]  # 3 prompts, 2 pairs each, one query a pair
+    assert table["iteration"].tolist() == [0, 4]
+    assert table["queries"].tolist() == [0, 24]  # 4 steps, 3 prompts, 2 pairs each, one query a pair
     assert table["test_kl_to_reference"].iloc[0] == 0
     assert table["test_kl_to_reference"].iloc[-1] != 0
     assert table["exploitability"].isna().all()

@@ -162,8 +162,8 @@ class PolicyFamily(ABC):
     Class attributes: a run that its query budget ends after fewer than `few_iterations` says so.
     """
 
-    gradient: Advice | None = field(default=None, kw_only=True)
-    budget: dict[str, dict[str, int | None]] | None = field(default=None, kw_only=True)
+    gradient: Advice | None = field(default=None, kw_only=True, compare=False)  # loaded models are cached by policy
+    budget: dict[str, dict[str, int | None]] | None = field(default=None, kw_only=True, compare=False)
 
     few_iterations: ClassVar[int] = 100
     provides: ClassVar[frozenset[str]]

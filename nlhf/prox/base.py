@@ -82,7 +82,7 @@ class ProxFamily(ABC):
     Class attributes: `random`, does the seed draw the feedback?, and `remedy`, what to try where a run diverges.
     """
 
-    budget: dict[str, dict[str, int | None]] | None = field(default=None, kw_only=True)
+    budget: dict[str, dict[str, int | None]] | None = field(default=None, kw_only=True, compare=False)
 
     random: ClassVar[bool] = False
     remedy: ClassVar[str] = "a smaller algorithm.step_size or a larger beta may help"

@@ -7,12 +7,13 @@ takes contexts * actions * m. The estimates are unbiased, their variance falls a
 
 With constant steps a policy keeps the noise of its last answers. step_limit=theory therefore takes, at iteration k,
 
-    min(step_size that the algorithm asks for,  2/(beta k),  2 sqrt(log n / k)).
+    min(step_size that the algorithm asks for,  2/(beta k),  sqrt(log n / k)/2).
 
 The first limit is the Robbins-Monro step of a strongly monotone problem, that of Nash-MD (arXiv:2312.00886): a step t
 contracts KL(pi* || pi) by 1/(1 + t beta) and adds noise of the order t^2, so that KL falls as 1/k. The second limit is
-the anytime step of multiplicative weights for beta = 0; it is the smaller one while k < 1/(beta^2 log n). Nash-MD and
-SPPO ask for these steps themselves. beta is that of the problem, n the number of actions.
+the rate of the unregularised problem (stochastic Mirror Prox, arXiv:0809.0815); it is the smaller one while
+k < 16/(beta^2 log n). Its factor, a quarter of that of multiplicative weights without noise, is measured in
+docs/defaults.md. beta is that of the problem, n the number of actions.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class SampledClosedForm(ClosedForm):
             return step_size
         iteration = self.beta.new_tensor(self.iterations)[:, None, None]
         regularised = 2 / (self.beta * iteration)  # inf at iteration 0, and where beta = 0
-        unregularised = 2 * (math.log(len(self.game.items)) / iteration).sqrt()
+        unregularised = (math.log(len(self.game.items)) / iteration).sqrt() / 2
         return step_size.minimum(regularised).minimum(unregularised)
 
     def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:

@@ -103,6 +103,9 @@ SWEEPS = [
     ["study=${oc.env:HOME}", "beta=0.7"],
     ["study=${hydra:nope}", "beta=0.7"],
     ["algorithm._target_=a.b.C", "algorithm.step_size=theory"],
+    ["prox=gradient", "algorithm=inpo", "algorithm.gradient.inner_steps=4", "prox.clip=2", "beta=0.7"],
+    ["prox=sampled", "prox.budget.default.queries=7", "beta=0.7"],
+    ["prox=sampled", "budget=long", "budget.queries=7", "prox.opponents=2"],
     ["study=null", "seeds=[]", "game.drop=null"],
     ["study=''", "runs_dir='é'"],
 ]  # fmt: skip

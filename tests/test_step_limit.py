@@ -1,0 +1,97 @@
+"""prox=sampled takes no longer steps than the noise of its answers allows, and the log shows the steps that it took."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nlhf.games.judge import Feedback
+from nlhf.policies.tabular import TabularPolicy
+from nlhf.prox.base import Parts
+from nlhf.prox.exact import ClosedForm
+from nlhf.prox.sampled import SampledProx
+from nlhf.specification import specify
+from nlhf.world import assemble
+from tests.adversarial import matrix_game, uniform
+from tests.composing import configured
+from tests.test_contract import Recorder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+NOISY = ["prox=sampled", "feedback=vote", "prox.opponents=4", "game=random_tournament", "game.actions=20",
+         "equilibrium=never", "budget.target=null"]  # fmt: skip
+
+
+def trained(*overrides):
+    run = specify(configured(*NOISY, *overrides))
+    recorder = Recorder()
+    assemble(run).trainer(run, recorder).run()
+    return recorder.rows
+
+
+def engine(beta, limit="theory", actions=5):
+    game = matrix_game(uniform(actions, np.random.default_rng(0))[None])
+    reference = TabularPolicy(torch.zeros(2, 1, actions, dtype=torch.float64).log_softmax(-1))
+    parts = Parts(game, reference, torch.full((2, 1, 1), beta, dtype=torch.float64), [0, 1], Feedback(1, "given", 0, 0))
+    return SampledProx(opponents=2, step_limit=limit).engine(parts)
+
+
+@pytest.mark.parametrize(
+    ("beta", "iteration", "expected"),
+    [
+        (0.1, 0, 2.0),  # as asked for
+        (0.1, 100, math.sqrt(math.log(5) / 100) / 2),
+        (0.1, 10_000, 2 / (0.1 * 10_000)),
+        (0.0, 10_000, math.sqrt(math.log(5) / 10_000) / 2),
+    ],
+)
+def test_a_step_is_limited_seed_by_seed(beta, iteration, expected):
+    prox = engine(beta)
+    prox.iterations = np.array([iteration, 0])
+    asked = torch.full((2, 1, 1), 2.0, dtype=torch.float64)
+    assert prox.step(asked).flatten().tolist() == pytest.approx([expected, 2.0])
+    assert prox.step(asked * math.inf).flatten().tolist() == pytest.approx(
+        [expected if iteration else math.inf, math.inf]
+    )
+    assert engine(beta, limit=None).step(asked) is asked
+
+
+@pytest.mark.parametrize("algorithm", ["nash_mp", "optimistic", "nash_md", "self_play"])
+def test_the_log_shows_the_steps_that_were_taken(monkeypatch, algorithm):
+    taken, call = {}, ClosedForm.__call__
+
+    def noted(self, *, step_size, **problem):
+        taken.setdefault(int(self.iterations[0]), float(step_size[0]))
+        return call(self, step_size=step_size, **problem)
+
+    monkeypatch.setattr(ClosedForm, "__call__", noted)
+    rows = trained(f"algorithm={algorithm}", "beta=0.3", "budget.queries=null", "budget.iterations=200")
+    logged = {values["iteration"]: values["step_size"] for _, values, _ in rows if values["iteration"] < 200}
+    mixture = (
+        (lambda k, step: step * (k + 2) / k if k else math.inf) if algorithm == "nash_md" else lambda _, step: step
+    )
+    for iteration, step in logged.items():
+        assert step == pytest.approx(taken[iteration]) or mixture(iteration, step) == pytest.approx(taken[iteration])
+    assert logged[150] < logged[10] / 3
+
+
+def test_egpo_is_nash_mp_with_limited_steps_too():
+    """Both ask the same questions with the same random numbers."""
+    last = [trained(f"algorithm={name}", "beta=0.3", "budget.queries=null", "budget.iterations=60")[-1]
+            for name in ("egpo", "nash_mp")]  # fmt: skip
+    assert (last[0][2] - last[1][2]).abs().max() < 1e-10
+    assert last[0][1]["step_size"] == last[1][1]["step_size"] < 0.2
+
+
+@pytest.mark.parametrize("algorithm", ["nash_mp", "optimistic", "omd"])
+def test_votes_improve_a_policy_that_a_constant_step_makes_worse(algorithm):
+    def change(limit):
+        rows = trained(f"algorithm={algorithm}", "seeds=2", "budget.queries=50000", f"prox.step_limit={limit}")
+        first, last = ({seed: values["exploitability"] for seed, values, _ in order} for order in (rows[::-1], rows))
+        return sum(last.values()) / sum(first.values())
+
+    assert change("theory") < 0.25
+    assert change("theory") < change("null") / 2
