@@ -43,6 +43,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         seeds = len(self.prox.beta)
+        self.prox.rate = self.algorithm.target_rate
         self.state = self.algorithm.init(self.policy)
         self.kl_0 = self.measure.initial_kl(self.policy)[:, None, None]
         self.progress = Progress.none(seeds)

@@ -42,24 +42,26 @@ def engine(beta, limit="theory", actions=5):
 @pytest.mark.parametrize(
     ("beta", "iteration", "expected"),
     [
-        (0.1, 0, 2.0),  # as asked for
-        (0.1, 100, math.sqrt(math.log(5) / 100) / 2),
-        (0.1, 10_000, 2 / (0.1 * 10_000)),
-        (0.0, 10_000, math.sqrt(math.log(5) / 10_000) / 2),
+        (0.1, 0, math.sqrt(math.log(5)) / 2),
+        (0.1, 99, math.sqrt(math.log(5) / 100) / 2),
+        (0.1, 9_999, 2 / (0.1 * 10_000)),
+        (0.0, 9_999, math.sqrt(math.log(5) / 10_000) / 2),
     ],
 )
 def test_a_step_is_limited_seed_by_seed(beta, iteration, expected):
     prox = engine(beta)
     prox.iterations = np.array([iteration, 0])
     asked = torch.full((2, 1, 1), 2.0, dtype=torch.float64)
-    assert prox.step(asked).flatten().tolist() == pytest.approx([expected, 2.0])
-    assert prox.step(asked * math.inf).flatten().tolist() == pytest.approx(
-        [expected if iteration else math.inf, math.inf]
-    )
+    first = math.sqrt(math.log(5)) / 2
+    for step in (asked, asked * math.inf):
+        assert prox.step(step).flatten().tolist() == pytest.approx([expected, first])
+    prox.rate = 0.01  # a moving target takes a hundredth of a step
+    assert prox.step(asked * math.inf).flatten().tolist() == pytest.approx([100 * expected, 100 * first])
+    assert prox.step(asked).flatten().tolist() == pytest.approx([min(2.0, 100 * expected), 2.0])
     assert engine(beta, limit=None).step(asked) is asked
 
 
-@pytest.mark.parametrize("algorithm", ["nash_mp", "optimistic", "nash_md", "self_play"])
+@pytest.mark.parametrize("algorithm", ["nash_mp", "optimistic", "omd", "self_play", "nash_ema_pg"])
 def test_the_log_shows_the_steps_that_were_taken(monkeypatch, algorithm):
     taken, call = {}, ClosedForm.__call__
 
@@ -70,11 +72,8 @@ def test_the_log_shows_the_steps_that_were_taken(monkeypatch, algorithm):
     monkeypatch.setattr(ClosedForm, "__call__", noted)
     rows = trained(f"algorithm={algorithm}", "beta=0.3", "budget.queries=null", "budget.iterations=200")
     logged = {values["iteration"]: values["step_size"] for _, values, _ in rows if values["iteration"] < 200}
-    mixture = (
-        (lambda k, step: step * (k + 2) / k if k else math.inf) if algorithm == "nash_md" else lambda _, step: step
-    )
     for iteration, step in logged.items():
-        assert step == pytest.approx(taken[iteration]) or mixture(iteration, step) == pytest.approx(taken[iteration])
+        assert step == taken[iteration]
     assert logged[150] < logged[10] / 3
 
 

@@ -19,6 +19,7 @@ from nlhf import exploit
 from nlhf.analysis import __main__ as analysis
 from nlhf.arena.__main__ import hold
 from nlhf.arena.contestants import Model
+from nlhf.budget import Schedule
 from nlhf.config import ConfigError, build
 from nlhf.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
@@ -26,7 +27,7 @@ from nlhf.judges.panel import Panel
 from nlhf.language import prompts
 from nlhf.language.content import InputDataset, InputModel
 from nlhf.language.model import LanguageModel
-from nlhf.language.world import clopper_pearson, distinct
+from nlhf.language.world import TextMeasure, clopper_pearson, distinct
 from nlhf.launch.compose import composed, plain
 from nlhf.launch.run import run_one
 from tests.test_resume import signalling
@@ -106,9 +107,7 @@ def test_calls_of_the_judge_are_counted_across_a_stop(text_config):
 
 def test_calls_of_the_judge_do_not_count_the_row_at_which_a_run_was_stopped(text_config, monkeypatch):
     """It is not on the schedule, and the resumed run drops it."""
-    for module in ("trainer", "records"):
-        monkeypatch.setattr(f"nlhf.{module}.is_scheduled", lambda iteration: iteration % 4 == 0)
-    monkeypatch.setattr("nlhf.trainer.next_scheduled", lambda iteration: iteration + 4)
+    monkeypatch.setattr(TextMeasure, "schedule", Schedule(first=(0, 4, 8), decade=(10,)))
     whole = run_one(text_config("study=whole", "budget.iterations=8"))
     run_one(text_config("study=stopped", "budget.iterations=8"), signalling(2))
     again = run_one(text_config("study=stopped", "budget.iterations=8"))

@@ -72,6 +72,11 @@ class Algorithm(ABC):
         return 0
 
     @property
+    def target_rate(self) -> float:
+        """Rate by which a moving target follows the policy and averages the noise of answers; 1 where there is none."""
+        return 1.0
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The arXiv numbers that the docstring of the algorithm's module names, those of inner algorithms behind."""
         text = sys.modules[type(self).__module__].__doc__ or ""

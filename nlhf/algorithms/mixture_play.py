@@ -9,6 +9,7 @@ equilibrium of a game with more regularisation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nlhf.algorithms.base import ConfigError, Policy, Prox, ProximalAlgorithm, State
@@ -43,6 +44,7 @@ class MixturePlay(ProximalAlgorithm):
             raise ConfigError("algorithm.step_size=theory is not known for mixtures: give a number > 0, or .inf.")
 
     def caveat(self, beta: float) -> str | None:
-        if self.mixture == 0:
-            return None
-        return "biased: it rests at the best response to the equilibrium for beta/(1 - mixture)"
+        biased = "biased: it rests at the best response to the equilibrium for beta/(1 - mixture)"
+        loose = self.step_size == math.inf and beta < (1 - self.mixture) / math.pi
+        cycling = "without an anchor it can cycle"
+        return ", and ".join([biased] * (self.mixture > 0) + [cycling] * loose) or None

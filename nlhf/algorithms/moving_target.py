@@ -42,6 +42,10 @@ class MovingTarget(ProximalAlgorithm):
         if not 0 < self.rate <= 1:
             raise ConfigError(f"algorithm.rate={self.rate} is no rate: give a number in (0, 1].")
 
+    @property
+    def target_rate(self) -> float:
+        return self.rate
+
     def init(self, policy: Policy) -> MovingTargetState:
         return MovingTargetState(policy, target=policy)
 

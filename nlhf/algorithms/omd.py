@@ -39,7 +39,7 @@ class OnlineMirrorDescent(ProximalAlgorithm):
         if self.by_theory or self.step_size <= longest:
             return None
         step = "without an anchor" if self.step_size == math.inf else f"with a step above 2 pi^2 beta = {longest:.2g}"
-        return f"{step} it can cycle: it then comes to rest nowhere"
+        return f"{step} it can cycle"
 
     def theory_step(self, beta: Tensor) -> Tensor:
         return 4 * beta

@@ -126,9 +126,11 @@ class ProxEngine(ABC):
         current: the policy with which the iteration began, where an iterative engine starts by default. The trainer
             sets it; an engine that is used alone starts at the anchor.
         iterations: that every seed has completed, (S). The trainer sets it.
+        rate: of the algorithm's moving target, 1 where there is none. The trainer sets it.
     """
 
     current: Policy | None = None
+    rate: float = 1.0
 
     def __init__(self, parts: Parts) -> None:
         seeds = parts.beta.shape[0]

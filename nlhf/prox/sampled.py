@@ -5,15 +5,17 @@
 in every context; all actions meet the same opponents. One query is one pair that is put to the judge, so that an answer
 takes contexts * actions * m. The estimates are unbiased, their variance falls as 1/m; the step's logits inherit both.
 
-With constant steps a policy keeps the noise of its last answers. step_limit=theory therefore takes, at iteration k,
+With constant steps a policy keeps the noise of its last answers. step_limit=theory therefore takes, at iteration
+k = 1, 2, ...,
 
-    min(step_size that the algorithm asks for,  2/(beta k),  sqrt(log n / k)/2).
+    min(step_size that the algorithm asks for,  2/(beta k r),  sqrt(log n / k)/(2 r)).
 
 The first limit is the Robbins-Monro step of a strongly monotone problem, that of Nash-MD (arXiv:2312.00886): a step t
 contracts KL(pi* || pi) by 1/(1 + t beta) and adds noise of the order t^2, so that KL falls as 1/k. The second limit is
 the rate of the unregularised problem (stochastic Mirror Prox, arXiv:0809.0815); it is the smaller one while
 k < 16/(beta^2 log n). Its factor, a quarter of that of multiplicative weights without noise, is measured in
-docs/defaults.md. beta is that of the problem, n the number of actions.
+docs/defaults.md. beta is that of the problem, n the number of actions, r the rate by which a moving target follows the
+policy (it averages the answers of 1/r iterations), and 1 for all other algorithms.
 """
 
 from __future__ import annotations
@@ -76,10 +78,10 @@ class SampledClosedForm(ClosedForm):
     def step(self, step_size: Tensor) -> Tensor:
         if not self.limited:
             return step_size
-        iteration = self.beta.new_tensor(self.iterations)[:, None, None]
-        regularised = 2 / (self.beta * iteration)  # inf at iteration 0, and where beta = 0
+        iteration = self.beta.new_tensor(self.iterations + 1)[:, None, None]
+        regularised = 2 / (self.beta * iteration)  # inf where beta = 0
         unregularised = (math.log(len(self.game.items)) / iteration).sqrt() / 2
-        return step_size.minimum(regularised).minimum(unregularised)
+        return step_size.minimum(regularised.minimum(unregularised) / self.rate)
 
     def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
         mu = policy.at(None)
