@@ -229,6 +229,17 @@ def test_prompts_that_are_too_long_are_left_out_on_request(text_config, file_of,
         run_one(text_config(file_of("why", LONG), "game.test_prompts=1", "game.long_prompts=skip"))
 
 
+def test_messages_that_the_template_refuses_are_named_by_their_line(text_config, file_of, tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    template = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" \
+               "{{ m['content'] }} {% endfor %}"  # fmt: skip
+    (folder / "chat_template.jinja").write_text(template)
+    key = file_of("why", "", [{"role": "system", "content": "be kind"}, {"role": "user", "content": "why"}])
+    sentence = r"line 3: policy.model=.* refuses messages of the roles system, user \(no system\): change the roles"
+    with pytest.raises(ConfigError, match=sentence):
+        run_one(text_config(key, f"policy.model={folder}", "game.test_prompts=1"))
+
+
 def test_test_prompts_that_are_trained_on_are_a_warning(text_config, file_of, caplog):
     key = file_of("why", "", "the sea", "a bird", "moon", [{"role": "user", "content": "why "}])
     run_one(text_config(key, "game.test_prompts=2", "budget.iterations=1"))

@@ -15,24 +15,34 @@ if TYPE_CHECKING:
     from nlhf.policies.causal_lm import CausalLM
 
 
+REFUSALS = (ValueError, NotImplementedError, TypeError, AttributeError)  # what peft raises about layers
+
+
 def with_lora(options: CausalLM, module: Any) -> tuple[nn.Module, nn.Module]:
     """The module with LoRA matrices, and the base model that shares its weights.
 
     Raises: ConfigError for layers that do not exist, or that LoRA cannot adapt.
     """
+    base = _copy(module)
+    try:
+        return _adapted(options, module, list(options.lora_targets) or "all-linear"), base
+    except REFUSALS as error:
+        raise ConfigError(_excuse(options, base, error)) from error
+
+
+def _adapted(options: CausalLM, module: Any, targets: list[str] | str) -> nn.Module:
+    """The module, changed in place, with LoRA matrices at the targets."""
     from peft import LoraConfig, get_peft_model
 
-    targets: Any = list(options.lora_targets) if options.lora_targets else "all-linear"
-    shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
-    base = deepcopy(module, shared)
-    config = LoraConfig(
-        r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules=targets, task_type="CAUSAL_LM"
-    )
-    try:
-        with hushed():
-            return get_peft_model(module, config).eval(), base
-    except (ValueError, NotImplementedError, TypeError, AttributeError) as error:
-        raise ConfigError(_excuse(options, base, error)) from error
+    rank = options.lora_rank
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM")
+    with hushed():
+        return get_peft_model(module, config).eval()
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy that shares its weights."""
+    return deepcopy(module, {id(value): value for value in (*module.parameters(), *module.buffers())})
 
 
 def _excuse(options: CausalLM, base: nn.Module, error: Exception) -> str:
@@ -42,13 +52,28 @@ def _excuse(options: CausalLM, base: nn.Module, error: Exception) -> str:
     if targets and not any(_matches(name, targets) for name in names):
         return f"policy.lora_targets={list(targets)} are no layers of {model}: give names of its linear layers, or []."
     reason = " ".join(str(error).split()).rpartition("] ")[2].partition(". ")[0]  # less peft's prefix and remedies
-    others = sorted(name for name in _linear(base) if f"'{name}'" not in reason)
     key = f"policy.lora_targets={list(targets)} of {model}" if targets else model
     kind = getattr(base.config, "model_type", type(base).__name__)
+    others = _adaptable(options, base)
+    remedy = f", or policy.lora_targets=[{','.join(others)}]" if others else ""
     return (
         f"{key} ({kind}) has layers that LoRA cannot adapt here ({reason[:160]}): set policy.lora=false to train all "
-        f"weights, or policy.lora_targets=[{','.join(others)}]."
+        f"weights{remedy}."
     )
+
+
+def _adaptable(options: CausalLM, base: nn.Module) -> list[str]:
+    """Names of linear layers that peft adapts together; empty if there are none."""
+    names = sorted(_linear(base))
+    while names:
+        try:
+            _adapted(options, _copy(base), names)
+        except REFUSALS as error:
+            refused = [name for name in names if f"'{name}'" in str(error)]
+            names = [name for name in names if name not in refused] if refused else []
+        else:
+            break
+    return names
 
 
 def _matches(name: str, targets: Sequence[str]) -> bool:
