@@ -1,8 +1,8 @@
 """The measurements behind the defaults under noise, as the tables of docs/defaults.md.
 
 Parts: `sampled` compares constant steps with those of prox.step_limit=theory; `tabular` and `mlp` compare learning
-rates and decay_steps of prox=gradient; `language` does so for the bundled language model, and times its steps and rows
-(extra lm, half an hour on two cores). Each cell is the exploitability at the end over that of the reference, averaged
+rates and decay_steps of prox=gradient; `language` compares learning rates of the bundled language model and `costs`
+times its steps and rows (extra lm, half an hour on two cores). Each cell is the exploitability at the end over that of the reference, averaged
 over seeds: above 1 the method made the policy worse.
 
 Run from the checkout: python -m benchmarks.defaults [PART ...].
@@ -29,8 +29,7 @@ from nlhf.world import assemble
 VOTES = ["game=random_tournament", "game.actions=20", "feedback=vote", "prox=sampled", "budget.queries=100000"]
 SAMPLED = ("nash_mp", "optimistic", "omd", "egpo", "nash_md", "mpo", "nash_prox", "nash_prox_fast", "nash_mp_ema",
            "nash_ema_pg", "self_play", "online_ipo", "nash_md_pg", "ipo_md", "inpo", "sppo")  # fmt: skip
-GRADIENT = ("nash_prox", "nash_prox_fast", "nash_mp_ema", "nash_mp", "omd", "optimistic", "inpo", "online_ipo",
-            "online_dpo", "nash_md_pg", "ipo_md", "nash_ema_pg")  # fmt: skip
+SELF_PLAY = ("online_ipo", "nash_md_pg")
 README_GAME = ["game=contextual", "prox=gradient", "budget.iterations=null"]
 LANGUAGE = ["game=text", "policy=causal_lm", "prox=gradient", "algorithm=nash_prox_fast", "policy.max_new_tokens=16",
             "game.test_prompts=24", "beta=0.05", "budget.queries=null", "budget.iterations=10"]  # fmt: skip
@@ -93,13 +92,25 @@ def sampled() -> None:
     table(SAMPLED, columns, [*VOTES, "prox.opponents=4", "seeds=2"])
 
 
-def gradient(policy: str) -> None:
-    """Learning rates and decay_steps of one policy family."""
-    rates = {"tabular": (0.001, 0.003, 0.01), "mlp": (0.0003, 0.001, 0.003)}[policy]
-    for game, beta in itertools.product((README_GAME, CYCLIC_GAME), (0.003, 0.05)):
-        columns = {f"{rate}, decay {decay}": [f"prox.learning_rate={rate}", f"prox.decay_steps={decay}"]
-                   for rate, decay in itertools.product(rates, ("null", 300))}  # fmt: skip
-        table(GRADIENT, columns, [*game, f"policy={policy}", f"beta={beta}", "budget.queries=300000", "seeds=3"])
+def tabular() -> None:
+    """Learning rates of tables, from votes."""
+    common = [*README_GAME, "policy=tabular", "feedback=vote", "beta=0.05", "budget.queries=200000", "seeds=2"]
+    table(("nash_prox", *SELF_PLAY), _rates((0.003, None), (0.003, 300), (0.01, None), (0.01, 300)), common)
+
+
+def mlp() -> None:
+    """Learning rates of perceptrons, on the README's game and on a cyclic one."""
+    for beta in (0.05, 0.003):
+        common = [*README_GAME, "policy=mlp", f"beta={beta}", "budget.queries=500000", "seeds=1"]
+        table(SELF_PLAY, _rates((0.0003, None), (0.001, None), (0.003, None), (0.001, 300)), common)
+        common = [*CYCLIC_GAME, "policy=mlp", f"beta={beta}", "budget.queries=200000", "seeds=2"]
+        table(("nash_prox", *SELF_PLAY, "online_dpo"), _rates((0.003, None), (0.001, 300), (0.0003, 300)), common)
+
+
+def _rates(*pairs: tuple[float, int | None]) -> dict[str, Sequence[str]]:
+    """A column for each learning rate and decay_steps."""
+    return {f"{rate}, {'constant' if decay is None else f'decay {decay}'}":
+            [f"prox.learning_rate={rate}", f"prox.decay_steps={decay or 'null'}"] for rate, decay in pairs}  # fmt: skip
 
 
 def language() -> None:
@@ -118,24 +129,21 @@ def language() -> None:
 
 def costs() -> None:
     """Seconds of a step and of a row of the bundled model, with default settings."""
-    run, taken = trainer(LANGUAGE[:4], Rows()), {"step": [], "row": []}  # type: ignore[var-annotated]
-    for name, call in (("row", run._record), ("step", run._iterate)):
-        for _ in range(3):
-            started = time.perf_counter()
-            call(*[np.ones(1, bool)] * (name == "row"))
-            taken[name].append(time.perf_counter() - started)
-        run.state = run.algorithm.init(run.policy)
-    print("\n" + ", ".join(f"{name}: {' '.join(f'{each:.1f}' for each in values)} s" for name, values in taken.items()))
+    run = trainer([*LANGUAGE[:4], "beta=0.05"], Rows())
+    record = partial(run._record, np.ones(1, bool))
+    for name, call in (("first row", record), ("step", run._iterate), ("row", record), ("step", run._iterate)):
+        started = time.process_time()
+        call()
+        print(f"{name}: {time.process_time() - started:.1f} CPU seconds", flush=True)
 
 
-PARTS = {"sampled": sampled, "tabular": partial(gradient, "tabular"), "mlp": partial(gradient, "mlp"),
-         "language": language, "costs": costs}  # fmt: skip
+PARTS = {"sampled": sampled, "tabular": tabular, "mlp": mlp, "language": language, "costs": costs}
 
 
 def main() -> None:
     """Measure the named parts, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="of the measurement (default: all)")
+    parser.add_argument("parts", nargs="*", help=f"of the measurement: {', '.join(PARTS)} (default: all)")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     for name in parser.parse_args().parts or PARTS:
