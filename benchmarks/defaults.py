@@ -2,8 +2,8 @@
 
 Parts: `sampled` compares constant steps with those of prox.step_limit=theory; `tabular` and `mlp` compare learning
 rates and decay_steps of prox=gradient; `language` compares learning rates of the bundled language model and `costs`
-times its steps and rows (extra lm, half an hour on two cores). Each cell is the exploitability at the end over that of the reference, averaged
-over seeds: above 1 the method made the policy worse.
+times its steps and rows (extra lm, half an hour on two cores). Each cell of the first three is the exploitability at
+the end over that of the reference, averaged over seeds: above 1 the method made the policy worse.
 
 Run from the checkout: python -m benchmarks.defaults [PART ...].
 """
