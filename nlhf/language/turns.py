@@ -57,8 +57,8 @@ def _report(game: Text, problems: dict[int, OverlongPromptError]) -> None:
     (number, problem), *others = problems.items()
     more = f"; {len(others)} more are too long ({_listed([number for number, _ in others])})" if others else ""
     raise ConfigError(
-        f"{game.source} {number}: {problem.fact}{more}: remove them, set game.long_prompts=skip, or give a smaller "
-        "policy.max_new_tokens."
+        f"{game.source} {number}: {problem.fact}{more}: remove {'them' if others else 'it'}, set "
+        "game.long_prompts=skip, or give a smaller policy.max_new_tokens."
     )
 
 

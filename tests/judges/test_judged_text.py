@@ -14,6 +14,7 @@ import torch
 
 from nlhf.config import ConfigError
 from nlhf.inputs import InputFile
+from nlhf.judges import panel as panels
 from nlhf.judges.base import TextJudge
 from nlhf.judges.classifier import PairwiseModel, RewardModel
 from nlhf.judges.encoder import Encoder
@@ -197,6 +198,19 @@ def test_an_encoder_counts_the_texts_whose_ends_it_does_not_read(encoder, caplog
         first, second = reader(["the sea is old and good", "the sea is old"])
     assert torch.allclose(first, second)
     assert "reads 4 tokens of a text at most: of 1 of 2 texts so far the end was cut off" in caplog.text
+
+
+def test_relevance_is_of_the_ends_of_long_texts(encoder, monkeypatch, caplog):
+    """Of a prompt this is what it asks."""
+    monkeypatch.setattr(panels, "bundled_embedder", lambda: encoder)
+    monkeypatch.setattr(panels, "MOST_READ", 4)
+    panels._embedder.cache_clear()
+    try:
+        same, other = panels.relevance([("tea " * 9 + "the sea is old", "the sea is old"), ("tea", "the sea is old")])
+    finally:
+        panels._embedder.cache_clear()
+    assert same == pytest.approx(1, abs=1e-6) != other
+    assert "the criterion relevance reads 4 tokens of a text at most: of 1 of 2 texts" in caplog.text
 
 
 # --- devices ---------------------------------------------------------------------------------------------------------
