@@ -344,3 +344,37 @@ def test_counts_of_any_other_size_give_their_share(tmp_path, wins_a, wins_b):
 
 def test_pseudo_votes_beyond_exact_numbers_are_refused(tmp_path):
     assert "game.pseudo_count=1e+308 is no count" in refusal(tmp_path, HEAD + "a,b,1,1\n", pseudo_count=1e308)
+
+
+# --- comparisons -----------------------------------------------------------------------------------------------------
+
+APART = "the votes never compare items of different groups, not even indirectly, and all such pairs count as even: "
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        ("a,b,3,1\nc,d,2,2\n", {}, APART + "(a, b) and (c, d)"),
+        ("a,b,3,1\nb,c,1,1\nd,e,0,0\n", {}, APART + "(a, b, c) and (d) and 1 more"),
+        ("a,b,3,1\nb,c,2,2\n", {}, None),
+        ("a,b,3,1\nc,d,2,2\n", {"unseen": "drop_item"}, None),
+        ("a,b,3,1\nc,d,2,2\n", {"drop": ["c", "d"]}, None),
+    ],
+)
+def test_items_that_are_not_compared_even_indirectly_are_warned_of_once(tmp_path, caplog, rows, options, words):
+    file = written(tmp_path, "item_a,item_b,wins_a,wins_b\n" + rows)
+    votes(file, bootstrap=True, **options).build([0, 1, 2])
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ([words] if words else [])
+
+
+def test_contexts_whose_votes_do_not_compare_all_items_are_counted(tmp_path, caplog):
+    file = written(tmp_path, "item_a,item_b,wins_a,wins_b,q\na,b,3,1,x\nb,c,1,1,x\na,b,1,1,y\na,c,0,0,y\n")
+    votes(file, context=["q"]).build([0])
+    (notice,) = [record.getMessage() for record in caplog.records]
+    assert notice.endswith(f"in 1 of 2 contexts, first in y, {APART}(a, b) and (c)")
+
+
+def test_the_votes_that_come_with_nlhf_compare_all_items(caplog):
+    for name in ("tversky1969", "mtbench_human", "vicuna80_human"):
+        votes(f"embedded:{name}.csv").build([0])
+    assert not caplog.records

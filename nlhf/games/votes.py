@@ -14,6 +14,7 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable
+from nlhf.games.comparisons import warn_of_groups
 from nlhf.games.votes_file import COLUMNS, MOST_VOTES, TIES, Vote, context_name, read_votes
 from nlhf.inputs import InputFile
 
@@ -57,6 +58,7 @@ class Votes(GameFamily):
         if self.bootstrap or self.unseen != "half":
             raise ConfigError(f"game.path={self.path} has more than {STRUCTURED} items, too many to list all pairs: "
                               "set game.bootstrap=false game.unseen=half, or drop items.")  # fmt: skip
+        self._warn()
         return self._sparse()
 
     def _sparse(self) -> FiniteGame:
@@ -75,6 +77,7 @@ class Votes(GameFamily):
         return SparseGame.of(shares, self._context_names, self._items)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
+        self._warn()
         index = {item: place for place, item in enumerate(self._items)}
         votes = np.zeros((3, len(self._contexts), len(index), len(index)))  # wins, losses, ties of row against column
         for vote in self._votes:
@@ -131,6 +134,19 @@ class Votes(GameFamily):
         if self.path is None:
             raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
         return read_votes(self.path, self.context, self.where, self.drop)
+
+    def _warn(self) -> None:
+        """Warn once of items that the votes do not compare."""
+        return self._warned
+
+    @cached_property
+    def _warned(self) -> None:
+        if self.unseen == "half" and self.path is not None:
+            pairs: dict[str, set[tuple[str, str]]] = {name: set() for name in self._context_names}
+            for vote in self._votes:
+                if vote.wins_a + vote.wins_b:
+                    pairs[context_name(self._context(vote))].add((vote.a, vote.b))
+            warn_of_groups(self.path.name, self._items, pairs)
 
     @cached_property
     def _items(self) -> tuple[str, ...]:

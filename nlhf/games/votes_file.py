@@ -6,14 +6,12 @@ may be filtered on or split by. A column that looks like a count and is not read
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 from nlhf.config import ConfigError
+from nlhf.games.unread import check_unread
 from nlhf.games.where import Value, select
 from nlhf.inputs import InputFile
 from nlhf.tidy import Record, listed, named_rows, number
@@ -21,51 +19,6 @@ from nlhf.tidy import Record, listed, named_rows, number
 COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
 TIES = "ties"
 MOST_VOTES = 2.0**53  # up to here every count is exact in float64
-# How columns are called, without case and signs, that hold ties, weights, and all votes of a row
-TIE_NAMES = frozenset(
-    {
-        "tie",
-        "ties",
-        "tied",
-        "tiecount",
-        "draw",
-        "draws",
-        "drawn",
-        "equal",
-        "bothbad",
-        "bothgood",
-        "neither",
-        "tiebothbad",
-        "tiesbothbad",
-        "winstie",
-        "winsties",
-        "winstied",
-        "winsdraw",
-        "winsdraws",
-        "winnertie",
-        "winnertied",
-        "nties",
-        "numties",
-        "ndraws",
-        "numdraws",
-    }
-)
-WEIGHT_NAMES = frozenset({"weight", "weights", "multiplicity", "frequency"})
-TOTAL_NAMES = frozenset(
-    {
-        "total",
-        "totals",
-        "votes",
-        "nvotes",
-        "numvotes",
-        "totalvotes",
-        "count",
-        "counts",
-        "games",
-        "ngames",
-        "comparisons",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -100,6 +53,10 @@ def read_votes(
     rows = named_rows(file)
     used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}}
     _check_columns(file, rows.columns, used)
+    if not rows.records:
+        raise ConfigError(
+            f"{file.name} has a header and no votes: add a row for every pair of items that was compared."
+        )
     read = {*COLUMNS, TIES, *context, *(where or {})}
     votes, items, dropped = [], set(), {item.strip() for item in drop}
     for line, record in select(rows, where or {}, file.name):
@@ -113,7 +70,13 @@ def read_votes(
         raise ConfigError(f"game.drop={unknown[0]} is no item of {file}: it has {listed(sorted(items), 50)}.")
     if not votes:
         raise ConfigError(f"{file.name} has no vote left: loosen game.where or game.drop.")
-    if (total := sum(vote.wins_a + vote.wins_b for vote in votes)) > MOST_VOTES:
+    total = sum(vote.wins_a + vote.wins_b for vote in votes)
+    if total == 0:
+        filtered = " that is left" if where or drop else ""
+        raise ConfigError(
+            f"{file.name} counts no vote, as wins_a and wins_b are 0 in every row{filtered}: correct them."
+        )
+    if total > MOST_VOTES:
         raise ConfigError(f"{file.name} has {total:g} votes, and counts are exact up to 2^53 only: give smaller ones.")
     return votes
 
@@ -152,37 +115,6 @@ def _count(record: Record, name: str, place: str) -> float:
     if count > MOST_VOTES:
         raise ConfigError(f"{place} has {name}={record[name]}: counts are exact up to 2^53 only, give a smaller one.")
     return count
-
-
-@lru_cache(maxsize=4096)
-def count_kind(column: str) -> str | None:
-    """What a column of this name counts: ties, the total of a row, its weight; None where it is no count."""
-    name = re.sub(r"[\W_]", "", column).casefold()
-    kinds = {"ties": TIE_NAMES, "total": TOTAL_NAMES, "weight": WEIGHT_NAMES}
-    return next((kind for kind, names in kinds.items() if name in names), None)
-
-
-def check_unread(cells: Mapping[str, Any], read: Container[str], ties: float, total: float, place: str) -> None:
-    """Refuse a count that is not read, unless it agrees with those that are.
-
-    Args:
-        cells: of a row, by column.
-        read: the columns that are read.
-        ties, total: how many ties and votes the row has.
-        place: names the row.
-
-    Raises: ConfigError.
-    """
-    for column, cell in cells.items():
-        if column in read or cell in ("", None) or (kind := count_kind(column)) is None:
-            continue
-        due = {"ties": ties, "total": total, "weight": 1.0}[kind]
-        value = {"true": 1.0, "false": 0.0}.get(str(cell).casefold(), number(str(cell)))
-        if value is None or not math.isclose(value, due, rel_tol=1e-9):
-            raise ConfigError(
-                f"{place} has {column}={cell}, which is not read, and what is read says {due:g}: count ties in `ties`, "
-                "or rename this."
-            )
 
 
 def context_name(cells: Sequence[str]) -> str:

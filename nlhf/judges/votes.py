@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from nlhf.config import ConfigError, whole_text
-from nlhf.games.votes_file import MOST_VOTES, check_unread
+from nlhf.games.unread import check_unread
+from nlhf.games.votes_file import MOST_VOTES
 from nlhf.inputs import InputFile
 from nlhf.judges.base import Answer, Pair
 from nlhf.language.prompts import checked_prompt, words
