@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from nlhf.early import end_at_interrupts
+
+    end_at_interrupts()
+
 import hydra
 from omegaconf import DictConfig
 

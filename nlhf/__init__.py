@@ -6,6 +6,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from nlhf import early as _early
+
 if TYPE_CHECKING:
     from nlhf import analysis
     from nlhf.config import ConfigError
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["ConfigError", "analysis", "equilibrium", "evaluate", "exploitability", "run"]
+
+if _early.is_module_command():
+    _early.end_at_interrupts()
 
 # Threads of torch sleep while they wait for each other. Threads that spin gain little on free cores and lose much
 # beside another process (benchmarks/threads.py). OpenMP reads the variable once, when torch is imported.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import errno
 import io
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from nlhf.early import INTERRUPTED, raise_at_interrupts
 from nlhf.terminal import warn, warn_lines
 
 if TYPE_CHECKING:
@@ -22,26 +24,39 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-INTERRUPTED = 128 + signal.SIGINT  # exit code
-
 
 def run(main: Callable[[list[str]], int]) -> NoReturn:
     """Run a command with the program's arguments and end with its exit code; 130 after an interrupt."""
     guard_output()
+    raise_at_interrupts()
     with interrupts_end_the_program("interrupted: repeat the same command."):
         sys.exit(main(sys.argv[1:]))
 
 
 @contextmanager
 def interrupts_end_the_program(sentence: str) -> Iterator[None]:
-    """Turn a KeyboardInterrupt into one line and exit code 130. Another Ctrl-C then ends the program silently."""
+    """Turn an interrupt into one line and exit code 130. After the block, Ctrl-C ends the program at once."""
     try:
         yield
-    except KeyboardInterrupt:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    except BaseException as error:
+        if not is_interrupt(error):
+            raise
+        _end_silently_at_interrupts()
+        logging.disable()  # torch logs statistics at the end of a program
         warn_lines(f"\n{sentence}")
         sys.exit(INTERRUPTED)
+    finally:
+        _end_silently_at_interrupts()
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """True for a KeyboardInterrupt, and for an error that code raised while it cleaned up after one."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or is_interrupt(error.__context__))
+
+
+def _end_silently_at_interrupts() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
 
 
 def guard_output() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+PLAIN = re.compile(r"[\w./-]+( [\w./-]+)*")  # texts that Hydra takes as they are
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -37,6 +40,16 @@ def quoted_override(key: str, text: str | Sequence[str]) -> str:
     """
     value = _quoted(text) if isinstance(text, str) else f"[{','.join(map(_quoted, text))}]"
     return shlex.quote(f"{key}={value}")
+
+
+def override(key: str, text: str | Path) -> str:
+    """An override that sets a key to a text, quoted for the shell, with inner quotes only where Hydra needs them.
+
+    Example:
+        >>> print(override("model", "runs/a"), override("model", "runs/my a"), override("model", "a=b"))
+        model=runs/a 'model=runs/my a' 'model="a=b"'
+    """
+    return shlex.quote(f"{key}={text}") if PLAIN.fullmatch(str(text)) else quoted_override(key, str(text))
 
 
 def _quoted(text: str) -> str:

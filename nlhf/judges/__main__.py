@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError, build, checked
+from nlhf.remedies import override
 from nlhf.terminal import console, say_lines, show_progress, show_warnings, warn, warn_lines
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def _show(folder: Path) -> None:
     output.print(f"on prompts that were held out; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
                   f"{card['temperatures'][0]:.2f}; 95% intervals over prompts")  # fmt: skip
     sources = [row["source"] for row in card["grades"] if row["source"] != "all"]
-    output.print(f"judge {folder}   (game=text judge@game.judge={name} game.judge.model={folder})", soft_wrap=True)
+    chosen = f"game=text judge@game.judge={name} {override('game.judge.model', folder)}"
+    output.print(f"judge {folder}   ({chosen})", soft_wrap=True)
     if len(sources) > 1:
         output.print(f"in a run it judges as the row {name}{UNNAMED} says; game.judge.voters={sources[0]}, or another "
                       "source, makes it stand for the voters of that one", soft_wrap=True)  # fmt: skip

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -25,7 +27,13 @@ from nlhf.terminal import LineFormatter, say, tolerant, warn
 
 
 def run_command(config: DictConfig) -> float:
-    """Run one composed config as a command; returns log10 of the final exploitability, inf where there is none."""
+    """Run one composed config as a command.
+
+    Relative paths start from the folder of the command, whatever hydra.job.chdir says: runs have folders of their own,
+    and a sweep has read its input files already.
+
+    Returns: log10 of the final exploitability, inf where there is none.
+    """
     if "RANK" in os.environ:
         from nlhf.language.team import serve
 
@@ -33,7 +41,8 @@ def run_command(config: DictConfig) -> float:
     log_to_console()
     hydra = HydraConfig.get()
     overrides, alone = list(hydra.overrides.task), hydra.mode != RunMode.MULTIRUN
-    ended = _alone(config, overrides) if alone else _task(config, overrides)
+    with contextlib.chdir(hydra.runtime.cwd) if hydra.job.chdir else contextlib.nullcontext():
+        ended = _alone(config, overrides) if alone else _task(config, overrides)
     if ended.signal:
         warn(f"stopped by signal {ended.signal}: repeat the same command to go on.")
         sys.exit(128 + ended.signal)
@@ -69,7 +78,8 @@ def _task(config: DictConfig, overrides: list[str]) -> Ended:
         warn(f"error: {ended.words}")
     else:
         say(f"{ended.task}  {ended.state}  {ended.words}")
-    sweep.note(ended.task, ended.state, ended.words, ended.budget)
+    study = Path(str(config.runs_dir), str(config.study)) if ended.state != "refused" else None
+    sweep.note(ended.task, ended.state, ended.words, ended.budget, study)
     return ended
 
 

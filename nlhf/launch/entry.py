@@ -13,8 +13,9 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from nlhf.early import raise_at_interrupts
 from nlhf.launch.explain import explained
-from nlhf.output import guard_output, interrupts_end_the_program
+from nlhf.output import guard_output, interrupts_end_the_program, is_interrupt
 from nlhf.terminal import warn
 
 OPTIONS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion",
@@ -29,6 +30,7 @@ def start(main: Callable[[], Any]) -> None:
     Exit code 2, with a sentence, for overrides that Hydra refuses; 130 for an interrupt that no run has handled.
     """
     guard_output()
+    raise_at_interrupts()
     sys.argv[1:] = _options_first(sys.argv[1:])
     if dashed := next(filter(_is_no_option, sys.argv[1:]), None):
         warn(f"error: {dashed} is no option: write KEY=VALUE without dashes, as in beta=0.1, or see --help.")
@@ -39,7 +41,7 @@ def start(main: Callable[[], Any]) -> None:
             with _raised_by_hydra():
                 main()
         except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-            if asked or not _is_of_hydra(error):
+            if asked or is_interrupt(error) or not _is_of_hydra(error):
                 raise
             multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
             warn(f"error: {explained(error, sys.argv[1:], multirun)}")

@@ -125,11 +125,11 @@ def _wrong_kind(override: Override, message: str) -> str | None:
         other = f", or write {single} for one list" if simple else ""
         return f"{line} gives values to run one by one: add -m, python main.py -m ...{other}."
     if override.is_force_add() and key in groups():
-        return f"{line} sets a key, and {key} is a group: write {bare}."
+        return f"{line} sets a key, and {key} is a group: write {shlex.quote(bare)}."
     if "Multiple values" in message:
         return f"{key} is chosen more than once: leave one choice."
     if override.is_add() and "already at" in message:
-        return f"{line} adds a key that is there already: write {bare}."
+        return f"{line} adds a key that is there already: write {shlex.quote(bare)}."
     if override.is_delete():
         return f"{line} takes away what is not there: leave it out."
     value = bare.partition("=")[2]

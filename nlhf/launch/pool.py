@@ -13,9 +13,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -44,7 +45,8 @@ class Worker:
         """A new process that waits for jobs."""
         ours, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(target=work, args=(theirs, threads), daemon=True)
-        process.start()
+        with _interrupts_blocked():  # it may have to start the fork server
+            process.start()
         theirs.close()
         return cls(process, ours)
 
@@ -152,7 +154,7 @@ class Pool:
 
     def _note(self, job: Job, ended: Ended) -> None:
         self.ended[id(job)] = ended
-        sweep.note(job.run.name, ended.state, ended.words, job.budget)
+        sweep.note(job.run.name, ended.state, ended.words, job.budget, job.run.folder.parent)
         say(f"[{len(self.ended)}/{len(self.jobs)}] {job.run.name}  {ended.state}  {ended.words}")
         if ended.state == "failed" and job.run.options.fail_fast and not self.stopping:
             self._stop()
@@ -173,12 +175,27 @@ class Pool:
 def warm() -> None:
     """Start the process that workers are forked from; it imports torch while others do something else."""
     CONTEXT.set_forkserver_preload(["nlhf.launch.preload"])
-    forkserver.ensure_running()
+    with _interrupts_blocked():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread; processes that are started within the block never get it.
+
+    Ctrl-C reaches all processes of a terminal, and the pool alone decides what its workers do.
+    """
+    resource_tracker.ensure_running()  # whose start unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def work(pipe: Connection, threads: int) -> None:
     """A worker: takes lists of (config, overrides) and gives how each `Ended`, until its pipe ends."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C reaches all; it is the pool that tells workers
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # whoever started the fork server
     import torch
 
     show_warnings()

@@ -22,6 +22,7 @@ from nlhf.launch.batch import packs as batches
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note_from_files
 from nlhf.links import make_folder
+from nlhf.remedies import command
 from nlhf.terminal import say, show_warnings, visible
 
 PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
@@ -76,7 +77,7 @@ def launch(jobs: Sequence[Job], sweeper: str, *, wait: bool, **options: Any) -> 
     if len(fresh) < len(jobs):
         say(f"{len(jobs) - len(fresh)} runs are in SLURM's queue already")
     if not wait:
-        say(f"how they are: python -m nlhf.launch status {study}")
+        say(f"how they are: {command('python', '-m', 'nlhf.launch', 'status', study)}")
         return [None] * len(jobs)
     while names & queued(study):
         time.sleep(POLL)
@@ -167,8 +168,8 @@ def in_queue(tasks: Iterable[str]) -> set[str]:
     arrays = sorted({task.partition("_")[0] for task in tasks})
     if not arrays or shutil.which("squeue") is None:
         return set()
-    command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(arrays)}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    arguments = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(arrays)}"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode and "Invalid job id" not in done.stderr:  # that is the word for jobs long gone
         raise ConfigError(f"squeue fails ({done.stderr.strip()}): repeat the command when SLURM answers.")
     return set(done.stdout.split()) & set(tasks)

@@ -27,11 +27,13 @@ from nlhf.launch.compose import NotComposedError
 from nlhf.launch.lock import BusyError
 from nlhf.launch.run import OF_THE_COMMAND, Outcome, finished
 from nlhf.launch.status import measured_seconds
+from nlhf.remedies import command
 from nlhf.specification import Specification, specify
 from nlhf.terminal import say, warn
 
 _tasks: dict[tuple[str, str], tuple[str, str]] = {}  # state and words by task and budget
 _jobs: dict[tuple[str, ...], Job] = {}
+_studies: dict[Path, None] = {}  # folders of the tasks' runs
 _moved: set[Path] = set()  # folders that force=true has moved aside
 WELL = ("completed", "skipped", "submitted", "would run")
 
@@ -96,9 +98,19 @@ def check_values(override: Override) -> None:
         raise ConfigError(f"{text} matches nothing, and no run is left: list the values as {key}=A,B.")
 
 
-def note(task: str, state: str, words: str = "", budget: str = "") -> None:
-    """Remember what became of a task, in the words of `Ended`, or submitted, unfinished, would run."""
+def note(task: str, state: str, words: str = "", budget: str = "", study: Path | None = None) -> None:
+    """Remember what became of a task, in the words of `Ended`, or submitted, unfinished, would run.
+
+    Args:
+        task: the name of its run, or its overrides where there is no run.
+        state: how it ended.
+        words: its result, or why it failed.
+        budget: of the run.
+        study: the folder of its study, None where there is no run.
+    """
     _tasks[task, budget] = state, words
+    if study is not None:
+        _studies[study] = None
 
 
 def note_from_files(jobs: Iterable[Job], submitted: bool = False) -> None:
@@ -107,7 +119,7 @@ def note_from_files(jobs: Iterable[Job], submitted: bool = False) -> None:
         if (job.run.name, job.budget) not in _tasks and (" ".join(job.overrides), "") not in _tasks:
             failed = (state := job.status()) == "failed"
             words = result(read_json(job.run.folder / "summary.json") or {}) if failed else ""
-            note(job.run.name, "submitted" if submitted else state, words, job.budget)
+            note(job.run.name, "submitted" if submitted else state, words, job.budget, job.run.folder.parent)
 
 
 def refuse(overrides: Sequence[str], error: Exception) -> None:
@@ -172,7 +184,8 @@ def jobs_to_run(
         ended = outcome.ended("skipped" if outcome.status == "completed" else "failed before")
         if outcome.larger_budget:
             say(f"{ended.task}  {ended.state}  {ended.words}")
-        note(ended.task, ended.state, ended.words if ended.state != "skipped" else "", job.budget)
+        words = ended.words if ended.state != "skipped" else ""
+        note(ended.task, ended.state, words, job.budget, job.run.folder.parent)
     _jobs.update({job.overrides: job for job in jobs.values()})  # for the launcher, which gets their overrides
     return list(jobs.values())
 
@@ -259,11 +272,13 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         _moved.clear()
+        studies = list(_studies)
+        _studies.clear()
         if not _tasks:
             return
         bad = show_table()
-        if not config.dry_run:
-            say(f"compare them: python -m nlhf.analysis {config.hydra.sweep.dir}")
+        for study in () if config.dry_run else studies:
+            say(f"compare them: {command('python', '-m', 'nlhf.analysis', study)}")
         if bad:
             sys.exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -30,16 +31,16 @@ def unknown_key(override: Override, node: DictConfig, missing: str, parsed: Sequ
     key, value = override.key_or_group, str(override.input_line).partition("=")[2]
     path, _, name = missing.rpartition(".")
     if name in fields_of(node) or _takes_any_key(node, path):
-        return f"{key} is not in the config yet: write +{key}={value}, which adds it."
+        return f"{key} is not in the config yet: write {quote(f'+{key}={value}')}, which adds it."
     if path and not len(node):
-        return f"{key} is not a key, as {path} is a single value: write {path}={value}."
+        return f"{key} is not a key, as {path} is a single value: write {quote(f'{path}={value}')}."
     group = path.replace(".", "/")
     if having := [choice for choice in groups().get(group, ()) if name in keys_of(group, choice)]:
         return _of_other_choices(override, group, having, parsed, multirun)
     suggestions = _elsewhere(node, name) or _misspelt(node, path, name)
     if suggestions:
         rest = key.removeprefix(missing)
-        written = " or ".join(f"{suggestion}{rest}={value}" for suggestion in suggestions)
+        written = " or ".join(quote(f"{suggestion}{rest}={value}") for suggestion in suggestions)
         return f"{key} is not a key: did you mean {written}."
     known = [f"{path}.{entry}".lstrip(".") for entry in map(str, node) if entry not in HIDDEN]
     return f"{key} is not a key: known keys are {listed(known, MOST) or 'none'}."
@@ -88,14 +89,14 @@ def _of_other_choices(
         fitting = [choice for choice in members if choice in having]
         if fitting == members:
             return (
-                f"{line} is not a key of the default {group}, which a sweep starts from: write ++{line}, which sets it "
-                f"for every {group} of the sweep."
+                f"{line} is not a key of the default {group}, which a sweep starts from: write "
+                f"{quote(f'++{line}')}, which sets it for every {group} of the sweep."
             )
         if fitting:
             lacking = listed([choice for choice in members if choice not in having], MOST)
             return (
                 f"{line} is not a key of {group}={lacking}: sweep over {group}={','.join(fitting)} alone, with "
-                f"++{line}, and run the rest without it."
+                f"{quote(f'++{line}')}, and run the rest without it."
             )
     owner = f"{group}={chosen.value()}" if chosen and not chosen.is_sweep_override() else f"this {group}"
     choose = "choose it" if len(having) == 1 else "choose one of these"

@@ -45,6 +45,7 @@ def command(*arguments: str) -> Done:
     loggers = [logging.getLogger(name) for name in (None, "nlhf")]
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
     plugins, saved, argv = Plugins.instance(), Singleton.get_state(), sys.argv
+    handler = signal.getsignal(signal.SIGINT)
     if str(MAIN.parent) not in sys.path:
         sys.path.insert(0, str(MAIN.parent))
     GlobalHydra.instance().clear()
@@ -57,6 +58,7 @@ def command(*arguments: str) -> Done:
     except SystemExit as end:
         code = int(end.code or 0)
     finally:
+        signal.signal(signal.SIGINT, handler)
         sys.argv = argv
         Singleton.set_state(saved)
         Singleton._instances[Plugins] = plugins
