@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from torch import Tensor
 from nlhf import reference_equilibrium
 from nlhf.files import read_arrays, replacing
 from nlhf.games.base import LARGEST_DENSE, FiniteGame
+from nlhf.games.matrix import MatrixGame
 from nlhf.links import make_shared_folder
 from nlhf.reference_equilibrium import CERTIFIED, Equilibrium
 
 log = logging.getLogger(__name__)
 LARGEST = {"newton": 2500, "linear programme": 1000}  # actions up to which a matrix is factorised
 NORMALISED = 1e-9  # by how much the probabilities of a stored policy may miss 1
+LONG = 15.0  # seconds of solving that are announced
 WORK = 40_000_000  # multiplications of a query up to which `auto` takes about a minute with products alone
 
 
@@ -78,6 +81,7 @@ def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path) -
     n = log_reference.shape[-1]
     if missing:
         flat = log_reference[missing].reshape(-1, n).contiguous()
+        _announce(len(flat) * n**3 * 2e-11 * (10 + 22 * max(0.0, -math.log10(beta))) if beta else 0.0, n, beta)
         solved = reference_equilibrium.solve(advantage[missing].reshape(-1, n, n), flat, beta).log_policy
         for index, policy in zip(missing, solved.view(len(missing), -1, n), strict=True):
             _write(cache, keys[index], policy)
@@ -93,9 +97,27 @@ def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Pa
     key = _key(method, (game.content, log_reference), beta)
     policy = _read(cache, key, log_reference.shape)
     if policy is None:
+        if beta and isinstance(game, MatrixGame):  # games with a structure take fewer products
+            _announce(game.work * len(log_reference) * 6e-10 * (100 + 5.5 / beta), log_reference.shape[-1], beta)
         policy = reference_equilibrium.solve_matrix_free(game, log_reference, beta).log_policy
         _write(cache, key, policy)
     return reference_equilibrium.recertify_matrix_free(game, policy, log_reference, beta)
+
+
+def _announce(seconds: float, actions: int, beta: float) -> None:
+    """Warn before a reference equilibrium is solved that takes long, as where beta is tiny.
+
+    The estimates are for one core: a factorised Newton step takes about 2e-11 n^3 seconds, and 10 + 22 log10(1/beta)
+    steps are needed; a product takes 6e-10 seconds per entry, and 100 + 5.5/beta products are needed.
+    """
+    if seconds > LONG:
+        log.warning(
+            "solving the reference equilibrium of %d actions at beta=%g may take about %.0f s; equilibrium=never "
+            "leaves it out",
+            actions,
+            beta,
+            seconds,
+        )
 
 
 def _shaped(flat: Equilibrium, like: Tensor) -> Equilibrium:

@@ -9,7 +9,9 @@ import torch
 from nlhf import reference_equilibrium
 from nlhf.equilibrium_cache import _digest, _key, reference_equilibria
 from nlhf.files import read_arrays
+from nlhf.games.base import numbered
 from nlhf.games.low_rank import LowRank
+from nlhf.games.matrix import MatrixGame
 from tests.adversarial import matrix_game, uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -197,3 +199,31 @@ def test_a_member_that_is_no_array_makes_a_file_unreadable(tmp_path):
     assert read_arrays(tmp_path / "file.npz") is None
     assert read_arrays(tmp_path) is None
     assert read_arrays(tmp_path / "missing") is None
+
+
+# --- long solutions are announced ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("actions", "beta", "seconds"),
+    [(3000, 1e-3, 30), (3000, 0.05, None), (2400, 1e-8, 51), (2400, 0.5, None), (300, 1e-8, None)],
+)
+def test_a_solution_that_takes_long_is_announced_before_it_starts(
+    tmp_path, caplog, monkeypatch, actions, beta, seconds
+):
+    """One core took 32 s for 3000 actions at beta = 0.001, and 0.7 s at 0.05."""
+    advantage = torch.zeros(1, 1, dtype=torch.float64).expand(1, 1, actions, actions)
+    game = MatrixGame(advantage, numbered("item", actions), ("all",))
+    reference = torch.full((1, 1, actions), -float(np.log(actions)), dtype=torch.float64)
+    announced = []
+
+    def solve(*_):
+        announced.extend(record.getMessage() for record in caplog.records)
+        raise InterruptedError
+
+    for name in ("solve", "solve_matrix_free"):
+        monkeypatch.setattr(reference_equilibrium, name, solve)
+    with pytest.raises(InterruptedError):
+        reference_equilibria(game, reference, beta, "auto", tmp_path)
+    words = f"solving the reference equilibrium of {actions} actions at beta={beta:g} may take about {seconds} s; "
+    assert announced == ([f"{words}equilibrium=never leaves it out"] if seconds else [])
