@@ -21,9 +21,8 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test: lint
-	$(BIN)/mypy
-	$(PYTEST) -m "not long"
+test: lint  # types beside the tests
+	$(BIN)/mypy & types=$$!; $(PYTEST) -m "not long"; tests=$$?; wait $$types && exit $$tests
 
 test-all: lint
 	$(BIN)/mypy

@@ -119,7 +119,6 @@ def scenario(tmp_path):
 SCENARIOS = {
     "run": {"length": 2, "log_policy": True},
     "extension": {"length": 8, "before": 6},
-    "extension off the schedule": {"length": 9, "before": 7, "checkpoint_seconds": 1000},
     "extension without checkpoint": {"length": 9, "before": 7, "keep_checkpoint": False},
     "batch": {"length": 2, "numbers": ({"beta": 0.1}, {"seeds": [7]}), "vectorise": True},
 }

@@ -91,10 +91,10 @@ def test_five_iterations(golden, algorithm, key, dtype, accuracy):
     ("algorithm", "haste"),
     [
         (NashMP("theory"), 1.0),
-        (NashMP(0.1), 0.05),
+        pytest.param(NashMP(0.1), 0.05, marks=pytest.mark.long),
         (Adaptive("theory", optimistic=False, grow=1.5, shrink=0.5), 1.0),
         (Adaptive("theory", optimistic=True, grow=1.2, shrink=0.5), 0.5),
-        (Secant("theory", memory=100, grow=4.0, shrink=0.25), 1.0),
+        pytest.param(Secant("theory", memory=100, grow=4.0, shrink=0.25), 1.0, marks=pytest.mark.long),
     ],
     ids=["nash_mp", "short steps", "adaptive_nash_mp", "adaptive_optimistic", "secant"],
 )

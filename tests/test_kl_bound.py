@@ -36,7 +36,7 @@ def rows(made):
     return [values for _, values, _ in trained(made)[1].rows]
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.long)])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_bound_of_exact_steps_is_never_exceeded(tmp_path, algorithm, dtype):
     bounded = 0

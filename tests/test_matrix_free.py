@@ -40,7 +40,8 @@ def batch(family, n, seeds, contexts, seed=0):
 @every_family
 @pytest.mark.parametrize(("n", "scales", "strengths"), [
     (2, (0.0, 3.0, 30.0), (1e-4, 1e-2, 1.0, 100.0)),
-    (50, (0.0, 3.0, 30.0), (1e-4, 1e-3, 1e-1)),
+    pytest.param(50, (0.0, 3.0, 30.0), (1e-4, 1e-3, 1e-1), marks=pytest.mark.long),
+    (20, (0.0, 30.0), (1e-3, 1e-1)),
 ])  # fmt: skip
 def test_products_alone_reach_rounding_as_a_factorised_matrix_does(family, n, scales, strengths):
     game, rng = batch(family, n, 2, len(scales))

@@ -81,7 +81,9 @@ def test_what_converges_goes_on_below_the_rounding_of_answers(tmp_path, algorith
         assert not values["kl_bound"] < values["kl_to_equilibrium"]
 
 
-@pytest.mark.parametrize(("algorithm", "step_size"), [("adaptive_nash_mp", 1e-5), ("nash_mp", 0.02)])
+@pytest.mark.parametrize(
+    ("algorithm", "step_size"), [("adaptive_nash_mp", 1e-5), pytest.param("nash_mp", 0.02, marks=pytest.mark.long)]
+)
 def test_short_steps_and_small_games_are_no_trouble(tmp_path, algorithm, step_size):
     words = [f"algorithm={algorithm}", f"algorithm.step_size={step_size}", "beta=0.05", "budget.iterations=40000"]
     _, recorder, _ = trained(config(tmp_path, *GAME, *words))

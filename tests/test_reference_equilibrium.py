@@ -93,6 +93,7 @@ assert found.certified.all(), found.exploitability
 """
 
 
+@pytest.mark.long
 def test_a_batch_of_large_games_is_solved_on_two_threads():
     """With MKL, torch.linalg.solve of a batch fails or hangs from n = 150 on two threads (pytorch issue 142815)."""
     done = subprocess.run([sys.executable, "-c", BATCH_OF_LARGE_GAMES], cwd=ROOT, capture_output=True, timeout=600)

@@ -42,6 +42,8 @@ MAIN = Path(__file__).resolve().parents[1] / "main.py"
 ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
 GAME = ["game=random_tournament", "game.actions=5", "game.contexts=2", "reference=random", "beta=0.2"]
 ENDLESS = ["budget.queries=null", "budget.iterations=1000000000", "budget.target=null", "checkpoint_seconds=0"]
+SEVERAL = ("nash_mp", "optimistic", "secant", "proximal_point", "sppo", "nash_prox", "predictive_regret_matching")
+MANY = [name if name in SEVERAL else pytest.param(name, marks=pytest.mark.long) for name in ALGORITHMS]
 LENGTH = 41  # off the schedule
 FORGETFUL = {"keep_checkpoint": False}
 
@@ -149,7 +151,7 @@ def whole(runs):
     return undisturbed
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", MANY)
 def test_a_budget_that_grows_ends_where_a_large_one_does(runs, whole, algorithm):
     undisturbed = whole(algorithm)
     for budget in (0, 1, 7, 12, 13, LENGTH):
@@ -171,7 +173,7 @@ def test_a_run_that_is_stopped_thrice_ends_where_an_undisturbed_one_does(runs, w
     assert left_behind(outcome.folder) == undisturbed
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", MANY)
 def test_seeds_that_stop_at_different_times_resume_bit_for_bit(runs, whole, algorithm):
     reached: dict[str, float] = {}
     for row in whole(algorithm)["metrics"]:

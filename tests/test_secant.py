@@ -32,7 +32,7 @@ def several(seeds, contexts, n, draw=0, strengths=(0.03, 0.1, 0.5)):
     return Arena(matrix_game(np.array(preference)), log_policy(2.0, (seeds, contexts, n), rng), strengths[:seeds])
 
 
-@pytest.mark.parametrize("memory", [2, 6, 100])
+@pytest.mark.parametrize("memory", [2, pytest.param(6, marks=pytest.mark.long), 100])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_contracts_as_certified_and_as_promised(family, memory):
     for n in (2, 13):

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("algorithm", ["nash_md_pg", "sppo"])
+@pytest.mark.parametrize("algorithm", ["nash_md_pg", pytest.param("sppo", marks=pytest.mark.long)])
 def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm):
     words = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6", "prox=gradient",
              "prox.contexts=3", "prox.samples=4", "policy.micro_batch=5", "game.test_prompts=8",

@@ -212,7 +212,9 @@ def alive(pid):
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_the_sweep_behind_checkpoints_and_repeating_it_finishes(study, tmp_path, monkeypatch, number):
     folder, arguments = study
     arguments += [*SLOW, "beta=0.1,0.2,0.3", "budget.queries=2000", "hydra.launcher.workers=2"]

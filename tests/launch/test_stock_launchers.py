@@ -31,7 +31,7 @@ def needed(plugin):
         pytest.skip(f"{plugin} is not installed")
 
 
-@pytest.mark.parametrize("launcher", PLUGINS)
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.long)])
 def test_a_stock_launcher_leaves_the_files_of_the_basic_one_and_contains_failures(tmp_path, arguments, launcher):
     needed(PLUGINS[launcher])
     arguments += [FAILING, "beta=0.05,0.2,0.3"]
