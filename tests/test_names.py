@@ -137,8 +137,8 @@ class Author:
     def identity(self):
         return repr(self.name)
 
-    def check(self, prompts, samples):
-        pass
+    def lacking(self, prompts, samples):
+        return {}
 
     def wrote(self, prompt, texts):
         return False
