@@ -94,7 +94,8 @@ class Scenario:
         at = ""
         for number in numbers:
             child = self.killed(number)
-            at += f"killed at {number}, {child.operations[-1]}: "
+            place = child.operations[-1] if child.died else "which it did not reach"
+            at += f"killed at {number}, {place}: "
             if child.error:
                 yield f"{at}{child.error}"
             for folder, reached in zip(self.folders, before, strict=True):
