@@ -12,6 +12,11 @@ def pytest_configure():
     gc.disable()  # until all tests are collected: their modules and nodes stay
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the tests that wait longest for other processes, so that the other workers have enough to do."""
+    items.sort(key=lambda item: "tests/slurm/" not in item.nodeid)
+
+
 def pytest_collection_finish():
     gc.freeze()  # so that collections during tests do not look at them again and again
     gc.enable()
