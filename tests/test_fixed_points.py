@@ -17,6 +17,7 @@ from nlhf.specification import specify
 from nlhf.world import assemble
 from tests.adversarial import FAMILIES
 from tests.composing import configured
+from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -184,7 +185,11 @@ NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "pred
          "proximal_point", "regret_matching", "secant"}  # fmt: skip
 
 
-@pytest.mark.parametrize("algorithm", sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml")))
+ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
+SHORT = {"nash_mp", "nash_md", "online_ipo", "sppo", "nash_prox_fast"} | NEVER
+
+
+@pytest.mark.parametrize("algorithm", mostly_long(ALGORITHMS, SHORT))
 def test_many_enumerated_gradient_steps_are_the_exact_step(game, algorithm):
     """INPO's case, ipo from frozen pairs, is one of these: its minimiser is the step of online mirror descent."""
     overrides, start = game(drawn("uniform", 3)), torch.tensor([[[0.3, 0.5, 0.2]]]).double().log()

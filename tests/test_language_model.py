@@ -344,6 +344,7 @@ class Listed(CausalLMPolicy):
         return Categorical(torch.stack(rows)[None])
 
 
+@pytest.mark.long
 def test_full_batch_training_ends_at_the_exact_equilibrium_of_the_same_game():
     """Approximate Nash-MP on the network, against Newton's method on the table: exploitability 1e-6."""
     model, beta = tiny(hidden=32, spread=0.1), torch.full((1, 1, 1), 0.3, dtype=torch.float64)

@@ -35,6 +35,7 @@ from nlhf.launch.run import run_one, unwatched
 from nlhf.launch.stop import SIGNALS, StopRequest, stop_on_signal
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.specification import RESULTS_VERSION, specify
+from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # the number of threads is part of "bit for bit"
 
@@ -43,7 +44,7 @@ ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
 GAME = ["game=random_tournament", "game.actions=5", "game.contexts=2", "reference=random", "beta=0.2"]
 ENDLESS = ["budget.queries=null", "budget.iterations=1000000000", "budget.target=null", "checkpoint_seconds=0"]
 SEVERAL = ("nash_mp", "optimistic", "secant", "proximal_point", "sppo", "nash_prox", "predictive_regret_matching")
-MANY = [name if name in SEVERAL else pytest.param(name, marks=pytest.mark.long) for name in ALGORITHMS]
+MANY = mostly_long(ALGORITHMS, SEVERAL)
 LENGTH = 41  # off the schedule
 FORGETFUL = {"keep_checkpoint": False}
 

@@ -14,6 +14,7 @@ from nlhf.games.circle import Circle
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.reference_equilibrium import solve
 from tests.adversarial import FAMILIES, Arena, arena, log_policy, matrix_game
+from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,7 +33,7 @@ def several(seeds, contexts, n, draw=0, strengths=(0.03, 0.1, 0.5)):
     return Arena(matrix_game(np.array(preference)), log_policy(2.0, (seeds, contexts, n), rng), strengths[:seeds])
 
 
-@pytest.mark.parametrize("memory", [2, pytest.param(6, marks=pytest.mark.long), 100])
+@pytest.mark.parametrize("memory", mostly_long([2, 6, 100], [100]))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_contracts_as_certified_and_as_promised(family, memory):
     for n in (2, 13):
@@ -48,7 +49,7 @@ def test_it_contracts_as_certified_and_as_promised(family, memory):
             assert (actual <= promised * (1 + 1e-9) + 10 * rounding).all()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", mostly_long(FAMILIES, ("uniform", "deterministic", "cycle", "near_half")))
 def test_it_stays_where_it_has_arrived(family):
     games = arena(family, 7, (1e-2, 0.1, 1.0), SCALES)
     *_, (state, _) = games.states(secant(), 200)

@@ -13,6 +13,7 @@ from nlhf.config import ConfigError
 from nlhf.launch import sweep
 from nlhf.launch.budgets import exceeds, limits, rows_within
 from tests.launch.commands import GAME, command
+from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NONE = {"queries": None, "iterations": None, "seconds": None, "target": None}
@@ -51,7 +52,7 @@ SMALLER = (
 
 
 @pytest.mark.parametrize("budget", SMALLER, ids=str)
-@pytest.mark.parametrize("algorithm", ["nash_mp", "omd", "adaptive_nash_mp"])
+@pytest.mark.parametrize("algorithm", mostly_long(["nash_mp", "omd", "adaptive_nash_mp"], ["nash_mp"]))
 def test_a_smaller_budget_gets_the_rows_that_a_run_with_it_leaves(tmp_path, algorithm, budget):
     alone = run(tmp_path / "alone", f"algorithm={algorithm}", **budget)
     run(tmp_path / "long", f"algorithm={algorithm}", iterations=600)

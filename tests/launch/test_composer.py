@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, Composer, plain
 from nlhf.launch.explain import explained
+from tests.selection import mostly_long
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -62,7 +63,9 @@ def typed(value):
     return [typed(entry) for entry in value] if isinstance(value, list) else (type(value), repr(value))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "preset", mostly_long(PRESETS, ("baselines", "human_votes", "language_model", "neural", "noise"))
+)
 def test_every_preset_composes_as_with_hydra(preset):
     with sweep_of(f"experiment={preset}", "study=mine", "seeds=3") as (loader, master):
         params = {key: str(value).split(",") for key, value in master.hydra.sweeper.params.items()}
