@@ -53,9 +53,10 @@ class Stuck(NashMP):
 
     def update(self, state: Any, prox: Any) -> Any:
         if str(prox.queries.max()) == os.environ.get("STUCK_AT"):
+            # One write: `print` makes two where Python is unbuffered, and two workers would mix up their lines.
+            os.write(2, b"stuck\n")
             while not told_to_stop():
                 time.sleep(1e-3)
-            # One write: `print` makes two where Python is unbuffered, and two workers would mix up their lines.
             os.write(2, b"told to stop\n")
             time.sleep(1000)
         return super().update(state, prox)
