@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 
 def pytest_configure():
     gc.disable()  # until all tests are collected: their modules and nodes stay
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the programs that tests start inherit it
 
 
 def pytest_collection_modifyitems(items):
