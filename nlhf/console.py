@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ import numpy as np
 
 from nlhf.budget import Budget, Progress
 from nlhf.files import read_arrays, read_json_lines
+from nlhf.remedies import command
 from nlhf.specification import Specification
 from nlhf.terminal import completion, console, paragraphs, visible
 
@@ -162,15 +162,14 @@ def _samples(folder: Path) -> Any:
 
 def _suggestions(folder: Path) -> tuple[str, ...]:
     """Commands to try next; of a language model they are about language models."""
-    study = shlex.quote(str(folder.parent))
-    if (folder / "completions.jsonl").exists():
-        run = shlex.quote(str(folder))
-        exploit = (f"      python -m nlhf.exploit {run}",) if (folder / "checkpoint.pt").exists() else ()
-        return f"next  python -m nlhf.arena {run}", *exploit, f"      python -m nlhf.analysis {study}"
-    return (
-        "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20",
-        f"      python -m nlhf.analysis {study}",
-    )
+    compare = f"      {command('python', '-m', 'nlhf.analysis', folder.parent)}"
+    if not (folder / "completions.jsonl").exists():
+        sweep = "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20"
+        return sweep, compare
+    arena = f"next  {command('python', '-m', 'nlhf.arena', folder)}"
+    if not (folder / "checkpoint.pt").exists():
+        return arena, compare
+    return arena, f"      {command('python', '-m', 'nlhf.exploit', folder)}", compare
 
 
 def _number(value: float | None) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from nlhf import reference_equilibrium, simplex
 from nlhf.config import ConfigError
-from nlhf.launch.compose import CONF
+from nlhf.launch.choices import groups
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.specification import specify
 from nlhf.world import assemble
@@ -185,7 +185,7 @@ NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "pred
          "proximal_point", "regret_matching", "secant"}  # fmt: skip
 
 
-ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
+ALGORITHMS = groups()["algorithm"]
 SHORT = {"nash_mp", "nash_md", "online_ipo", "sppo", "nash_prox_fast"} | NEVER
 
 

@@ -29,7 +29,8 @@ import nlhf
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.config import ConfigError
 from nlhf.files import damaged, read_arrays, read_json, sealed
-from nlhf.launch.compose import CONF, composed, plain
+from nlhf.launch.choices import groups
+from nlhf.launch.compose import composed, plain
 from nlhf.launch.lock import BusyError, locked
 from nlhf.launch.run import run_one, unwatched
 from nlhf.launch.stop import SIGNALS, StopRequest, stop_on_signal
@@ -40,7 +41,7 @@ from tests.selection import mostly_long
 pytestmark = pytest.mark.usefixtures("one_thread")  # the number of threads is part of "bit for bit"
 
 MAIN = Path(__file__).resolve().parents[1] / "main.py"
-ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
+ALGORITHMS = groups()["algorithm"]
 GAME = ["game=random_tournament", "game.actions=5", "game.contexts=2", "reference=random", "beta=0.2"]
 ENDLESS = ["budget.queries=null", "budget.iterations=1000000000", "budget.target=null", "checkpoint_seconds=0"]
 SEVERAL = ("nash_mp", "optimistic", "secant", "proximal_point", "sppo", "nash_prox", "predictive_regret_matching")
