@@ -33,7 +33,7 @@ SHORTER = {  # of experiments, and of what a single command makes large
     "experiment=human_votes": ["algorithm=nash_mp,omd"],
     "experiment=neural": ["algorithm=nash_prox,online_ipo", "prox.learning_rate=0.001", "game.actions=6"],
     "experiment=action_space": ["game.actions=10,30", "algorithm=nash_mp"],
-    "game.actions=50000": ["game.actions=500"],
+    "game.actions=10000": ["game.actions=500"],
 }
 
 
@@ -77,7 +77,7 @@ def test_the_commands_for_games_and_studies_work(place, capsys):
     run(["-m", "nlhf.analysis", "runs/human_votes"], capsys, SHORT)
     assert (place / "runs" / "human_votes" / "report.html").exists()
     for words in commands("main.py -m experiment=action_space", "-m nlhf.analysis diff"):
-        named = iter(sorted(path.parent.relative_to(place) for path in place.glob("runs/mine/*/metrics.csv")))
+        named = iter(sorted(path.parent.relative_to(place) for path in place.glob("runs/methods/*/metrics.csv")))
         run([str(next(named)) if "RUN_" in word else word for word in words], capsys, SHORT)
     assert (place / "elsewhere" / "report.html").exists()
     assert (place / "rows.parquet").exists()

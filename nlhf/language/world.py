@@ -58,7 +58,7 @@ class TextMeasure(Grades):
 
     def initial_kl(self, policy: Policy) -> Tensor:
         """Nobody knows the equilibrium."""
-        return torch.full((1,), float("nan"), dtype=torch.float64)
+        return torch.full((1,), float("nan"), dtype=torch.float64, device=self.game.model.device)
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
         """The columns of a row, each (1)."""
