@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from nlhf.early import end_at_interrupts
+    from nlhf.cli.early import end_at_interrupts
 
     end_at_interrupts()
 
@@ -14,12 +14,12 @@ from omegaconf import DictConfig
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(config: DictConfig) -> float:
     """Run one config; returns log10 of the final exploitability."""
-    from nlhf.launch.command import run_command
+    from nlhf.cli.run import run_command
 
     return run_command(config)
 
 
 if __name__ == "__main__":
-    from nlhf.launch.entry import start
+    from nlhf.cli.entry import start
 
     start(main)

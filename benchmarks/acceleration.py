@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from benchmarks.iteration import NoRecorder
-from nlhf import simplex
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
-from nlhf.world import World, assemble
+from nlhf.numerics import simplex
+from nlhf.runner.specification import specify
+from nlhf.runner.world import World, assemble
 
 GAMES = ("random_tournament", "deterministic_tournament", "rock_paper_scissors", "circle", "spinning_top",
          "general_preference", "bradley_terry", "annotators", "tversky", "mtbench", "vicuna")  # fmt: skip

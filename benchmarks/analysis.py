@@ -89,7 +89,7 @@ def config(root: Path) -> dict[str, Any]:
     return {
         "device": "cpu", "equilibrium": "auto", "log_policy": False, "study": root.name, "runs_dir": str(root.parent),
         "progress": False, "keep_checkpoint": True, "checkpoint_seconds": 30, "game__actions": 100, "game__contexts": 1,
-        "reference___target_": "nlhf.references.Uniform", "policy___target_": "nlhf.policies.tabular.Tabular",
+        "reference___target_": "nlhf.references.base.Uniform", "policy___target_": "nlhf.policies.tabular.Tabular",
         "algorithm__step_size": "theory", "prox___target_": "nlhf.prox.exact.ExactProx",
         "budget___target_": "nlhf.budget.Budget", "budget__queries": 1000, "budget__iterations": None,
         "budget__seconds": None, "budget__target": 1e-12,

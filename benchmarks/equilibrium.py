@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf import reference_equilibrium
+from nlhf.equilibria import solve as reference_equilibrium
+from nlhf.equilibria.solve import Equilibrium
 from nlhf.games.low_rank import LowRank
-from nlhf.reference_equilibrium import Equilibrium
 
 THREADS = 2
 LIMIT = 30.0  # seconds

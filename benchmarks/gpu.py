@@ -151,7 +151,7 @@ def random_model(folder: Path, size: dict[str, int]) -> str:
     """The folder of a random Llama model with the tokenizer of the bundled one."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from nlhf.language.bundled import bundled_model
+    from nlhf.models.bundled import bundled_model
 
     tokenizer = AutoTokenizer.from_pretrained(bundled_model())
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}

@@ -31,12 +31,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf import simplex
 from nlhf.budget import Budget, Progress
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
-from nlhf.trainer import Trainer
-from nlhf.world import World, assemble
+from nlhf.numerics import simplex
+from nlhf.runner.specification import specify
+from nlhf.runner.trainer import Trainer
+from nlhf.runner.world import World, assemble
 
 THREADS = 2
 BLOCK_SECONDS = 0.05

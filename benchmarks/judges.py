@@ -5,9 +5,9 @@ graded by folds over prompts, as the voters of a pair's source and as nobody in 
 wins" on every source, calibration error, and the largest |P(a > b) + P(b > a) - 1| over a thousand pairs.
 
 Run from the checkout (extra lm): python -m benchmarks.judges --data VOTES, a jsonl file or a folder
-(nlhf/judges/votes.py). The last line counts the sources on which the 95% interval of the best judge's lead over "longer
-wins" lies above 0; exit code 1 if it does on fewer than three, a calibration error is 0.05 or more on all votes, or a
-judge is not antisymmetric to 1e-7.
+(nlhf/judges/text_votes.py). The last line counts the sources on which the 95% interval of the best judge's lead over
+"longer wins" lies above 0; exit code 1 if it does on fewer than three, a calibration error is 0.05 or more on all
+votes, or a judge is not antisymmetric to 1e-7.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nlhf.judges.__main__ import train
+from nlhf.cli.judge import train
 from nlhf.judges.learned import LearnedJudge, LearnedModel
-from nlhf.judges.votes import read
+from nlhf.judges.text_votes import read
 
 KINDS = ("general_preference", "bradley_terry", "pairwise_model")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "text"

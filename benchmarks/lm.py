@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from benchmarks.iteration import assembled
-from nlhf.language.content import InputModel
 from nlhf.language.model import LanguageModel, load
-from nlhf.language.prompts import written
-from nlhf.policies.causal_lm import CausalLM
-from nlhf.trainer import Trainer
+from nlhf.language.policy import CausalLM
+from nlhf.models.content import InputModel
+from nlhf.models.prompts import written
+from nlhf.runner.trainer import Trainer
 
 NEW, PROMPTS, ROUNDS = 64, 4, 3
 CACHE_LIMIT, GENERATE_LIMIT, STEP_LIMIT, MEMORY_LIMIT = 5.0, 0.8, 1.15, 1.6

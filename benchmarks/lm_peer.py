@@ -119,7 +119,7 @@ def reward_model(policy: str, folder: str) -> None:
 
 def main(python: str) -> int:
     """Print both ratios; exit code 1 where one misses its limit."""
-    from nlhf.language.bundled import bundled_model
+    from nlhf.models.bundled import bundled_model
 
     policy = str(bundled_model())
     here = Path(__file__).resolve()

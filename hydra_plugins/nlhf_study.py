@@ -93,7 +93,7 @@ class PoolLauncher(_NlhfLauncher):
         warm()
 
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
-        from nlhf.launch.command import log_to_console
+        from nlhf.cli.run import log_to_console
         from nlhf.launch.pool import Pool
         from nlhf.terminal import warn
 

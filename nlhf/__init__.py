@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from nlhf import early as _early
+from nlhf.cli import early as _early
 
 if TYPE_CHECKING:
     from nlhf import analysis

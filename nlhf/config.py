@@ -19,7 +19,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from nlhf.remedies import described, did_you_mean, remedy
+from nlhf.messages import described, did_you_mean, remedy
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -92,7 +92,7 @@ def _texts(value: Any) -> Iterator[str]:
 def coerce(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None) -> Any:
     """`value` as the type `kind`: whole floats serve as ints and ints as floats, and nothing else is converted.
 
-    A class with a method `from_config(text, key)`, such as `nlhf.inputs.InputFile`, is made from a text.
+    A class with a method `from_config(text, key)`, such as `nlhf.io.inputs.InputFile`, is made from a text.
 
     Args:
         value: of a config.

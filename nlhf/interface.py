@@ -13,10 +13,10 @@ import numpy as np
 
 from nlhf.budget import Budget
 from nlhf.config import ConfigError
-from nlhf.files import read_arrays
 from nlhf.games.base import check_preference
-from nlhf.launch.budgets import exceeds, policy_within, rows_at
-from nlhf.references import reference_logits
+from nlhf.io.files import read_arrays
+from nlhf.references.base import reference_logits
+from nlhf.runner.within_budget import exceeds, policy_within, rows_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
         'completed'
     """
     from nlhf.launch.compose import composed, plain
-    from nlhf.launch.run import run_one
+    from nlhf.runner.run_one import run_one
 
     with composed(overrides) as config:
         outcome = run_one(plain(config), overrides=overrides)
@@ -119,7 +119,7 @@ def equilibrium(preference: Any, beta: float, reference: Any = None) -> Equilibr
         >>> np.exp(equilibrium(P, beta=0.1).log_policy).round(3)
         array([0.333, 0.333, 0.333])
     """
-    from nlhf import reference_equilibrium
+    from nlhf.equilibria import solve as reference_equilibrium
 
     advantage, log_reference, strength = _game(preference, beta, reference)
     solved = reference_equilibrium.solve(advantage, log_reference, strength)
@@ -143,7 +143,7 @@ def exploitability(preference: Any, log_policy: Any, beta: float, reference: Any
         >>> exploitability(np.array([[0.5, 1.0], [0.0, 0.5]]), np.log([0.5, 0.5]), beta=0)
         0.25
     """
-    from nlhf.metrics import exploitability_of
+    from nlhf.equilibria.metrics import exploitability_of
 
     advantage, log_reference, strength = _game(preference, beta, reference)
     policy = _policy(np.asarray(log_policy), tuple(log_reference.shape), "log_policy")[0]
@@ -162,8 +162,8 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
     Raises: ConfigError for a file that does not fit.
     """
     from nlhf.launch.compose import composed, plain
-    from nlhf.specification import specify
-    from nlhf.world import World, assemble
+    from nlhf.runner.specification import specify
+    from nlhf.runner.world import World, assemble
 
     saved = _saved_policy(Path(policy))
     seeds = saved.get("seeds")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nlhf.budget import Schedule
-from nlhf.files import replacing
+from nlhf.io.files import replacing
 
 COLUMNS = (
     "run", "game", "algorithm", "seed", "iteration", "queries", "seconds", "exploitability",

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf import metrics, reference_equilibrium
 from nlhf.algorithms.base import Algorithm
+from nlhf.equilibria import metrics
+from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.games.base import PreferenceTable, numbered
-from nlhf.games.judge import Feedback
+from nlhf.games.feedback import Feedback
 from nlhf.games.matrix import MatrixGame
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts, ProxEngine

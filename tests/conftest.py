@@ -42,7 +42,7 @@ def one_thread():
 @pytest.fixture
 def importable(tmp_path, monkeypatch):
     """A folder whose modules this process can import. It forgets them after the test."""
-    from nlhf import source
+    from nlhf.runner import source
 
     before = set(sys.modules)
     monkeypatch.syspath_prepend(tmp_path)

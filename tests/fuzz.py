@@ -24,10 +24,10 @@ import yaml
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.load import load
-from nlhf.launch.__main__ import main as launch
-from nlhf.launch.run import OF_THE_COMMAND, run_one
+from nlhf.cli.status import main as launch
 from nlhf.records import COLUMNS
-from nlhf.specification import specify
+from nlhf.runner.run_one import OF_THE_COMMAND, run_one
+from nlhf.runner.specification import specify
 from tests.leftovers import left_behind
 
 SAME, REPAIRED, SENTENCE, TRACEBACK, OTHER = "same", "repaired", "sentence", "traceback", "other numbers"

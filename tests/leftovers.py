@@ -13,7 +13,7 @@ import numpy as np
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.load import load_study
-from nlhf.files import damaged, read_json
+from nlhf.io.files import damaged, read_json
 from nlhf.launch import status
 
 SUMMARY = ("status", "stop_reason", "fingerprint", "results_version", "seeds", "method", "final",

@@ -57,7 +57,7 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "the KL term has the wrong sign",
-        "nlhf/metrics.py",
+        "nlhf/equilibria/metrics.py",
         "(gain / beta).add_(log_weight)",
         "(gain / beta).sub_(log_weight)",
         ("tests/test_reference_equilibrium.py", "tests/test_fixed_points.py"),
@@ -106,7 +106,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the fingerprint ignores a key",
-        "nlhf/specification.py",
+        "nlhf/runner/specification.py",
         'LEFT_OUT = frozenset({"budget",',
         'LEFT_OUT = frozenset({"beta", "budget",',
         ("tests/test_config.py",),
@@ -134,28 +134,28 @@ MUTATIONS = [
     ),
     Mutation(
         "exploitability is clipped where a difference of logarithms would be",
-        "nlhf/metrics.py",
+        "nlhf/equilibria/metrics.py",
         "scale * simplex.kl(policy, response)",
         "(scale * simplex.kl(policy, response)).clamp(min=1e-16)",
         ("tests/test_reference_equilibrium.py", "tests/test_rates.py"),
     ),
     Mutation(
         "Holm's correction is skipped",
-        "nlhf/analysis/statistics.py",
+        "nlhf/stats/comparison.py",
         "(len(known) - place) * p[index]",
         "p[index]",
         ("tests/analysis/test_statistics.py",),
     ),
     Mutation(
         "the bootstrap draws without replacement",
-        "nlhf/analysis/bootstrap.py",
+        "nlhf/stats/bootstrap.py",
         "members[rng.integers(len(members), size=(draws, len(members)))]",
         "rng.permuted(np.tile(members, (draws, 1)), axis=1)",
         ("tests/analysis/test_bootstrap.py",),
     ),
     Mutation(
         "the ends of Wilson's interval are swapped",
-        "nlhf/analysis/bootstrap.py",
+        "nlhf/stats/bootstrap.py",
         "float(max(0.0, middle - half)), float(min(1.0, middle + half))",
         "float(min(1.0, middle + half)), float(max(0.0, middle - half))",
         ("tests/analysis/test_bootstrap.py",),
@@ -169,7 +169,7 @@ MUTATIONS = [
     ),
     Mutation(
         "annotators who flip answer the other way round",
-        "nlhf/games/judge.py",
+        "nlhf/games/feedback.py",
         "advantage * (1 - 2 * told.flip)",
         "advantage * (2 * told.flip - 1)",
         ("tests/test_judge.py",),
@@ -190,7 +190,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a run writes rows after another process has taken it over",
-        "nlhf/folder.py",
+        "nlhf/runner/folder.py",
         '''"""Bring the rows to the disk."""
         self.check()''',
         '''"""Bring the rows to the disk."""''',
@@ -198,7 +198,7 @@ MUTATIONS = [
     ),
     Mutation(
         "summary.json says completed while the rows of an extension are written",
-        "nlhf/folder.py",
+        "nlhf/runner/folder.py",
         """        if path.exists():
             started =""",
         """        if not path.exists():
@@ -207,14 +207,14 @@ MUTATIONS = [
     ),
     Mutation(
         "a file with the right size counts as intact",
-        "nlhf/files.py",
+        "nlhf/io/files.py",
         'return now == record.get("stamp") or sha256(path) == record.get("sha256")',
         "return True",
         ("tests/test_fuzz.py",),
     ),
     Mutation(
         "the checksum of a checkpoint is not verified",
-        "nlhf/files.py",
+        "nlhf/io/files.py",
         "return content if seal == SEAL + hashlib.sha256(content).hexdigest().encode() else None",
         "return content",
         ("tests/test_fuzz.py",),

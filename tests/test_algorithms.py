@@ -214,7 +214,7 @@ def queries_to(games, algorithm, target, most=3000):
 
 
 def nlhf_kl(p, q):
-    from nlhf.simplex import kl
+    from nlhf.numerics.simplex import kl
 
     return kl(p, q).mean().item()
 

@@ -14,20 +14,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nlhf.analysis.ballots import examine
-from nlhf.analysis.bootstrap import redrawn
-from nlhf.analysis.votes import pooled
-from nlhf.arena.__main__ import hold, main
 from nlhf.arena.contestants import Model, gathered
 from nlhf.arena.play import LEAST, Arena, Rules, _settled
 from nlhf.arena.standings import _bounds, standings
 from nlhf.arena.writer import Writer
+from nlhf.cli.arena import hold, main
 from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
-from nlhf.inputs import InputFile
+from nlhf.io.inputs import InputFile
 from nlhf.judges.base import TextJudge
-from nlhf.language.content import InputModel, content
-from nlhf.launch.run import run_one
+from nlhf.leaderboard.report import examine
+from nlhf.models.content import InputModel, content
+from nlhf.runner.run_one import run_one
+from nlhf.stats.bootstrap import redrawn
+from nlhf.stats.cyclic import pooled
 
 NAMES = ("stone", "paper", "scissors", "well")
 PROMPTS = tuple(f"prompt {number}" for number in range(6))
@@ -620,7 +620,7 @@ def test_a_line_separator_within_a_text_ends_no_line(tmp_path, capsys):
 
 
 def test_two_arenas_do_not_play_in_one_folder(tmp_path, capsys):
-    from nlhf.launch.lock import locked
+    from nlhf.runner.lock import locked
 
     (tmp_path / "arena").mkdir()
     with locked(tmp_path / "arena"):

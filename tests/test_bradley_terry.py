@@ -6,10 +6,10 @@ import choix
 import numpy as np
 import pytest
 
-from nlhf.bradley_terry import bradley_terry_scores, connected_parts, likelihood_scores, unbounded
 from nlhf.config import ConfigError
 from nlhf.games.random_tournament import RandomTournament
-from nlhf.references import BradleyTerryFit
+from nlhf.numerics.bradley_terry import bradley_terry_scores, connected_parts, likelihood_scores, unbounded
+from nlhf.references.base import BradleyTerryFit
 from tests.test_games import HEAD, votes, written
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -176,6 +176,6 @@ def test_games_without_votes_keep_the_fit_of_their_preferences():
 
 
 def test_a_fit_that_does_not_converge_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("nlhf.bradley_terry.NEWTON_STEPS", 2)
+    monkeypatch.setattr("nlhf.numerics.bradley_terry.NEWTON_STEPS", 2)
     with pytest.raises(ConfigError, match=r"reference=bradley_terry finds no scores .*set reference\.prior=1"):
         policy(written(tmp_path, HEAD + "a,b,7,3\n"))

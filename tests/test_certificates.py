@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nlhf
-from nlhf.reference_equilibrium import CERTIFIED, recertify, rounding_floor, solve
+from nlhf.equilibria.solve import CERTIFIED, recertify, rounding_floor, solve
 from tests.adversarial import FAMILIES, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

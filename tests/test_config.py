@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from nlhf.config import ConfigError, build, checked
-from nlhf.inputs import InputFile
+from nlhf.io.inputs import InputFile
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import parse_seeds, specify
+from nlhf.runner.specification import parse_seeds, specify
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_runs_of_earlier_versions_are_found_again(algorithm, known):
 def test_another_class_in_a_group_is_another_run(base):
     names = {"names.game": "same", "names.algorithm": "same"}
     swap = {"algorithm": {"_target_": "nlhf.algorithms.omd.OnlineMirrorDescent", "step_size": "theory"}}
-    other = {"reference": {"_target_": "nlhf.references.RandomLogits", "scale": 1.0}}
+    other = {"reference": {"_target_": "nlhf.references.base.RandomLogits", "scale": 1.0}}
     prints = {fingerprint(base, names | change) for change in ({}, swap, other, swap | other)}
     assert len(prints) == 4
 
@@ -192,7 +192,7 @@ def test_a_reference_file_counts_by_content(base, tmp_path):
     prints = []
     for name, weights in (("a", [1.0, 2.0, 3.0, 4.0, 5.0]), ("b", [1.0, 2.0, 3.0, 4.0, 5.0]), ("c", [1.0] * 5)):
         np.save(tmp_path / name, np.array(weights))
-        node = {"_target_": "nlhf.references.FromFile", "path": str(tmp_path / f"{name}.npy")}
+        node = {"_target_": "nlhf.references.base.FromFile", "path": str(tmp_path / f"{name}.npy")}
         prints.append(fingerprint(base, {"reference": node}))
     assert prints[0] == prints[1] != prints[2]
 
@@ -261,7 +261,7 @@ def test_where_nothing_is_random_one_seed_is_kept(base):
     [
         {"game.bootstrap": True},
         {"game": {"_target_": "nlhf.games.random_tournament.RandomTournament", "actions": 3, "contexts": 1}},
-        {"reference": {"_target_": "nlhf.references.RandomLogits", "scale": 1.0}},
+        {"reference": {"_target_": "nlhf.references.base.RandomLogits", "scale": 1.0}},
     ],
 )
 def test_whatever_is_random_keeps_the_seeds(base, change):

@@ -15,8 +15,8 @@ from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, composed, plain
 from nlhf.policies.base import Memory, Policy, choose
 from nlhf.policies.mlp import Inputs
-from nlhf.specification import GROUPS, specify
-from nlhf.world import assemble
+from nlhf.runner.specification import GROUPS, specify
+from nlhf.runner.world import assemble
 
 README = CONF.parent / "README.md"
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
@@ -234,7 +234,7 @@ def test_the_grade_notices_a_perturbed_answer(configs, algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_state_goes_through_a_checkpoint(configs, algorithm, tmp_path):
-    from nlhf.folder import _classes
+    from nlhf.runner.folder import _classes
 
     choices, beta = allowed(configs, algorithm, game="random_tournament", reference="uniform")
     trainer, recorder, _ = trained(configs(beta, **choices))

@@ -15,9 +15,9 @@ import pytest
 from nlhf.launch import sweep
 from nlhf.launch.batch import attempt_all
 from nlhf.launch.pool import Pool
-from nlhf.launch.run import run_one
 from nlhf.launch.sweep import Job
-from nlhf.specification import specify
+from nlhf.runner.run_one import run_one
+from nlhf.runner.specification import specify
 from tests.composing import configured
 from tests.leftovers import differences, faults, last_iterations, left_behind
 from tests.operations import NEVER, Child, killed, representatives

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nlhf.budget import Budget, Progress, cut_short
-from nlhf.launch.run import run_one
-from nlhf.specification import specify
+from nlhf.runner.run_one import run_one
+from nlhf.runner.specification import specify
 from tests.composing import configured
 from tests.test_config import changed
 

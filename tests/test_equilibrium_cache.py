@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf import reference_equilibrium
-from nlhf.equilibrium_cache import _digest, _key, reference_equilibria
-from nlhf.files import read_arrays
+from nlhf.equilibria import solve as reference_equilibrium
+from nlhf.equilibria.cache import _digest, _key, reference_equilibria
 from nlhf.games.base import numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
+from nlhf.io.files import read_arrays
 from tests.adversarial import matrix_game, uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -165,7 +165,7 @@ def test_keys_tell_games_methods_and_strengths_apart():
 
 @pytest.mark.parametrize("beta", [0.1, 0.0])
 def test_games_without_matrices_are_measured_when_they_are_read_too(tmp_path, beta, monkeypatch):
-    monkeypatch.setattr("nlhf.equilibrium_cache.LARGEST", {"newton": 2, "linear programme": 2})
+    monkeypatch.setattr("nlhf.equilibria.cache.LARGEST", {"newton": 2, "linear programme": 2})
     game = LowRank(40, 4, 1, 1.5).build([0])
     log_reference = torch.zeros(1, 1, 40, dtype=torch.float64).log_softmax(-1)
     first = reference_equilibria(game, log_reference, beta, "always", tmp_path)

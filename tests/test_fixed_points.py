@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf import reference_equilibrium, simplex
 from nlhf.config import ConfigError
+from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.launch.choices import groups
+from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.specification import specify
-from nlhf.world import assemble
+from nlhf.runner.specification import specify
+from nlhf.runner.world import assemble
 from tests.adversarial import FAMILIES
 from tests.composing import configured
 from tests.selection import mostly_long

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from nlhf.launch.run import run_one
+from nlhf.runner.run_one import run_one
 from tests.composing import configured
 from tests.fuzz import Study, campaign
 from tests.operations import killed

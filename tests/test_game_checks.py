@@ -15,9 +15,9 @@ from nlhf.games.check import check_game
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
 from nlhf.launch.compose import composed, plain
-from nlhf.references import Reference
-from nlhf.specification import specify
-from nlhf.world import assemble
+from nlhf.references.base import Reference
+from nlhf.runner.specification import specify
+from nlhf.runner.world import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,9 +14,9 @@ from nlhf.config import ConfigError, build
 from nlhf.games.matrix_file import MatrixFile
 from nlhf.games.random_tournament import RandomTournament
 from nlhf.games.rock_paper_scissors import RockPaperScissors
-from nlhf.inputs import InputFile
-from nlhf.references import FromFile, RandomLogits, Uniform
-from nlhf.streams import stream
+from nlhf.io.inputs import InputFile
+from nlhf.numerics.streams import stream
+from nlhf.references.base import FromFile, RandomLogits, Uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

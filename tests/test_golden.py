@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf import simplex
 from nlhf.algorithms.adaptive import Adaptive
 from nlhf.algorithms.nash_md import NashMD
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
 from nlhf.algorithms.secant import Secant
-from nlhf.metrics import Measure
+from nlhf.equilibria.metrics import Measure
+from nlhf.numerics import simplex
 from tests.adversarial import Arena, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

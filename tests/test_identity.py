@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nlhf import metrics, reference_equilibrium, simplex
+from nlhf.equilibria import metrics
+from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.games.matrix import MatrixGame
+from nlhf.numerics import simplex
 from tests.adversarial import FAMILIES, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

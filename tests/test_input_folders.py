@@ -12,14 +12,14 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from nlhf import inputs
 from nlhf.config import ConfigError
-from nlhf.language import content
+from nlhf.io import inputs
 from nlhf.language import model as language_model
-from nlhf.language.content import InputDataset, InputModel, in_memory
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.run import run_one
-from nlhf.specification import specify
+from nlhf.models import content
+from nlhf.models.content import InputDataset, InputModel, in_memory
+from nlhf.runner.run_one import run_one
+from nlhf.runner.specification import specify
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

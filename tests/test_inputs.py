@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import nlhf
-from nlhf import inputs
 from nlhf.config import ConfigError
-from nlhf.inputs import InputFile
+from nlhf.io import inputs
+from nlhf.io.inputs import InputFile
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
-from nlhf.world import assemble
+from nlhf.runner.specification import specify
+from nlhf.runner.world import assemble
 
 HEAD = "item_a,item_b,wins_a,wins_b\n"
 FIRST, SECOND = HEAD + "a,b,9,1\nb,c,8,2\nc,a,7,3\n", HEAD + "a,b,1,9\nb,c,2,8\nc,a,3,7\n"
@@ -79,7 +79,7 @@ def test_a_run_whose_file_is_replaced_as_it_starts_has_the_numbers_of_its_finger
         save_votes(path, 1)
         return assemble(run)
 
-    monkeypatch.setattr("nlhf.world.assemble", replaced)
+    monkeypatch.setattr("nlhf.runner.world.assemble", replaced)
     raced = nlhf.run([*words, f"game.path={path}", f"runs_dir={tmp_path}/raced"])
     assert raced.folder.name == honest.folder.name
     assert raced.log_policy.tolist() == honest.log_policy.tolist()
@@ -135,7 +135,7 @@ def test_lines_end_at_line_feeds_alone_and_a_byte_order_mark_is_no_text(tmp_path
 
 def test_a_plug_in_with_a_plain_path_still_has_the_content_in_its_fingerprint(importable):
     (importable / "own_reference.py").write_text(
-        "from dataclasses import dataclass\n\nimport numpy as np\n\nfrom nlhf.references import Independent\n\n\n"
+        "from dataclasses import dataclass\n\nimport numpy as np\n\nfrom nlhf.references.base import Independent\n\n\n"
         "@dataclass(frozen=True)\nclass Own(Independent):\n    path: str\n\n"
         "    def logits(self, contexts, actions, rng):\n        return np.zeros((contexts, actions))\n"
     )

@@ -14,9 +14,9 @@ from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
 from nlhf.algorithms.secant import Secant
-from nlhf.metrics import Measure
+from nlhf.equilibria.metrics import Measure
+from nlhf.equilibria.solve import solve
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.reference_equilibrium import solve
 from tests.adversarial import EPS, FAMILIES, Arena, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf.games.judge import Feedback, Judge
+from nlhf.games.feedback import Feedback, Judge
+from nlhf.numerics.streams import Uniforms
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.prox.gradient import GradientProx
 from nlhf.prox.sampled import SampledProx
-from nlhf.streams import Uniforms
 from tests.adversarial import log_policy, matrix_game, uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")

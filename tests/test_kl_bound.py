@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from nlhf.equilibria.metrics import Grades
 from nlhf.launch.compose import composed, plain
-from nlhf.metrics import Grades
 from nlhf.prox.exact import ExactProx
 from nlhf.prox.gradient import GradientProx
 from nlhf.prox.sampled import SampledProx

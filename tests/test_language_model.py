@@ -13,16 +13,17 @@ from scipy import stats
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from nlhf import metrics, reference_equilibrium
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.config import ConfigError
+from nlhf.equilibria import metrics
+from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.games.matrix import MatrixGame
-from nlhf.games.text import TextGame
 from nlhf.judges.panel import Panel
+from nlhf.language.game import TextGame
 from nlhf.language.model import LanguageModel, Turn, wrapped
+from nlhf.language.policy import CausalLM, CausalLMPolicy
 from nlhf.language.world import TextMeasure
 from nlhf.policies.base import Categorical
-from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.prox.gradient import GradientProx

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import nlhf
+from nlhf.equilibria.metrics import exploitability_floor
+from nlhf.equilibria.newton import Dense, MatrixFree
+from nlhf.equilibria.solve import solve, solve_matrix_free
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
-from nlhf.metrics import exploitability_floor
-from nlhf.newton import Dense, MatrixFree
-from nlhf.reference_equilibrium import solve, solve_matrix_free
 from tests.adversarial import FAMILIES, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

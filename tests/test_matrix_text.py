@@ -10,8 +10,8 @@ import pytest
 
 from nlhf.config import ConfigError
 from nlhf.games.matrix_file import MatrixFile
-from nlhf.inputs import InputFile
-from nlhf.streams import stream
+from nlhf.io.inputs import InputFile
+from nlhf.numerics.streams import stream
 
 P = np.array([[0.5, 0.7, 0.125], [0.3, 0.5, 0.6], [0.875, 0.4, 0.5]])
 NAMES = ["gpt 4", "b", "c"]

@@ -20,20 +20,20 @@ from omegaconf import OmegaConf
 from pyarrow import csv as arrow_csv
 
 import nlhf
-from nlhf.analysis.__main__ import main as analyse
 from nlhf.analysis.load import export
 from nlhf.analysis.page import write as write_page
 from nlhf.arena.play import Arena, Rules
+from nlhf.cli.compare import main as analyse
+from nlhf.cli.status import main as status
 from nlhf.config import ConfigError, checked
-from nlhf.files import read_arrays, read_json, read_json_lines, write_json
-from nlhf.folder import _Dumper
 from nlhf.games.check import check_names
-from nlhf.inputs import InputFile
-from nlhf.judges import votes as text_votes
+from nlhf.io.files import read_arrays, read_json, read_json_lines, write_json
+from nlhf.io.inputs import InputFile
+from nlhf.judges import text_votes
 from nlhf.judges.base import TextJudge
-from nlhf.language import prompts
-from nlhf.launch.__main__ import main as status
+from nlhf.models import prompts
 from nlhf.records import Table, parse_rows, read_rows
+from nlhf.runner.folder import _Dumper
 from nlhf.terminal import visible
 from tests.launch.commands import command
 

@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 
 import nlhf
 from nlhf.config import ConfigError
-from nlhf.files import file_record, write_json
 from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
+from nlhf.io.files import file_record, write_json
 from nlhf.launch.compose import CONF, plain
-from nlhf.specification import fingerprint, specify
+from nlhf.runner.specification import fingerprint, specify
 from tests.adversarial import matrix_game
 from tests.composing import configured
 from tests.test_contract import trained

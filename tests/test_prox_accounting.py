@@ -14,10 +14,10 @@ from nlhf.algorithms.nash_md import NashMD
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.budget import Budget
-from nlhf.metrics import Measure
+from nlhf.equilibria.metrics import Measure
 from nlhf.policies.average import TableAverage
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.trainer import Trainer
+from nlhf.runner.trainer import Trainer
 from tests.adversarial import Arena, exact, log_policy, matrix_game, uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf import metrics, simplex
 from nlhf.algorithms.adaptive import Adaptive
 from nlhf.algorithms.nash_md import NashMD
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent as MirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
 from nlhf.algorithms.proximal_point import ProximalPoint
+from nlhf.equilibria import metrics
+from nlhf.numerics import simplex
 from tests.adversarial import EPS, FAMILIES, Arena, arena, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from nlhf.config import ConfigError
-from nlhf.launch.run import run_one
 from nlhf.records import read_rows
+from nlhf.runner.run_one import run_one
 from tests.composing import configured
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

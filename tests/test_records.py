@@ -17,8 +17,8 @@ import yaml
 
 import nlhf
 from nlhf.budget import DENSE, SPARSE
-from nlhf.files import read_json, replacing, write_json
-from nlhf.metrics import Measure
+from nlhf.equilibria.metrics import Measure
+from nlhf.io.files import read_json, replacing, write_json
 from nlhf.records import Table, first_hits, permanent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -90,7 +90,9 @@ def test_the_clock_stops_while_measuring(tmp_path, monkeypatch):
         return measure(self, policy, average)
 
     monkeypatch.setattr(Measure, "__call__", slowly)
-    monkeypatch.setattr("nlhf.trainer.time", SimpleNamespace(perf_counter=lambda: clock.now, monotonic=time.monotonic))
+    monkeypatch.setattr(
+        "nlhf.runner.trainer.time", SimpleNamespace(perf_counter=lambda: clock.now, monotonic=time.monotonic)
+    )
     summary = run(tmp_path, "budget.iterations=6").summary  # seven rows
     assert summary["progress"]["seconds"] == 0
     assert clock.now > 6

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf import simplex
 from nlhf.algorithms.nash_mp import NashMP
+from nlhf.equilibria.metrics import exploitability_floor
+from nlhf.equilibria.solve import solve
 from nlhf.games.votes import Votes
-from nlhf.inputs import InputFile
-from nlhf.metrics import exploitability_floor
-from nlhf.reference_equilibrium import solve
+from nlhf.io.inputs import InputFile
+from nlhf.numerics import simplex
 from tests.adversarial import FAMILIES, arena, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -83,7 +83,7 @@ def test_solving_a_batch_is_solving_one_at_a_time():
 
 BATCH_OF_LARGE_GAMES = """
 import numpy as np, torch
-from nlhf.reference_equilibrium import solve
+from nlhf.equilibria.solve import solve
 from tests.adversarial import uniform, matrix_game
 torch.set_num_threads(2)
 rng = np.random.default_rng(0)

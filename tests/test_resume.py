@@ -28,14 +28,14 @@ import yaml
 import nlhf
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.config import ConfigError
-from nlhf.files import damaged, read_arrays, read_json, sealed
+from nlhf.io.files import damaged, read_arrays, read_json, sealed
 from nlhf.launch.choices import groups
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.lock import BusyError, locked
-from nlhf.launch.run import run_one, unwatched
-from nlhf.launch.stop import SIGNALS, StopRequest, stop_on_signal
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.specification import RESULTS_VERSION, specify
+from nlhf.runner.lock import BusyError, locked
+from nlhf.runner.run_one import run_one, unwatched
+from nlhf.runner.specification import RESULTS_VERSION, specify
+from nlhf.runner.stop import SIGNALS, StopRequest, stop_on_signal
 from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # the number of threads is part of "bit for bit"
@@ -624,7 +624,7 @@ def test_a_failed_command_exits_with_code_1(tmp_path):
 def held(folder):
     """Another process that holds a folder's lock until the block ends, when it is killed."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom nlhf.launch.lock import locked\n"
+        "import sys\nfrom pathlib import Path\nfrom nlhf.runner.lock import locked\n"
         "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     environment = os.environ | {"PYTHONPATH": str(MAIN.parent)}

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.run import run_one, unwatched
-from nlhf.launch.stop import SIGNALS
+from nlhf.runner.run_one import run_one, unwatched
+from nlhf.runner.stop import SIGNALS
 from tests.test_resume import left_behind, signalling
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf import simplex
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.secant import ANCHOR, HALF, MODEL, Secant
 from nlhf.algorithms.secant_model import Path, smallest_game
+from nlhf.equilibria.solve import solve
 from nlhf.games.circle import Circle
+from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.reference_equilibrium import solve
 from tests.adversarial import FAMILIES, Arena, arena, log_policy, matrix_game
 from tests.selection import mostly_long
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
-from nlhf import metrics, simplex
+from nlhf.equilibria import metrics
+from nlhf.numerics import simplex
 from tests.adversarial import EPS, log_policy
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from nlhf import source
 from nlhf.config import ConfigError
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
+from nlhf.runner import source
+from nlhf.runner.specification import specify
 
 PLUG_IN = """\
 from dataclasses import dataclass
 
 import numpy as np
 
-from nlhf.references import Independent
+from nlhf.references.base import Independent
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ import sys
 
 import nlhf
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
+from nlhf.runner.specification import specify
 
 with composed([]) as config:
     print(specify(plain(config) | {"reference": {"_target_": sys.argv[1]}}).fingerprint)
@@ -95,7 +95,7 @@ def test_an_edit_of_a_plug_in_or_of_what_it_imports_is_another_run(tmp_path, fil
     assert second != first
     edit(tmp_path / file, after, before)
     assert fingerprint(tmp_path) == first
-    assert len({first, second, fingerprint(tmp_path, "nlhf.references.Uniform")}) == 3
+    assert len({first, second, fingerprint(tmp_path, "nlhf.references.base.Uniform")}) == 3
 
 
 def test_the_sources_are_named_among_the_inputs(own):
@@ -103,7 +103,7 @@ def test_the_sources_are_named_among_the_inputs(own):
     assert {name for name in inputs if name.startswith("source of ")} == {
         "source of helping_weights", "source of own_reference"
     }  # fmt: skip
-    assert specified("nlhf.references.Uniform").inputs.keys() == {"game.path"}
+    assert specified("nlhf.references.base.Uniform").inputs.keys() == {"game.path"}
 
 
 def test_a_file_that_was_edited_after_python_imported_it_is_refused_until_it_is_imported_again(own):
@@ -156,7 +156,7 @@ def test_a_class_without_a_file_counts_by_its_code():
 
 
 def test_code_is_described_alike_in_every_process(tmp_path):
-    code = "from nlhf.source import _described\ndef f(x): return x in {'a', 'b', 'c', 'd'}\nprint(_described(f))"
+    code = "from nlhf.runner.source import _described\ndef f(x): return x in {'a', 'b', 'c', 'd'}\nprint(_described(f))"
     path = str(Path(source.__file__).parents[1])
     texts = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}).stdout

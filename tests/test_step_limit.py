@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf.games.judge import Feedback
+from nlhf.games.feedback import Feedback
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.prox.exact import ClosedForm
 from nlhf.prox.sampled import SampledProx
-from nlhf.specification import specify
-from nlhf.world import assemble
+from nlhf.runner.specification import specify
+from nlhf.runner.world import assemble
 from tests.adversarial import matrix_game, uniform
 from tests.composing import configured
 from tests.test_contract import Recorder

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import nlhf
-from nlhf import simplex
 from nlhf.config import ConfigError, build
 from nlhf.games.base import Numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
+from nlhf.numerics import simplex
 from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")

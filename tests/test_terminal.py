@@ -156,8 +156,8 @@ def test_arguments_are_shown_literally_in_errors(capsys):
 
 
 ALLOWED = {"nlhf/terminal.py": {"stdout", "stderr", "ArgumentParser", "Formatter", "Console"},
-           "nlhf/console.py": {"stderr", "TextColumn"}, "nlhf/launch/command.py": {"stderr"},
-           "nlhf/language/team.py": {"stdout", "stderr"}, "nlhf/output.py": {"stdout", "stderr"}}  # fmt: skip
+           "nlhf/runner/console.py": {"stderr", "TextColumn"}, "nlhf/cli/run.py": {"stderr"},
+           "nlhf/language/team.py": {"stdout", "stderr"}, "nlhf/cli/output.py": {"stdout", "stderr"}}  # fmt: skip
 
 
 def printing(tree):

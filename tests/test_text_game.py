@@ -15,21 +15,21 @@ import torch
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from nlhf import exploit
-from nlhf.analysis import __main__ as analysis
-from nlhf.arena.__main__ import hold
 from nlhf.arena.contestants import Model
 from nlhf.budget import Schedule
+from nlhf.cli import compare as analysis
+from nlhf.cli.arena import hold
 from nlhf.config import ConfigError, build
-from nlhf.inputs import InputFile
+from nlhf.exploit import train as exploit
+from nlhf.io.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
-from nlhf.language import prompts
-from nlhf.language.content import InputDataset, InputModel
 from nlhf.language.model import LanguageModel
 from nlhf.language.world import TextMeasure, clopper_pearson, distinct
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.run import run_one
+from nlhf.models import prompts
+from nlhf.models.content import InputDataset, InputModel
+from nlhf.runner.run_one import run_one
 from tests.test_resume import signalling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -247,7 +247,7 @@ def test_test_prompts_that_are_trained_on_are_a_warning(text_config, file_of, ca
 
 
 def test_what_to_do_next_is_about_language_models(text_config, capsys):
-    from nlhf.console import show_run
+    from nlhf.runner.console import show_run
 
     outcome = run_one(text_config("budget.iterations=1", "study=my study"))
     show_run(outcome.folder, outcome.summary, skipped=False)
@@ -260,7 +260,7 @@ def test_what_to_do_next_is_about_language_models(text_config, capsys):
 
 
 def test_empty_completions_are_visible(text_config, capsys):
-    from nlhf.console import show_run
+    from nlhf.runner.console import show_run
 
     outcome = run_one(text_config("budget.iterations=1"))
     entry = {"prompt": "why", "reference": " ", "policy": "", "preference": 0.5}

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nlhf import exploit
-from nlhf.arena import __main__ as arena
+from nlhf.cli import arena as arena
+from nlhf.cli import exploit
 from nlhf.config import ConfigError, build
 from nlhf.games.base import GameFamily
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.run import run_one
-from nlhf.specification import GROUPS, specify
-from nlhf.trust import ENDPOINTS, NOTHING, Trust, untrusted_config
+from nlhf.runner.run_one import run_one
+from nlhf.runner.specification import GROUPS, specify
+from nlhf.runner.trust import ENDPOINTS, NOTHING, Trust, untrusted_config
 
 MARK = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
 HELPERS = (
     MARK
     + """
 from dataclasses import dataclass
-from nlhf.policies.causal_lm import CausalLM
+from nlhf.language.policy import CausalLM
 
 @dataclass(frozen=True)
 class X(CausalLM):
@@ -153,8 +153,10 @@ def test_interpolations_of_a_downloaded_config_stay_text(run, capsys, monkeypatc
 def test_a_target_that_is_not_of_the_groups_kind_is_refused_in_a_sentence(key):
     with composed([]) as config:
         given = plain(config)
-    given[key] = {"_target_": "nlhf.inputs.InputFile", "path": "x"}
-    with pytest.raises(ConfigError, match=rf"^{key}\._target_=nlhf.inputs.InputFile is no \w+: derive it from nlhf\."):
+    given[key] = {"_target_": "nlhf.io.inputs.InputFile", "path": "x"}
+    with pytest.raises(
+        ConfigError, match=rf"^{key}\._target_=nlhf.io.inputs.InputFile is no \w+: derive it from nlhf\."
+    ):
         specify(given)
 
 

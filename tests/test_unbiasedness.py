@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf.games.judge import Feedback
+from nlhf.games.feedback import Feedback
 from nlhf.policies.base import GeometricMixture
 from nlhf.policies.mlp import Inputs, MLPPolicy
 from nlhf.policies.tabular import TabularPolicy

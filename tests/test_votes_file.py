@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import nlhf
 from nlhf.config import ConfigError
-from nlhf.games.votes_file import context_name
-from nlhf.games.where import matches, parsed
+from nlhf.votes.file import context_name
+from nlhf.votes.where import matches, parsed
 from tests.test_games import HEAD, drawn, votes, written
 
 pytestmark = pytest.mark.usefixtures("one_thread")

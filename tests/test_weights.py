@@ -9,9 +9,9 @@ import pytest
 
 from nlhf.config import ConfigError
 from nlhf.games.matrix_file import MatrixFile
-from nlhf.inputs import InputFile
-from nlhf.references import FromFile
-from nlhf.streams import stream
+from nlhf.io.inputs import InputFile
+from nlhf.numerics.streams import stream
+from nlhf.references.base import FromFile
 from tests.test_games import HEAD, votes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

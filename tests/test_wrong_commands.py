@@ -9,12 +9,12 @@ import shutil
 import pytest
 
 import nlhf
-from nlhf.analysis.__main__ import main as analysis
-from nlhf.arena.__main__ import main as arena
+from nlhf.cli.arena import main as arena
+from nlhf.cli.compare import main as analysis
+from nlhf.cli.exploit import main as exploit
+from nlhf.cli.judge import main as judges
+from nlhf.cli.status import main as launch
 from nlhf.config import ConfigError
-from nlhf.exploit import main as exploit
-from nlhf.judges.__main__ import main as judges
-from nlhf.launch.__main__ import main as launch
 from tests.launch.commands import command
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -136,7 +136,7 @@ def test_a_run_that_fails_before_it_has_files_prints_its_sentence_alone(tmp_path
 @pytest.mark.parametrize("lost", ["game.npz", "policy.npz"])
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])
 def test_a_result_is_shown_without_a_file_that_is_lost_meanwhile(tmp_path, capsys, lost, content):
-    from nlhf.console import show_run
+    from nlhf.runner.console import show_run
 
     run = nlhf.run(["budget.iterations=2", "progress=false", f"runs_dir={tmp_path}"])
     (run.folder / lost).unlink()
@@ -156,7 +156,7 @@ def adapter(tiny_model, tmp_path_factory):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from nlhf.language.bundled import hushed
+    from nlhf.models.bundled import hushed
 
     folder = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(0)
@@ -202,7 +202,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_adapter_is_refused_in_a_sentence(adapter, tmp_path, text_config, case):
-    from nlhf.launch.run import run_one
+    from nlhf.runner.run_one import run_one
 
     folder = tmp_path / "broken"
     shutil.copytree(adapter, folder)
@@ -215,7 +215,7 @@ def test_a_broken_adapter_is_refused_in_a_sentence(adapter, tmp_path, text_confi
 
 
 def test_a_model_that_lacks_a_weight_is_refused_instead_of_drawing_it_at_random(tiny_model, tmp_path, text_config):
-    from nlhf.launch.run import run_one
+    from nlhf.runner.run_one import run_one
 
     shutil.copytree(tiny_model, tmp_path / "broken")
     without_a_weight(tmp_path / "broken" / "model.safetensors")
@@ -225,7 +225,7 @@ def test_a_model_that_lacks_a_weight_is_refused_instead_of_drawing_it_at_random(
 
 def test_a_language_model_without_a_score_is_no_reward_model(tiny_model, tmp_path):
     from nlhf.launch.compose import composed, plain
-    from nlhf.launch.run import run_one
+    from nlhf.runner.run_one import run_one
 
     changed_model = tmp_path / "model"
     shutil.copytree(tiny_model, changed_model)

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf import simplex
 from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.numerics import simplex
 
 ROUNDING = 1e-24  # a step this short, in KL, no longer tells a good lambda from a bad one
 

@@ -58,7 +58,7 @@ class Algorithm(ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What game, policy and prox must offer, words of nlhf/specification.py."""
+        """What game, policy and prox must offer, words of nlhf/runner/specification.py."""
         return frozenset()
 
     @property

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf import simplex
 from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.numerics import simplex
 from nlhf.policies.base import GeometricMixture, choose
 
 

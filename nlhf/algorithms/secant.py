@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf import metrics, simplex
 from nlhf.algorithms.base import ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
 from nlhf.algorithms.secant_model import Path, smallest_game
+from nlhf.equilibria import metrics
+from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
 
 CREDIT = 10  # queries that may be spent on the model before its gain shows

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nlhf import simplex
+from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
     from torch import Tensor

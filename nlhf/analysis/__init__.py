@@ -2,9 +2,9 @@
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.load import export, load
-from nlhf.analysis.statistics import compare, overall, profile, summarise
 from nlhf.analysis.tuning import tuned
 from nlhf.analysis.units import units
 from nlhf.analysis.view import View
+from nlhf.stats.comparison import compare, overall, profile, summarise
 
 __all__ = ["AnalysisError", "View", "compare", "export", "load", "overall", "profile", "summarise", "tuned", "units"]

@@ -4,9 +4,9 @@ A run is taken from the cache only if size, times of modification and change, an
 were when it was read, and if it was read at least two seconds after they were written: two writes within one tick of
 the clock are never mistaken for one.
 
-The file is a parquet table followed by the SHA-256 of all its bytes (`nlhf.files.sealed`). The records of the runs are
-part of the table's metadata, so the checksum covers them too, and there is no second file that could disagree with the
-first. A file whose checksum is wrong is never parsed: the runs are read again.
+The file is a parquet table followed by the SHA-256 of all its bytes (`nlhf.io.files.sealed`). The records of the runs
+are part of the table's metadata, so the checksum covers them too, and there is no second file that could disagree
+with the first. A file whose checksum is wrong is never parsed: the runs are read again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nlhf.config import ConfigError
-from nlhf.files import replacing, sealed, unsealed
-from nlhf.links import make_shared_folder
+from nlhf.io.files import replacing, sealed, unsealed
+from nlhf.io.links import make_shared_folder
 
 VERSION = 2  # of the layout
 PLACE = Path(".analysis") / "rows.cache"

@@ -17,7 +17,7 @@ from nlhf.analysis import cache
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.naming import DIGESTS, INPUTS, label
 from nlhf.analysis.read import FILES, read_run
-from nlhf.files import is_moved_aside, replacing
+from nlhf.io.files import is_moved_aside, replacing
 from nlhf.records import ADDED
 from nlhf.terminal import visible
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.fonts import warn_of_escapes
-from nlhf.files import replacing, writing
+from nlhf.io.files import replacing, writing
 from nlhf.terminal import cleaned, visible, visible_lines
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.rows import EMPTY, read_rows
-from nlhf.files import damaged, read_json, read_yaml
+from nlhf.io.files import damaged, read_json, read_yaml
 
 NEEDED = ("metrics.csv", ".hydra/config.yaml")  # a run with one of these damaged is no observation
 FURTHER = (".hydra/overrides.yaml", "game.npz", "policies.csv", "completions.jsonl")

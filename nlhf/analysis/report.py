@@ -15,11 +15,11 @@ from nlhf.analysis import page, provenance, words
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.material import Material
+from nlhf.analysis.study import Material
 from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
 from nlhf.config import is_number
-from nlhf.files import read_json, read_json_lines
+from nlhf.io.files import read_json, read_json_lines
 from nlhf.terminal import completion
 
 MOST_COMPARISONS, SHOWN_TEXTS = 400, 12

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.view import View
-from nlhf.files import writing
+from nlhf.io.files import writing
 
 
 def write(data: pd.DataFrame, folder: Path, view: View) -> int:

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from nlhf.analysis.material import Material
+from nlhf.analysis.study import Material
 from nlhf.analysis.words import MARK, bounded, corrected_p, notes, number
 from nlhf.terminal import visible
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nlhf.analysis import bootstrap
 from nlhf.analysis.errors import AnalysisError
+from nlhf.stats import bootstrap
 
 SHARE = 1 / 3  # of the seeds tunes
 COLUMNS = ["group", "algorithm", "method", "tried", "tuning_seeds", "seeds", "tuning_cost", "reached", "score",

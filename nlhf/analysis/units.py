@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import integrate
 
 from nlhf.analysis.view import FLOOR, PLAIN, View
-from nlhf.simplex import SINGLE
+from nlhf.numerics.simplex import SINGLE
 
 TAIL = 4  # the tail of a curve is what lies behind a quarter of its cost
 LINEAR = 0.99  # share of the variance that a straight line must explain

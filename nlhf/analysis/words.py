@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from nlhf.analysis.bootstrap import FEWEST
-from nlhf.analysis.statistics import evidence
 from nlhf.analysis.view import View
+from nlhf.stats.bootstrap import FEWEST
+from nlhf.stats.comparison import evidence
 
 ALPHA = 0.05
 MOST_DAMAGE = 5  # sentences about damaged files

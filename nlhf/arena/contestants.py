@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nlhf.arena.writer import Writer
 from nlhf.config import ConfigError, build
-from nlhf.files import is_moved_aside, read_json
-from nlhf.inputs import InputFile
-from nlhf.language.content import InputModel, in_memory
-from nlhf.trust import NOTHING, Trust, untrusted_config
+from nlhf.io.files import is_moved_aside, read_json
+from nlhf.io.inputs import InputFile
+from nlhf.models.content import InputModel, in_memory
+from nlhf.runner.trust import NOTHING, Trust, untrusted_config
 
 if TYPE_CHECKING:
     from nlhf.language.model import LanguageModel, Turn
-    from nlhf.policies.causal_lm import CausalLM
+    from nlhf.language.policy import CausalLM
 
 log = logging.getLogger("nlhf")
 REFERENCE = "reference"
@@ -115,8 +115,8 @@ class Model:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from nlhf.language.bundled import bundled_model
         from nlhf.language.model import wrapped
+        from nlhf.models.bundled import bundled_model
 
         code: dict[str, Any] = {"trust_remote_code": self.options.trust_remote_code}
         with self.model.loading() as source:
@@ -168,7 +168,7 @@ def gathered(
 
 def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[Contestant]:
     """The base model, the checkpoints that were kept, and the final policy of a run."""
-    from nlhf.policies.causal_lm import CausalLM
+    from nlhf.language.policy import CausalLM
 
     config, summary = untrusted_config(run), read_json(run / "summary.json") or {}
     if config is None or "policy" not in config or not (run / "policy").is_dir():

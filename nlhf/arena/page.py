@@ -11,7 +11,7 @@ from nlhf.analysis.figures.games import matrix
 from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
 from nlhf.arena.play import Arena
-from nlhf.language.prompts import words
+from nlhf.models.prompts import words
 from nlhf.terminal import completion
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ import numpy as np
 
 from nlhf.arena.stored import stored_card, stored_texts, stored_verdicts
 from nlhf.config import ConfigError
-from nlhf.files import replacing, write_json, writing
+from nlhf.io.files import replacing, write_json, writing
+from nlhf.io.links import open_log
 from nlhf.judges.base import added
-from nlhf.language.prompts import words
-from nlhf.links import open_log
+from nlhf.models.prompts import words
 from nlhf.records import Table
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from nlhf.analysis.ballots import Finding, complete, finding
-from nlhf.analysis.bootstrap import expanded_tail, redrawn
-from nlhf.analysis.nash import equilibrium_shares
-from nlhf.analysis.voters import FEW
-from nlhf.analysis.votes import pooled
+from nlhf.leaderboard.nash import equilibrium_shares
+from nlhf.leaderboard.report import Finding, complete, finding
+from nlhf.leaderboard.voters import FEW
+from nlhf.stats.bootstrap import expanded_tail, redrawn
+from nlhf.stats.cyclic import pooled
 
 MIXTURES = 200  # redraws of which the equilibrium is solved
 MOVES = "The last column says where 95% of the equilibria lie when prompts are redrawn; it is no interval that covers."

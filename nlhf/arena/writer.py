@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from nlhf.config import ConfigError, whole_text
-from nlhf.inputs import InputFile
-from nlhf.language.prompts import checked_prompt, messages, words
+from nlhf.io.inputs import InputFile
+from nlhf.models.prompts import checked_prompt, messages, words
 
 
 @dataclass(frozen=True)

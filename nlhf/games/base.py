@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.streams import stream
+from nlhf.numerics.streams import stream
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable, check_size, check_spread, numbered
+from nlhf.numerics.bradley_terry import sigmoid
 
 
 @dataclass(frozen=True)

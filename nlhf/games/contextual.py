@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered
 from nlhf.games.general_preference import skew_products
+from nlhf.numerics.bradley_terry import sigmoid
 
 
 @dataclass(frozen=True)

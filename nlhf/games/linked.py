@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf import simplex
 from nlhf.games.base import Listed, Numbered, check_dense, moved
 from nlhf.games.low_rank import turned
+from nlhf.numerics import simplex
 
 TILE = 512  # actions on either side of a tile
 ENTRIES = 1 << 20  # of the tiles of all contexts that are worked on together

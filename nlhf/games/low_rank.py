@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nlhf import simplex
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, Listed, Numbered, check_dense, check_size, check_spread, numbered
+from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
     from torch import Tensor

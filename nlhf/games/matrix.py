@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf import simplex
 from nlhf.games.base import PreferenceTable, moved
+from nlhf.numerics import simplex
 
 
 @dataclass(frozen=True, eq=False)

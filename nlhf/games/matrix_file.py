@@ -10,8 +10,8 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.games.base import COMPLEMENTARY, GameFamily, PreferenceTable, check_preference, numbered
 from nlhf.games.matrix_text import read_table
-from nlhf.inputs import InputFile
-from nlhf.tidy import check_unique
+from nlhf.io.inputs import InputFile
+from nlhf.io.tables import check_unique
 
 log = logging.getLogger(__name__)
 LARGEST_DEVIATION = 0.01  # of P + P^T from 1 that is rounded away: two digits of each probability are known

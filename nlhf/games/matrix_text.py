@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.inputs import InputFile
-from nlhf.tidy import check_unique, listed, number, stripped
+from nlhf.io.inputs import InputFile
+from nlhf.io.tables import check_unique, listed, number, stripped
 
 SEPARATORS = (",", ";", "\t", " ")
 COMMENT = "# "

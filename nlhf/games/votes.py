@@ -1,4 +1,4 @@
-"""Games of votes: a tidy CSV of pairwise counts, read by `nlhf.games.votes_file`.
+"""Games of votes: a tidy CSV of pairwise counts, read by `nlhf.votes.file`.
 
 P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-count c, a tie being half a win for each,
 summed over all rows of the pair (per context, if there are context columns).
@@ -14,9 +14,9 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable
-from nlhf.games.comparisons import warn_of_groups
-from nlhf.games.votes_file import COLUMNS, MOST_VOTES, TIES, Vote, context_name, read_votes
-from nlhf.inputs import InputFile
+from nlhf.io.inputs import InputFile
+from nlhf.votes.comparisons import warn_of_groups
+from nlhf.votes.file import COLUMNS, MOST_VOTES, TIES, Vote, context_name, read_votes
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def told(account: dict[str, Any]) -> str:
 class TextJudge(ABC):
     """Returns P(first > second | prompt); subclasses are frozen dataclasses with the keys of conf/judge/<name>.yaml.
 
-    The prompt of a pair is a text. Where it is a chat, `nlhf.language.prompts.messages` returns its messages.
+    The prompt of a pair is a text. Where it is a chat, `nlhf.models.prompts.messages` returns its messages.
     """
 
     @abstractmethod

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.learned import LearnedJudge, LearnedModel, is_learned
 from nlhf.judges.tokens import Cutter, limit_of, padded
-from nlhf.language.bundled import whole
-from nlhf.language.content import InputModel, in_memory
-from nlhf.language.prompts import messages
-from nlhf.language.reading import rendered
+from nlhf.models.bundled import whole
+from nlhf.models.content import InputModel, in_memory
+from nlhf.models.prompts import messages
+from nlhf.models.tokens import rendered
+from nlhf.numerics.bradley_terry import sigmoid
 
 
 @dataclass(frozen=True)

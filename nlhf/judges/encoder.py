@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.files import replacing_folder
+from nlhf.io.files import replacing_folder
 from nlhf.judges.base import Answer
 from nlhf.judges.tokens import Cutter, padded
-from nlhf.language.bundled import bundled_embedder, whole
-from nlhf.language.content import InputModel, in_memory
-from nlhf.language.reading import positions
+from nlhf.models.bundled import bundled_embedder, whole
+from nlhf.models.content import InputModel, in_memory
+from nlhf.models.tokens import positions
 
 if TYPE_CHECKING:
     from torch import Tensor

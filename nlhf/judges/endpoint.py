@@ -28,10 +28,10 @@ from urllib.parse import quote, quote_plus, urlsplit
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.files import WriteError
+from nlhf.io.files import WriteError
 from nlhf.judges.base import Pair, TextJudge
 from nlhf.judges.ledger import DOUBT, TIE, Ledger, Pace
-from nlhf.language.bundled import user_cache
+from nlhf.models.bundled import user_cache
 from nlhf.terminal import hush_http
 
 KEY, OPENAI = "OPENAI_API_KEY", "https://api.openai.com/v1"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.analysis.bootstrap import Estimate, of_clusters
+from nlhf.stats.bootstrap import Estimate, of_clusters
 
 if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge
-    from nlhf.judges.votes import TextVotes
+    from nlhf.judges.text_votes import TextVotes
 
 BINS, EDGE = 10, 1e-6
 LONGER, COIN, VOTER = "longer wins", "coin", "another voter"

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.bradley_terry import sigmoid
 from nlhf.config import ConfigError
-from nlhf.files import read_json
+from nlhf.io.files import read_json
 from nlhf.judges.base import Answer, Pair, TextJudge
-from nlhf.language.bundled import bundled_embedder
-from nlhf.language.content import InputFolder, InputModel, content
+from nlhf.models.bundled import bundled_embedder
+from nlhf.models.content import InputFolder, InputModel, content
+from nlhf.numerics.bradley_terry import sigmoid
 
 if TYPE_CHECKING:
     from nlhf.judges.options import Training
-    from nlhf.judges.training import Learned
-    from nlhf.judges.votes import TextVotes
+    from nlhf.judges.text_votes import TextVotes
+    from nlhf.judges.train import Learned
 
 CARD, HEAD = "judge.json", "head.safetensors"
 
@@ -150,7 +150,7 @@ def save(folder: Path, judge: Learned, card: dict[str, Any]) -> None:
     """Write the judge; judge.json, which makes it one, comes last."""
     from safetensors.torch import save as as_bytes
 
-    from nlhf.files import replacing, write_json
+    from nlhf.io.files import replacing, write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / HEAD, "wb") as stream:
@@ -171,7 +171,7 @@ def load(folder: str, batch: int, device: str = "cpu") -> tuple[Learned, Trainin
 
     from nlhf.judges.encoder import Encoder
     from nlhf.judges.options import Training
-    from nlhf.judges.training import Learned
+    from nlhf.judges.train import Learned
 
     path = _card(folder)
     try:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
-from nlhf.files import writing
+from nlhf.io.files import writing
+from nlhf.io.links import open_file
 from nlhf.judges.base import Pair
-from nlhf.links import open_file
 
 TIE = 0.5
 MOST_TOKENS = 10**12  # of one answer; a larger count is none

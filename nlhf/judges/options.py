@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nlhf.config import ConfigError
-from nlhf.streams import LARGEST_SEED
+from nlhf.numerics.streams import LARGEST_SEED
 
 if TYPE_CHECKING:
     from nlhf.judges.heads import Head

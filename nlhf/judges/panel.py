@@ -13,7 +13,7 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.tokens import Cutter, padded
-from nlhf.language.bundled import bundled_embedder
+from nlhf.models.bundled import bundled_embedder
 
 MOST_READ = 128  # tokens of a text that MiniLM reads
 

@@ -15,7 +15,7 @@ from nlhf.judges.encoder import SURFACE, Encoder, surface
 
 if TYPE_CHECKING:
     from nlhf.judges.options import Training
-    from nlhf.judges.votes import TextVotes
+    from nlhf.judges.text_votes import TextVotes
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nlhf.language.reading import positions
+from nlhf.models.tokens import positions
 
 log = logging.getLogger("nlhf")
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nlhf.config import ConfigError
-from nlhf.language.bundled import hushed
+from nlhf.models.bundled import hushed
 
 if TYPE_CHECKING:
-    from nlhf.policies.causal_lm import CausalLM
+    from nlhf.language.policy import CausalLM
 
 
 REFUSALS = (ValueError, NotImplementedError, TypeError, AttributeError)  # what peft raises about layers

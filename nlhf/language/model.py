@@ -23,15 +23,15 @@ import torch
 from torch import Tensor
 
 from nlhf.config import ConfigError
-from nlhf.language.content import in_memory
-from nlhf.language.prompts import Prompt, messages, words
-from nlhf.language.reading import end_tokens, positions, rendered
 from nlhf.language.recurrent import check_recurrent
-from nlhf.streams import stream
+from nlhf.models.content import in_memory
+from nlhf.models.prompts import Prompt, messages, words
+from nlhf.models.tokens import end_tokens, positions, rendered
+from nlhf.numerics.streams import stream
 
 if TYPE_CHECKING:
+    from nlhf.language.policy import CausalLM
     from nlhf.language.team import Team
-    from nlhf.policies.causal_lm import CausalLM
 
 Weights = Mapping[str, Tensor]
 Tokens = tuple[int, ...]
@@ -300,7 +300,7 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise ConfigError('policy=causal_lm needs the extra lm: pip install -e ".[lm]"') from error
-    from nlhf.language.bundled import bundled_model, whole
+    from nlhf.models.bundled import bundled_model, whole
 
     half = options.dtype == "bfloat16" or (options.dtype == "auto" and device != "cpu")
     with options.model.loading() as source:

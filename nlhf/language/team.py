@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nlhf.language.model import LanguageModel, Tokens, Weights
-    from nlhf.policies.causal_lm import CausalLM
+    from nlhf.language.policy import CausalLM
 
 END = "end"
 

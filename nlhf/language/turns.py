@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from nlhf.config import ConfigError
 from nlhf.language.model import OverlongPromptError
-from nlhf.language.prompts import Prompt, messages
+from nlhf.models.prompts import Prompt, messages
 
 if TYPE_CHECKING:
-    from nlhf.games.text import Text
+    from nlhf.language.game import Text
     from nlhf.language.model import LanguageModel, Turn
 
 SHOWN = 10  # numbers of lines in a message

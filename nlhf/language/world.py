@@ -16,22 +16,22 @@ from torch import Tensor
 
 from nlhf.budget import SPARSE, Schedule
 from nlhf.config import ConfigError
-from nlhf.files import replacing
-from nlhf.games.text import TextGame
+from nlhf.equilibria.metrics import Grades
+from nlhf.io.files import replacing
+from nlhf.language.game import TextGame
 from nlhf.language.model import load
+from nlhf.language.policy import CausalLM, CausalLMPolicy
 from nlhf.language.team import team
 from nlhf.language.turns import split_turns
-from nlhf.metrics import Grades
+from nlhf.numerics.streams import stream
 from nlhf.policies.average import NoAverage
-from nlhf.policies.causal_lm import CausalLM, CausalLMPolicy
 from nlhf.prox.base import Parts
 from nlhf.records import COLUMNS, TEXT_COLUMNS, Recorder
-from nlhf.streams import stream
-from nlhf.trainer import Trainer
+from nlhf.runner.trainer import Trainer
 
 if TYPE_CHECKING:
     from nlhf.policies.base import Policy
-    from nlhf.specification import Specification
+    from nlhf.runner.specification import Specification
 
 LEVEL = 0.95
 UNSEEN = 10**9  # a place in a random stream that no training comes to

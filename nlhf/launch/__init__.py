@@ -1,1 +1,1 @@
-"""Running runs: every launcher calls `nlhf.launch.run.run_one` and nothing else."""
+"""Running runs: every launcher calls `nlhf.runner.run_one.run_one` and nothing else."""

@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nlhf.budget import stop_reason
-from nlhf.launch.run import Ended, Outcome, attempt, finished, opened
-from nlhf.launch.stop import stop_on_signal
 from nlhf.launch.sweep import Job
-from nlhf.specification import Specification, specify
+from nlhf.runner.run_one import Ended, Outcome, attempt, finished, opened
+from nlhf.runner.specification import Specification, specify
+from nlhf.runner.stop import stop_on_signal
 
 if TYPE_CHECKING:
-    from nlhf.folder import RunFolder
-    from nlhf.together import Share
+    from nlhf.runner.batch import Share
+    from nlhf.runner.folder import RunFolder
 
 log = logging.getLogger("nlhf")
 ENTRIES = 25_000_000  # of the matrices of a batch
@@ -52,9 +52,9 @@ def attempt_all(tasks: Sequence[Task]) -> list[Ended]:
 
 def _together(tasks: Sequence[Task]) -> list[Ended]:
     """Raises: any Exception, upon which nothing is lost that a run alone would have kept."""
-    from nlhf.folder import RunFolder
-    from nlhf.together import Folders, joined, merged, shape_of
-    from nlhf.world import World, assemble
+    from nlhf.runner.batch import Folders, joined, merged, shape_of
+    from nlhf.runner.folder import RunFolder
+    from nlhf.runner.world import World, assemble
 
     runs = [specify(config) for config, _ in tasks]
     worlds = [assemble(run) for run in runs]

@@ -12,10 +12,10 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from nlhf.io.tables import listed
 from nlhf.launch.choices import groups
 from nlhf.launch.unknown_key import unknown_key
-from nlhf.remedies import nearest, quoted_override
-from nlhf.tidy import listed
+from nlhf.messages import nearest, quoted_override
 
 MOST = 40  # choices that a sentence lists
 PARTNER = {"]": "[", "}": "{", ")": "("}

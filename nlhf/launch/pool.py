@@ -23,9 +23,9 @@ from multiprocessing.process import BaseProcess
 from nlhf.config import ConfigError
 from nlhf.launch import sweep
 from nlhf.launch.batch import attempt_all, packs
-from nlhf.launch.run import OF_THE_COMMAND, Ended, fail
-from nlhf.launch.stop import stop_on_signal
 from nlhf.launch.sweep import Job
+from nlhf.runner.run_one import OF_THE_COMMAND, Ended, fail
+from nlhf.runner.stop import stop_on_signal
 from nlhf.terminal import say, show_warnings, warn
 
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -6,10 +6,10 @@ os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "
 
 import torch
 
-import nlhf.folder
-import nlhf.reference_equilibrium
-import nlhf.trainer
-import nlhf.world
+import nlhf.equilibria.solve
+import nlhf.runner.folder
+import nlhf.runner.trainer
+import nlhf.runner.world
 
 torch.set_num_threads(1)
 __all__ = ["nlhf"]

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
-from nlhf.files import read_json, write_json
+from nlhf.io.files import read_json, write_json
+from nlhf.io.links import make_folder
 from nlhf.launch.batch import attempt_all
 from nlhf.launch.batch import packs as batches
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import Job, note_from_files
-from nlhf.links import make_folder
-from nlhf.remedies import command
+from nlhf.messages import command
 from nlhf.terminal import say, show_warnings, visible
 
 PLACE = ".slurm"  # in a study's folder: one JSON file per submission, and submitit's own files
@@ -213,7 +213,7 @@ def _largest_array() -> int:
 
 
 def _value(job: Job) -> float | None:
-    from nlhf.launch.run import Outcome
+    from nlhf.runner.run_one import Outcome
 
     summary = read_json(job.run.folder / "summary.json") if job.status() == "completed" else None
     return Outcome(job.run.folder, summary, job.run.budget).log10_exploitability if summary else None

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nlhf.files import is_moved_aside, read_json, read_yaml, stamp
-from nlhf.launch.lock import is_alive, owner_of
+from nlhf.io.files import is_moved_aside, read_json, read_yaml, stamp
 from nlhf.records import read_rows
+from nlhf.runner.lock import is_alive, owner_of
 
 Kind = tuple[str, str]  # game and algorithm, by name
 METRICS = "metrics.csv"

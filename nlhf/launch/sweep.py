@@ -19,16 +19,16 @@ from omegaconf import DictConfig
 
 from nlhf.budget import Budget
 from nlhf.config import ConfigError
-from nlhf.console import result
-from nlhf.files import WriteError, read_json, writing
-from nlhf.launch.aside import move_aside
-from nlhf.launch.budgets import limits
+from nlhf.io.files import WriteError, read_json, writing
 from nlhf.launch.compose import NotComposedError
-from nlhf.launch.lock import BusyError
-from nlhf.launch.run import OF_THE_COMMAND, Outcome, finished
 from nlhf.launch.status import measured_seconds
-from nlhf.remedies import command
-from nlhf.specification import Specification, specify
+from nlhf.messages import command
+from nlhf.runner.backup import move_aside
+from nlhf.runner.console import result
+from nlhf.runner.lock import BusyError
+from nlhf.runner.run_one import OF_THE_COMMAND, Outcome, finished
+from nlhf.runner.specification import Specification, specify
+from nlhf.runner.within_budget import limits
 from nlhf.terminal import say, warn
 
 _tasks: dict[tuple[str, str], tuple[str, str]] = {}  # state and words by task and budget

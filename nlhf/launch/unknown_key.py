@@ -10,9 +10,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from nlhf.config import fields_of, takes_mapping
+from nlhf.io.tables import listed
 from nlhf.launch.choices import groups, keys_of
-from nlhf.remedies import nearest
-from nlhf.tidy import listed
+from nlhf.messages import nearest
 
 MOST = 12  # names that a sentence lists
 HIDDEN = ("_target_", "hydra", "experiment")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nlhf import simplex
+from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.files import replacing
+from nlhf.io.files import replacing
+from nlhf.numerics.streams import stream
 from nlhf.policies.base import Categorical, Memory, Policy, PolicyFamily, rows
-from nlhf.streams import stream
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.base import FiniteGame
-    from nlhf.games.judge import Feedback
+    from nlhf.games.feedback import Feedback
     from nlhf.policies.base import Policy
 
 

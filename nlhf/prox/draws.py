@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.base import FiniteGame
-    from nlhf.games.judge import Judge
-    from nlhf.streams import Uniforms
+    from nlhf.games.feedback import Judge
+    from nlhf.numerics.streams import Uniforms
 
 
 @dataclass(frozen=True, eq=False)

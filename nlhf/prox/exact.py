@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nlhf import simplex
+from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts, ProxEngine, ProxFamily
 

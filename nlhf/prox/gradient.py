@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.judge import Judge
+from nlhf.games.feedback import Judge
+from nlhf.numerics.streams import Uniforms
 from nlhf.policies.base import Categorical, Memory
 from nlhf.prox.base import Parts, ProxEngine, ProxFamily, as_mask
 from nlhf.prox.draws import Enumerated, Problem, Sampled, seen
 from nlhf.prox.surrogates import SURROGATES
-from nlhf.streams import Uniforms
 
 if TYPE_CHECKING:
     import torch

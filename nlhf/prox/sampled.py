@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nlhf.config import ConfigError
-from nlhf.games.judge import Judge
+from nlhf.games.feedback import Judge
+from nlhf.numerics.streams import Uniforms
 from nlhf.prox.base import Parts, ProxEngine, ProxFamily
 from nlhf.prox.exact import ClosedForm
-from nlhf.streams import Uniforms
 
 if TYPE_CHECKING:
     from typing import Any

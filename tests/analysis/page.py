@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nlhf.analysis.material import gather
 from nlhf.analysis.report import write
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
 from tests.analysis.synthetic import geometric, write_run
 

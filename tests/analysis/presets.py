@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from nlhf.launch.choices import CONF
 from nlhf.launch.compose import Composer, composed
-from nlhf.launch.run import run_one
+from nlhf.runner.run_one import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SMALL = [name for name in PRESETS if name != "language_model"]  # that one needs a model of 135M parameters

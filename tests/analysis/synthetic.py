@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from nlhf.files import file_record, write_json
+from nlhf.io.files import file_record, write_json
 from nlhf.records import COLUMNS, cell
 
 Curve = Sequence[tuple[int, int, float]]

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from nlhf.analysis import ballots, voters
-from nlhf.analysis.__main__ import main
-from nlhf.analysis.nash import nash
+from nlhf.cli.compare import main
 from nlhf.games.votes import Votes
-from nlhf.inputs import InputFile
+from nlhf.io.inputs import InputFile
+from nlhf.leaderboard import report as ballots
+from nlhf.leaderboard import voters
+from nlhf.leaderboard.nash import nash
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nlhf.analysis import bootstrap
-from nlhf.analysis.bootstrap import (
+from nlhf.stats import bootstrap
+from nlhf.stats.bootstrap import (
     DRAWS,
     censored_median,
     censored_median_interval,

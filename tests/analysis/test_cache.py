@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from nlhf.analysis import cache
 from nlhf.analysis.load import load, load_study
-from nlhf.files import replacing, sealed, unsealed
+from nlhf.io.files import replacing, sealed, unsealed
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 

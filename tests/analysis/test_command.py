@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import nlhf
-from nlhf.analysis.__main__ import main
+from nlhf.cli.compare import main
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from nlhf.analysis import cache
-from nlhf.analysis.__main__ import main
 from nlhf.analysis.load import load_study
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
-from nlhf.files import read_json, write_json
-from nlhf.launch.__main__ import main as launch
+from nlhf.cli.compare import main
+from nlhf.cli.status import main as launch
+from nlhf.io.files import read_json, write_json
 from tests.analysis.synthetic import geometric, write_run
 
 SEEDS = 6

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nlhf.analysis import AnalysisError
-from nlhf.analysis.__main__ import main
 from nlhf.analysis.diff import diff, shown
+from nlhf.cli.compare import main
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 

@@ -8,7 +8,7 @@ import pytest
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import KINDS, pictures
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
 from tests.analysis.presets import PRESETS, SMALL, run_preset
 from tests.analysis.synthetic import geometric, write_run

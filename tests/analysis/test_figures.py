@@ -18,7 +18,7 @@ from nlhf.analysis.figures import base, comparison
 from nlhf.analysis.figures.convergence import PALE, convergence
 from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.load import load
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import FLOOR, View
 from tests.analysis.synthetic import geometric, write_run
 

@@ -12,9 +12,9 @@ from matplotlib.patches import Rectangle
 from nlhf.analysis.figures import base, games, simplex
 from nlhf.analysis.figures.gallery import first_runs, pictures
 from nlhf.analysis.load import load
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
-from nlhf.metrics import exploitability_of
+from nlhf.equilibria.metrics import exploitability_of
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5]

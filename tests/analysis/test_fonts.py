@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from nlhf.analysis.figures import base, fonts, games
 from nlhf.analysis.page import Picture, write
-from nlhf.analysis.votes import diagnose
+from nlhf.stats.cyclic import diagnose
 
 ELSEWHERE, NOWHERE = "\u1d84", "\U00013000"  # in STIXGeneral and not in DejaVu Sans; a hieroglyph, in neither
 P = np.array([[0.5, 0.9, 0.2], [0.1, 0.5, 0.7], [0.8, 0.3, 0.5]])

@@ -9,7 +9,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from nlhf.analysis.__main__ import main
+from nlhf.cli.compare import main
 from tests.analysis.synthetic import geometric, write_run
 
 

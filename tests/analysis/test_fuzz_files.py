@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.figures import games, simplex
 from nlhf.analysis.load import load_study
-from nlhf.analysis.material import gather
 from nlhf.analysis.report import _context
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
-from nlhf.files import file_record, read_json, write_json
-from nlhf.launch.__main__ import main as launch
+from nlhf.cli.status import main as launch
+from nlhf.io.files import file_record, read_json, write_json
 from nlhf.records import COLUMNS, POLICY_COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 

@@ -14,7 +14,7 @@ from nlhf.analysis.figures import base, comparison, games, simplex
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.load import load
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import METRICS, View
 from tests.analysis.synthetic import geometric, write_run
 

@@ -212,7 +212,7 @@ def test_the_same_seed_in_two_runs_is_refused_with_both_folders(tmp_path):
          ("beta = 0.05, path = one.csv", "beta = 0.05, path = two.csv")),
         ("game__path", ("x/v.csv", "y/v.csv"), "setting",
          ("beta = 0.05, path = x/v.csv", "beta = 0.05, path = y/v.csv")),
-        ("reference___target_", ("nlhf.references.Uniform", "nlhf.references.Random"), "setting",
+        ("reference___target_", ("nlhf.references.base.Uniform", "nlhf.references.base.Random"), "setting",
          ("beta = 0.05, reference = Uniform", "beta = 0.05, reference = Random")),
         ("equilibrium", ("auto", "never"), "setting",
          ("beta = 0.05, equilibrium = auto", "beta = 0.05, equilibrium = never")),
@@ -251,7 +251,7 @@ def test_keys_of_other_groups_with_the_same_last_word_are_told_apart(tmp_path):
 
 
 def test_an_option_that_comes_with_a_class_is_not_named_unless_it_differs(tmp_path):
-    classes = {"uniform": "nlhf.references.Uniform", "random": "nlhf.references.Random"}
+    classes = {"uniform": "nlhf.references.base.Uniform", "random": "nlhf.references.base.Random"}
     write_run(tmp_path, curves={0: CURVE}, reference___target_=classes["uniform"])
     write_run(tmp_path, curves={0: CURVE}, reference___target_=classes["random"], reference__scale=1.0)
     start = "random_tournament, beta = 0.05, reference = "
@@ -280,7 +280,7 @@ def test_a_part_of_the_data_is_named_by_what_differs_within_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "title"),
-    [(0.05, "0.05"), (1 / 3, "0.333333"), (3, "3"), (True, "True"), ("nlhf.references.Uniform", "Uniform"),
+    [(0.05, "0.05"), (1 / 3, "0.333333"), (3, "3"), (True, "True"), ("nlhf.references.base.Uniform", "Uniform"),
      ("/data/votes.csv", "votes.csv"), ("theory", "theory"), ("1.5", "1.5")],
 )  # fmt: skip
 def test_a_value_in_a_title_is_short(value, title):
@@ -392,5 +392,5 @@ def test_what_the_trainer_leaves_is_loaded_as_the_interface_returns_it(tmp_path,
     assert loaded[list(done.metrics.columns)].equals(done.metrics)
     assert json.loads((done.folder / "summary.json").read_text())["status"] == loaded["status"].iloc[0]
     assert set(loaded["algorithm.step_size"]) == {1}
-    assert set(loaded["reference._target_"]) == {"nlhf.references.Uniform"}
+    assert set(loaded["reference._target_"]) == {"nlhf.references.base.Uniform"}
     assert list(done.metrics.columns) == list(COLUMNS)

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from nlhf.analysis.figures import base, comparison
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
 from tests.analysis.synthetic import geometric, write_run
 

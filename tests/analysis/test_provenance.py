@@ -21,7 +21,7 @@ from nlhf.analysis import provenance
 from nlhf.analysis.load import load_study
 from nlhf.launch.compose import composed
 from nlhf.prox.surrogates import SURROGATES
-from nlhf.specification import specify
+from nlhf.runner.specification import specify
 from tests.analysis.presets import run_preset
 from tests.analysis.synthetic import geometric, write_run
 from tests.composing import configured

@@ -13,11 +13,11 @@ import pytest
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.convergence import PALE, convergence
-from nlhf.analysis.material import gather
 from nlhf.analysis.report import write
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
-from nlhf.launch.run import run_one, unwatched
 from nlhf.policies.tabular import TabularPolicy
+from nlhf.runner.run_one import run_one, unwatched
 from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from nlhf.analysis import words
-from nlhf.analysis.material import gather
 from nlhf.analysis.report import MOST_COMPARISONS, _comparisons, _rows, _sortable
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
 from tests.analysis.page import BETAS, GAMES, RATIOS, write_page
 from tests.analysis.synthetic import geometric, write_run

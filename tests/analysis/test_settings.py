@@ -7,12 +7,12 @@ import yaml
 
 from nlhf.analysis.diff import diff
 from nlhf.analysis.load import load
-from nlhf.analysis.material import gather
 from nlhf.analysis.naming import label
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
-from nlhf.files import read_json
+from nlhf.io.files import read_json
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import APART, LEFT_OUT, decides, specify
+from nlhf.runner.specification import APART, LEFT_OUT, decides, specify
 from tests.analysis.synthetic import geometric, write_run
 from tests.launch.commands import command
 from tests.test_config import ENTERS, ENTERS_WHERE_PAIRS_ARE_ASKED, changed, leaves

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nlhf.analysis import bootstrap
 from nlhf.analysis.load import load
-from nlhf.analysis.statistics import compare, evidence, holm, overall, profile, signed_rank, summarise
 from nlhf.analysis.units import units
 from nlhf.analysis.view import View
+from nlhf.stats import bootstrap
+from nlhf.stats.comparison import compare, evidence, holm, overall, profile, signed_rank, summarise
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from nlhf.analysis import AnalysisError
-from nlhf.analysis.__main__ import main
 from nlhf.analysis.load import load
 from nlhf.analysis.tensorboard import write
 from nlhf.analysis.view import View
+from nlhf.cli.compare import main
 from tests.analysis.synthetic import geometric, write_run
 
 NEEDS = pytest.mark.skipif(

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from nlhf.analysis import terminal
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.view import View
 from tests.analysis.synthetic import geometric, write_run

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nlhf.analysis import AnalysisError, View, load, tuned, units
-from nlhf.analysis.bootstrap import mean_interval
+from nlhf.stats.bootstrap import mean_interval
 
 from .synthetic import write_run
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from nlhf.analysis import votes
-from nlhf.analysis.bootstrap import redrawn
-from nlhf.analysis.voters import by_question
-from nlhf.analysis.votes import Diagnosis, cyclic_share, cyclic_triples, diagnose, pooled
-from nlhf.bradley_terry import bradley_terry_scores, sigmoid
 from nlhf.games.votes import Votes
-from nlhf.inputs import InputFile
+from nlhf.io.inputs import InputFile
+from nlhf.leaderboard.voters import by_question
+from nlhf.numerics.bradley_terry import bradley_terry_scores, sigmoid
+from nlhf.stats import cyclic as votes
+from nlhf.stats.bootstrap import redrawn
+from nlhf.stats.cyclic import Diagnosis, cyclic_share, cyclic_triples, diagnose, pooled
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 CYCLE = np.array([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]])

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from nlhf.analysis import words
-from nlhf.analysis.material import gather
+from nlhf.analysis.study import gather
 from nlhf.analysis.view import View
 from tests.analysis.synthetic import write_run
 

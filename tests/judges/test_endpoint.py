@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("openai")
 
 from nlhf.config import ConfigError, build
-from nlhf.files import WriteError
+from nlhf.io.files import WriteError
 from nlhf.judges.endpoint import Endpoint, Pace, _verdict
 from nlhf.launch.compose import composed, plain
 from tests.selection import mostly_long
@@ -448,7 +448,7 @@ def test_questions_of_a_run_do_not_depend_on_the_verdicts_that_are_there(server,
 
 
 def test_the_account_of_a_run_that_goes_on_is_that_of_all_its_processes(server, tmp_path, tiny_model):
-    from nlhf.launch.run import run_one
+    from nlhf.runner.run_one import run_one
 
     calls = []
     for iterations in (1, 2):
@@ -474,7 +474,7 @@ def a_run(server, tmp_path, tiny_model):
 @pytest.mark.parametrize("fault", ["", "401"])
 def test_a_run_with_it_leaves_no_key_behind(server, tmp_path, tiny_model, fault):
     """Everything that a run leaves is searched, where the endpoint says the key in its error, too."""
-    from nlhf.launch.run import run_one
+    from nlhf.runner.run_one import run_one
 
     words = a_run(server, tmp_path, tiny_model)
     server.faults = [fault] * 100 if fault else []

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from nlhf.cli.judge import main
 from nlhf.config import ConfigError, build
-from nlhf.judges.__main__ import main
 from nlhf.judges.base import TextJudge
 from nlhf.judges.ensemble import Ensemble
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
+from nlhf.runner.specification import specify
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,18 +13,18 @@ transformers = pytest.importorskip("transformers")
 import torch
 
 from nlhf.config import ConfigError
-from nlhf.inputs import InputFile
+from nlhf.io.inputs import InputFile
 from nlhf.judges import panel as panels
 from nlhf.judges.base import TextJudge
 from nlhf.judges.classifier import PairwiseModel, RewardModel
 from nlhf.judges.encoder import Encoder
 from nlhf.judges.ensemble import Ensemble
 from nlhf.judges.panel import Panel
+from nlhf.judges.text_votes import read
 from nlhf.judges.tokens import Cutter, limit_of
-from nlhf.judges.votes import read
-from nlhf.language import prompts
-from nlhf.language.content import InputModel
-from nlhf.language.reading import positions
+from nlhf.models import prompts
+from nlhf.models.content import InputModel
+from nlhf.models.tokens import positions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["<pad>", "<unknown>", "<s>", "</s>", "[system]", "[user]", "[assistant]",
@@ -228,8 +228,8 @@ def test_models_of_judges_are_where_the_run_is(tmp_path, encoder):
 
 
 def test_a_run_puts_its_judge_on_its_device(text_config, monkeypatch):
-    from nlhf.specification import specify
-    from nlhf.world import assemble
+    from nlhf.runner.specification import specify
+    from nlhf.runner.world import assemble
 
     placed = []
     monkeypatch.setattr(Panel, "use_device", lambda _, device: placed.append(device))

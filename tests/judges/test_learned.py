@@ -11,16 +11,16 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from nlhf.bradley_terry import sigmoid
+from nlhf.cli.judge import main, train
 from nlhf.config import ConfigError
-from nlhf.files import CHECKSUM
+from nlhf.io.files import CHECKSUM
 from nlhf.judges import grades
-from nlhf.judges.__main__ import main, train
 from nlhf.judges.heads import ALL
 from nlhf.judges.learned import LearnedJudge, LearnedModel, load
-from nlhf.judges.votes import TextVotes, read
+from nlhf.judges.text_votes import TextVotes, read
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
+from nlhf.numerics.bradley_terry import sigmoid
+from nlhf.runner.specification import specify
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STYLES = {"stone": "stone bread is good", "paper": "- sea\n- moon\n- bird\n- tea", "scissors": "1 2 3 4 5 6 7 8"}
@@ -302,7 +302,7 @@ def test_intervals_cover(prompts, pairs, rounds, least, most):
 
 
 def test_temperature_is_that_of_the_votes():
-    from nlhf.judges.training import _temperature
+    from nlhf.judges.train import _temperature
 
     rng = np.random.default_rng(0)
     logits = rng.normal(size=4000) * 2
@@ -312,7 +312,7 @@ def test_temperature_is_that_of_the_votes():
 
 
 def test_temperatures_of_few_pairs_stay_near_what_is_expected():
-    from nlhf.judges.training import _temperature
+    from nlhf.judges.train import _temperature
 
     nothing = votes_of([], [], [])
     assert _temperature(np.array([]), nothing, np.array([]), expected=1.7) == 1.7
@@ -323,7 +323,7 @@ def test_temperatures_of_few_pairs_stay_near_what_is_expected():
 
 
 def test_grades_are_of_judges_that_were_fitted_without_the_prompt_in_every_fold(encoder, monkeypatch, tmp_path):
-    from nlhf.judges import training
+    from nlhf.judges import train as training
 
     fitted, trained = [], []
     fit, train_one = training.fit, training._train
@@ -413,7 +413,7 @@ def test_what_cannot_be_learned_is_said_before_anything_is_read(encoder, tmp_pat
 
 @pytest.mark.parametrize("use", ["outer", "inner"])
 def test_a_prompt_is_in_one_fold_with_all_its_pairs(tmp_path, use):
-    from nlhf.judges.training import folds
+    from nlhf.judges.train import folds
 
     votes = read(str(written(tmp_path / "v.jsonl", cyclic(10))))
     masks = np.array(list(folds(votes, 4, 0, use)))

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from nlhf.config import ConfigError
-from nlhf.inputs import InputFile
-from nlhf.judges.votes import read
-from nlhf.language import prompts
+from nlhf.io.inputs import InputFile
+from nlhf.judges.text_votes import read
+from nlhf.models import prompts
 
 
 def line(**entries):

@@ -11,7 +11,7 @@ import nlhf
 from nlhf.budget import DENSE, Budget
 from nlhf.config import ConfigError
 from nlhf.launch import sweep
-from nlhf.launch.budgets import exceeds, limits, rows_within
+from nlhf.runner.within_budget import exceeds, limits, rows_within
 from tests.launch.commands import GAME, command
 from tests.selection import mostly_long
 

@@ -116,10 +116,10 @@ def test_a_key_that_every_game_of_a_sweep_has_is_set_by_two_plus_signs(tmp_path)
 
 
 def test_an_error_of_a_run_is_not_taken_for_one_of_hydra(tmp_path, monkeypatch):
-    monkeypatch.setattr("nlhf.launch.command.run_one", lambda *_: [][0] if tmp_path.exists() else None)
+    monkeypatch.setattr("nlhf.cli.run.run_one", lambda *_: [][0] if tmp_path.exists() else None)
     with pytest.raises(IndexError):
         command(f"runs_dir={tmp_path}")
-    monkeypatch.setattr("nlhf.launch.command.run_one", lambda *_: int("x"))
+    monkeypatch.setattr("nlhf.cli.run.run_one", lambda *_: int("x"))
     with pytest.raises(ValueError, match="invalid literal"):
         command(f"runs_dir={tmp_path}")
 

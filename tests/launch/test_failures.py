@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from nlhf import world
 from nlhf.config import ConfigError
-from nlhf.files import WriteError, read_json, write_json
-from nlhf.launch import lock, sweep
+from nlhf.io.files import WriteError, read_json, write_json
+from nlhf.launch import sweep
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.lock import BusyError, LostError, locked
-from nlhf.launch.run import attempt, run_one
-from nlhf.specification import RESULTS_VERSION
+from nlhf.runner import lock, world
+from nlhf.runner.lock import BusyError, LostError, locked
+from nlhf.runner.run_one import attempt, run_one
+from nlhf.runner.specification import RESULTS_VERSION
 from tests.launch.commands import GAME, command, results, rows, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -90,7 +90,7 @@ def test_a_failure_before_there_is_a_world_is_recorded_and_retried(config, monke
 def test_a_failure_anywhere_in_a_run_is_recorded(config, monkeypatch, stage):
     first = run_one(config | {"budget": config["budget"] | {"queries": 20}})
     before = rows(first.folder)
-    from nlhf import folder, trainer
+    from nlhf.runner import folder, trainer
 
     owner = {"World": world.World, "RunFolder": folder.RunFolder, "Trainer": trainer.Trainer}
 
@@ -118,7 +118,7 @@ def test_a_fault_of_our_own_ends_no_sweep(config, monkeypatch, capsys):
     def broken(config):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("nlhf.launch.run.specify", broken)
+    monkeypatch.setattr("nlhf.runner.run_one.specify", broken)
     ended = attempt(config, ["beta=1"])
     assert (ended.task, ended.state, ended.words) == ("beta=1", "failed", "ZeroDivisionError: ours")
     assert "in broken" in capsys.readouterr().err
@@ -229,7 +229,7 @@ def test_a_heart_that_cannot_beat_beats_again_when_it_can(tmp_path, monkeypatch)
 
 
 def test_two_processes_never_hold_one_lock(tmp_path):
-    script = ("import sys, time\nfrom pathlib import Path\nfrom nlhf.launch.lock import BusyError, locked\n"
+    script = ("import sys, time\nfrom pathlib import Path\nfrom nlhf.runner.lock import BusyError, locked\n"
               "folder, done = Path(sys.argv[1]), 0\n"
               "while done < 40:\n"
               "    try:\n"

@@ -12,9 +12,9 @@ import pytest
 
 import nlhf
 from nlhf.config import ConfigError
-from nlhf.files import is_moved_aside
-from nlhf.launch.aside import move_aside
-from nlhf.launch.lock import BusyError, locked
+from nlhf.io.files import is_moved_aside
+from nlhf.runner.backup import move_aside
+from nlhf.runner.lock import BusyError, locked
 from tests.launch.commands import MAIN, command, results
 
 FAST = ("game=random_tournament", "game.actions=3", "budget.target=null")
@@ -142,7 +142,7 @@ def test_a_failure_before_the_game_exists_is_recorded_in_the_new_folder(tmp_path
     def fail(_):
         raise RuntimeError("no game")
 
-    monkeypatch.setattr("nlhf.world.assemble", fail)
+    monkeypatch.setattr("nlhf.runner.world.assemble", fail)
     assert nlhf.run(words(tmp_path, "force=true")).summary["status"] == "failed"
     old = json.loads((folder.with_name(f"{folder.name}.1") / "summary.json").read_text())
     assert old["status"] == "completed"
@@ -179,7 +179,7 @@ def test_killed_at_any_moment_the_old_folder_is_whole(tmp_path, call, when):
     code = f"""
 import os, sys
 from pathlib import Path
-from nlhf.launch import aside
+from nlhf.runner import backup as aside
 
 place = aside if {call!r} == "sync_folder" else Path
 call = getattr(place, {call!r})

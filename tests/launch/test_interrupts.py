@@ -20,19 +20,19 @@ SCRIPTS = {
         f"import sys; sys.orig_argv = ['python', '-m', 'nlhf.analysis']; import nlhf; {INTERRUPT}; input()",
         LINE,
     ),
-    "a command": (f"from nlhf.output import run\ndef main(_):\n    {INTERRUPT}\nrun(main)", LINE),
+    "a command": (f"from nlhf.cli.output import run\ndef main(_):\n    {INTERRUPT}\nrun(main)", LINE),
     "cleaning up in code of others": (
-        "from nlhf.output import run\ndef main(_):\n    try:\n        raise KeyboardInterrupt\n"
+        "from nlhf.cli.output import run\ndef main(_):\n    try:\n        raise KeyboardInterrupt\n"
         "    finally:\n        unknown.close()\nrun(main)",
         LINE,
     ),
     "composing": (
-        "from nlhf.launch.entry import start\ndef main():\n    try:\n        raise KeyboardInterrupt\n"
+        "from nlhf.cli.entry import start\ndef main():\n    try:\n        raise KeyboardInterrupt\n"
         "    finally:\n        int('x')\nstart(main)",
         "stopped at once: repeat the same command to go on from the last checkpoint.",
     ),
     "the end of a program": (
-        f"import atexit\nfrom nlhf.output import run\ndef end():\n    {INTERRUPT}\n    print('no')\n"
+        f"import atexit\nfrom nlhf.cli.output import run\ndef end():\n    {INTERRUPT}\n    print('no')\n"
         "atexit.register(end)\nrun(lambda _: 0)",
         "",
     ),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from nlhf import links
 from nlhf.config import ConfigError
-from nlhf.files import remove_temporary, replacing, replacing_folder
+from nlhf.io import links
+from nlhf.io.files import remove_temporary, replacing, replacing_folder
 from nlhf.launch.compose import composed, plain
-from nlhf.launch.run import run_one
+from nlhf.runner.run_one import run_one
 from tests.launch.commands import GAME, command
 
 pytestmark = pytest.mark.usefixtures("one_thread")

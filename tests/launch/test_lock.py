@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nlhf.config import ConfigError
-from nlhf.files import WriteError
-from nlhf.launch import lock
-from nlhf.launch.lock import BusyError, LostError, is_alive, locked, owner_of
+from nlhf.io.files import WriteError
+from nlhf.runner import lock
+from nlhf.runner.lock import BusyError, LostError, is_alive, locked, owner_of
 
 HERE, NOBODY = socket.gethostname(), 2**22 + 1  # a process id that the kernel never gives
 OWNER = {"host": "elsewhere", "pid": 77, "token": "theirs", "heartbeat": 1}

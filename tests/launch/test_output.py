@@ -12,7 +12,7 @@ import pytest
 
 from nlhf.launch import sweep
 from nlhf.launch.compose import composed, plain
-from nlhf.specification import specify
+from nlhf.runner.specification import specify
 from tests.launch.commands import GAME, MAIN
 
 LIST = ("-m", "nlhf.launch", "list")

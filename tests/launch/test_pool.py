@@ -16,7 +16,7 @@ import torch
 from nlhf.launch import pool, sweep
 from nlhf.launch.compose import composed, plain
 from nlhf.launch.pool import Pool, Worker
-from nlhf.specification import specify
+from nlhf.runner.specification import specify
 from tests.launch.commands import GAME, SLOW, command, ended, process, results, rows, until, workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")

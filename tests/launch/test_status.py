@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from nlhf.files import read_json, write_json
+from nlhf.cli.status import GROUPS, main
+from nlhf.io.files import read_json, write_json
 from nlhf.launch import sweep
-from nlhf.launch.__main__ import GROUPS, main
 from nlhf.launch.compose import CONF
 from tests.launch.commands import GAME, MAIN, SLOW, command, ended, process, until
 
@@ -130,7 +130,7 @@ def test_a_folder_that_is_not_there_is_told_in_a_sentence(tmp_path, said, asked)
 
 def test_watching_says_it_again_until_it_is_stopped(finished):
     script = (
-        "import signal, sys, nlhf.launch.__main__ as m; m.WATCH = 0.1; "
+        "import signal, sys, nlhf.cli.status as m; m.WATCH = 0.1; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it
         "sys.exit(m.main(sys.argv[1:]))"
     )
@@ -168,7 +168,7 @@ def test_list_shows_every_choice_with_a_line_on_it(said):
 
 
 def test_status_imports_no_torch(finished):
-    script = "import sys; from nlhf.launch.__main__ import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    script = "import sys; from nlhf.cli.status import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script, "status", str(finished)], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(MAIN.parent)}, check=True, timeout=600)  # fmt: skip
     assert done.stdout.splitlines()[-1] == "False"

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from nlhf.files import write_json
-from nlhf.launch.__main__ import main
+from nlhf.cli.status import main
+from nlhf.io.files import write_json
 from nlhf.launch.status import RESTORE, measured_seconds, states
 from tests.analysis.synthetic import geometric, write_run
 

@@ -13,10 +13,10 @@ import pytest
 from nlhf.launch import batch
 from nlhf.launch.batch import attempt_all, packs
 from nlhf.launch.compose import CONF
-from nlhf.launch.run import attempt
 from nlhf.launch.sweep import Job
-from nlhf.specification import specify
-from nlhf.together import Folders
+from nlhf.runner.batch import Folders
+from nlhf.runner.run_one import attempt
+from nlhf.runner.specification import specify
 from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -28,7 +28,7 @@ from rich.cells import cell_len
 
 from nlhf.analysis.figures.fonts import legible, use_fallbacks
 from nlhf.analysis.words import MARK, notes
-from nlhf.files import replacing, writing
+from nlhf.io.files import replacing, writing
 from nlhf.terminal import visible
 
 INK = "#1f2328"

@@ -12,12 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
-from nlhf.analysis import bootstrap
 from nlhf.analysis.figures import base
 from nlhf.analysis.naming import name_of
-from nlhf.analysis.statistics import profile
 from nlhf.analysis.view import PLAIN, View
 from nlhf.analysis.words import number
+from nlhf.stats import bootstrap
+from nlhf.stats.comparison import profile
 
 STRIP = 0.2  # of an axis, for what has no value
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nlhf.analysis import bootstrap
 from nlhf.analysis.figures import base
 from nlhf.analysis.view import FLOOR, PLAIN, View
+from nlhf.stats import bootstrap
 
 PALE = 0.35
 DRAWS = 500  # for a band, at every point of a curve

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from nlhf.analysis.figures import base, comparison, games
 from nlhf.analysis.figures.convergence import draw, finish
 from nlhf.analysis.figures.simplex import simplex
-from nlhf.analysis.material import Material
+from nlhf.analysis.study import Material
 from nlhf.analysis.tuning import tuned
 from nlhf.analysis.view import FLOOR
 from nlhf.analysis.words import number

@@ -11,8 +11,8 @@ import pandas as pd
 from nlhf.analysis.figures import comparison, games, simplex
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.experiments import EXPERIMENTS
-from nlhf.analysis.material import MOST_METHODS, Material
 from nlhf.analysis.page import Picture
+from nlhf.analysis.study import MOST_METHODS, Material
 from nlhf.analysis.words import number
 
 MOST_GAMES = 6  # votes games that are drawn one by one

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlhf.files import damaged, read_arrays, read_json
+from nlhf.io.files import damaged, read_arrays, read_json
 from nlhf.records import GAME, POLICY_COLUMNS, Row, read_rows
 
 POLICIES = "policies.csv"

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.game_file import game_of
-from nlhf.analysis.votes import Diagnosis, diagnose
+from nlhf.stats.cyclic import Diagnosis, diagnose
 
 MOST_ITEMS = 40
 CYCLE = "#d55e00"

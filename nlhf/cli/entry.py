@@ -1,0 +1,83 @@
+"""Starts `python main.py`: turns errors of Hydra into one sentence, and interrupts into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from nlhf.cli.early import raise_at_interrupts
+from nlhf.cli.output import guard_output, interrupts_end_the_program, is_interrupt
+from nlhf.launch.explain import explained
+from nlhf.terminal import warn
+
+OPTIONS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion",
+           "config-path", "config-name", "config-dir", "experimental-rerun", "info")  # fmt: skip
+PACKAGE = Path(__file__).resolve().parents[1]
+FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable: at 1 it raises errors instead of printing them
+
+
+def start(main: Callable[[], Any]) -> None:
+    """Run Hydra's main function as a command.
+
+    Exit code 2, with a sentence, for overrides that Hydra refuses; 130 for an interrupt that no run has handled.
+    """
+    guard_output()
+    raise_at_interrupts()
+    sys.argv[1:] = _options_first(sys.argv[1:])
+    if dashed := next(filter(_is_no_option, sys.argv[1:]), None):
+        warn(f"error: {dashed} is no option: write KEY=VALUE without dashes, as in beta=0.1, or see --help.")
+        sys.exit(2)
+    with interrupts_end_the_program("stopped at once: repeat the same command to go on from the last checkpoint."):
+        asked = os.environ.get(FULL_ERROR) == "1"
+        try:
+            with _raised_by_hydra():
+                main()
+        except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+            if asked or is_interrupt(error) or not _is_of_hydra(error):
+                raise
+            multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+            warn(f"error: {explained(error, sys.argv[1:], multirun)}")
+            sys.exit(2)
+
+
+def _options_first(arguments: list[str]) -> list[str]:
+    """The arguments with -m in front, as argparse takes no options between overrides."""
+    several = [word for word in arguments if word in ("-m", "--multirun")]
+    return several[:1] + [word for word in arguments if word not in several]
+
+
+def _is_no_option(word: str) -> bool:
+    """True for a word with two dashes that starts no option of Hydra; argparse takes shortened ones."""
+    name = word.removeprefix("--").partition("=")[0]
+    return word.startswith("--") and not any(option.startswith(name) for option in OPTIONS)
+
+
+@contextmanager
+def _raised_by_hydra() -> Iterator[None]:
+    """Let Hydra raise its errors within the block."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before
+
+
+def _is_of_hydra(error: BaseException) -> bool:
+    """True if an error comes from Hydra or the overrides, and not from a run or from nlhf itself."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is `start`
+    if any(frame.name == "run_command" for frame in frames):
+        return False
+    of_nlhf = any(Path(frame.filename).is_relative_to(PACKAGE) for frame in frames)
+    return isinstance(error, HydraException | OmegaConfBaseException) or not of_nlhf

@@ -1,0 +1,1 @@
+"""Nash equilibria, their certificates, and the metrics of policies."""

@@ -1,0 +1,146 @@
+"""What is measured: pure functions of log-probabilities and answers of the game, float64, shapes (S, X, Y) -> (S).
+
+Averages over contexts of quantities that are computed as sums of non-negative terms: an exploitability of 1e-25 is
+measured to a per cent. None of these evaluations is charged to an algorithm.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from nlhf.budget import DENSE, Schedule
+from nlhf.numerics import simplex
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.games.base import FiniteGame
+    from nlhf.policies.base import Policy
+
+
+def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
+    """log of BR ∝ ref exp(A pi / beta), for advantage = A pi; beta > 0 broadcasts."""
+    return simplex.normalised(lambda gain, log_weight: (gain / beta).add_(log_weight), advantage, log_reference)
+
+
+def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
+    """max_mu P_beta(mu > pi) - 1/2 per context, for advantage = A pi; (..., n) -> (...).
+
+    beta is a scalar tensor or broadcasts as (..., 1). For beta > 0 this is beta KL(pi || BR(pi)), good far below
+    1e-16, where a difference of two log-sum-exps drowns; for beta = 0 it is max_y (A pi)_y.
+    """
+    scale = beta[..., 0] if beta.ndim else beta
+    response = best_response(advantage, log_reference, beta.where(beta > 0, 1.0))
+    return advantage.amax(-1).clamp(min=0.0).where(scale == 0, scale * simplex.kl(policy, response))
+
+
+def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float | Tensor) -> Tensor:
+    """The exploitability that rounding in float64 alone would show, about beta (eps (max |log pi| + max |log ref| +
+    1/(2 beta)))^2, the first maximum over the support; log-probabilities (..., n) -> (...)."""
+    largest = policy.abs().where(policy > -700, 0.0).amax(-1) + log_reference.abs().amax(-1)
+    return beta * (sys.float_info.epsilon * (largest + 1 / (2 * beta))) ** 2
+
+
+class Grades(Protocol):
+    """What a trainer asks of a measure.
+
+    Class attributes: `watched`, the column that must be finite, and `schedule`, when rows are recorded.
+    """
+
+    watched: ClassVar[str]
+    schedule: ClassVar[Schedule] = DENSE
+
+    def initial_kl(self, policy: Policy) -> Tensor: ...
+
+    def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]: ...
+
+    def promised(self, bound: Tensor) -> Tensor:
+        """The bound (S, 1, 1) of KL(pi* || pi) that a row states, from the theorem's; nan where none applies."""
+        return bound * float("nan")
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        return
+
+
+@dataclass(frozen=True)
+class Measure(Grades):
+    """Grades policies of one batch of seeds.
+
+    Args:
+        game: answers payoffs.
+        log_reference: (1 or S, X, Y).
+        beta: (S, 1, 1).
+        log_equilibrium: (1 or S, X, Y), nan where none is certified, or None.
+        held_out: grades the same policies at contexts that they are not trained on.
+        rounding: of the answers that policies are trained on, relative, where it is coarser than float64; else 0.
+        exact: True if every proximal step is solved exactly, which all theorems on KL(pi* || pi) assume.
+    """
+
+    game: FiniteGame
+    log_reference: Tensor
+    beta: Tensor
+    log_equilibrium: Tensor | None = None
+    held_out: Measure | None = None
+    rounding: float = 0.0
+    exact: bool = False
+
+    watched: ClassVar[str] = "exploitability"
+
+    def initial_kl(self, policy: Policy) -> Tensor:
+        """KL(pi* || pi) of the policy that a run starts from, (S)."""
+        return self.kl_to_equilibrium(policy.log_probabilities)
+
+    def promised(self, bound: Tensor) -> Tensor:
+        """The theorem's bound where steps are exact, plus the effect of rounding; nan elsewhere.
+
+        Logits with an error d move a fixed point by at most d^2 in KL, which is a squared distance. Policies are kept
+        in float64; answers, at most 1/2 large, with a relative error r move the logits of a response by r/(2 beta).
+        """
+        if not self.exact:
+            return super().promised(bound)
+        gain = (1 / (2 * self.beta)).where(self.beta > 0, float("nan") if self.rounding else 0.0)
+        largest = self.log_reference.abs().amax((-1, -2), keepdim=True)
+        error = 4 * sys.float_info.epsilon * (largest + gain) + self.rounding * gain
+        return (bound.sqrt() + error) ** 2
+
+    def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
+        """The columns of one row, each (S), for a policy and the average (S, X, Y) of those before, if there is one."""
+        row = self.grade(policy.log_probabilities)
+        if average is not None:
+            answer = self.game.payoff(average.exp())
+            row["average_exploitability"] = self._exploitability(average, answer)
+        if self.held_out is not None and (elsewhere := policy.held_out) is not None:
+            row |= {f"test_{name}": value for name, value in self.held_out.grade(elsewhere).items()}
+        return row
+
+    def grade(self, policy: Tensor) -> dict[str, Tensor]:
+        """What can be said of log-probabilities (S, X, Y), each (S)."""
+        advantage = self.game.payoff(policy.exp())
+        row = {
+            "exploitability": self._exploitability(policy, advantage),
+            "exploitability_unregularised": advantage.amax(-1).clamp(min=0.0).mean(-1),
+            "kl_to_reference": simplex.kl(policy, self.log_reference).mean(-1),
+            "entropy": simplex.entropy(policy).mean(-1),
+            "win_rate_vs_reference": 0.5 - simplex.mean_under(self.log_reference, advantage).mean(-1),
+        }
+        if self.log_equilibrium is not None:
+            spans = simplex.span(policy, self.log_equilibrium).amax(-1)
+            row["kl_to_equilibrium"] = self.kl_to_equilibrium(policy)
+            row["span_to_equilibrium"] = spans.where(self.beta[:, 0, 0] > 0, float("nan"))
+        return row
+
+    def kl_to_equilibrium(self, policy: Tensor) -> Tensor:
+        """KL(pi* || pi) averaged over contexts, (S); nan without a certified equilibrium."""
+        if self.log_equilibrium is None:
+            return policy.new_full(policy.shape[:1], float("nan"))
+        return simplex.kl(self.log_equilibrium.expand_as(policy), policy).mean(-1)
+
+    def _exploitability(self, policy: Tensor, advantage: Tensor) -> Tensor:
+        return exploitability_of(policy, advantage, self.log_reference, self.beta).mean(-1)

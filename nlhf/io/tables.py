@@ -1,0 +1,110 @@
+"""Tables with named columns: CSV files whose first row names the columns. Names are read without white space around."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from nlhf.config import ConfigError
+from nlhf.io.inputs import InputFile
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, str]  # a row's cells by column
+
+
+@dataclass(frozen=True)
+class NamedRows:
+    """A table.
+
+    Args:
+        columns: their names, all different.
+        records: every row that is not blank, with its line number from 1.
+    """
+
+    columns: tuple[str, ...]
+    records: list[tuple[int, Record]]
+
+
+_tables: WeakKeyDictionary[InputFile, NamedRows] = WeakKeyDictionary()  # so that a file is warned about once
+
+
+def named_rows(file: InputFile) -> NamedRows:
+    """The table in a CSV file, without the white space around its cells, which is logged.
+
+    Raises: ConfigError for two columns of one name, and for a row of another length than the first.
+    """
+    if file not in _tables:
+        _tables[file] = _read(file)
+    return _tables[file]
+
+
+def _read(file: InputFile) -> NamedRows:
+    rows = [(line, row) for line, row in file.rows() if any(cell.strip() for cell in row)]
+    columns = tuple(cell.strip() for cell in rows[0][1]) if rows else ()
+    check_unique(columns, "columns", file.name)
+    for line, row in rows[1:]:
+        if len(row) != len(columns):
+            lacks = f"lacks {columns[len(row)]}" if len(row) < len(columns) else f"has {len(row)} cells"
+            raise ConfigError(f"{file.name}: row {line} {lacks}: mend or remove it.")
+    cells = iter(stripped([cell for _, row in rows for cell in row], file.name)[len(columns) :])
+    return NamedRows(columns, [(line, dict(zip(columns, cells, strict=False))) for line, _ in rows[1:]])
+
+
+def stripped(names: Sequence[str], source: str) -> tuple[str, ...]:
+    """Names without white space around them. A warning counts them and says which become equal."""
+    changed = [name for name in names if name != name.strip() and number(name) is None]
+    if changed:
+        variants: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            variants.setdefault(name.strip(), []).append(name)
+        equal = [spellings for spellings in variants.values() if len(spellings) > 1 and number(spellings[0]) is None]
+        same = f"; {' and '.join(map(repr, equal[0]))} are now one name" if equal else ""
+        same += f", as are {len(equal) - 1} others" if len(equal) > 1 else ""
+        cells = "1 cell" if len(changed) == 1 else f"{len(changed)} cells"
+        log.warning("%s: white space was removed around %s, first around %r%s", source, cells, changed[0], same)
+    return tuple(name.strip() for name in names)
+
+
+def check_unique(names: Sequence[str], what: str, source: str) -> None:
+    """Refuse two equal names, by their positions; `what` is in the plural.
+
+    Raises: ConfigError.
+    """
+    first: dict[str, int] = {}
+    for position, name in enumerate(names, start=1):
+        if name in first:
+            raise ConfigError(
+                f"{source}: {what} {first[name]} and {position} are both named {name!r}: rename or remove one."
+            )
+        first[name] = position
+
+
+def number(cell: str) -> float | None:
+    """The number that a cell holds, or None."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names in a row for a message, no more than `most` of them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, for `object_pairs_hook`.
+
+    Raises: ValueError for a key that it has twice, of which JSON would take the last.
+    """
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in entry if keys.count(key) > 1)
+        raise ValueError(f"it has the key {twice} twice")
+    return entry

@@ -1,0 +1,120 @@
+"""Texts: contexts are prompts, actions are completions, and a judge compares two of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from nlhf.config import ConfigError
+from nlhf.games.base import GameFamily, check_size
+from nlhf.io.inputs import InputFile
+from nlhf.judges.base import TextJudge
+from nlhf.models import prompts as prompt_files
+from nlhf.models.content import InputDataset
+from nlhf.models.prompts import Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.language.model import LanguageModel, Turn
+
+
+@dataclass(frozen=True)
+class Text(GameFamily):
+    """Prompts and a judge.
+
+    Args:
+        judge: compares completions.
+        path: of a jsonl file of prompts.
+        dataset: of Hugging Face, a name on the hub or a folder, with a column `prompt` (needs the package datasets).
+            With neither, the prompts are those of this package.
+        split: of the dataset.
+        test_prompts: the last ones are not trained on.
+        completions: of each test prompt, when a policy is measured.
+        long_prompts: refuse prompts that leave the model no room for a completion, or skip them with a warning.
+    """
+
+    judge: TextJudge
+    path: InputFile | None
+    dataset: InputDataset | None
+    split: str
+    test_prompts: int
+    completions: int
+    long_prompts: Literal["refuse", "skip"] = "refuse"  # configs of older runs lack it
+
+    random: ClassVar[bool] = False
+    provides: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
+    needs: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    def __post_init__(self) -> None:
+        if self.path is not None and self.dataset is not None:
+            raise ConfigError(f"game.path={self.path} and game.dataset={self.dataset} both name prompts: give one.")
+        check_size(least=1, test_prompts=self.test_prompts, completions=self.completions)
+        if len(self.prompts) <= self.test_prompts:
+            raise ConfigError(
+                f"game.test_prompts={self.test_prompts} leaves none of the {len(self.prompts)} prompts for training: "
+                "give a smaller number."
+            )
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """All of them, those for testing last."""
+        return [prompt for _, prompt in self._numbered]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The line or row of each prompt in its source, from 1."""
+        return [number for number, _ in self._numbered]
+
+    @property
+    def source(self) -> str:
+        """What the numbers count, for messages: `game.path=FILE: line`."""
+        if self.dataset is not None:
+            return f"game.dataset={self.dataset}: row"
+        return "prompt" if self.path is None else f"{self.path.name}: line"
+
+    @cached_property
+    def _numbered(self) -> list[tuple[int, Prompt]]:
+        if self.path is not None:
+            return prompt_files.numbered(self.path)
+        everything = (
+            prompt_files.written() if self.dataset is None else prompt_files.of_dataset(self.dataset, self.split)
+        )
+        return list(enumerate(everything, start=1))
+
+
+class TextGame:
+    """What a judge says about completions of some prompts.
+
+    Args:
+        judge: reads texts.
+        model: knows the completions by number.
+        turns: the prompts.
+    """
+
+    votes = features = None
+    items: tuple[str, ...] = ()
+
+    def __init__(self, judge: TextJudge, model: LanguageModel, turns: tuple[Turn, ...]) -> None:
+        self.judge, self.model, self.turns = judge, model, turns
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """The prompts as texts."""
+        return tuple(turn.text for turn in self.turns)
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """P(first > second | prompt) - 1/2 for contexts (1, B) and completions (1, B, k), float64 (1, B, k)."""
+        import torch
+
+        pairs = [
+            (self.turns[context].text, self.model.text(mine), self.model.text(other))
+            for context, *rows in zip(contexts[0].tolist(), first[0].tolist(), second[0].tolist(), strict=True)
+            for mine, other in zip(*rows, strict=True)
+        ]
+        told = self.judge.preference(pairs)
+        if not ((told >= 0) & (told <= 1)).all():
+            wrong = told[~((told >= 0) & (told <= 1))][0]
+            raise ConfigError(f"the judge says {wrong}, which is no probability: choose another judge.")
+        return torch.from_numpy(told - 0.5).to(first.device).view(first.shape)

@@ -1,0 +1,1 @@
+"""From a file of votes to standings and a report."""

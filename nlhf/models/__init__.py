@@ -1,0 +1,1 @@
+"""Loading models, their tokenizers and prompts."""

@@ -1,0 +1,149 @@
+"""Prompts: a few hundred that are written from templates, or those of a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nlhf.config import ConfigError, whole_text
+from nlhf.io.inputs import InputFile
+from nlhf.io.tables import distinct_keys
+from nlhf.models.content import InputDataset
+
+Message = Mapping[str, Any]  # with `role` and `content`
+Prompt = str | Sequence[Message]
+TOPICS = (
+    "the sea", "a rainy day", "bread", "mountains", "a good friend", "the moon", "bicycles", "a library", "gardens",
+    "winter", "music", "an old house", "birds", "tea", "a long journey", "the stars", "a village market", "chess",
+    "a river", "cooking", "trains", "a school play", "bees", "photography", "a new job", "patience", "cats", "maps",
+    "a birthday", "the wind",
+)  # fmt: skip
+TEMPLATES = (
+    "Write one sentence about {}.", "Why do people like {}?", "Describe {} to a child.", "Give a short fact about {}.",
+    "Write the first line of a story about {}.", "What would you tell a stranger about {}?",
+    "Say something kind about {}.", "What is surprising about {}?", "Write a two-line poem about {}.",
+    "What can one learn from {}?",
+)  # fmt: skip
+
+
+class ChatText(str):
+    """A chat as the text that judges read; `messages` are what it was made from."""
+
+    messages: tuple[Message, ...]
+
+    def __new__(cls, text: str, messages: Sequence[Message] = ()) -> ChatText:
+        chat = super().__new__(cls, text)
+        chat.messages = tuple(messages)
+        return chat
+
+
+def words(prompt: Prompt) -> str:
+    """A prompt as one text; several messages stand behind their roles, and `messages` returns them again."""
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1:
+        return ChatText(prompt[0]["content"], prompt)
+    return ChatText("\n\n".join(f"{message['role']}: {message['content']}" for message in prompt), prompt)
+
+
+def messages(prompt: Prompt) -> list[Message]:
+    """A prompt as chat messages; a plain text is what the user says."""
+    if isinstance(prompt, str):
+        return list(getattr(prompt, "messages", None) or [{"role": "user", "content": prompt}])
+    return list(prompt)
+
+
+def written() -> list[Prompt]:
+    """300 prompts, every template with every topic, in an order that is always the same."""
+    everything: list[Prompt] = [template.format(topic) for topic in TOPICS for template in TEMPLATES]
+    return [everything[index] for index in np.random.default_rng(0).permutation(len(everything))]
+
+
+def read(file: InputFile) -> list[Prompt]:
+    """The prompts of `numbered`."""
+    return [prompt for _, prompt in numbered(file)]
+
+
+def numbered(file: InputFile) -> list[tuple[int, Prompt]]:
+    """The prompts of a jsonl file behind their line numbers.
+
+    Each line is an object with `prompt`: a text, or a list of messages with role and content.
+
+    Raises: ConfigError for another file.
+    """
+    prompts = []
+    for number, line in file.lines():
+        try:
+            prompt = json.loads(line, object_pairs_hook=distinct_keys)["prompt"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{file.name}: line {number} has no prompt, or two: give a JSON object with the key "
+                              "`prompt` in each line.") from error  # fmt: skip
+        prompts.append((number, checked_prompt(prompt, f"{file.name}: line {number}")))
+    return prompts
+
+
+def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
+    """The column `prompt` of a dataset of Hugging Face, a name on the hub or a folder.
+
+    Raises: ConfigError for a dataset that is not there, or has no prompts.
+    """
+    try:
+        from datasets import load_dataset  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ConfigError(f"game.dataset={name} needs the package datasets: pip install datasets") from error
+    try:
+        with name.unchanged() as source:
+            rows = load_dataset(source, split=split)
+    except ConfigError:
+        raise
+    except Exception as error:  # of many kinds, by what is not there
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"game.dataset={name}, game.split={split} cannot be loaded ({reason}): give a folder, or a "
+                          "name on the hub, and one of its splits.") from error  # fmt: skip
+    if "prompt" not in rows.column_names:
+        raise ConfigError(f"game.dataset={name} has the columns {', '.join(rows.column_names)} and no `prompt`: give "
+                          "another dataset.")  # fmt: skip
+    return [checked_prompt(prompt, f"game.dataset={name}: row {number}")
+            for number, prompt in enumerate(rows["prompt"], start=1)]  # fmt: skip
+
+
+def checked_prompt(prompt: Any, where: str) -> Prompt:
+    """A prompt that is a text or a list of messages. Text parts of a message become one text.
+
+    Args:
+        prompt: any JSON value.
+        where: names the line or the row in the error message.
+
+    Raises: ConfigError.
+    """
+    whole_text(json.dumps(prompt, ensure_ascii=False), where)
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    if isinstance(prompt, list) and prompt:
+        return [_message(message, where) for message in prompt]
+    raise ConfigError(f"{where} has an empty prompt, or one of another kind: give a text, or a list of messages with "
+                      "`role` and `content`.")  # fmt: skip
+
+
+def _message(message: Any, where: str) -> Message:
+    """A message whose content is a text. The text parts of OpenAI's format are joined by line feeds."""
+    remedy = 'write {"role": "user", "content": "..."}.'
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message:
+        raise ConfigError(f"{where} has a message without `role` and `content`, {json.dumps(message)[:60]}: {remedy}")
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    parts: list[Any] = content if isinstance(content, list) and content else [None]
+    texts = [part["text"] for part in parts if _is_text_part(part)]
+    if len(texts) < len(parts):
+        raise ConfigError(f"{where} has a message whose content is no text, {json.dumps(content)[:60]}: models and "
+                          f"judges read text only, {remedy}")  # fmt: skip
+    return {**message, "content": "\n".join(texts)}
+
+
+def _is_text_part(part: Any) -> bool:
+    """True for a part of a content in OpenAI's format that is a text."""
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)

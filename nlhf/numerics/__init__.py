@@ -1,0 +1,1 @@
+"""Log-probabilities, random streams and the Bradley-Terry model: functions of arrays and tensors."""

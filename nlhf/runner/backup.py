@@ -1,0 +1,54 @@
+"""`force=true`: the folder of a run is moved aside, NAME to NAME.1, and the run starts anew.
+
+Whenever the process is killed, the old folder is whole, under its old name or the new one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from nlhf.io.files import sync_folder, writing
+from nlhf.io.links import make_folder
+from nlhf.runner.lock import locked
+
+log = logging.getLogger("nlhf")
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Move a run's folder to the first free name of NAME.1, NAME.2, ...; None if there is no folder.
+
+    Raises: BusyError while another process works on the run; ConfigError for a link; WriteError.
+    """
+    if not os.path.lexists(folder):
+        return None
+    with writing(folder):
+        make_folder(folder)  # refuses a link
+        with locked(folder):
+            target = _renamed(folder)
+            sync_folder(folder.parent)
+            with suppress(OSError):
+                (target / "lock").unlink(missing_ok=True)  # ours; under the old name there is none any more
+    log.info("force=true moved %s to %s", folder, target.name)
+    return target
+
+
+def _renamed(folder: Path) -> Path:
+    """Rename a folder to the first free name; an empty folder claims the name, and is what the rename replaces."""
+    for number in itertools.count(1):
+        target = folder.with_name(f"{folder.name}.{number}")
+        try:
+            target.mkdir()
+        except FileExistsError:
+            continue
+        try:
+            folder.rename(target)
+        except BaseException:
+            with suppress(OSError):
+                target.rmdir()  # it holds nothing unless the rename succeeded
+            raise
+        return target
+    raise AssertionError

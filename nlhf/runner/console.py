@@ -1,0 +1,176 @@
+"""What a run shows in the terminal: a progress bar, and a short table of the result."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlhf.budget import Budget, Progress
+from nlhf.io.files import read_arrays, read_json_lines
+from nlhf.messages import command
+from nlhf.runner.specification import Specification
+from nlhf.terminal import completion, console, paragraphs, visible
+
+SHOWN_ITEMS, SHOWN_PROMPTS = 12, 3
+
+
+@contextmanager
+def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
+    """A bar on the standard error; the value to call with the progress."""
+    if not run.options.progress or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(),
+               TextColumn("{task.fields[state]}", markup=False), TimeRemainingColumn())  # fmt: skip
+    with Bar(*columns, console=console(stream=sys.stderr)) as bar:
+        task, due = bar.add_task(visible(run.name), total=1.0, state=""), 0.0
+
+        def tick(progress: Progress) -> None:
+            nonlocal due
+            if (now := time.monotonic()) < due:
+                return
+            due = now + 0.1
+            best = progress.best.max()
+            known = f"  exploitability {best:.1e}" if np.isfinite(best) else ""
+            state = f"iteration {progress.iterations.max()}{known}"
+            bar.update(task, completed=fraction(run.budget, progress), state=state)
+
+        yield tick
+        bar.update(task, completed=1.0)
+
+
+def fraction(budget: Budget, progress: Progress) -> float:
+    """The share of the budget that the slowest seed has spent; the target is not counted on."""
+    limits = ((budget.queries, progress.queries.min()), (budget.iterations, progress.iterations.min()),
+              (budget.seconds, progress.seconds))  # fmt: skip
+    return max((float(value) / limit for limit, value in limits if limit), default=0.0)
+
+
+def result(summary: Mapping[str, Any]) -> str:
+    """What a run came to, or why it failed, in a few words."""
+    if summary["status"] == "failed":
+        return str(summary["stop_reason"])
+    final, queries = summary["final"], max(summary["progress"]["queries"])
+    for name, words in (("exploitability", "exploitability {:.2e}"), ("test_win_rate_vs_reference", "win rate {:.3f}")):
+        if (value := final.get(name)) is not None:
+            return f"{words.format(value)} after {queries} queries"
+    return ""
+
+
+def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
+    """Print the result of a single run from its folder's files: how good, which policy, where, and what to try next."""
+    output = console()
+    if skipped:
+        output.print("completed before: nothing was run", style="dim")
+    if summary["status"] == "failed":
+        output.print(f"failed: {summary['stop_reason']} (traceback in {folder}/run.log)", style="red")
+    if summary["final"]:  # empty for a run that failed before it had anything to measure
+        output.print(_facts(summary), "", _samples(folder) or _mixtures(folder) or "", "", sep="\n")
+    output.print(f"run   {folder}", soft_wrap=True)
+    if summary["status"] == "completed":
+        for line in _suggestions(folder):
+            output.print(line, soft_wrap=True)
+
+
+def _facts(summary: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    final, progress, seeds = summary["final"], summary["progress"], len(summary["seeds"])
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row(f"{summary['status']} ({summary['stop_reason']})", f"mean over {seeds} seeds" if seeds > 1 else "")
+    if "judge_calls" in final:
+        ends = f"[{_number(final['win_rate_low'])}, {_number(final['win_rate_high'])}]"
+        table.add_row("win rate against the reference", f"{_number(final['test_win_rate_vs_reference'])} {ends}")
+        error = _number(final["kl_standard_error"])
+        table.add_row("KL to the reference", f"{_number(final['test_kl_to_reference'])} ± {error}")
+    else:
+        table.add_row("exploitability", _number(final.get("exploitability")))
+        table.add_row("  of the average policy", _number(final.get("average_exploitability")))
+        table.add_row("KL to the equilibrium", _number(final.get("kl_to_equilibrium")))
+        table.add_row("  its certificate", _certificate(summary["equilibrium"]))
+        table.add_row("KL to the reference", _number(final.get("kl_to_reference")))
+        table.add_row("win rate against the reference", _number(final.get("win_rate_vs_reference")))
+    queries = sorted(set(progress["queries"]))
+    table.add_row("queries", f"{queries[0]}" if len(queries) == 1 else f"{queries[0]} to {queries[-1]}")
+    table.add_row("seconds", f"{progress['seconds']:.3g}")
+    return table
+
+
+def _certificate(equilibrium: Mapping[str, Any] | None) -> str:
+    if not equilibrium:
+        return "none: no reference equilibrium was computed"
+    found = f"{equilibrium['method']}, exploitability {equilibrium['exploitability']:.1g}"
+    if not equilibrium["certified"]:
+        return f"refused: {found}"
+    return found if equilibrium["unique"] else f"{found}, but not certified to be the only equilibrium"
+
+
+def _mixtures(folder: Path) -> Any:
+    """Reference, policy and equilibrium of the first seed, averaged over contexts, largest first; None if a file of
+    the run is missing or damaged."""
+    from rich.table import Table
+
+    game, trained = (read_arrays(folder / name) or {} for name in ("game.npz", "policy.npz"))
+    try:
+        items = game.get("items")
+        contexts, seeds = len(game["contexts"]), len(trained["seeds"])
+        columns = {"reference": game["log_reference"], "policy": trained["log_policy"]}
+    except KeyError:
+        return None
+    if "log_equilibrium" in game:
+        columns["equilibrium"] = game["log_equilibrium"]
+    shares = {name: np.exp(values[0]).mean(0) for name, values in columns.items()}
+    notes = ["first seed"] * (seeds > 1) + [f"mean of {contexts} contexts"] * (contexts > 1)
+    title = ", ".join(notes) or None
+    table = Table(title=title, title_justify="left", title_style="dim", box=None, padding=(0, 2, 0, 0))
+    table.add_column("item", overflow="fold")
+    for name in shares:
+        table.add_column(name, justify="right")
+    order = np.argsort(-shares["policy"], kind="stable")
+    for index in order[:SHOWN_ITEMS]:
+        name = f"number {index}" if items is None else str(items[index])
+        table.add_row(name, *(f"{share[index]:.4f}" for share in shares.values()))
+    if len(order) > SHOWN_ITEMS:
+        rest = [f"{share[order[SHOWN_ITEMS:]].sum():.4f}" for share in shares.values()]
+        table.add_row(f"{len(order) - SHOWN_ITEMS} others", *rest)
+    return table
+
+
+def _samples(folder: Path) -> Any:
+    """Completions of the first test prompts, the reference's and the policy's; None where there are none."""
+    from rich.table import Table
+
+    if not (path := folder / "completions.jsonl").exists():
+        return None
+    table = Table(show_lines=True)
+    for name in ("prompt", "reference", "policy", "preferred"):
+        table.add_column(name)
+    for entry in read_json_lines(path)[:SHOWN_PROMPTS]:
+        texts = (entry["prompt"], completion(entry["reference"]), completion(entry["policy"]))
+        table.add_row(*map(paragraphs, texts), f"{entry['preference']:.2f}")
+    return table
+
+
+def _suggestions(folder: Path) -> tuple[str, ...]:
+    """Commands to try next; of a language model they are about language models."""
+    compare = f"      {command('python', '-m', 'nlhf.analysis', folder.parent)}"
+    if not (folder / "completions.jsonl").exists():
+        sweep = "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20"
+        return sweep, compare
+    arena = f"next  {command('python', '-m', 'nlhf.arena', folder)}"
+    if not (folder / "checkpoint.pt").exists():
+        return arena, compare
+    return arena, f"      {command('python', '-m', 'nlhf.exploit', folder)}", compare
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

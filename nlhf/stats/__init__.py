@@ -1,0 +1,1 @@
+"""Statistics of arrays: bootstrap, comparisons of methods, cyclic preferences."""

@@ -1,0 +1,133 @@
+"""Votes from a CSV: one row a pair of items and the votes on it, `item_a,item_b,wins_a,wins_b`, and `ties` if wanted.
+
+A tie is half a win for each, written as such (0.5 and 0.5) or counted in `ties`, in addition to the wins. Other columns
+may be filtered on or split by. A column that looks like a count and is not read is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nlhf.config import ConfigError
+from nlhf.io.inputs import InputFile
+from nlhf.io.tables import Record, listed, named_rows, number
+from nlhf.votes.unread import check_unread
+from nlhf.votes.where import Value, select
+
+COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
+TIES = "ties"
+MOST_VOTES = 2.0**53  # up to here every count is exact in float64
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One row.
+
+    Args:
+        cells: of the row, by column, but for `ties`.
+        a, b: the items.
+        wins_a, wins_b: how often each was preferred, half of the ties included.
+        ties: how many votes were ties.
+    """
+
+    cells: Record
+    a: str
+    b: str
+    wins_a: float
+    wins_b: float
+    ties: float
+
+
+def read_votes(
+    file: InputFile,
+    context: Sequence[str] = (),
+    where: Mapping[str, Value | list[Value]] | None = None,
+    drop: Sequence[str] = (),
+) -> list[Vote]:
+    """Every row that passes the filters and names no dropped item.
+
+    Raises: ConfigError for a column, a row, a filter or an item that cannot be.
+    """
+    rows = named_rows(file)
+    used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}}
+    _check_columns(file, rows.columns, used)
+    if not rows.records:
+        raise ConfigError(
+            f"{file.name} has a header and no votes: add a row for every pair of items that was compared."
+        )
+    read = {*COLUMNS, TIES, *context, *(where or {})}
+    votes, items, dropped = [], set(), {item.strip() for item in drop}
+    for line, record in select(rows, where or {}, file.name):
+        place = f"{file.name}: row {line}"
+        vote = _vote(record, place)
+        check_unread(record, read, vote.ties, vote.wins_a + vote.wins_b, place)
+        items |= {vote.a, vote.b}
+        if not dropped & {vote.a, vote.b}:
+            votes.append(vote)
+    if unknown := sorted(dropped - items):
+        raise ConfigError(f"game.drop={unknown[0]} is no item of {file}: it has {listed(sorted(items), 50)}.")
+    if not votes:
+        raise ConfigError(f"{file.name} has no vote left: loosen game.where or game.drop.")
+    total = sum(vote.wins_a + vote.wins_b for vote in votes)
+    if total == 0:
+        filtered = " that is left" if where or drop else ""
+        raise ConfigError(
+            f"{file.name} counts no vote, as wins_a and wins_b are 0 in every row{filtered}: correct them."
+        )
+    if total > MOST_VOTES:
+        raise ConfigError(f"{file.name} has {total:g} votes, and counts are exact up to 2^53 only: give smaller ones.")
+    return votes
+
+
+def _check_columns(file: InputFile, columns: Sequence[str], used: Mapping[str, Iterable[str]]) -> None:
+    """Refuse a file that lacks a column; `used` has the columns that each key names."""
+    for key, names in used.items():
+        for name in names:
+            if name not in columns:
+                wanted = f"{file.name} lacks" if key == "game.path" else f"{key}={name}: {file} lacks"
+                printed = listed([column if column.isprintable() else ascii(column) for column in columns], 50)
+                raise ConfigError(f"{wanted} the column {name}: it has {printed or 'none'}.")
+
+
+def _vote(record: Record, place: str) -> Vote:
+    a, b = record["item_a"], record["item_b"]
+    if not a or not b or a == b:
+        raise ConfigError(f"{place} compares {a!r} with {b!r}: name two different items.")
+    wins_a, wins_b = (_count(record, name, place) for name in ("wins_a", "wins_b"))
+    half = wins_a % 1 == wins_b % 1 == 0.5
+    ties = _count(record, TIES, place) if TIES in record else 0.0
+    if half and ties:
+        raise ConfigError(
+            f"{place} has ties={record[TIES]} and half wins: count a tie in `ties` or as half a win for each, not both."
+        )
+    cells = {name: cell for name, cell in record.items() if name != TIES} if TIES in record else record
+    return Vote(cells, a, b, wins_a + ties / 2, wins_b + ties / 2, ties + half)
+
+
+def _count(record: Record, name: str, place: str) -> float:
+    count = number(record[name])
+    if count is None:
+        raise ConfigError(f"{place} has {name}={record[name]!r}, not a number: mend or remove it.")
+    if not 0 <= count < float("inf"):
+        raise ConfigError(f"{place} has {name}={record[name]}: counts are finite and not negative.")
+    if count > MOST_VOTES:
+        raise ConfigError(f"{place} has {name}={record[name]}: counts are exact up to 2^53 only, give a smaller one.")
+    return count
+
+
+def context_name(cells: Sequence[str]) -> str:
+    r"""The name of a context from the cells of its columns; different cells have different names.
+
+    Several cells are joined by `/`, a `/` or backslash within a cell behind a backslash. An empty cell is `(empty)`.
+
+    Example:
+        >>> context_name(["a", "b/c"]), context_name(["a/b", "c"]), context_name([""]), context_name([])
+        ('a/b\\/c', 'a\\/b/c', '(empty)', 'all')
+    """
+    if not cells:
+        return "all"
+    if len(cells) > 1:
+        cells = [re.sub(r"[\\/]", r"\\\g<0>", cell) for cell in cells]
+    return "/".join("\\" + cell if cell.lstrip("\\") == "(empty)" else cell or "(empty)" for cell in cells)

@@ -1,0 +1,62 @@
+"""Filters of rows, column -> value or list of values: numbers match by value, texts by text, `true` matches `True`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from math import isfinite
+
+from nlhf.config import ConfigError, shown
+from nlhf.io.tables import NamedRows, Record, listed, number
+
+Value = str | int | float | bool
+
+
+def parsed(word: str) -> Value:
+    """A value as the command line means it: a number or a truth value where it reads as one, else a text."""
+    if word.strip().casefold() in ("true", "false"):
+        return word.strip().casefold() == "true"
+    value = number(word)
+    if value is None or not isfinite(value):
+        return word
+    return int(Decimal(word.strip())) if value.is_integer() else value
+
+
+def select(rows: NamedRows, where: Mapping[str, Value | list[Value]], source: str) -> list[tuple[int, Record]]:
+    """The rows that pass all filters.
+
+    Args:
+        rows: of a file that has all these columns.
+        where: column -> value, or list of values, that a row must have.
+        source: names the file in messages.
+
+    Raises: ConfigError for a value that no row has, with the values that the column has, and where no row is left.
+    """
+    chosen, counts = rows.records, []
+    for column, values in where.items():
+        cells = dict.fromkeys(record[column] for _, record in rows.records)
+        allowed: set[str] = set()
+        for value in values if isinstance(values, list) else [values]:
+            matched = {cell for cell in cells if matches(cell, value)}
+            if not matched:
+                known = listed([cell or "empty cells" for cell in cells]) or "no rows"
+                raise ConfigError(
+                    f"{source} has no row with {column}={shown(value)}: loosen game.where, the column has {known}."
+                )
+            allowed |= matched
+        counts.append(f"{column}: {sum(record[column] in allowed for _, record in rows.records)} rows")
+        chosen = [(line, record) for line, record in chosen if record[column] in allowed]
+    if where and not chosen:
+        raise ConfigError(f"{source} has no row that passes all filters ({', '.join(counts)}): loosen game.where.")
+    return chosen
+
+
+def matches(cell: str, value: Value) -> bool:
+    """Does a cell hold this value? 1 matches 1.0 and 01, true matches True, and a text matches itself alone."""
+    if isinstance(value, bool):
+        return cell.casefold() == str(value).casefold()
+    if isinstance(value, str):
+        return cell == value.strip()
+    if (found := number(cell)) is None:
+        return False
+    return Decimal(cell.strip()) == value if isinstance(value, int) else found == value
