@@ -29,8 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf.games.base import numbered
 from nlhf.games.linked import POINTS, scored, tiled
+from nlhf.games.listed import numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
 

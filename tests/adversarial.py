@@ -17,9 +17,10 @@ from torch import Tensor
 from nlhf.algorithms.base import Algorithm
 from nlhf.equilibria import metrics
 from nlhf.equilibria import solve as reference_equilibrium
-from nlhf.games.base import PreferenceTable, numbered
 from nlhf.games.feedback import Feedback
+from nlhf.games.listed import numbered
 from nlhf.games.matrix import MatrixGame
+from nlhf.games.preference import PreferenceTable
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts, ProxEngine
 from nlhf.prox.exact import ExactProx

@@ -8,7 +8,7 @@ import torch
 
 from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.equilibria.cache import _digest, _key, reference_equilibria
-from nlhf.games.base import numbered
+from nlhf.games.listed import numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
 from nlhf.io.files import read_arrays

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, Numbered, PreferenceTable
+from nlhf.games.base import GameFamily
 from nlhf.games.check import check_game
+from nlhf.games.listed import Numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
+from nlhf.games.preference import PreferenceTable
 from nlhf.launch.compose import composed, plain
 from nlhf.references.base import Reference
 from nlhf.runner.specification import specify

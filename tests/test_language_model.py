@@ -20,9 +20,9 @@ from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.games.matrix import MatrixGame
 from nlhf.judges.panel import Panel
 from nlhf.language.game import TextGame
+from nlhf.language.measure import TextMeasure
 from nlhf.language.model import LanguageModel, Turn, wrapped
 from nlhf.language.policy import CausalLM, CausalLMPolicy
-from nlhf.language.world import TextMeasure
 from nlhf.policies.base import Categorical
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts

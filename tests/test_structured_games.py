@@ -10,7 +10,7 @@ import torch
 
 import nlhf
 from nlhf.config import ConfigError, build
-from nlhf.games.base import Numbered
+from nlhf.games.listed import Numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
 from nlhf.numerics import simplex

@@ -24,8 +24,8 @@ from nlhf.exploit import train as exploit
 from nlhf.io.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
+from nlhf.language.measure import TextMeasure, clopper_pearson, distinct
 from nlhf.language.model import LanguageModel
-from nlhf.language.world import TextMeasure, clopper_pearson, distinct
 from nlhf.launch.compose import composed, plain
 from nlhf.models import prompts
 from nlhf.models.content import InputDataset, InputModel

@@ -20,6 +20,7 @@ from nlhf.analysis.terminal import cost_of, spread, tenths
 from nlhf.analysis.tuning import tuned
 from nlhf.config import is_number
 from nlhf.io.files import read_json, read_json_lines
+from nlhf.stats.text import number
 from nlhf.terminal import completion
 
 MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
@@ -50,7 +51,7 @@ def _context(material: Material) -> dict[str, Any]:
         "cautions": material.cautions,
         "facts": _facts(material, states),
         "view": view,
-        "target": words.number(view.target),
+        "target": number(view.target),
         "columns": _columns(material),
         "rows": list(_rows(material)),
         "everywhere": _everywhere([str(group) for group in summary["group"].unique()]),
@@ -80,7 +81,7 @@ def _facts(material: Material, states: Counter[str]) -> str:
 
 def _columns(material: Material) -> list[str]:
     view = material.view
-    return ["setting", "rank", "method", "seeds", f"{view.cost} to {words.number(view.target)}", "reached",
+    return ["setting", "rank", "method", "seeds", f"{view.cost} to {number(view.target)}", "reached",
             "log10 last, median", "mean", "mean of curve", "rate", "theory", "tried"]  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
             (tenths(row["final_mean"], row["final_mean_low"], row["final_mean_high"]), _sortable(row["final_mean"])),
             (tenths(row["area"], math.nan, math.nan), _sortable(row["area"])),
             (spread(row["rate"], row["rate_low"], row["rate_high"]), _sortable(row["rate"])),
-            (words.number(row["bound_rate"]), _sortable(row["bound_rate"])),
+            (number(row["bound_rate"]), _sortable(row["bound_rate"])),
             (str(row["tried"]), row["tried"]),
         ]
         games, betas = of_group[str(row["group"])]
@@ -140,7 +141,7 @@ def _tuned(material: Material) -> list[list[str]]:
     """The configuration that each algorithm chooses on the first third of the seeds, judged on the others."""
     if material.summary["tried"].max() < 2 or material.units["seed"].nunique() < 3:
         return []
-    return [[row["group"], row["method"], str(row["tried"]), words.number(row["tuning_cost"]), str(row["seeds"]),
+    return [[row["group"], row["method"], str(row["tried"]), number(row["tuning_cost"]), str(row["seeds"]),
              f"{row['reached']:.0%}", spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
              tenths(row["final"], row["final_low"], row["final_high"])]
             for row in tuned(material.units).to_dict("records")]  # fmt: skip
@@ -161,7 +162,7 @@ def _comparisons(table: pd.DataFrame) -> list[list[Cell]]:
             (row["group"], row["group"]), (first, first), (second, second),
             ("cost" if row["quantity"] == "cost" else "last value",) * 2, (str(row["pairs"]), row["pairs"]),
             (_ratio(*ratio), _sortable(ratio[0])), (_share(*better), _sortable(better[0])),
-            (words.number(row["p"]), _sortable(row["p"])), (words.number(row["p_holm"]), _sortable(row["p_holm"])),
+            (number(row["p"]), _sortable(row["p"])), (number(row["p_holm"]), _sortable(row["p_holm"])),
         ])  # fmt: skip
     return shown
 
@@ -169,8 +170,8 @@ def _comparisons(table: pd.DataFrame) -> list[list[Cell]]:
 def _ratio(value: float, low: float, high: float) -> str:
     """A ratio of costs or values; 0 and infinity are those of pairs in which one method alone reached the target."""
     words_of = {0.0: "only the first", math.inf: "only the second"}
-    middle = words_of.get(value, words.number(value))
-    return middle if math.isnan(low) or low == high else f"{middle} [{words.number(low)}, {words.number(high)}]"
+    middle = words_of.get(value, number(value))
+    return middle if math.isnan(low) or low == high else f"{middle} [{number(low)}, {number(high)}]"
 
 
 def _share(value: float, low: float, high: float) -> str:
@@ -188,7 +189,7 @@ def _texts(material: Material) -> Iterator[dict[str, Any]]:
             bound: Any = (read_json(path.with_name("exploiter.json")) or {}).get("lower_bound")
             known = {name: named.at[run["folder"], name] for name in ("method", "seed")}
             yield {**known, "entries": entries[:SHOWN_TEXTS], "left_out": max(0, len(entries) - SHOWN_TEXTS),
-                   "bound": words.number(float(bound)) if is_number(bound) else None}  # fmt: skip
+                   "bound": number(float(bound)) if is_number(bound) else None}  # fmt: skip
 
 
 def _shown(entry: dict[str, Any]) -> dict[str, Any]:

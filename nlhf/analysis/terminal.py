@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nlhf.analysis.study import Material
-from nlhf.analysis.words import MARK, bounded, corrected_p, notes, number
+from nlhf.analysis.words import MARK, bounded, corrected_p, notes
+from nlhf.stats.text import number
 from nlhf.terminal import visible
 
 WIDTH = 100

@@ -12,21 +12,11 @@ import pandas as pd
 from nlhf.analysis.view import View
 from nlhf.stats.bootstrap import FEWEST
 from nlhf.stats.comparison import evidence
+from nlhf.stats.text import number, shown_p
 
 ALPHA = 0.05
 MOST_DAMAGE = 5  # sentences about damaged files
 MARK = " †"  # of a method with a caveat
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number as people write it, to so many digits: 1e-6, 0.05, 1,250, 4.7."""
-    if math.isnan(value):
-        return "-"
-    if math.isinf(value):
-        return "∞"
-    if 10**digits - 0.5 <= abs(value) < 1e9:
-        return f"{value:,.0f}"
-    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -159,11 +149,6 @@ def _sure(won: list[str], groups: Mapping[str, pd.DataFrame], comparisons: pd.Da
             found.append(corrected_p(ranked["method"].iloc[0], ranked["method"].iloc[1], of_group))
     known = [p for p in found if not math.isnan(p)]
     return f" (told apart from the next on {sum(p < ALPHA for p in known)})" if known else ""
-
-
-def shown_p(p: float) -> str:
-    """A p-value in words: p = 0.03, p < 0.001."""
-    return "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"
 
 
 def bounded(cost: float, spent: float) -> str:

@@ -130,12 +130,17 @@ def grade(overrides: Sequence[str]) -> None:
 
 
 def _show(folder: Path) -> None:
-    """The grades of a learned judge."""
+    """Print the grades of a learned judge, and draw its reliability diagram."""
+    from nlhf.analysis.figures import base
+    from nlhf.analysis.figures.calibration import reliability
+    from nlhf.analysis.figures.fonts import warn_of_escapes
     from nlhf.io.files import read_json
     from nlhf.judges.folder import UNNAMED
     from nlhf.judges.learned import CARD
 
     card: Any = read_json(folder / CARD)
+    base.save(reliability(card["reliability"]), folder, "reliability")
+    warn_of_escapes()
     name = card["options"]["judge"]
     output = console(SHOWN)
     output.print(_table(card["grades"]))

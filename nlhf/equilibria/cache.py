@@ -19,8 +19,9 @@ from torch import Tensor
 
 from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.equilibria.solve import CERTIFIED, Equilibrium
-from nlhf.games.base import LARGEST_DENSE, FiniteGame
+from nlhf.games.base import LARGEST_DENSE
 from nlhf.games.matrix import MatrixGame
+from nlhf.games.protocol import FiniteGame
 from nlhf.io.files import read_arrays, replacing
 from nlhf.io.links import make_shared_folder
 

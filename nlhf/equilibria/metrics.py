@@ -16,7 +16,7 @@ from nlhf.numerics import simplex
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
     from nlhf.policies.base import Policy
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
 
 SUPPORT = -57.6  # log-probabilities below log(1e-25) enter the solution only through the others
 SMALL = 64  # actions up to which problems are solved together, on all actions; larger ones on their support

@@ -23,7 +23,7 @@ from nlhf.equilibria.newton import SMALL, Dense, MatrixFree, Problem, newton
 from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
 
 SLACK = 1e-9  # at beta = 0: what counts as zero in the test of uniqueness
 MEMORY = 8_000_000  # entries of one batch of Jacobians

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable, check_size, check_spread, numbered
+from nlhf.games.base import STRUCTURED, GameFamily, check_size, check_spread
+from nlhf.games.listed import numbered
+from nlhf.games.preference import PreferenceTable
+from nlhf.games.protocol import FiniteGame
 from nlhf.numerics.bradley_terry import sigmoid
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError, whole_text
-from nlhf.games.base import FiniteGame, Numbered, PreferenceTable, check_preference
+from nlhf.games.listed import Numbered
+from nlhf.games.preference import PreferenceTable, check_preference
+from nlhf.games.protocol import FiniteGame
 
 if TYPE_CHECKING:
     from torch import Tensor

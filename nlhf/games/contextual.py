@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, check_size, check_spread, numbered
+from nlhf.games.base import GameFamily, check_size, check_spread
 from nlhf.games.general_preference import skew_products
+from nlhf.games.listed import numbered
+from nlhf.games.preference import PreferenceTable
 from nlhf.numerics.bradley_terry import sigmoid
 
 

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf.games.base import Listed, Numbered, check_dense, moved
+from nlhf.games.base import check_dense
+from nlhf.games.listed import Listed, Numbered, moved
 from nlhf.games.low_rank import turned
 from nlhf.numerics import simplex
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, Listed, Numbered, check_dense, check_size, check_spread, numbered
+from nlhf.games.base import GameFamily, check_dense, check_size, check_spread
+from nlhf.games.listed import Listed, Numbered, numbered
 from nlhf.numerics import simplex
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf.games.base import PreferenceTable, moved
+from nlhf.games.listed import moved
+from nlhf.games.preference import PreferenceTable
 from nlhf.numerics import simplex
 
 

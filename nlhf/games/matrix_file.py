@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import COMPLEMENTARY, GameFamily, PreferenceTable, check_preference, numbered
+from nlhf.games.base import GameFamily
+from nlhf.games.listed import numbered
 from nlhf.games.matrix_text import read_table
+from nlhf.games.preference import COMPLEMENTARY, PreferenceTable, check_preference
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import check_unique
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nlhf.games.base import GameFamily, PreferenceTable, antisymmetric, check_size, numbered
+from nlhf.games.base import GameFamily, check_size
+from nlhf.games.listed import numbered
+from nlhf.games.preference import PreferenceTable, antisymmetric
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import GameFamily, PreferenceTable, numbered
+from nlhf.games.base import GameFamily
+from nlhf.games.listed import numbered
+from nlhf.games.preference import PreferenceTable
 
 
 @dataclass(frozen=True)

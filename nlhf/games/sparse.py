@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nlhf.games.base import Listed, check_dense
+from nlhf.games.base import check_dense
+from nlhf.games.listed import Listed
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import STRUCTURED, FiniteGame, GameFamily, PreferenceTable
+from nlhf.games.base import STRUCTURED, GameFamily
+from nlhf.games.preference import PreferenceTable
+from nlhf.games.protocol import FiniteGame
 from nlhf.io.inputs import InputFile
 from nlhf.votes.comparisons import warn_of_groups
 from nlhf.votes.file import COLUMNS, MOST_VOTES, TIES, Vote, context_name, read_votes

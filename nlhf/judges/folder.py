@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.analysis.figures import base
-from nlhf.analysis.figures.calibration import reliability
-from nlhf.analysis.figures.fonts import warn_of_escapes
 from nlhf.config import ConfigError
+from nlhf.environment import environment
 from nlhf.io.files import read_json, writing
 from nlhf.judges import grades, learned, train
 from nlhf.judges.encoder import Encoder
@@ -22,7 +20,6 @@ from nlhf.judges.reader import Reader
 from nlhf.models.content import InputModel
 from nlhf.numerics.bradley_terry import sigmoid
 from nlhf.records import Table
-from nlhf.runner.folder import environment
 from nlhf.terminal import say
 
 if TYPE_CHECKING:
@@ -64,8 +61,6 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
     rows = grades.table(chances, votes)
     chance = chances[options.judge]
     curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
-    base.save(reliability(curves), folder, "reliability")
-    warn_of_escapes()
     _write_predictions(folder / "predictions.csv", votes, logits)
     prompts = sorted({learned.of_prompt(prompt) for prompt, _ in votes.answers})
     learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, "prompts": prompts, **environment()})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
     from nlhf.language.model import LanguageModel, Turn, Weights
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linprog
 
+from nlhf.equilibria.arrays import equilibrium
+
 PLAYED = 1e-6  # probability from which an item counts as played
 EVEN = 1e-7  # an item that loses to an equilibrium by no more is an answer to it
 MOST = 40  # items up to which all equilibria are looked at
@@ -58,8 +60,6 @@ class Nash:
 
 def equilibrium_shares(preference: np.ndarray) -> np.ndarray:
     """An equilibrium (n) of P (n, n)."""
-    from nlhf.interface import equilibrium
-
     return np.asarray(np.exp(equilibrium(preference, beta=0.0).log_policy))
 
 

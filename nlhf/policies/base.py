@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
 
 Advice = dict[str, str | float | None]  # defaults of prox=gradient by their keys
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
 
 
 @dataclass(frozen=True)

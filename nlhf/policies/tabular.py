@@ -11,7 +11,7 @@ from nlhf.policies.base import Categorical, Memory, Policy, PolicyFamily, rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ from nlhf.policies.base import choose
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
     from nlhf.games.feedback import Feedback
+    from nlhf.games.protocol import FiniteGame
     from nlhf.policies.base import Policy
 
 

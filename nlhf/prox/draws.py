@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
     from nlhf.games.feedback import Judge
+    from nlhf.games.protocol import FiniteGame
     from nlhf.numerics.streams import Uniforms
 
 

@@ -19,7 +19,7 @@ from nlhf.references.weights import read_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
 
 
 log = logging.getLogger(__name__)

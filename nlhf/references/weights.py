@@ -16,7 +16,7 @@ from nlhf.io.inputs import InputFile
 from nlhf.io.tables import check_unique, listed, named_rows, number
 
 if TYPE_CHECKING:
-    from nlhf.games.base import FiniteGame
+    from nlhf.games.protocol import FiniteGame
 
 log = logging.getLogger(__name__)
 

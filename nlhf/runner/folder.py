@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import io
-import platform
 import re
-import resource
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,8 +23,8 @@ from nlhf.runner.specification import RESULTS_VERSION, Specification
 from nlhf.runner.world import World
 
 if TYPE_CHECKING:
-    from nlhf.language.world import TextWorld
-
+    from nlhf.runner.text_world import TextWorld
+from nlhf.environment import environment, peak_memory
 
 # Patterns of a run's result files. checkpoint.pt has its own checksum; run.log and exploiter.json may change later.
 RESULTS = (
@@ -239,26 +232,3 @@ def _classes(value: Any) -> set[type]:
     if not is_dataclass(value) or isinstance(value, type):
         return set()
     return {type(value)}.union(*(_classes(getattr(value, field.name)) for field in fields(value)))
-
-
-@cache
-def environment() -> Mapping[str, Any]:
-    """Versions and the commit, for summary.json."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("nlhf", "torch", "numpy", "hydra-core", "omegaconf", "scipy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    root = Path(__file__).resolve().parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = None
-    return {"versions": versions, "commit": commit, "platform": platform.platform(), "threads": torch.get_num_threads()}
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

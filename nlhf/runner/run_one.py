@@ -32,7 +32,7 @@ from nlhf.runner.within_budget import exceeds, limits, summary_within
 from nlhf.terminal import LineFormatter, warn_lines
 
 if TYPE_CHECKING:
-    from nlhf.language.world import TextWorld
+    from nlhf.runner.text_world import TextWorld
     from nlhf.runner.world import World
 
 log = logging.getLogger("nlhf")

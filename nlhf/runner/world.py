@@ -14,8 +14,9 @@ from nlhf.algorithms.base import Algorithm
 from nlhf.config import ConfigError
 from nlhf.equilibria.cache import Certified, reference_equilibria
 from nlhf.equilibria.metrics import Measure
-from nlhf.games.base import LARGEST_DENSE, FiniteGame
+from nlhf.games.base import LARGEST_DENSE
 from nlhf.games.check import check_game
+from nlhf.games.protocol import FiniteGame
 from nlhf.io.files import replacing
 from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.base import Policy
@@ -27,7 +28,7 @@ from nlhf.runner.specification import Specification
 from nlhf.runner.trainer import Trainer
 
 if TYPE_CHECKING:
-    from nlhf.language.world import TextWorld
+    from nlhf.runner.text_world import TextWorld
 
 NAMED_ACTIONS = 100_000  # files name the items of games up to so many
 PREFERENCE_ACTIONS, PREFERENCE_ENTRIES = 512, 4_000_000  # game.npz holds P up to so many actions and entries
@@ -131,7 +132,7 @@ def assemble(run: Specification) -> World | TextWorld:
     device = find_device(options.device)
     beta = torch.full((len(options.seeds), 1, 1), options.beta, dtype=torch.float64, device=device)
     if "prompts" in run.game.provides:
-        from nlhf.language.world import assemble_text
+        from nlhf.runner.text_world import assemble_text
 
         return assemble_text(run, device, beta)
     cache = Path(options.runs_dir) / ".equilibria"

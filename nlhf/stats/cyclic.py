@@ -15,8 +15,8 @@ from itertools import combinations
 
 import numpy as np
 
-from nlhf.analysis.words import shown_p
 from nlhf.numerics.bradley_terry import bradley_terry_scores, sigmoid
+from nlhf.stats.text import shown_p
 
 REDRAWS = 2000
 RIDGE = 1e-3

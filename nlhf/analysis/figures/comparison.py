@@ -15,9 +15,9 @@ from matplotlib.ticker import NullLocator
 from nlhf.analysis.figures import base
 from nlhf.analysis.naming import name_of
 from nlhf.analysis.view import PLAIN, View
-from nlhf.analysis.words import number
 from nlhf.stats import bootstrap
 from nlhf.stats.comparison import profile
+from nlhf.stats.text import number
 
 STRIP = 0.2  # of an axis, for what has no value
 

@@ -19,7 +19,7 @@ from nlhf.analysis.figures.simplex import simplex
 from nlhf.analysis.study import Material
 from nlhf.analysis.tuning import tuned
 from nlhf.analysis.view import FLOOR
-from nlhf.analysis.words import number
+from nlhf.stats.text import number
 
 Draw = Callable[[Material], Figure | None]
 

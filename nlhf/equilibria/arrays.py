@@ -1,0 +1,112 @@
+"""Equilibria and exploitability of games that are NumPy arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.games.preference import check_preference
+from nlhf.references.base import reference_logits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EquilibriumResult:
+    """A Nash equilibrium and its certificate.
+
+    Args:
+        log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
+        exploitability: measured, the mean over contexts.
+        method: `newton` (beta > 0) or `linear programme` (beta = 0, where it need not be the only one).
+        certified: True if, in every context, the exploitability is at most 1e-12 and at most what rounding explains.
+    """
+
+    log_policy: np.ndarray
+    exploitability: float
+    method: str
+    certified: bool
+
+
+def equilibrium(preference: Any, beta: float, reference: Any = None) -> EquilibriumResult:
+    """The equilibrium of a KL-regularised preference game, to rounding where it is `certified`.
+
+    Args:
+        preference: P(row preferred to column), (n, n) or (X, n, n), P + P^T = 1.
+        beta: strength of the KL term, >= 0.
+        reference: positive weights (n) or (X, n); default uniform.
+
+    Raises: ConfigError for arrays that are not that.
+
+    Example:
+        >>> import numpy as np
+        >>> P = np.array([[0.5, 0.1, 0.9], [0.9, 0.5, 0.1], [0.1, 0.9, 0.5]])
+        >>> np.exp(equilibrium(P, beta=0.1).log_policy).round(3)
+        array([0.333, 0.333, 0.333])
+    """
+    from nlhf.equilibria.solve import solve
+
+    advantage, log_reference, strength = game_of(preference, beta, reference)
+    solved = solve(advantage, log_reference, strength)
+    policy = solved.log_policy.numpy()
+    return EquilibriumResult(
+        policy[0] if np.ndim(preference) == 2 else policy,
+        float(solved.exploitability.mean()),
+        solved.method,
+        bool(solved.certified.all()),
+    )
+
+
+def exploitability(preference: Any, log_policy: Any, beta: float, reference: Any = None) -> float:
+    """max_mu P_beta(mu > pi) - 1/2, averaged over contexts; see `equilibrium` for the arguments.
+
+    Args:
+        log_policy: log-probabilities (n) or (X, n), normalised.
+
+    Example:
+        >>> import numpy as np
+        >>> exploitability(np.array([[0.5, 1.0], [0.0, 0.5]]), np.log([0.5, 0.5]), beta=0)
+        0.25
+    """
+    from nlhf.equilibria.metrics import exploitability_of
+
+    advantage, log_reference, strength = game_of(preference, beta, reference)
+    policy = normalised(np.asarray(log_policy), tuple(log_reference.shape), "log_policy")[0]
+    answer = (advantage @ policy.exp()[..., None])[..., 0]
+    return float(exploitability_of(policy, answer, log_reference, policy.new_tensor(strength)).mean())
+
+
+def game_of(preference: Any, beta: float, reference: Any) -> tuple[Tensor, Tensor, float]:
+    """Advantages (X, n, n), log reference (X, n) and beta, checked."""
+    import torch
+
+    if not 0 <= beta < float("inf"):
+        raise ConfigError(f"beta={beta} is out of range: give a finite number >= 0.")
+    table = torch.from_numpy(check_preference(preference, "preference"))
+    contexts, n, _ = table.shape
+    weights = np.ones(n) if reference is None else reference
+    logits = reference_logits(weights, contexts, n, "reference")
+    return (table - table.mT) / 2, torch.from_numpy(logits).log_softmax(-1), float(beta)
+
+
+def normalised(values: np.ndarray, shape: tuple[int, ...], source: str) -> Tensor:
+    """Log-probabilities (n), (X, n) or (S, X, n) as (S, X, n), renormalised."""
+    import torch
+
+    if values.dtype.kind not in "fiu":
+        raise ConfigError(f"{source}: log_policy holds {values.dtype}, not numbers: give log-probabilities.")
+    array = np.array(values, dtype=np.float64, ndmin=3)
+    if array.shape[1:] != tuple(shape):
+        raise ConfigError(
+            f"{source} has shape {np.shape(values)}, the game {shape[0]} contexts and {shape[1]} actions: "
+            "grade it in the game that it was trained in."
+        )
+    policy = torch.from_numpy(array)
+    mass = policy.logsumexp(-1)
+    if not bool((mass.abs() < 1e-6).all()):
+        raise ConfigError(f"{source} has probabilities that do not sum to 1: give normalised logarithms.")
+    return policy.log_softmax(-1)
