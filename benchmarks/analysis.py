@@ -36,7 +36,7 @@ LIMITS = {"cold": 20.0, "cached": 2.0, "report": 60.0, "memory": 2.0}  # seconds
 LOAD = """
 import json, resource, sys, time
 import pandas as pd
-from nlhf.analysis.load import load
+from nlhf.analysis.study import load
 started = time.perf_counter()
 data = load(sys.argv[1])
 taken = time.perf_counter() - started

@@ -23,7 +23,7 @@ import pandas as pd
 import yaml
 
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.load import load
+from nlhf.analysis.study import load
 from nlhf.cli.status import main as launch
 from nlhf.records import COLUMNS
 from nlhf.runner.run_one import OF_THE_COMMAND, run_one

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.load import load_study
+from nlhf.analysis.study import load_study
 from nlhf.io.files import damaged, read_json
 from nlhf.launch import status
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nlhf.arena.completion_file import Writer
 from nlhf.arena.contestants import Model, gathered
-from nlhf.arena.play import LEAST, Arena, Rules, _settled
-from nlhf.arena.standings import _bounds, standings
-from nlhf.arena.writer import Writer
+from nlhf.arena.games import LEAST, Arena, Rules, _settled
+from nlhf.arena.ranking import _bounds, standings
 from nlhf.cli.arena import hold, main
 from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
@@ -392,7 +392,7 @@ def test_who_never_met_may_be_exploited_by_anything():
 def test_cycles_of_soft_verdicts_are_held_against_noise_of_their_own_size(cycle, low, high, monkeypatch):
     """Five contestants with Bradley-Terry scores and, maybe, a cycle of three; verdicts are probabilities, and those of
     a prompt move together. How often transitivity is rejected at 5%."""
-    monkeypatch.setattr("nlhf.arena.standings.MIXTURES", 2)
+    monkeypatch.setattr("nlhf.arena.ranking.MIXTURES", 2)
     rng, found = np.random.default_rng(0), []
     scores = np.array([0.0, 0.1, 0.2, 0.4, 0.6])
     turn = np.zeros((5, 5))

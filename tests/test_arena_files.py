@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from nlhf.arena.play import Arena
+from nlhf.arena.games import Arena
 from nlhf.config import ConfigError
 from tests.test_arena import RULES, Wheel, hands, votes
 

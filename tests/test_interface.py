@@ -151,7 +151,7 @@ def test_naming_the_functions_imports_no_torch():
 
 
 def test_analysis_imports_no_torch():
-    assert "torch" not in loaded("import nlhf; nlhf.analysis.load")
+    assert "torch" not in loaded("import nlhf; nlhf.analysis.study")
 
 
 def test_a_name_that_nlhf_lacks_is_answered_with_those_it_has():

@@ -20,9 +20,9 @@ from omegaconf import OmegaConf
 from pyarrow import csv as arrow_csv
 
 import nlhf
-from nlhf.analysis.load import export
 from nlhf.analysis.page import write as write_page
-from nlhf.arena.play import Arena, Rules
+from nlhf.analysis.study import export
+from nlhf.arena.games import Arena, Rules
 from nlhf.cli.compare import main as analyse
 from nlhf.cli.status import main as status
 from nlhf.config import ConfigError, checked

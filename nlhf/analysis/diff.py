@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.load import Study, load_study
+from nlhf.analysis.study import Study, load_study
 
 UNTOLD = ("run", "seconds")  # columns that two equal runs need not share
 Entry = tuple[str, str, str]

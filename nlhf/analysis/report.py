@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from nlhf.analysis import page, provenance, words
+from nlhf.analysis import conclusions, page, provenance
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.study import Material
-from nlhf.analysis.terminal import cost_of, spread, tenths
+from nlhf.analysis.ranking_table import cost_of, spread, tenths
+from nlhf.analysis.results import Material
 from nlhf.analysis.tuning import tuned
 from nlhf.config import is_number
 from nlhf.io.files import read_json, read_json_lines
@@ -47,7 +47,7 @@ def _context(material: Material) -> dict[str, Any]:
     return {
         "title": study.root.resolve().name,
         "question": preset.question if preset else f"Which method needs the fewest {view.cost}?",
-        "headline": words.headline(summary, material.comparisons, view),
+        "headline": conclusions.headline(summary, material.comparisons, view),
         "cautions": material.cautions,
         "facts": _facts(material, states),
         "view": view,
@@ -56,7 +56,7 @@ def _context(material: Material) -> dict[str, Any]:
         "rows": list(_rows(material)),
         "everywhere": _everywhere([str(group) for group in summary["group"].unique()]),
         "choices": {name: _distinct(material.units[name]) for name in ("game", "beta")},
-        "notes": words.notes(material.caveats, summary["method"]),
+        "notes": conclusions.notes(material.caveats, summary["method"]),
         "overall": _overall(material),
         "tuned": _tuned(material),
         "comparisons": _comparisons(tested),
@@ -89,7 +89,7 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
     """Rows of the large table: cells with what they are sorted by, and the games and betas that a filter asks for."""
     of_group = {str(group): (_distinct(rows["game"]), _distinct(rows["beta"]))
                 for group, rows in material.units.groupby("group")}  # fmt: skip
-    short = words.distinct(list(of_group))
+    short = conclusions.distinct(list(of_group))
     for row in material.summary.to_dict("records"):
         name = base.marked([row["method"]], material.caveats)[row["method"]]
         remarks = "".join(f", {row[state]} {state}" for state in ("failed", "unfinished") if row[state])
@@ -114,7 +114,7 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
 
 def _everywhere(groups: list[str]) -> str:
     """The parts that all groups share, which the table leaves out."""
-    short = words.distinct(groups)
+    short = conclusions.distinct(groups)
     return ", ".join(part for part in groups[0].split(", ") if part not in short[groups[0]].split(", "))
 
 

@@ -1,96 +1,142 @@
-"""A study under one view: what tables, sentences, figures and the report are made of."""
+"""A tree of runs as one tidy DataFrame."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+import csv
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
-from nlhf.analysis import words
-from nlhf.analysis.load import Study, load_study
-from nlhf.analysis.units import UNIT, units
-from nlhf.analysis.view import View
-from nlhf.stats.comparison import compare, overall, summarise
-
-MOST_METHODS = 12  # in one panel, and in one family of tests
+from nlhf.analysis import row_cache
+from nlhf.analysis.errors import AnalysisError
+from nlhf.analysis.labels import DIGESTS, INPUTS, label
+from nlhf.analysis.run_folder import FILES, read_run
+from nlhf.io.files import is_moved_aside, replacing
+from nlhf.records import ADDED
+from nlhf.terminal import visible
 
 
 @dataclass(frozen=True)
-class Material:
-    """A study, its observations (`units`) and their table (`summarise`), under one view."""
+class Study:
+    """All that was read below a folder.
 
-    study: Study
-    units: pd.DataFrame
-    summary: pd.DataFrame
-    view: View
+    Args:
+        root: the folder.
+        rows: as `load` returns them.
+        runs: a record per run, also of runs without rows: as of `read_run`, and `rows`, how many it has.
+    """
 
-    @cached_property
-    def focused(self) -> Material:
-        """Where more methods ran on a setting than can be shown and tested, the best one of each algorithm."""
-        ranked = self.summary.sort_values(["group", "rank"])
-        if ranked.groupby("group").size().max() <= MOST_METHODS:
-            return self
-        best = ranked.drop_duplicates(["group", "algorithm"])
-        units = self.units[_pairs(self.units, "group").isin(_pairs(best, "group"))]
-        rows = self.study.rows
-        rows = rows[_pairs(rows, "setting").isin(_pairs(units, "setting"))]
-        return Material(replace(self.study, rows=rows), units, best, self.view)
-
-    @cached_property
-    def comparisons(self) -> pd.DataFrame:
-        """`compare` of the observations of what is `focused`."""
-        return compare(self.focused.units)
-
-    @cached_property
-    def overall(self) -> pd.DataFrame:
-        """`overall` of the observations."""
-        return overall(self.units)
+    root: Path
+    rows: pd.DataFrame
+    runs: list[dict[str, Any]]
 
     @property
-    def cautions(self) -> list[str]:
-        """What a reader must know before believing the table."""
-        observed = len(self.study.rows[UNIT].drop_duplicates())
-        return [*words.cautions(self.focused.units, self.summary, self.study.runs),
-                *words.unmeasured(observed - len(self.units), self.view), *self._of_view()]  # fmt: skip
-
-    def _of_view(self) -> list[str]:
-        """What this very question hides."""
-        found = []
-        if self.view.x == "seconds" and self.units["replica"].any():
-            found.append(
-                "The seeds of a run share one clock: a run is one observation of seconds, and no test is made."
-            )
-        if self.view.metric == "exploitability" and any("average" in caveat for caveat in self.caveats.values()):
-            found.append("Of some methods only the average converges: see --metric average_exploitability for theirs.")
-        return found
-
-    @cached_property
-    def runs(self) -> pd.DataFrame:
-        """The first row of every run that has rows."""
-        return self.study.rows.drop_duplicates("folder")
-
-    @cached_property
-    def caveats(self) -> dict[str, str]:
-        """Method -> where it rests, for those that rest elsewhere than at the equilibrium."""
-        method = dict(zip(self.runs["folder"], self.runs["method"], strict=True))
-        found = ((run["folder"], (run["summary"].get("method") or {}).get("caveat")) for run in self.study.runs)
-        return {method[folder]: caveat for folder, caveat in found if caveat and folder in method}
+    def experiment(self) -> str | None:
+        """The preset that all runs were made by, if there is one."""
+        found = {next((word.removeprefix("experiment=") for word in run["overrides"] if word.startswith("experiment=")),
+                      None) for run in self.runs}  # fmt: skip
+        return found.pop() if len(found) == 1 else None
 
 
-def _pairs(table: pd.DataFrame, column: str) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(table[[column, "method"]])
+def load(folder: str | PathLike[str]) -> pd.DataFrame:
+    """All rows of all runs below a folder, with their config and status.
+
+    Returns: one row per (run, seed, evaluation): the columns of metrics.csv, `status` (`completed`, `failed`,
+    `interrupted`, or `unfinished` for a run that has not ended), `folder`, a column per entry of the run's config,
+    nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`), checksums of its input files (as
+    `inputs.game.path`) and of its setting and method (`digests.setting`, `digests.method`), and what to call it:
+    `setting` and `method` (`label`). Runs that differ in their seeds alone have the same setting and method. A warning
+    names damaged files; runs that need them are left out.
+
+    Raises: AnalysisError if there is no folder or no row in it, or if two runs hold the same seed of the same setting
+    and method.
+    """
+    study = load_study(folder)
+    if damage := [sentence for run in study.runs for sentence in run["damage"]]:
+        warnings.warn("\n".join(map(visible, damage)), stacklevel=2)
+    return study.rows
 
 
-def gather(folder: str | PathLike[str], view: View) -> Material:
-    """Load a folder of runs and take its observations.
+def load_study(folder: str | PathLike[str]) -> Study:
+    """As `load`, with a record per run and without warnings; the rows of many runs are cached.
 
     Raises: AnalysisError.
     """
-    study = load_study(folder)
-    if "beta" not in study.rows:  # no run has a config
-        study = replace(study, rows=study.rows.assign(beta=float("nan")))
-    view = view.for_data(study.rows)
-    observed = units(study.rows, view)
-    return Material(study, observed, summarise(observed), view)
+    root = Path(folder)
+    folders = list(_run_folders(root))
+    if not folders:
+        raise AnalysisError(f"{root} holds no run (no metrics.csv): give runs/STUDY of a study that was run.")
+    rows, runs = row_cache.through(root, folders, FILES, read_run)
+    if rows.empty:
+        damage = [sentence for run in runs for sentence in run["damage"]]
+        nothing = f"no run below {root} has rows yet: wait, or repeat the command that made them."
+        raise AnalysisError(damage[0] if damage else nothing)
+    frame = pd.DataFrame([_columns(run) for run in runs])
+    if "beta" in frame:
+        beta = pd.to_numeric(frame["beta"], errors="coerce")
+        frame["beta"] = beta.where(beta >= 0)  # nan for a config that was damaged
+    frame = frame[[name for name in frame.columns if name not in rows.columns]]
+    of_run = rows.pop("run_number").to_numpy()
+    joined = frame.take(of_run).set_index(rows.index)
+    rows = label(pd.concat([rows, joined], axis=1))
+    _refuse_duplicates(rows)
+    return Study(root, rows, runs)
+
+
+def _columns(run: dict[str, Any]) -> dict[str, Any]:
+    """What is joined to the rows of a run: status, folder, config, and the checksums by which runs are compared."""
+    head = {"status": run["status"], "folder": run["folder"]}
+    checksums = {f"{prefix}{name}": value for prefix, key in ((DIGESTS, "digests"), (INPUTS, "inputs"))
+                 for name, value in (run["summary"].get(key) or {}).items()}  # fmt: skip
+    return {**head, **ADDED, **run["config"], **checksums, **head}
+
+
+def export(data: pd.DataFrame, path: Path) -> None:
+    """Write the rows as .csv (numbers to the bit) or .parquet (columns of mixed types as text).
+
+    Raises: AnalysisError for another ending; WriteError, and an earlier file is kept then.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise AnalysisError(f"--export={path} has no known ending: give FILE.csv or FILE.parquet.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        with replacing(path) as stream:
+            data.to_csv(stream, index=False, lineterminator="\n", quoting=_quoting(data))
+    else:
+        mixed = [str(name) for name in data if data[name].dtype == object]
+        texts = data.assign(**{name: data[name].map(str, na_action="ignore") for name in mixed})
+        with replacing(path, "wb") as stream:
+            stream.write(texts.to_parquet(None, index=False))
+
+
+def _quoting(data: pd.DataFrame) -> Literal[0, 2]:
+    """How to quote a CSV file: all texts if one has a carriage return, which pandas would leave unquoted."""
+    texts = (value for name in data.select_dtypes(exclude="number") for value in data[name].unique())
+    return csv.QUOTE_NONNUMERIC if any("\r" in str(value) for value in texts) else csv.QUOTE_MINIMAL
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    """All folders of runs below `root`, without hidden ones and those that force=true moved aside."""
+    for place, folders, files in os.walk(root):
+        if ".hydra" in folders or "metrics.csv" in files or "summary.json" in files:
+            yield Path(place)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_moved_aside(name))
+
+
+def _refuse_duplicates(rows: pd.DataFrame) -> None:
+    pairs = rows[["setting", "method", "seed", "folder"]].drop_duplicates()
+    twice = pairs[pairs.duplicated(["setting", "method", "seed"], keep=False)]
+    if not twice.empty:
+        first = twice.iloc[0]
+        same = (twice["setting"] == first["setting"]) & (twice["method"] == first["method"])
+        folders: Sequence[str] = twice.loc[same & (twice["seed"] == first["seed"]), "folder"].tolist()
+        raise AnalysisError(
+            f"{folders[0]} and {folders[1]} both hold seed {first['seed']} of {first['method']} on "
+            f"{first['setting']}: remove one of them, or give a folder that holds only one."
+        )

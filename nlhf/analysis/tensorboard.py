@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from nlhf.analysis.criterion import View
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.view import View
 from nlhf.io.files import writing
 
 

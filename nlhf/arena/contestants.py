@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nlhf.arena.writer import Writer
+from nlhf.arena.completion_file import Writer
 from nlhf.config import ConfigError, build
 from nlhf.io.files import is_moved_aside, read_json
 from nlhf.io.inputs import InputFile

@@ -10,12 +10,12 @@ import numpy as np
 from nlhf.analysis.figures.games import matrix
 from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
-from nlhf.arena.play import Arena
+from nlhf.arena.games import Arena
 from nlhf.models.prompts import words
 from nlhf.terminal import completion
 
 if TYPE_CHECKING:
-    from nlhf.arena.standings import Standings
+    from nlhf.arena.ranking import Standings
 
 MOST_PROMPTS, MOST_ITEMS = 12, 40
 

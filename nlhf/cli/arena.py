@@ -17,7 +17,7 @@ from nlhf.terminal import Parser, console, say, say_lines, show_progress, show_w
 
 if TYPE_CHECKING:
     from nlhf.arena.contestants import Contestant
-    from nlhf.arena.standings import Standings
+    from nlhf.arena.ranking import Standings
     from nlhf.judges.base import TextJudge
 
 USAGE = (
@@ -89,9 +89,9 @@ def hold(places: Sequence[str], overrides: Sequence[str], trust: Trust = NOTHING
     Raises: ConfigError.
     """
     from nlhf.arena.contestants import gathered
+    from nlhf.arena.games import Arena, Rules
     from nlhf.arena.page import write
-    from nlhf.arena.play import Arena, Rules
-    from nlhf.arena.standings import standings
+    from nlhf.arena.ranking import standings
     from nlhf.io.files import writing
     from nlhf.judges.base import told
     from nlhf.language.policy import CausalLM
@@ -150,7 +150,7 @@ def _judge(node: Any, places: Sequence[str], trust: Trust) -> TextJudge:
 
 def _prompts(options: Options, places: Sequence[str], contestants: Sequence[Contestant]) -> list[Any]:
     """The prompts of the file, or those that no run has trained on."""
-    from nlhf.arena.writer import Writer
+    from nlhf.arena.completion_file import Writer
     from nlhf.models import prompts
 
     if options.prompts is not None:

@@ -8,15 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from nlhf.analysis.criterion import COSTS, METRICS, View
 from nlhf.analysis.diff import diff, shown
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.view import COSTS, METRICS, View
 from nlhf.config import ConfigError
 from nlhf.io.files import WriteError
 from nlhf.terminal import Parser, console, say, warn
 
 if TYPE_CHECKING:
-    from nlhf.analysis.study import Material
+    from nlhf.analysis.results import Material
 
 
 def main(arguments: list[str]) -> int:
@@ -113,19 +113,19 @@ def _parser() -> argparse.ArgumentParser:
 def _analyse(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     view = View(options.metric, options.target, options.x, tuple(filter(None, options.by.split(","))))
-    from nlhf.analysis import terminal, words
-    from nlhf.analysis.study import gather
+    from nlhf.analysis import conclusions, ranking_table
+    from nlhf.analysis.results import gather
 
     material = gather(options.folder, view)
     written = _exports(material, options)
     out: Path = options.out or options.folder
     out.mkdir(parents=True, exist_ok=True)
-    output = console(terminal.WIDTH)
+    output = console(ranking_table.WIDTH)
     states = Counter(run["status"] for run in material.study.runs)
     output.print(", ".join(f"{count} {status}" for status, count in states.items()))
-    terminal.show(material, output)
+    ranking_table.show(material, output)
     output.print()
-    output.print(words.headline(material.summary, material.comparisons, material.view), style="bold")
+    output.print(conclusions.headline(material.summary, material.comparisons, material.view), style="bold")
     for caution in material.cautions:
         output.print(f"- {caution}")
     for line in written:
@@ -141,7 +141,7 @@ def _exports(material: Material, options: argparse.Namespace) -> list[str]:
     """Write the rows where they are wanted; a line each."""
     lines = []
     if options.export:
-        from nlhf.analysis.load import export
+        from nlhf.analysis.study import export
 
         export(material.study.rows, options.export)
         lines.append(f"{options.export}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nlhf.analysis.criterion import View
 from nlhf.analysis.report import write
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.results import gather
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]

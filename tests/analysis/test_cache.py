@@ -16,20 +16,20 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from nlhf.analysis import cache
-from nlhf.analysis.load import load, load_study
+from nlhf.analysis import row_cache
+from nlhf.analysis.study import load, load_study
 from nlhf.io.files import replacing, sealed, unsealed
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 
 CURVES = {0: geometric(0.5, 0.5, range(4)), 1: geometric(0.25, 0.5, range(3))}
-PLACE = cache.PLACE
+PLACE = row_cache.PLACE
 
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """Six runs of every kind of status, where even the smallest study is cached."""
-    monkeypatch.setattr(cache, "FEWEST", 1)
+    monkeypatch.setattr(row_cache, "FEWEST", 1)
     root = tmp_path / "study"
     for number, status in enumerate(["completed", "failed", "interrupted", None, "completed", "completed"]):
         write_run(root, "omd" if number % 2 else "mpo", f"game{number // 2}", curves=CURVES, status=status,
@@ -41,7 +41,7 @@ def study(tmp_path, monkeypatch):
 def settled(monkeypatch, seconds=10**5):
     """From now on it is later: what was written before is trusted."""
     now = time.time_ns() + seconds * 10**9
-    monkeypatch.setattr(cache.time, "time_ns", lambda: now)
+    monkeypatch.setattr(row_cache.time, "time_ns", lambda: now)
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def reads(monkeypatch):
 def fresh(root, monkeypatch):
     """What a load gives that knows no cache, and writes none."""
     with monkeypatch.context() as patched:
-        patched.setattr(cache, "_open", lambda _: (None, {}))
-        patched.setattr(cache, "_save", lambda *_: None)
+        patched.setattr(row_cache, "_open", lambda _: (None, {}))
+        patched.setattr(row_cache, "_save", lambda *_: None)
         return load_study(root)
 
 
@@ -84,7 +84,7 @@ def test_a_second_load_reads_no_run_and_gives_the_same_to_the_bit(study, reads, 
 
 
 def test_small_studies_are_not_cluttered(study, monkeypatch):
-    monkeypatch.setattr(cache, "FEWEST", 7)
+    monkeypatch.setattr(row_cache, "FEWEST", 7)
     load(study)
     assert not (study / PLACE).parent.exists()
 
@@ -201,14 +201,14 @@ def test_a_run_that_was_removed_leaves_the_cache_too(study, monkeypatch):
 
 def test_two_writes_within_one_tick_of_the_clock_are_not_taken_for_one(study, monkeypatch):
     """As on file systems with whole seconds: the stamp stays, the content does not."""
-    stamp = cache._stamp
+    stamp = row_cache._stamp
     second = 10**9
 
     def coarse(path):
         found = stamp(path)
         return found and [found[0], found[1] // second * second, found[2] // second * second, found[3]]
 
-    monkeypatch.setattr(cache, "_stamp", coarse)
+    monkeypatch.setattr(row_cache, "_stamp", coarse)
     while time.time_ns() % second > second // 2:  # so that both writes are in one second
         time.sleep(0.01)
     path = study / "run2" / "metrics.csv"
@@ -259,7 +259,7 @@ def of_version(version):
     def change(path):
         table = parquet.read_table(io.BytesIO(table_of(path)))
         metadata = table.schema.metadata[b"nlhf"]
-        changed = metadata.replace(f'"version": {cache.VERSION}'.encode(), f'"version": {version}'.encode())
+        changed = metadata.replace(f'"version": {row_cache.VERSION}'.encode(), f'"version": {version}'.encode())
         assert changed != metadata
         stream = io.BytesIO()
         parquet.write_table(table.replace_schema_metadata({b"nlhf": changed}), stream)
@@ -318,7 +318,7 @@ def test_where_no_cache_can_be_written_there_is_none(study, monkeypatch, how):
         def refuse(*arguments, **keys):
             raise PermissionError(13, "Permission denied") if how == "read-only" else OSError(28, "No space left")
 
-        monkeypatch.setattr(cache, "replacing" if how == "full" else "Path", refuse)
+        monkeypatch.setattr(row_cache, "replacing" if how == "full" else "Path", refuse)
         monkeypatch.setattr(type(study), "mkdir", refuse)
     assert_same(load_study(study), fresh(study, monkeypatch))
     assert not (study / PLACE).exists()
@@ -330,7 +330,7 @@ def test_every_flipped_bit_and_every_cut_leads_to_the_rows_of_the_runs(study, mo
     load(study)
     path = study / PLACE
     content = path.read_bytes()
-    assert cache._open(path)[0] is not None
+    assert row_cache._open(path)[0] is not None
     rng = np.random.default_rng(0)
     end = len(table_of(path))
     footer = end - 8 - int.from_bytes(content[end - 8 : end - 4], "little")
@@ -343,7 +343,7 @@ def test_every_flipped_bit_and_every_cut_leads_to_the_rows_of_the_runs(study, mo
         else:
             del mutated[where:]
         path.write_bytes(mutated)
-        assert cache._open(path) == (None, {}), (number, where)
+        assert row_cache._open(path) == (None, {}), (number, where)
 
 
 def test_a_cache_left_half_written_leaves_the_old_one_whole(study, reads, monkeypatch):
@@ -357,7 +357,7 @@ def test_a_cache_left_half_written_leaves_the_old_one_whole(study, reads, monkey
             yield SimpleNamespace(write=lambda _: stream.write(b"PAR1") and refuse())
 
     with monkeypatch.context() as patched:
-        patched.setattr(cache, "replacing", full)
+        patched.setattr(row_cache, "replacing", full)
         load(study)
     reads.clear()
     load(study)

@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from nlhf.analysis import cache
-from nlhf.analysis.load import load_study
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis import row_cache
+from nlhf.analysis.criterion import View
+from nlhf.analysis.results import gather
+from nlhf.analysis.study import load_study
 from nlhf.cli.compare import main
 from nlhf.cli.status import main as launch
 from nlhf.io.files import read_json, write_json
@@ -92,7 +92,7 @@ def test_a_copied_study_is_as_sound_as_the_original(study, tmp_path):
 
 
 def test_damage_that_happens_after_the_rows_were_cached_is_seen(study, monkeypatch):
-    monkeypatch.setattr(cache, "FEWEST", 1)
+    monkeypatch.setattr(row_cache, "FEWEST", 1)
     load_study(study)
     edited(study / "omd" / "metrics.csv", b",0.45,", b",0.35,")
     for _ in range(2):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nlhf.analysis.criterion import View
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import KINDS, pictures
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.results import gather
 from tests.analysis.presets import PRESETS, SMALL, run_preset
 from tests.analysis.synthetic import geometric, write_run
 from tests.analysis.test_layout import check

@@ -9,11 +9,11 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 
+from nlhf.analysis.criterion import View
 from nlhf.analysis.figures import base, games, simplex
 from nlhf.analysis.figures.gallery import first_runs, pictures
-from nlhf.analysis.load import load
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.results import gather
+from nlhf.analysis.study import load
 from nlhf.equilibria.metrics import exploitability_of
 from tests.analysis.synthetic import geometric, write_run
 

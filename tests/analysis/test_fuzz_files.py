@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from nlhf.analysis.criterion import View
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.figures import games, simplex
-from nlhf.analysis.load import load_study
 from nlhf.analysis.report import _context
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.results import gather
+from nlhf.analysis.study import load_study
 from nlhf.cli.status import main as launch
 from nlhf.io.files import file_record, read_json, write_json
 from nlhf.records import COLUMNS, POLICY_COLUMNS

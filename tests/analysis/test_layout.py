@@ -10,12 +10,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from nlhf.analysis.criterion import METRICS, View
 from nlhf.analysis.figures import base, comparison, games, simplex
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.load import load
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import METRICS, View
+from nlhf.analysis.results import gather
+from nlhf.analysis.study import load
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]

@@ -10,8 +10,8 @@ import pytest
 
 import nlhf
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.load import export, load, load_study
-from nlhf.analysis.naming import label, shown
+from nlhf.analysis.labels import label, shown
+from nlhf.analysis.study import export, load, load_study
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
+from nlhf.analysis.criterion import View
 from nlhf.analysis.figures import base, comparison
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.results import gather
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]

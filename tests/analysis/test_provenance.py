@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 import nlhf
 from nlhf.analysis import provenance
-from nlhf.analysis.load import load_study
+from nlhf.analysis.study import load_study
 from nlhf.launch.compose import composed
 from nlhf.prox.surrogates import SURROGATES
 from nlhf.runner.specification import specify

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from nlhf.algorithms.nash_mp import NashMP
+from nlhf.analysis.criterion import View
 from nlhf.analysis.figures import base
 from nlhf.analysis.figures.convergence import PALE, convergence
 from nlhf.analysis.report import write
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.results import gather
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.runner.run_one import run_one, unwatched
 from tests.composing import configured

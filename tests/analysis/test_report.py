@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from nlhf.analysis import words
+from nlhf.analysis import conclusions
+from nlhf.analysis.criterion import View
 from nlhf.analysis.report import MOST_COMPARISONS, _comparisons, _rows, _sortable
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.results import gather
 from tests.analysis.page import BETAS, GAMES, RATIOS, write_page
 from tests.analysis.synthetic import geometric, write_run
 
@@ -124,7 +124,7 @@ def test_figures_are_drawn_in_the_page_and_described(page):
 
 def test_the_headline_and_the_cautions_are_those_of_the_terminal(root, page):
     material = gather(root, VIEW)
-    assert words.headline(material.summary, material.comparisons, VIEW) in page.text
+    assert conclusions.headline(material.summary, material.comparisons, VIEW) in page.text
     for caution in material.cautions:
         assert caution in page.text
 
@@ -140,8 +140,8 @@ def test_the_table_has_a_row_per_setting_and_method(root, page):
         expected = summary.loc[(setting, name)]
         assert (int(rank), int(seeds)) == (expected["rank"], expected["seeds"])
         assert reached == f"{expected['reached']:.0%}"
-        missed = f"> {words.number(expected['spent'])}"
-        assert re.split(r" ?\[", cost)[0] == (words.number(expected["cost"]) if expected["reached"] else missed)
+        missed = f"> {conclusions.number(expected['spent'])}"
+        assert re.split(r" ?\[", cost)[0] == (conclusions.number(expected["cost"]) if expected["reached"] else missed)
     assert {row[2] for row in rows if "†" in row[2]} == {"sppo †"}
     assert {row[2] for row in rows if "failed" in row[2] or "unfinished" in row[2]} == {
         "egpo, 1 failed",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from nlhf.analysis.criterion import View
 from nlhf.analysis.diff import diff
-from nlhf.analysis.load import load
-from nlhf.analysis.naming import label
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis.labels import label
+from nlhf.analysis.results import gather
+from nlhf.analysis.study import load
 from nlhf.io.files import read_json
 from nlhf.launch.compose import composed, plain
 from nlhf.runner.specification import APART, LEFT_OUT, decides, specify

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nlhf.analysis.load import load
-from nlhf.analysis.units import units
-from nlhf.analysis.view import View
+from nlhf.analysis.criterion import View
+from nlhf.analysis.observations import units
+from nlhf.analysis.study import load
 from nlhf.stats import bootstrap
 from nlhf.stats.comparison import compare, evidence, holm, overall, profile, signed_rank, summarise
 from tests.analysis.synthetic import geometric, write_run

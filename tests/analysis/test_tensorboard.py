@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nlhf.analysis import AnalysisError
-from nlhf.analysis.load import load
+from nlhf.analysis.criterion import View
+from nlhf.analysis.study import load
 from nlhf.analysis.tensorboard import write
-from nlhf.analysis.view import View
 from nlhf.cli.compare import main
 from tests.analysis.synthetic import geometric, write_run
 

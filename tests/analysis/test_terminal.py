@@ -8,10 +8,10 @@ import math
 import pytest
 from rich.console import Console
 
-from nlhf.analysis import terminal
-from nlhf.analysis.study import gather
-from nlhf.analysis.terminal import cost_of, spread, tenths
-from nlhf.analysis.view import View
+from nlhf.analysis import ranking_table
+from nlhf.analysis.criterion import View
+from nlhf.analysis.ranking_table import cost_of, spread, tenths
+from nlhf.analysis.results import gather
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
@@ -21,7 +21,9 @@ INF, NAN = math.inf, math.nan
 
 def printed(root, view=VIEW):
     stream = io.StringIO()
-    terminal.show(gather(root, view), Console(file=stream, width=terminal.WIDTH, markup=False, highlight=False))
+    ranking_table.show(
+        gather(root, view), Console(file=stream, width=ranking_table.WIDTH, markup=False, highlight=False)
+    )
     return stream.getvalue()
 
 
@@ -89,10 +91,10 @@ def test_methods_with_a_caveat_carry_a_mark_and_a_note(tmp_path):
 
 
 def test_many_groups_are_left_out_with_a_word(tmp_path):
-    study(tmp_path, ["omd", "nash_mp"], [f"game{k}" for k in range(terminal.MOST_GROUPS + 3)], seeds=1)
+    study(tmp_path, ["omd", "nash_mp"], [f"game{k}" for k in range(ranking_table.MOST_GROUPS + 3)], seeds=1)
     text = printed(tmp_path)
     assert "3 more groups: see report.html, or choose columns with --by." in text
-    assert text.count("queries to") == terminal.MOST_GROUPS
+    assert text.count("queries to") == ranking_table.MOST_GROUPS
 
 
 LONG = "a_very_long_name_that_somebody_chose_without_thinking_of_tables"

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nlhf.analysis.criterion import FLOOR, METRICS, View
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.load import load
-from nlhf.analysis.units import GEOMETRIC, area, tail_rate, units
-from nlhf.analysis.view import FLOOR, METRICS, View
+from nlhf.analysis.observations import GEOMETRIC, area, tail_rate, units
+from nlhf.analysis.study import load
 from tests.analysis.synthetic import STEP, geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from nlhf.analysis import words
-from nlhf.analysis.study import gather
-from nlhf.analysis.view import View
+from nlhf.analysis import conclusions
+from nlhf.analysis.criterion import View
+from nlhf.analysis.results import gather
 from tests.analysis.synthetic import write_run
 
 VIEW = View(target=1e-3)
@@ -30,12 +30,12 @@ def study(root, costs, game="circle", seeds=6, **options):
 
 def said(root, view=VIEW):
     material = gather(root, view)
-    return words.headline(material.summary, material.comparisons, view)
+    return conclusions.headline(material.summary, material.comparisons, view)
 
 
 def warned(root, view=VIEW):
     material = gather(root, view)
-    return words.cautions(material.focused.units, material.summary, material.study.runs)
+    return conclusions.cautions(material.focused.units, material.summary, material.study.runs)
 
 
 # --- numbers and lists -----------------------------------------------------------------------------------------------
@@ -48,29 +48,29 @@ def warned(root, view=VIEW):
      (math.nan, "-"), (math.inf, "∞")],
 )  # fmt: skip
 def test_numbers_are_written_as_people_write_them(value, text):
-    assert words.number(value) == text
+    assert conclusions.number(value) == text
 
 
 @pytest.mark.parametrize(("names", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")])
 def test_lists_end_in_and(names, text):
-    assert words.listed(names) == text
+    assert conclusions.listed(names) == text
 
 
 def test_groups_are_called_by_what_tells_them_apart():
-    assert words.distinct(["circle, beta = 1", "votes, beta = 1"]) == {
+    assert conclusions.distinct(["circle, beta = 1", "votes, beta = 1"]) == {
         "circle, beta = 1": "circle",
         "votes, beta = 1": "votes",
     }
-    assert words.distinct(["circle, beta = 1", "circle, beta = 2"])["circle, beta = 1"] == "beta = 1"
-    assert words.distinct(["circle, beta = 1"]) == {"circle, beta = 1": "circle, beta = 1"}
-    assert words.distinct(["votes", "votes, beta = 1"]) == {"votes": "votes", "votes, beta = 1": "beta = 1"}
+    assert conclusions.distinct(["circle, beta = 1", "circle, beta = 2"])["circle, beta = 1"] == "beta = 1"
+    assert conclusions.distinct(["circle, beta = 1"]) == {"circle, beta = 1": "circle, beta = 1"}
+    assert conclusions.distinct(["votes", "votes, beta = 1"]) == {"votes": "votes", "votes, beta = 1": "beta = 1"}
 
 
 def test_a_note_stands_once_for_all_methods_it_is_about():
     caveats = {"a": "it is biased", "b, step = 1": "it cycles", "b, step = 2": "it cycles", "b, step = 3": "it cycles"}
-    assert words.notes(caveats, caveats) == ["† a: it is biased.", "† b: it cycles."]
-    assert words.notes(caveats, ["b, step = 1", "c"]) == ["† b, step = 1: it cycles."]
-    assert words.notes(caveats, ["c"]) == []
+    assert conclusions.notes(caveats, caveats) == ["† a: it is biased.", "† b: it cycles."]
+    assert conclusions.notes(caveats, ["b, step = 1", "c"]) == ["† b, step = 1: it cycles."]
+    assert conclusions.notes(caveats, ["c"]) == []
 
 
 # --- one group -------------------------------------------------------------------------------------------------------
@@ -154,12 +154,12 @@ def test_metric_cost_and_target_are_in_the_sentence(tmp_path):
     ("ratio", "text"), [(1.0, "1.00 times"), (1.154, "1.15 times"), (4.66, "4.7 times"), (123, "123 times")]
 )
 def test_factors_are_written_shortly(ratio, text):
-    assert words.times(ratio) == text
+    assert conclusions.times(ratio) == text
 
 
 @pytest.mark.parametrize(("p", "text"), [(1.0, "p = 1"), (0.0469, "p = 0.047"), (0.00049, "p < 0.001")])
 def test_p_values_are_not_written_more_precisely_than_they_are(p, text):
-    assert words.shown_p(p) == text
+    assert conclusions.shown_p(p) == text
 
 
 # --- several groups --------------------------------------------------------------------------------------------------
@@ -281,14 +281,14 @@ def test_runs_of_several_versions_are_told(tmp_path, key):
 
 
 def test_seeds_without_the_metric_are_told():
-    assert words.unmeasured(1, View("span_to_equilibrium")) == [
+    assert conclusions.unmeasured(1, View("span_to_equilibrium")) == [
         "1 seed never measured the span to the equilibrium: left out."
     ]
-    assert words.unmeasured(0, VIEW) == []
+    assert conclusions.unmeasured(0, VIEW) == []
 
 
 def test_short_names_of_groups_stay_different():
     short = {"a, beta = 1": "a", "b, beta = 1": "b"}
-    assert words.distinct(list(short)) == short
+    assert conclusions.distinct(list(short)) == short
     alike = ["s, a, b", "a, s, b", "s, c"]  # without `s` the first two would both be `a, b`
-    assert words.distinct(alike) == {group: group for group in alike}
+    assert conclusions.distinct(alike) == {group: group for group in alike}

@@ -208,7 +208,7 @@ def test_names_are_brought_to_the_disk_after_the_rename(tmp_path, monkeypatch):
 
 
 def test_a_cache_of_analysis_that_is_a_link_is_not_written(config, tmp_path, victim):
-    from nlhf.analysis.load import load_study
+    from nlhf.analysis.study import load_study
 
     run_one(config)
     (tmp_path / "runs" / "s" / ".analysis").symlink_to(victim)

@@ -26,8 +26,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 from rich.cells import cell_len
 
+from nlhf.analysis.conclusions import MARK, notes
 from nlhf.analysis.figures.fonts import legible, use_fallbacks
-from nlhf.analysis.words import MARK, notes
 from nlhf.io.files import replacing, writing
 from nlhf.terminal import visible
 

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
+from nlhf.analysis.criterion import PLAIN, View
 from nlhf.analysis.figures import base
-from nlhf.analysis.naming import name_of
-from nlhf.analysis.view import PLAIN, View
+from nlhf.analysis.labels import name_of
 from nlhf.stats import bootstrap
 from nlhf.stats.comparison import profile
 from nlhf.stats.text import number

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from nlhf.analysis.criterion import FLOOR, PLAIN, View
 from nlhf.analysis.figures import base
-from nlhf.analysis.view import FLOOR, PLAIN, View
 from nlhf.stats import bootstrap
 
 PALE = 0.35

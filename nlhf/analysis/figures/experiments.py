@@ -13,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from nlhf.analysis.criterion import FLOOR
 from nlhf.analysis.figures import base, comparison, games
 from nlhf.analysis.figures.convergence import draw, finish
 from nlhf.analysis.figures.simplex import simplex
-from nlhf.analysis.study import Material
+from nlhf.analysis.results import Material
 from nlhf.analysis.tuning import tuned
-from nlhf.analysis.view import FLOOR
 from nlhf.stats.text import number
 
 Draw = Callable[[Material], Figure | None]

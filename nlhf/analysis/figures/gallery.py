@@ -12,7 +12,7 @@ from nlhf.analysis.figures import comparison, games, simplex
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.page import Picture
-from nlhf.analysis.study import MOST_METHODS, Material
+from nlhf.analysis.results import MOST_METHODS, Material
 from nlhf.stats.text import number
 
 MOST_GAMES = 6  # votes games that are drawn one by one

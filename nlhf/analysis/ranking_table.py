@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from nlhf.analysis.study import Material
-from nlhf.analysis.words import MARK, bounded, corrected_p, notes
+from nlhf.analysis.conclusions import MARK, bounded, corrected_p, notes
+from nlhf.analysis.results import Material
 from nlhf.stats.text import number
 from nlhf.terminal import visible
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nlhf.analysis.view import View
+from nlhf.analysis.criterion import View
 from nlhf.stats.bootstrap import FEWEST
 from nlhf.stats.comparison import evidence
 from nlhf.stats.text import number, shown_p

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import integrate
 
-from nlhf.analysis.view import FLOOR, PLAIN, View
+from nlhf.analysis.criterion import FLOOR, PLAIN, View
 from nlhf.numerics.simplex import SINGLE
 
 TAIL = 4  # the tail of a curve is what lies behind a quarter of its cost

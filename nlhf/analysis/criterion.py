@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.naming import name_of, shown
+from nlhf.analysis.labels import name_of, shown
 
 METRICS = {  # lower is better
     "exploitability": "exploitability",

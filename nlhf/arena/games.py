@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.arena.stored import stored_card, stored_texts, stored_verdicts
+from nlhf.arena.files import stored_card, stored_texts, stored_verdicts
 from nlhf.config import ConfigError
 from nlhf.io.files import replacing, write_json, writing
 from nlhf.io.links import open_log

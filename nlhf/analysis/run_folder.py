@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.rows import EMPTY, read_rows
+from nlhf.analysis.metrics_file import EMPTY, read_rows
 from nlhf.io.files import damaged, read_json, read_yaml
 
 NEEDED = ("metrics.csv", ".hydra/config.yaml")  # a run with one of these damaged is no observation
