@@ -16,7 +16,6 @@ import argparse
 import json
 import sys
 import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from nlhf.judges.learned import LearnedJudge, LearnedModel
 from nlhf.judges.text_votes import read
 
 KINDS = ("general_preference", "bradley_terry", "pairwise_model")
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "text"
 LEAST, CALIBRATION, ANTISYMMETRY = 3, 0.05, 1e-7
 
 
@@ -59,5 +57,5 @@ def asymmetry(judge: LearnedJudge, data: str) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=str(SHARED), help="votes over texts")
+    parser.add_argument("--data", required=True, help="file or folder of votes over texts")
     sys.exit(main(parser.parse_args().data))

@@ -151,8 +151,8 @@ class Arena:
         return [state.policy.log_probabilities for state, _ in self.states(algorithm, iterations, start)]
 
     def rounding(self, policy: Tensor) -> Tensor:
-        """What rounding may add to KL(pi* || policy), (S, X): theory.md's floor of an exploitability, over beta, and
-        what answers of less precision do to a fixed point."""
+        """What rounding may add to KL(pi* || policy), (S, X): the floor of docs/mathematics.md, section 8, over beta,
+        and what answers of less precision do to a fixed point."""
         largest = policy.abs().where(policy > -700, 0.0).amax(-1) + self.log_reference.abs().amax(-1)
         answers = torch.finfo(self.dtype).eps / (2 * self.beta[..., 0])
         return (EPS * largest + answers) ** 2

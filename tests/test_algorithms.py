@@ -226,7 +226,7 @@ def drawn(family, n, beta, seeds):
 
 
 @pytest.mark.parametrize(
-    ("games", "nash_mp", "adaptive", "optimistic"),  # queries to KL <= 1e-8: theory.md, section 4, the table's rows
+    ("games", "nash_mp", "adaptive", "optimistic"),  # queries to KL <= 1e-8: docs/mathematics.md, section 4.8
     [
         (lambda: drawn("uniform", 100, 0.01, 3), 874, 225, 190),
         (lambda: drawn("deterministic", 101, 0.003, 1), 2712, 1122, 917),

@@ -48,7 +48,7 @@ def fingerprint(config: dict[str, Any], changes: dict[str, Any] | None = None) -
 
 # --- the fingerprint -------------------------------------------------------------------------------------------------
 
-# design.md, "Fingerprint": what says nothing of the results
+# docs/files.md, "Fingerprint": keys that change no result
 LEFT_OUT = {
     "budget.queries": 5, "budget.iterations": 7, "budget.seconds": 3.0, "budget.target": None, "study": "other",
     "runs_dir": "/elsewhere", "progress": False, "keep_checkpoint": False, "checkpoint_seconds": 1.0,

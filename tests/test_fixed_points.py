@@ -1,4 +1,4 @@
-"""Where every method of theory.md's table (section 5) rests, biased ones included: enumerated, all contexts.
+"""Where every method of the table of docs/mathematics.md (section 5.2) rests, biased ones included.
 
 A method is started at the point, where it must stay, and at the reference, from where it must arrive.
 """

@@ -20,7 +20,7 @@ from nlhf.references.base import FromFile, RandomLogits, Uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parent / "data"
 HEAD = "item_a,item_b,wins_a,wins_b\n"
 
 
@@ -204,7 +204,7 @@ def test_bootstrap_leaves_no_pair_without_votes_that_had_some(tmp_path):
     assert family.build([0, 1, 2]).items == ("a", "b", "c")
 
 
-# --- real votes, against numbers that were measured without nlhf (shared/data/README.md) ------------------------------
+# --- real votes, against numbers that were measured without nlhf (tests/data/README.md) ------------------------------
 
 
 def strict_winner(P):
@@ -243,9 +243,7 @@ def test_the_von_neumann_winner_of_the_lotteries_is_the_published_one():
 
 @pytest.fixture(scope="module")
 def vicuna():
-    path = SHARED / "vicuna80.csv"
-    if not path.exists():
-        pytest.skip(f"{path} lies outside the repository and is not there")
+    path = DATA / "vicuna80.csv"
     return path, drawn(path, context=["question_id"], where={"judge": "human"})
 
 
@@ -257,7 +255,7 @@ def test_vicuna_by_question_is_eighty_games_of_eight_models(vicuna):
     assert np.abs(P + P.swapaxes(1, 2) - 1).max() < 1e-15
     assert P.sum((1, 2)) == pytest.approx(np.full(80, 32.0), rel=1e-15)
     assert np.unique((P * 6).round(9)).tolist() == [0, 1, 2, 3, 4, 5, 6]  # three votes with ties a pair
-    assert sum(strict_winner(game) is None for game in P) == 54  # shared/data/README.md
+    assert sum(strict_winner(game) is None for game in P) == 54  # tests/data/README.md
     assert np.mean([cyclic_triples(game) for game in P]) == pytest.approx(4.2, abs=0.05)  # the same
 
 

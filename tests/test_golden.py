@@ -1,4 +1,4 @@
-"""Against numbers computed once in 60-digit arithmetic (../shared/golden/matrix_games.json)."""
+"""Compared with numbers computed once in 60-digit arithmetic (tests/data/matrix_games.json)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,11 @@ from tests.adversarial import Arena, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-FILE = Path(__file__).resolve().parents[2] / "shared" / "golden" / "matrix_games.json"
-GAMES = json.loads(FILE.read_text()) if FILE.exists() else [None]
+GAMES = json.loads((Path(__file__).resolve().parent / "data" / "matrix_games.json").read_text())
 
 
-@pytest.fixture(params=GAMES, ids=lambda game: game["name"] if game else "absent")
+@pytest.fixture(params=GAMES, ids=lambda game: game["name"])
 def golden(request):
-    if request.param is None:
-        pytest.skip(f"{FILE} is not there")
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""Identity (M) of theory.md, section 3, which all rates rest on, and the inequalities of sections 2 and 3.
+"""Identity (M) of docs/mathematics.md, section 3, on which all rates rest, and the inequalities of sections 2 and 3.
 
 It relates proximal step, KL and equilibrium: an error of any of them shows.
 """

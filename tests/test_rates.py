@@ -1,4 +1,4 @@
-"""What theory promises holds: the bounds of theory.md, section 4, over random and adversarial games."""
+"""The bounds of docs/mathematics.md, section 4, hold on random and adversarial games."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def eager(beta):
     return (beta + (beta**2 + 4) ** 0.5) / 2
 
 
-# name: an algorithm and its step (or the step for a beta); theory.md's bound on KL(pi* || pi_N) for N queries; betas
+# name: an algorithm and its step (or the step for a beta); the proved bound on KL(pi* || pi_N) for N queries; betas
 RATES = {
     "nash_mp, theory": (NashMP, "theory", lambda N, b, kl_0: (1 + 2 * b) ** (-N / 2) * kl_0, SMALL + LARGE),
     "nash_mp, .5": (NashMP, 0.5, lambda N, b, kl_0: (1 + b / 2) ** (-N / 2) * kl_0, SMALL + LARGE),
@@ -101,7 +101,7 @@ def test_a_constant_step_of_nash_md_contracts_to_its_noise(family, fraction, dty
     games = arena(family, 13, SMALL + LARGE, SCALES, dtype=dtype)
     actual, logged, rounding, _ = graded(games, NashMD(fraction / games.beta))
     assert (actual <= logged * (1 + 1e-9) + rounding).all()
-    for before, after in itertools.pairwise(logged):  # theory.md's recursion
+    for before, after in itertools.pairwise(logged):  # equation (8) of docs/mathematics.md
         by_hand = (1 - fraction) * before + (fraction / games.beta[..., 0]) ** 2 / 8
         torch.testing.assert_close(after, by_hand, rtol=1e-12, atol=0)
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: every file of design.md, "What a run leaves behind", with its numbers to the bit."""
+"""What a run leaves behind: every file of docs/files.md, with its numbers to the bit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nlhf.records import Table, first_hits, permanent
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS = [  # design.md
+COLUMNS = [  # docs/files.md
     "run", "game", "algorithm", "seed", "iteration", "queries", "seconds", "exploitability",
     "exploitability_unregularised", "average_exploitability", "kl_to_equilibrium", "span_to_equilibrium",
     "kl_to_reference", "entropy", "win_rate_vs_reference", "step_size", "kl_bound",

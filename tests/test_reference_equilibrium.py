@@ -22,7 +22,7 @@ from tests.adversarial import FAMILIES, arena, log_policy, matrix_game
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
+DATA = ROOT / "tests" / "data"
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -174,8 +174,6 @@ def test_regularised_equilibria_tend_to_the_only_winner(family):
 
 def winner_of_votes(path, where=None, drop=()):
     """Item -> probability in the von Neumann winner of pooled votes, of the items in its support."""
-    if not str(path).startswith("embedded:") and not path.exists():
-        pytest.skip(f"{path} is not there")
     votes = Votes(InputFile(str(path)), [], where or {}, list(drop), pseudo_count=0.0, unseen="half", bootstrap=False)
     table = votes.table(np.random.default_rng(0))
     winner, unique = unregularised(table.preference[0])
@@ -184,13 +182,13 @@ def winner_of_votes(path, where=None, drop=()):
 
 
 def test_tversky_1969_pooled():
-    """shared/data/README.md."""
+    """tests/data/README.md."""
     winner, _ = winner_of_votes("embedded:tversky1969.csv")
     assert winner == pytest.approx({"a": 0.635, "d": 0.333, "e": 0.032}, abs=5e-4)
 
 
 @pytest.mark.parametrize(
-    ("path", "where"), [("embedded:vicuna80_human.csv", {}), (SHARED / "vicuna80.csv", {"judge": "human"})]
+    ("path", "where"), [("embedded:vicuna80_human.csv", {}), (DATA / "vicuna80.csv", {"judge": "human"})]
 )
 def test_vicuna_without_gpt4(path, where):
     """An independent linear programme."""
@@ -200,14 +198,14 @@ def test_vicuna_without_gpt4(path, where):
 
 
 @pytest.mark.parametrize(
-    ("path", "where"), [("embedded:vicuna80_human.csv", {}), (SHARED / "vicuna80.csv", {"judge": "human"})]
+    ("path", "where"), [("embedded:vicuna80_human.csv", {}), (DATA / "vicuna80.csv", {"judge": "human"})]
 )
 def test_vicuna_has_a_condorcet_winner(path, where):
-    """shared/data/README.md."""
+    """tests/data/README.md."""
     assert winner_of_votes(path, where) == ({"gpt4": 1.0}, 8)
 
 
 def test_programs_that_throw_rock_paper_scissors():
-    """shared/data/README.md."""
-    winner, items = winner_of_votes(SHARED / "rrps_bots.csv")
+    """tests/data/README.md."""
+    winner, items = winner_of_votes(DATA / "rrps_bots.csv")
     assert (items, len(winner)) == (43, 5)

@@ -1,4 +1,4 @@
-"""The KL gradient of a token model needs the sequence's log-ratio: theory.md, section 6, on a model one can enumerate.
+"""The KL gradient of a token model needs the sequence's log-ratio (docs/mathematics.md, section 6).
 
     grad KL(pi || ref) = E_y [ (sum_t r_t) sum_t grad log pi_t ],      r_t = log(pi/ref)(y_t | y_<t), held constant
 

@@ -138,7 +138,7 @@ def test_proximal_step_is_the_closed_form(seed, n, scale, beta, step):
 
 
 def objective(policy, anchor, reference, advantage, beta, step):
-    """P(pi > mu) - 1/2 - beta KL(pi || ref) - KL(pi || anchor)/lambda of probabilities, as theory.md, section 3."""
+    """P(pi > mu) - 1/2 - beta KL(pi || ref) - KL(pi || anchor)/lambda (docs/mathematics.md, section 3.1)."""
     kl_to_reference = (policy * (policy.log() - reference)).sum().item()
     kl_to_anchor = (policy * (policy.log() - anchor)).sum().item()
     return (policy * advantage).sum().item() - beta * kl_to_reference - kl_to_anchor / step

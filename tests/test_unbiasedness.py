@@ -131,7 +131,7 @@ def test_two_samples_left_out_of_each_other_are_a_pair(family):
     assert two[0].std(0).max() > 0.01
 
 
-# --- pairs among the same samples: the trap of theory.md, section 5 ---------------------------------------------------
+# --- pairs among the same samples: docs/mathematics.md, section 5.1 --------------------------------------------------
 
 
 def among_themselves(drawn, leave_one_out):

@@ -1,4 +1,4 @@
-"""What a file of votes shows: against shared/data's numbers, which were measured without nlhf, and by hand."""
+"""What a file of votes shows: compared with numbers measured without nlhf (tests/data/README.md), and by hand."""
 
 from __future__ import annotations
 
@@ -15,14 +15,7 @@ from nlhf.leaderboard import report as ballots
 from nlhf.leaderboard import voters
 from nlhf.leaderboard.nash import nash
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-def shared(name):
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"{path} lies outside the repository and is not there")
-    return str(path)
+DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 def written(path, header, *rows):
@@ -47,7 +40,7 @@ def written(path, header, *rows):
     ],
 )
 def test_published_numbers(name, where, drop, votes, triples, winner, cyclic, support):
-    found = ballots.examine(shared(name), where=where, drop=drop).pooled
+    found = ballots.examine(str(DATA / name), where=where, drop=drop).pooled
     assert votes is None or found.number == votes
     assert len(found.triples) == triples
     assert found.winner == winner
@@ -60,7 +53,7 @@ def test_published_numbers(name, where, drop, votes, triples, winner, cyclic, su
 
 
 def test_published_numbers_context_by_context():
-    found = ballots.examine(shared("vicuna80.csv"), ["question_id"], {"judge": "human"})
+    found = ballots.examine(str(DATA / "vicuna80.csv"), ["question_id"], {"judge": "human"})
     assert len(found.contexts) == 80
     assert {context.number for context in found.contexts} == {84}
     assert np.mean([len(context.triples) for context in found.contexts]) == pytest.approx(4.2, abs=0.05)
@@ -72,7 +65,7 @@ def test_published_numbers_context_by_context():
 
 
 def test_gpt_4_likes_what_it_reads_first_and_humans_hardly():
-    found = {judge: ballots.examine(shared("vicuna80.csv"), where={"judge": judge}).position
+    found = {judge: ballots.examine(str(DATA / "vicuna80.csv"), where={"judge": judge}).position
              for judge in ("human", "gpt4")}  # fmt: skip
     assert found["gpt4"].low > 0.6
     assert found["human"].low < 0.52

@@ -19,21 +19,18 @@ from nlhf.stats import cyclic as votes
 from nlhf.stats.bootstrap import redrawn
 from nlhf.stats.cyclic import Diagnosis, cyclic_share, cyclic_triples, diagnose, pooled
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[1] / "data"
 CYCLE = np.array([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]])
 
 
 @cache
 def read(name):
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"{path} lies outside the repository and is not there")
-    with path.open(newline="", encoding="utf-8") as stream:
+    with (DATA / name).open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
 def counted(name, drop=(), **where):
-    """P, and the votes and ties behind it, of the rows of a shared file."""
+    """P, and the votes and ties behind it, of the rows of a file in tests/data."""
     rows = [row for row in read(name) if all(row[key] == value for key, value in where.items())]
     rows = [row for row in rows if not {row["item_a"], row["item_b"]} & set(drop)]
     items = sorted({row[key] for row in rows for key in ("item_a", "item_b")})
@@ -55,7 +52,7 @@ def random_preference(n, rng):
     return upper + np.tril(1 - upper.T, -1) + np.eye(n) / 2
 
 
-# --- published and independently measured numbers (shared/data/README.md) --------------------------------------------
+# --- published and independently measured numbers (tests/data/README.md) --------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -130,7 +127,7 @@ def test_the_cyclic_share_of_known_games():
     linear = 0.5 + 0.1 * (np.arange(5)[:, None] - np.arange(5))
     assert cyclic_share(linear) == pytest.approx(0, abs=1e-28)
     chain = np.triu(np.ones((5, 5)), 1) + np.eye(5) / 2
-    assert cyclic_share(chain) == pytest.approx(0.2, rel=1e-14)  # shared/data/README.md
+    assert cyclic_share(chain) == pytest.approx(0.2, rel=1e-14)  # tests/data/README.md
     assert cyclic_share(np.full((4, 4), 0.5)) == 0
     assert cyclic_share(np.array([[0.5, 0.9], [0.1, 0.5]])) == 0
 
