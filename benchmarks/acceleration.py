@@ -23,8 +23,9 @@ import torch
 from benchmarks.iteration import NoRecorder
 from nlhf.launch.compose import composed, plain
 from nlhf.numerics import simplex
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import World, assemble
+from nlhf.runner.table_world import TableWorld
 
 GAMES = ("random_tournament", "deterministic_tournament", "rock_paper_scissors", "circle", "spinning_top",
          "general_preference", "bradley_terry", "annotators", "tversky", "mtbench", "vicuna")  # fmt: skip
@@ -70,7 +71,7 @@ def queries(algorithm: str, game: str, beta: float, seeds: int) -> Iterator[tupl
         with tempfile.TemporaryDirectory() as place, composed([*words, f"runs_dir={place}"]) as config:
             run = specify(plain(config))
             world = assemble(run)
-        assert isinstance(world, World)
+        assert isinstance(world, TableWorld)
         assert world.equilibria is not None
         trainer = world.trainer(run, NoRecorder())  # type: ignore[arg-type]
         known, found = world.equilibria.log_policy, np.inf

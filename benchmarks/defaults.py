@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 from nlhf.launch.compose import composed, plain
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
 from nlhf.runner.trainer import Trainer
-from nlhf.runner.world import assemble
 
 VOTES = ["game=random_tournament", "game.actions=20", "feedback=vote", "prox=sampled", "budget.queries=100000"]
 SAMPLED = ("nash_mp", "optimistic", "omd", "egpo", "nash_md", "mpo", "nash_prox", "nash_prox_fast", "nash_mp_ema",

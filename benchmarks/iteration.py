@@ -34,9 +34,10 @@ from torch import Tensor
 from nlhf.budget import Budget, Progress
 from nlhf.launch.compose import composed, plain
 from nlhf.numerics import simplex
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
+from nlhf.runner.table_world import TableWorld
 from nlhf.runner.trainer import Trainer
-from nlhf.runner.world import World, assemble
 
 THREADS = 2
 BLOCK_SECONDS = 0.05
@@ -158,7 +159,7 @@ def main(names: Sequence[str]) -> int:
 
 
 @contextmanager
-def assembled(overrides: list[str]) -> Iterator[tuple[Trainer, World]]:
+def assembled(overrides: list[str]) -> Iterator[tuple[Trainer, TableWorld]]:
     """The trainer of a command line, with a budget that never ends and no row due, and its world."""
     logging.disable(logging.WARNING)
     with composed(overrides) as config:
@@ -179,7 +180,7 @@ def alternate(trainer: Trainer, bare: Call, calls: int) -> Alternation:
     return alternation
 
 
-def by_hand(trainer: Trainer, world: World) -> Call:
+def by_hand(trainer: Trainer, world: TableWorld) -> Call:
     """The torch calls of the two proximal steps of an iteration."""
     anchor, reference, advantage = trainer.policy.log_probabilities, world.log_reference, world.game.dense()[:, 0]
     pull, gain = simplex.step_weights(world.beta, trainer.algorithm.step_size)

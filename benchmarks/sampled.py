@@ -33,10 +33,10 @@ from nlhf.budget import Budget
 from nlhf.launch.compose import composed, plain
 from nlhf.prox.draws import Problem
 from nlhf.prox.surrogates import ipo
+from nlhf.runner.assemble import assemble
 from nlhf.runner.folder import RunFolder
 from nlhf.runner.specification import Specification, specify
 from nlhf.runner.trainer import Trainer
-from nlhf.runner.world import assemble
 
 SEEDS_LIMIT, STEP_LIMIT, ROWS_LIMIT = 3.0, 5.0, 0.10  # a ratio, milliseconds, a share
 BLOCK_SECONDS, ROUNDS, COMPILED_ROUNDS = 0.02, 200, 100

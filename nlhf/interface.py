@@ -97,8 +97,9 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
     Raises: ConfigError for a file that does not fit.
     """
     from nlhf.launch.compose import composed, plain
+    from nlhf.runner.assemble import assemble
     from nlhf.runner.specification import specify
-    from nlhf.runner.world import World, assemble
+    from nlhf.runner.table_world import TableWorld
 
     saved = _saved_policy(Path(policy))
     seeds = saved.get("seeds")
@@ -106,7 +107,7 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
         overrides = [*overrides, f"seeds={[int(seed) for seed in seeds]}"]
     with composed(overrides) as config:
         world = assemble(specify(plain(config)))
-    if not isinstance(world, World):
+    if not isinstance(world, TableWorld):
         raise ConfigError(f"{policy} is a table, and game=text has completions that cannot be listed: choose its game.")
     items = [str(item) for item in saved["items"]] if "items" in saved else None
     if items is not None and items != list(world.game.items):

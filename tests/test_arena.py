@@ -680,7 +680,7 @@ def test_the_judge_is_on_the_device_of_the_arena(tmp_path, monkeypatch, capsys):
     assert main([*places, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
     assert placed == ["cpu"]
     assert main([*places, *PANEL, f"out={tmp_path / 'arena'}", "device=nothing"]) == 2
-    assert "device=nothing is not there" in capsys.readouterr().err
+    assert "device=nothing is not available" in capsys.readouterr().err
 
 
 def test_a_models_completions_do_not_depend_on_the_block_and_models_draw_apart(text_config, tmp_path, tiny_model):

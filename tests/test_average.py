@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 from tests.composing import configured
 
 ITERATIONS = 12

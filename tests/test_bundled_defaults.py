@@ -10,8 +10,8 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from nlhf.config import ConfigError
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 from tests.composing import configured
 from tests.test_contract import Recorder
 

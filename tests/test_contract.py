@@ -15,8 +15,8 @@ from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, composed, plain
 from nlhf.policies.base import Memory, Policy, choose
 from nlhf.policies.mlp import Inputs
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import GROUPS, specify
-from nlhf.runner.world import assemble
 
 README = CONF.parent / "README.md"
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("transformers")
 
 from nlhf.config import ConfigError
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 
 DAMAGES = {
     "empty": lambda _: b"",

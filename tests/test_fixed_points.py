@@ -14,8 +14,8 @@ from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.launch.choices import groups
 from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 from tests.adversarial import FAMILIES
 from tests.composing import configured
 from tests.selection import mostly_long

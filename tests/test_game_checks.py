@@ -18,8 +18,8 @@ from nlhf.games.matrix import MatrixGame
 from nlhf.games.preference import PreferenceTable
 from nlhf.launch.compose import composed, plain
 from nlhf.references.base import Reference
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

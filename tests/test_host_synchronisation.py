@@ -11,8 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nlhf.launch.compose import CONF
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 from tests.composing import configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")

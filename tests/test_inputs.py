@@ -13,8 +13,8 @@ from nlhf.config import ConfigError
 from nlhf.io import inputs
 from nlhf.io.inputs import InputFile
 from nlhf.launch.compose import composed, plain
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 
 HEAD = "item_a,item_b,wins_a,wins_b\n"
 FIRST, SECOND = HEAD + "a,b,9,1\nb,c,8,2\nc,a,7,3\n", HEAD + "a,b,1,9\nb,c,2,8\nc,a,3,7\n"
@@ -79,7 +79,7 @@ def test_a_run_whose_file_is_replaced_as_it_starts_has_the_numbers_of_its_finger
         save_votes(path, 1)
         return assemble(run)
 
-    monkeypatch.setattr("nlhf.runner.world.assemble", replaced)
+    monkeypatch.setattr("nlhf.runner.assemble.assemble", replaced)
     raced = nlhf.run([*words, f"game.path={path}", f"runs_dir={tmp_path}/raced"])
     assert raced.folder.name == honest.folder.name
     assert raced.log_policy.tolist() == honest.log_policy.tolist()

@@ -13,8 +13,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from nlhf.games import linked
 from nlhf.games.sparse import SparseGame
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 from tests.composing import configured
 from tests.test_host_synchronisation import BETA, EXACT, LOOK, Nowhere
 

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from nlhf.launch.compose import CONF
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 from tests.composing import configured
 from tests.test_contract import README, Recorder
 

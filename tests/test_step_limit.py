@@ -13,8 +13,8 @@ from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.prox.exact import ClosedForm
 from nlhf.prox.sampled import SampledProx
+from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from nlhf.runner.world import assemble
 from tests.adversarial import matrix_game, uniform
 from tests.composing import configured
 from tests.test_contract import Recorder

@@ -104,7 +104,7 @@ def hold(places: Sequence[str], overrides: Sequence[str], trust: Trust = NOTHING
     node, policy = given.pop("judge", None), build(given.pop("policy"), "policy", CausalLM)
     policy = replace(policy, trust_remote_code=policy.trust_remote_code or trust.remote_code)
     options = Options(**checked(Options, given))
-    from nlhf.runner.world import find_device  # loads torch
+    from nlhf.runner.assemble import find_device  # loads torch
 
     find_device(options.device)
     contestants = gathered(places, policy, options.reference, options.device, trust)

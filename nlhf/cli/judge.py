@@ -61,7 +61,7 @@ def train(overrides: Sequence[str]) -> Path:
               "pairs": given["pairs"] or (FEWER if given["fine_tune"] is True else MORE)}  # fmt: skip
     from nlhf.judges.options import Training
     from nlhf.judges.train import enough
-    from nlhf.runner.world import find_device
+    from nlhf.runner.assemble import find_device
 
     options = Training(**checked(Training, given))
     find_device(options.device)
@@ -110,7 +110,7 @@ def grade(overrides: Sequence[str]) -> None:
     with composed(overrides, "grade_judge") as config:
         name, given = str(config.hydra.runtime.choices["judge"]), plain(config)
     judge: TextJudge = build(given["judge"], "judge", TextJudge)
-    from nlhf.runner.world import find_device
+    from nlhf.runner.assemble import find_device
 
     judge.use_device(str(find_device(str(given["device"]))))
     votes = _chosen(read(given["data"]), given["source"])

@@ -52,12 +52,12 @@ def attempt_all(tasks: Sequence[Task]) -> list[Ended]:
 
 def _together(tasks: Sequence[Task]) -> list[Ended]:
     """Raises: any Exception, upon which nothing is lost that a run alone would have kept."""
+    from nlhf.runner.assemble import assemble_table
     from nlhf.runner.batch import Folders, joined, merged, shape_of
     from nlhf.runner.folder import RunFolder
-    from nlhf.runner.world import World, assemble
 
     runs = [specify(config) for config, _ in tasks]
-    worlds = [assemble(run) for run in runs]
+    worlds = [assemble_table(run) for run in runs]
     if len({shape_of(world) for world in worlds}) > 1 or shape_of(worlds[0]) is None:
         raise UnlikeError
     with contextlib.ExitStack() as stack:
@@ -66,10 +66,9 @@ def _together(tasks: Sequence[Task]) -> list[Ended]:
         if any(finished(run) or (run.folder / "checkpoint.pt").exists() for run in runs):
             raise UnlikeError
         folders = [RunFolder(run, world, mine.check) for run, world, mine in zip(runs, worlds, owned, strict=True)]
-        alike = [world for world in worlds if isinstance(world, World)]
         recorder = Folders(folders)
-        algorithm = merged([run.algorithm.bind(world.beta) for run, world in zip(runs, alike, strict=True)])
-        trainer = joined(alike).trainer(_whole(runs), recorder, algorithm, interrupted=stop,
+        algorithm = merged([run.algorithm.bind(world.beta) for run, world in zip(runs, worlds, strict=True)])
+        trainer = joined(worlds).trainer(_whole(runs), recorder, algorithm, interrupted=stop,
                                         checkpoint_seconds=runs[0].options.checkpoint_seconds)  # fmt: skip
         asked = {folder.path: overrides for folder, (_, overrides) in zip(folders, tasks, strict=True)}
         recorder.each(lambda folder, _: folder.begin(asked[folder.path]))

@@ -7,9 +7,9 @@ os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "
 import torch
 
 import nlhf.equilibria.solve
+import nlhf.runner.assemble
 import nlhf.runner.folder
 import nlhf.runner.trainer
-import nlhf.runner.world
 
 torch.set_num_threads(1)
 __all__ = ["nlhf"]

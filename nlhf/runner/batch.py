@@ -21,7 +21,7 @@ from nlhf.games.matrix import MatrixGame
 from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.records import Recorder
-from nlhf.runner.world import World
+from nlhf.runner.table_world import TableWorld
 
 if TYPE_CHECKING:
     from nlhf.runner.folder import RunFolder
@@ -30,14 +30,14 @@ WRITERS = 16
 T = TypeVar("T")
 
 
-def shape_of(world: Any) -> tuple[int, ...] | None:
-    """What worlds must share to be one batch; None for a world that cannot be part of one."""
-    if not isinstance(world, World) or not isinstance(world.game, MatrixGame) or world.held_out is not None:
+def shape_of(world: TableWorld) -> tuple[int, ...] | None:
+    """What the worlds of one batch share; None for a world that cannot be part of a batch."""
+    if not isinstance(world.game, MatrixGame) or world.held_out is not None:
         return None
     return (*world.game.advantage.shape[1:], world.equilibria is None)
 
 
-def joined(worlds: Sequence[World]) -> World:
+def joined(worlds: Sequence[TableWorld]) -> TableWorld:
     """The world of all seeds of worlds of one `shape_of`; matrices that all of them share are kept once."""
     counts = [len(world.beta) for world in worlds]
 
@@ -50,7 +50,7 @@ def joined(worlds: Sequence[World]) -> World:
     games = [world.game for world in worlds]
     assert all(isinstance(game, MatrixGame) for game in games)
     first: Any = games[0]
-    return World(
+    return TableWorld(
         replace(first, advantage=stacked([game.content for game in games])),
         stacked([world.log_reference for world in worlds]),
         torch.cat([world.beta for world in worlds]),

@@ -7,13 +7,14 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import yaml
 
 from nlhf.budget import Progress
 from nlhf.config import ConfigError
+from nlhf.environment import environment, peak_memory
 from nlhf.io.files import damaged, file_record, read_json, replacing, sealed, unsealed, write_json
 from nlhf.io.links import make_folder
 from nlhf.judges.base import added
@@ -21,10 +22,6 @@ from nlhf.policies.base import Memory, Policy
 from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, means_of_last_rows, permanent
 from nlhf.runner.specification import RESULTS_VERSION, Specification
 from nlhf.runner.world import World
-
-if TYPE_CHECKING:
-    from nlhf.runner.text_world import TextWorld
-from nlhf.environment import environment, peak_memory
 
 # Patterns of a run's result files. checkpoint.pt has its own checksum; run.log and exploiter.json may change later.
 RESULTS = (
@@ -48,7 +45,7 @@ class RunFolder:
     """
 
     run: Specification
-    world: World | TextWorld
+    world: World
     check: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -62,14 +59,7 @@ class RunFolder:
         number, names = self.run.options.seeds[seed], self.run.options.names
         self.table.add(**values, run=self.run.name, game=names["game"], algorithm=names["algorithm"], seed=number)
         if self.run.options.log_policy:
-            place = {"seed": number, "iteration": values["iteration"]}
-            if not self.world.listed:
-                policy.save(self.path / "policies" / str(values["iteration"]))
-                return
-            game = self.world.game
-            for context, row in zip(game.contexts, policy.log_probabilities[seed].tolist(), strict=True):
-                for action, value in zip(game.items, row, strict=True):
-                    self.policies.add(**place, context=context, action=action, log_probability=value)
+            self.world.log_policy(self.policies, policy, seed, {"seed": number, "iteration": values["iteration"]})
 
     def checkpoint(self, content: dict[str, Any]) -> None:
         self.flush()
@@ -191,7 +181,7 @@ class RunFolder:
             "method": self.run.method,
             "final": means_of_last_rows(self.table.rows, self.columns[self.columns.index("exploitability") :]),
             "queries_to_exploitability": {"resolution": "scheduled rows", **first_hits(self.table.rows, seeds)},
-            "equilibrium": self.world.equilibria and self.world.equilibria.summary,
+            "equilibrium": self.world.certificate,
             "judge": self._account,
             "progress": progress.to_json(),
             "wall_seconds": (time.monotonic() - self.started) / together,

@@ -32,7 +32,6 @@ from nlhf.runner.within_budget import exceeds, limits, summary_within
 from nlhf.terminal import LineFormatter, warn_lines
 
 if TYPE_CHECKING:
-    from nlhf.runner.text_world import TextWorld
     from nlhf.runner.world import World
 
 log = logging.getLogger("nlhf")
@@ -155,7 +154,7 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
     if not anew and (earlier := finished(run)):
         return Outcome(run.folder, earlier, run.budget, skipped=True)
     try:
-        from nlhf.runner.world import assemble
+        from nlhf.runner.assemble import assemble
 
         world = assemble(run)
     except OF_THE_COMMAND:
@@ -242,7 +241,7 @@ def _lost_result(run: Specification, summary: Mapping[str, Any] | None) -> Path 
     return run.folder / lost[0] if lost else None
 
 
-def _mended(run: Specification, world: World | TextWorld, owned: Ownership, overrides: Sequence[str]) -> Outcome | None:
+def _mended(run: Specification, world: World, owned: Ownership, overrides: Sequence[str]) -> Outcome | None:
     """A completed run after damaged files that need no training were written again; None if that is not enough."""
     from nlhf.runner.folder import RunFolder
 
@@ -255,7 +254,7 @@ def _mended(run: Specification, world: World | TextWorld, owned: Ownership, over
 
 def _train(
     run: Specification,
-    world: World | TextWorld,
+    world: World,
     owned: Ownership,
     stop: StopRequest,
     watch: Watch,

@@ -96,7 +96,7 @@ def test_grading_on_a_device_that_is_not_there_is_a_sentence(tmp_path, capsys):
     data = tmp_path / "votes.jsonl"
     data.write_text('{"prompt": "q", "a": "tea sea", "b": "tea", "votes": [1, 0, 0]}\n')
     assert main(["grade", f"data={data}", "judge.criteria=[length]", "device=nothing"]) == 2
-    assert "device=nothing is not there" in capsys.readouterr().err
+    assert "device=nothing is not available" in capsys.readouterr().err
 
 
 def test_grading_on_pairs_alone_counts_no_cycles(tmp_path, capsys):

@@ -228,8 +228,8 @@ def test_models_of_judges_are_where_the_run_is(tmp_path, encoder):
 
 
 def test_a_run_puts_its_judge_on_its_device(text_config, monkeypatch):
+    from nlhf.runner.assemble import assemble
     from nlhf.runner.specification import specify
-    from nlhf.runner.world import assemble
 
     placed = []
     monkeypatch.setattr(Panel, "use_device", lambda _, device: placed.append(device))

@@ -17,7 +17,7 @@ from nlhf.config import ConfigError
 from nlhf.io.files import WriteError, read_json, write_json
 from nlhf.launch import sweep
 from nlhf.launch.compose import composed, plain
-from nlhf.runner import lock, world
+from nlhf.runner import assemble, lock
 from nlhf.runner.lock import BusyError, LostError, locked
 from nlhf.runner.run_one import attempt, run_one
 from nlhf.runner.specification import RESULTS_VERSION
@@ -75,7 +75,7 @@ def test_a_failure_before_there_is_a_world_is_recorded_and_retried(config, monke
         raise MemoryError("no room for the game")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world, "assemble", refuse)
+        patch.setattr(assemble, "assemble", refuse)
         outcome = run_one(config)
         assert run_one(config | {"retry_failed": False}).skipped
     assert summary(outcome.folder)["stop_reason"] == (
@@ -86,13 +86,13 @@ def test_a_failure_before_there_is_a_world_is_recorded_and_retried(config, monke
     assert run_one(config).status == "completed"
 
 
-@pytest.mark.parametrize("stage", ["World.trainer", "RunFolder.begin", "RunFolder.conclude", "Trainer.restore"])
+@pytest.mark.parametrize("stage", ["TableWorld.trainer", "RunFolder.begin", "RunFolder.conclude", "Trainer.restore"])
 def test_a_failure_anywhere_in_a_run_is_recorded(config, monkeypatch, stage):
     first = run_one(config | {"budget": config["budget"] | {"queries": 20}})
     before = rows(first.folder)
-    from nlhf.runner import folder, trainer
+    from nlhf.runner import folder, table_world, trainer
 
-    owner = {"World": world.World, "RunFolder": folder.RunFolder, "Trainer": trainer.Trainer}
+    owner = {"TableWorld": table_world.TableWorld, "RunFolder": folder.RunFolder, "Trainer": trainer.Trainer}
 
     def fail(*arguments, **options):
         raise KeyError("gone")

@@ -142,7 +142,7 @@ def test_a_failure_before_the_game_exists_is_recorded_in_the_new_folder(tmp_path
     def fail(_):
         raise RuntimeError("no game")
 
-    monkeypatch.setattr("nlhf.runner.world.assemble", fail)
+    monkeypatch.setattr("nlhf.runner.assemble.assemble", fail)
     assert nlhf.run(words(tmp_path, "force=true")).summary["status"] == "failed"
     old = json.loads((folder.with_name(f"{folder.name}.1") / "summary.json").read_text())
     assert old["status"] == "completed"
