@@ -19,6 +19,7 @@ from nlhf.runner.specification import specify
 from tests.adversarial import FAMILIES
 from tests.composing import configured
 from tests.selection import mostly_long
+from tests.test_contract import Recorder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -220,3 +221,12 @@ def test_seeds_that_share_a_table_or_do_not_are_what_each_is_alone(tmp_path, sur
     for seed in range(3):
         alone = after(trainer(words, f"seeds=[{seed}]", algorithm=algorithm, iterations=3))
         assert distance(several[seed], alone[0]) < (1e-12 if policy == "tabular" else 1e-5)
+
+
+def test_inner_gradient_steps_go_on_from_the_inner_policy():
+    """MPO's inner iterations would stay close to the anchor if each of them started there."""
+    run = specify(configured("prox=gradient", "algorithm=mpo", "game=tversky", "beta=0.05", "prox.samples=null",
+                             "prox.contexts=null", "budget.iterations=200", *FREE))  # fmt: skip
+    recorder = Recorder()
+    assemble(run).trainer(run, recorder).run()
+    assert recorder.rows[-1][1]["exploitability"] < 1e-6

@@ -44,6 +44,19 @@ WRITERS = {
         lambda path: frame(index=NAMES, columns=NAMES).to_csv(path, sep=";", decimal=","),
         NAMES,
     ),
+    "pandas, decimal commas, no index": (
+        lambda path: frame(columns=NAMES).to_csv(path, sep=";", decimal=",", index=False),
+        NAMES,
+    ),
+    "decimal commas alone": (
+        lambda path: frame().to_csv(path, sep="\t", decimal=",", index=False, header=False),
+        NUMBERED,
+    ),
+    "pandas, years": (
+        lambda path: frame(columns=[2019, 2020, 2021]).to_csv(path, index=False),
+        ["2019", "2020", "2021"],
+    ),
+    "pandas, counts": (lambda path: frame(columns=[1, 2, 3]).to_csv(path, index=False), ["1", "2", "3"]),
     "pandas, tabs": (lambda path: frame(index=NAMES, columns=NAMES).to_csv(path, sep="\t"), NAMES),
     "pandas, other lines": (lambda path: frame(columns=NAMES).to_csv(path, lineterminator="\r\n"), NAMES),
     "savetxt": (lambda path: np.savetxt(path, P), NUMBERED),
@@ -151,3 +164,11 @@ def test_what_is_no_preference_is_refused_whatever_is_rounded(tmp_path):
         with pytest.raises(ConfigError) as refused:
             read(tmp_path / "P.npy", round=True)
         assert "game.round" not in str(refused.value)
+
+
+def test_rows_that_are_named_by_counts_follow_the_columns(tmp_path):
+    path = tmp_path / "P.csv"
+    frame(index=[1, 2, 3], columns=[1, 2, 3]).loc[:, [3, 1, 2]].to_csv(path)
+    table = read(path)
+    assert table.items == ("3", "1", "2")
+    np.testing.assert_array_equal(table.preference[0], P[np.ix_([2, 0, 1], [2, 0, 1])])

@@ -25,6 +25,10 @@ NOISY = ["prox=sampled", "feedback=vote", "prox.opponents=4", "game=random_tourn
          "equilibrium=never", "budget.target=null"]  # fmt: skip
 
 
+SAMPLED = ("nash_mp", "optimistic", "omd", "self_play", "nash_ema_pg", "inpo", "nash_md", "mpo", "nash_prox",
+           "nash_prox_fast", "nash_mp_ema", "online_ipo", "nash_md_pg", "ipo_md", "sppo")  # fmt: skip
+
+
 def trained(*overrides):
     run = specify(configured(*NOISY, *overrides))
     recorder = Recorder()
@@ -61,20 +65,46 @@ def test_a_step_is_limited_seed_by_seed(beta, iteration, expected):
     assert engine(beta, limit=None).step(asked) is asked
 
 
-@pytest.mark.parametrize("algorithm", ["nash_mp", "optimistic", "omd", "self_play", "nash_ema_pg"])
+@pytest.mark.parametrize("algorithm", SAMPLED)
 def test_the_log_shows_the_steps_that_were_taken(monkeypatch, algorithm):
     taken, call = {}, ClosedForm.__call__
 
     def noted(self, *, step_size, **problem):
-        taken.setdefault(int(self.iterations[0]), float(step_size[0]))
+        taken.setdefault(int(self.iterations[0]), []).append(float(step_size[0]))
         return call(self, step_size=step_size, **problem)
 
     monkeypatch.setattr(ClosedForm, "__call__", noted)
     rows = trained(f"algorithm={algorithm}", "beta=0.3", "budget.queries=null", "budget.iterations=200")
     logged = {values["iteration"]: values["step_size"] for _, values, _ in rows if values["iteration"] < 200}
     for iteration, step in logged.items():
-        assert step == taken[iteration]
-    assert logged[150] < logged[10] / 3
+        scale = 1.0
+        if algorithm == "nash_md" and iteration > 0:  # its lambda is the step of the engine times 1 - lambda beta
+            scale = iteration / (iteration + 2)
+        which = -1 if algorithm == "mpo" else 0  # the last problem of an iteration moves the anchor
+        assert step == pytest.approx(scale * taken[iteration][which], rel=1e-12)
+    if algorithm not in ("nash_prox", "nash_mp_ema"):  # whose target moves so slowly that no step is limited yet
+        assert logged[150] < logged[10]
+
+
+def test_steps_of_the_anytime_method_are_not_limited():
+    """Its steps decrease already, and shorter ones would no longer weigh all answers alike."""
+    policies = [trained("algorithm=sppo", "beta=0", "budget.queries=null", "budget.iterations=50",
+                        f"prox.step_limit={limit}")[-1][2] for limit in ("theory", "null")]  # fmt: skip
+    torch.testing.assert_close(*policies, rtol=0, atol=0)
+
+
+def test_an_anchor_that_moves_every_ten_iterations_takes_ten_times_longer_steps():
+    short = ["beta=0.3", "budget.queries=null", "budget.iterations=301"]
+    steps = [trained(f"algorithm={name}", *short)[-2][1]["step_size"] for name in ("mpo", "omd")]
+    assert steps[0] == pytest.approx(min(10 * steps[1], 1 / 0.3))
+
+
+@pytest.mark.parametrize(("overrides", "cycles"), [
+    (["prox=exact"], True), (["prox=sampled", "prox.step_limit=null"], True), (["prox=sampled"], False),
+])  # fmt: skip
+def test_only_constant_steps_have_the_caveat_of_cycles(overrides, cycles):
+    run = specify(configured(*overrides, "algorithm=self_play", "beta=0.05"))
+    assert ("cycle" in (run.method["caveat"] or "")) == cycles
 
 
 def test_egpo_is_nash_mp_with_limited_steps_too():

@@ -213,7 +213,15 @@ def test_prompts_that_are_too_long_are_named_by_their_lines(text_config, file_of
     with pytest.raises(ConfigError) as refused:
         run_one(text_config(key, "game.test_prompts=2"))
     assert f"{key}: line 3: the prompt 'tea tea" in str(refused.value)
-    assert "1 more are too long (6): remove them, set game.long_prompts=skip" in str(refused.value)
+    assert "1 more are too long (6): remove them, or set game.long_prompts=skip." in str(refused.value)
+
+
+def test_a_prompt_that_leaves_too_little_room_names_the_length_that_fits(text_config, file_of):
+    key = file_of("why", "tea " * 60, "the sea", "a bird")
+    with pytest.raises(ConfigError, match=r"or give policy\.max_new_tokens=4 or less") as refused:
+        run_one(text_config(key, "game.test_prompts=1"))
+    assert "has 60 tokens" in str(refused.value)
+    run_one(text_config(key, "game.test_prompts=1", "policy.max_new_tokens=4", "budget.iterations=1"))
 
 
 def test_prompts_that_are_too_long_are_left_out_on_request(text_config, file_of, caplog):
@@ -387,6 +395,14 @@ def test_clopper_and_pearson():
     assert binom.cdf(7, 20, high) == pytest.approx(0.025)
     assert clopper_pearson(0, 5)[0] == 0
     assert clopper_pearson(5, 5)[1] == 1
+
+
+def test_intervals_count_prompts_and_not_their_completions(text_config):
+    """Completions of one prompt depend on each other: four copies of a completion are no more evidence than one."""
+    outcome = run_one(text_config("game.completions=4", "budget.iterations=1"))
+    final = outcome.summary["final"]
+    low, high = clopper_pearson(8 * final["test_win_rate_vs_reference"], 8)
+    assert (final["win_rate_low"], final["win_rate_high"]) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_distinct_pairs_of_words():

@@ -34,6 +34,13 @@ def pairs(instance, context=0):
     return {(a, b): instance.preference[context, i, j] for (i, a), (j, b) in names}
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_semicolons_and_tabs_separate_columns_too(tmp_path, separator):
+    text = HEAD + "a,b,3,1\n"
+    table = drawn(written(tmp_path, text.replace(",", separator)))
+    assert pairs(table) == pairs(drawn(written(tmp_path, text)))
+
+
 # --- columns ---------------------------------------------------------------------------------------------------------
 
 

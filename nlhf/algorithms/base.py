@@ -73,7 +73,10 @@ class Algorithm(ABC):
 
     @property
     def target_rate(self) -> float:
-        """Rate by which a moving target follows the policy and averages the noise of answers; 1 where there is none."""
+        """Rate by which a moving target follows the policy, which averages the noise of 1/rate answers.
+
+        1 where there is no such target. 0 for methods whose own steps decrease as the theory under noise asks.
+        """
         return 1.0
 
     @property
@@ -93,6 +96,10 @@ class Algorithm(ABC):
         Args:
             beta: of the game.
         """
+        return None
+
+    def cycling(self, beta: float) -> str | None:
+        """Why the last iterate can cycle with steps of this size, if it can. Steps that decrease end the cycles."""
         return None
 
     @abstractmethod
@@ -116,6 +123,10 @@ class Algorithm(ABC):
     def current_step(self, state: Any, beta: Tensor) -> Tensor:
         """The step size of the iteration that starts from `state`, the log's column, (S, 1, 1); nan where none is."""
         return beta.new_full(beta.shape, float("nan"))
+
+    def step_taken(self, state: Any, prox: Prox) -> Tensor:
+        """The step size after the engine has limited it, (S, 1, 1), in the units of `current_step`."""
+        return prox.step(self.current_step(state, prox.beta))
 
     def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         """What theory promises for KL(pi* || pi) in `state`, after `iteration` iterations from `initial`.

@@ -44,7 +44,10 @@ class MixturePlay(ProximalAlgorithm):
             raise ConfigError("algorithm.step_size=theory is not known for mixtures: give a number > 0, or .inf.")
 
     def caveat(self, beta: float) -> str | None:
-        biased = "biased: it rests at the best response to the equilibrium for beta/(1 - mixture)"
+        return (
+            "biased: it rests at the best response to the equilibrium for beta/(1 - mixture)" if self.mixture else None
+        )
+
+    def cycling(self, beta: float) -> str | None:
         loose = self.step_size == math.inf and beta < (1 - self.mixture) / math.pi
-        cycling = "without an anchor it can cycle"
-        return ", and ".join([biased] * (self.mixture > 0) + [cycling] * loose) or None
+        return "without an anchor it can cycle" if loose else None

@@ -50,6 +50,13 @@ class NashMD(ProximalAlgorithm):
     def current_step(self, state: CountingState, beta: Tensor) -> Tensor:
         return self._step_and_weight(state, beta)[0]
 
+    def step_taken(self, state: CountingState, prox: Prox) -> Tensor:
+        step, weight = self._step_and_weight(state, prox.beta)
+        asked = step / (1 - weight)
+        taken = prox.step(asked)
+        scale = (1 - weight).where(weight < 1, 1.0)
+        return step.where(taken == asked, taken * scale)
+
     def kl_bound(self, state: CountingState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         if self.by_theory:
             bound = 1 / (2 * beta**2 * (iteration + 1))

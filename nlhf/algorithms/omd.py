@@ -34,7 +34,7 @@ class OnlineMirrorDescent(ProximalAlgorithm):
         if beta == 0 and self.by_theory:
             raise ConfigError("beta=0 makes the step 4 beta zero: set beta > 0 or give algorithm.step_size a number.")
 
-    def caveat(self, beta: float) -> str | None:
+    def cycling(self, beta: float) -> str | None:
         longest = math.inf if beta > 1 / math.pi else 2 * math.pi**2 * beta
         if self.by_theory or self.step_size <= longest:
             return None

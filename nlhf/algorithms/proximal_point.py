@@ -54,6 +54,11 @@ class ProximalPoint(ProximalAlgorithm):
     def needs(self) -> frozenset[str]:
         return self.inner.needs | {"enumerate"} | (frozenset({"exact"}) if self.inner_steps is None else frozenset())
 
+    @property
+    def target_rate(self) -> float:
+        """The anchor moves once in `inner_steps` iterations, so the inner iterations average the noise."""
+        return 1.0 if self.inner_steps is None else 1 / self.inner_steps
+
     def init(self, policy: Policy) -> ProximalPointState:
         zero = self.step_size * 0
         inner = self.inner.bind(1 / self.step_size).init(policy)
@@ -62,7 +67,8 @@ class ProximalPoint(ProximalAlgorithm):
     def update(self, state: ProximalPointState, prox: Prox) -> ProximalPointState:
         anchor, step = state.policy, state.step_size
         pull, gain = simplex.step_weights(prox.beta, step)
-        inner_prox = prox.regularised(1 / gain, GeometricMixture(anchor, prox.reference, pull))
+        inner_prox = prox.regularised(1 / gain, GeometricMixture(anchor, prox.reference, pull),
+                                      current=state.inner.policy)  # fmt: skip
         solver = self.inner.bind(1 / gain)
         inner = solver.update(state.inner, inner_prox)
         new = prox(opponent=inner.policy, anchor=anchor, step_size=step, start=inner.policy)

@@ -20,15 +20,26 @@ from nlhf.algorithms.base import ConfigError, CountingState, Policy, Prox, Proxi
 class SPPO(ProximalAlgorithm):
     """Multiplicative weights; an anytime step is a proximal step pulled to ref with 1/lambda_{k+1} - 1/lambda_k."""
 
+    @property
+    def target_rate(self) -> float:
+        return 0.0 if self.by_theory else 1.0
+
     def init(self, policy: Policy) -> CountingState:
         return CountingState.first(policy)
 
     def update(self, state: CountingState, prox: Prox) -> CountingState:
         pi, step = state.policy, self.current_step(state, prox.beta)
-        following = CountingState(pi, state.iteration + 1)
-        pull = 1 / self.current_step(following, prox.beta) - 1 / step
-        policy = prox.regularised(pull, prox.reference)(opponent=pi, anchor=pi, step_size=step)
-        return CountingState(policy, following.iteration)
+        policy = self._unregularised(state, prox)(opponent=pi, anchor=pi, step_size=step)
+        return CountingState(policy, state.iteration + 1)
+
+    def _unregularised(self, state: CountingState, prox: Prox) -> Prox:
+        """The engine without the game's KL term, with the pull to ref that an anytime step needs."""
+        following = CountingState(state.policy, state.iteration + 1)
+        pull = 1 / self.current_step(following, prox.beta) - 1 / self.current_step(state, prox.beta)
+        return prox.regularised(pull, prox.reference)
+
+    def step_taken(self, state: CountingState, prox: Prox) -> Tensor:
+        return super().step_taken(state, self._unregularised(state, prox))
 
     def check(self, beta: float) -> None:
         if self.step_size == float("inf"):

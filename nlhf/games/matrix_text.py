@@ -40,13 +40,13 @@ def read_table(file: InputFile) -> tuple[np.ndarray, tuple[str, ...]]:
     for line, row in body:
         if len(row) != width:
             raise ConfigError(f"game.path={file}: row {line} has {len(row)} cells, not {width}: mend it.")
-    if labels := list(stripped(_labels(header, body), file.name)):
+    if labels := list(stripped(_labels(header, body, separator), file.name)):
         header, body = header[1:] if len(header) == width else header, [(line, row[1:]) for line, row in body]
     table = np.array([[_value(cell, separator, line, file) for cell in row] for line, row in body])
     names = list(stripped(header, file.name)) or _commented(comments.values(), len(table)) or labels
     if body and header and len(header) != table.shape[1]:
         raise ConfigError(f"game.path={file} names {len(header)} columns and has {table.shape[1]}: name each.")
-    if labels and labels != names and not _are_counts(labels):
+    if labels and labels != names and (set(labels) == set(names) or not _are_counts(labels)):
         table = table[_order(labels, names, file)]
     return table, tuple(names)
 
@@ -83,20 +83,23 @@ def _is_header(rows: Sequence[Row]) -> bool:
     """True if the first row names the columns."""
     first = rows[0][1]
     names = [cell for cell in first if number(cell) is None and not DECIMAL_COMMA.fullmatch(cell.strip())]
-    if not names:  # 0,1,2 above numbers: columns that pandas has numbered
-        return len(rows) == len(first) + 1 and first == [str(column) for column in range(len(first))]
+    if not names:  # numbers that name columns: counts, or numbers that are no probabilities (2019, 2020)
+        cells = [cell.strip() for cell in first]
+        values = [_number(cell, ";") or 0.0 for cell in cells]
+        are_names = len(set(cells)) == len(cells) and not all(0 <= value <= 1 for value in values)
+        return len(rows) == len(first) + 1 and (_are_counts(cells) or are_names)
     labelled = names == first[:1] and first[0].strip() != "" and len(rows) == len(first) - 1
     return not labelled
 
 
-def _labels(header: Sequence[str], body: Sequence[Row]) -> list[str]:
+def _labels(header: Sequence[str], body: Sequence[Row], separator: str) -> list[str]:
     """The first column where it names the rows, else nothing."""
     if not body:
         return []
     width, first = len(body[0][1]), [row[0].strip() for _, row in body]
     columns = [name.strip() for name in header][-(width - 1) :]
     apart = width == len(body) + 1 or (bool(header) and len(header) in (width, width - 1) and header[0] == "")
-    texts = all(number(label) is None for label in first)
+    texts = all(_number(label, separator) is None for label in first)
     if (texts and width > 2) or ((apart or len(header) == width - 1) and (first == columns or _are_counts(first))):
         return first
     return []

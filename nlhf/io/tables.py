@@ -1,4 +1,7 @@
-"""Tables with named columns: CSV files whose first row names the columns. Names are read without white space around."""
+"""Tables with named columns: CSV files whose first row names the columns. Names are read without white space around.
+
+Cells are separated by commas, or by semicolons or tabs where the first row holds no comma.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def named_rows(file: InputFile) -> NamedRows:
 
 
 def _read(file: InputFile) -> NamedRows:
-    rows = [(line, row) for line, row in file.rows() if any(cell.strip() for cell in row)]
+    rows = [(line, row) for line, row in file.rows(_separator(file)) if any(cell.strip() for cell in row)]
     columns = tuple(cell.strip() for cell in rows[0][1]) if rows else ()
     check_unique(columns, "columns", file.name)
     for line, row in rows[1:]:
@@ -52,6 +55,13 @@ def _read(file: InputFile) -> NamedRows:
             raise ConfigError(f"{file.name}: row {line} {lacks}: mend or remove it.")
     cells = iter(stripped([cell for _, row in rows for cell in row], file.name)[len(columns) :])
     return NamedRows(columns, [(line, dict(zip(columns, cells, strict=False))) for line, _ in rows[1:]])
+
+
+def _separator(file: InputFile) -> str:
+    """The separator of the header: a comma, or a semicolon or tab where the header holds no comma."""
+    _, header = next(iter(file.lines()), (0, ""))
+    present = [separator for separator in (",", ";", "\t") if separator in header]
+    return present[0] if present else ","
 
 
 def stripped(names: Sequence[str], source: str) -> tuple[str, ...]:

@@ -55,8 +55,10 @@ class TextMeasure(Grades):
         advantage = self.game.compare(where, drawn, self.reference)
         with torch.no_grad():
             log_prob, log_base = (p.at(None).log_prob(drawn).double() for p in (self.here(policy), self.base))
-        ratio, numbers = (log_prob - log_base).flatten(), drawn.flatten().tolist()
-        wins, count = float((advantage.sign() / 2 + 0.5).sum()), advantage.numel()
+        numbers = drawn.flatten().tolist()
+        # Completions of one prompt depend on each other, so a prompt is the unit of intervals and standard errors.
+        ratio, won = ((log_prob - log_base).mean(-1).flatten(), (advantage.sign() / 2 + 0.5).mean(-1).flatten())
+        wins, count = float(won.sum()), won.numel()
         lengths = [len(model.completions[number]) for number in numbers]
         values = {
             "test_kl_to_reference": float(ratio.mean()),
@@ -130,7 +132,7 @@ class TextMeasure(Grades):
 
 
 def clopper_pearson(wins: float, count: int) -> tuple[float, float]:
-    """The exact 95% interval of a probability, `wins` of `count` (Clopper and Pearson 1934); a tie is half a win."""
+    """The 95% interval of a probability, `wins` of `count` (Clopper and Pearson 1934), exact where `wins` is whole."""
     tail = (1 - LEVEL) / 2
     low = beta_distribution.ppf(tail, wins, count - wins + 1) if wins > 0 else 0.0
     high = beta_distribution.ppf(1 - tail, wins + 1, count - wins) if wins < count else 1.0

@@ -51,11 +51,12 @@ class OverlongPromptError(ConfigError):
 
     Args:
         fact: how long it is, without a remedy.
+        room: tokens that the prompt leaves for a completion, 0 or less if it is too long itself.
     """
 
-    def __init__(self, fact: str) -> None:
-        super().__init__(f"{fact}: leave it out, or give a smaller number.")
-        self.fact = fact
+    def __init__(self, fact: str, room: int) -> None:
+        super().__init__(f"{fact}: leave it out" + (f", or give {room} or less." if room > 0 else "."))
+        self.fact, self.room = fact, room
 
 
 class LanguageModel:
@@ -95,7 +96,8 @@ class LanguageModel:
         if self.positions is not None and needed > self.positions:
             raise OverlongPromptError(
                 f"the prompt '{text[:60]}' has {len(tokens)} tokens, and with policy.max_new_tokens="
-                f"{self.options.max_new_tokens} more than the model's {self.positions}"
+                f"{self.options.max_new_tokens} more than the model's {self.positions}",
+                self.positions - len(tokens),
             )
         return Turn(tokens, text)
 

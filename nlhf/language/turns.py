@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nlhf.config import ConfigError
@@ -41,7 +41,9 @@ def split_turns(game: Text, model: LanguageModel) -> tuple[tuple[Turn, ...], tup
     parts = tuple(tuple(turn for turn in part if turn is not None) for part in (trained, tested))
     if not all(parts):
         kind = "training" if not parts[0] else "testing"
-        raise ConfigError(f"game.long_prompts=skip leaves no prompt for {kind}: give a smaller policy.max_new_tokens.")
+        raise ConfigError(
+            f"game.long_prompts=skip leaves no prompt for {kind}: give shorter prompts{_smaller(problems.values())}."
+        )
     return parts[0], parts[1]
 
 
@@ -57,9 +59,15 @@ def _report(game: Text, problems: dict[int, OverlongPromptError]) -> None:
     (number, problem), *others = problems.items()
     more = f"; {len(others)} more are too long ({_listed([number for number, _ in others])})" if others else ""
     raise ConfigError(
-        f"{game.source} {number}: {problem.fact}{more}: remove {'them' if others else 'it'}, set "
-        "game.long_prompts=skip, or give a smaller policy.max_new_tokens."
+        f"{game.source} {number}: {problem.fact}{more}: remove {'them' if others else 'it'}, or set "
+        f"game.long_prompts=skip{_smaller(problems.values())}."
     )
+
+
+def _smaller(problems: Iterable[OverlongPromptError]) -> str:
+    """The remedy of shorter completions, where all prompts leave room for some."""
+    room = min(problem.room for problem in problems)
+    return f", or give policy.max_new_tokens={room} or less" if room > 0 else ""
 
 
 def _warn_of_copies(game: Text) -> None:

@@ -49,8 +49,12 @@ class Prox(Protocol):
         """`first` where `mask`, (S) or (S, X, 1), is true, `second` elsewhere; what was asked stays answered, in seeds
         where it was asked about in all contexts."""
 
-    def regularised(self, beta: Tensor, reference: Policy) -> Prox:
-        """The same game with another beta (S, 1, 1) and reference: the same answers, on the same bill."""
+    def regularised(self, beta: Tensor, reference: Policy, current: Policy | None = None) -> Prox:
+        """The same game with another beta (S, 1, 1) and reference: the same answers, on the same bill.
+
+        Args:
+            current: the policy with which an inner iteration begins; by default that of the outer one.
+        """
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class ProxFamily(ABC):
         return "exact" in self.provides
 
     @property
+    def decreasing(self) -> bool:
+        """True if it shortens steps from iteration to iteration, so that at beta > 0 no method can cycle."""
+        return False
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The arXiv numbers of what it does."""
         return ()
@@ -126,7 +135,7 @@ class ProxEngine(ABC):
         current: the policy with which the iteration began, where an iterative engine starts by default. The trainer
             sets it; an engine that is used alone starts at the anchor.
         iterations: that every seed has completed, (S). The trainer sets it.
-        rate: of the algorithm's moving target, 1 where there is none. The trainer sets it.
+        rate: of the algorithm's moving target (`Algorithm.target_rate`). The trainer sets it.
     """
 
     current: Policy | None = None
@@ -208,10 +217,10 @@ class ProxEngine(ABC):
                 self._answers[chosen] = choose(mask, answer, other), known
         return chosen
 
-    def regularised(self, beta: Tensor, reference: Policy) -> Self:
-        """A view with another beta and reference; it shares the answers and the bill."""
+    def regularised(self, beta: Tensor, reference: Policy, current: Policy | None = None) -> Self:
+        """A view with another beta and reference (see `Prox`); it shares the answers and the bill."""
         view = copy(self)
-        view.beta, view.reference = beta, reference
+        view.beta, view.reference, view.current = beta, reference, current or self.current
         return view
 
     def snapshot(self) -> dict[str, Any]:

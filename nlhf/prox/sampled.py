@@ -15,7 +15,8 @@ contracts KL(pi* || pi) by 1/(1 + t beta) and adds noise of the order t^2, so th
 the rate of the unregularised problem (stochastic Mirror Prox, arXiv:0809.0815); it is the smaller one while
 k < 16/(beta^2 log n). Its factor, a quarter of that of multiplicative weights without noise, is measured in
 docs/defaults.md. beta is that of the problem, n the number of actions, r the rate by which a moving target follows the
-policy (it averages the answers of 1/r iterations), and 1 for all other algorithms.
+policy: it averages the answers of 1/r iterations. r is 1 for other algorithms, and 0 (no limit) for those whose own
+steps decrease.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class SampledProx(ProxFamily):
         if self.opponents < 1:
             raise ConfigError(f"prox.opponents={self.opponents} asks nobody: give 1 or more.")
 
+    @property
+    def decreasing(self) -> bool:
+        return self.step_limit is not None
+
     def engine(self, parts: Parts) -> ProxEngine:
         return SampledClosedForm(parts, self)
 
@@ -81,7 +86,7 @@ class SampledClosedForm(ClosedForm):
         iteration = self.beta.new_tensor(self.iterations + 1)[:, None, None]
         regularised = 2 / (self.beta * iteration)  # inf where beta = 0
         unregularised = (math.log(len(self.game.items)) / iteration).sqrt() / 2
-        return step_size.minimum(regularised.minimum(unregularised) / self.rate)
+        return step_size.minimum(regularised.minimum(unregularised) / self.rate) if self.rate else step_size
 
     def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
         mu = policy.at(None)

@@ -183,7 +183,8 @@ class Specification:
     def method(self) -> dict[str, Any]:
         """Where the method is from, and where it rests if that is not the equilibrium, for summary.json."""
         beta, options = self.options.beta, self.options
-        caveats = [self.algorithm.caveat(beta), self.prox.caveat(beta), options.caveat]
+        cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta)
+        caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), options.caveat]
         sources = dict.fromkeys((*self.algorithm.sources, *self.prox.sources))
         return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
 
