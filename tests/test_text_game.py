@@ -20,7 +20,7 @@ from nlhf.budget import Schedule
 from nlhf.cli import compare as analysis
 from nlhf.cli.arena import hold
 from nlhf.config import ConfigError, build
-from nlhf.exploit import train as exploit
+from nlhf.cli import exploit
 from nlhf.io.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
