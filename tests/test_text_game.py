@@ -18,9 +18,9 @@ pytest.importorskip("peft")
 from nlhf.arena.contestants import Model
 from nlhf.budget import Schedule
 from nlhf.cli import compare as analysis
+from nlhf.cli import exploit
 from nlhf.cli.arena import hold
 from nlhf.config import ConfigError, build
-from nlhf.cli import exploit
 from nlhf.io.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
