@@ -1,0 +1,8 @@
+"""The generated files of docs/, and how each is made."""
+
+from pathlib import Path
+
+from docs.generate import algorithms, imports, keys
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {"algorithms.md": algorithms.page, "keys.md": keys.page, "imports.svg": imports.picture}
