@@ -12,7 +12,7 @@ QUICK := nlhf $(addprefix tests/,test_average.py test_bad_input.py test_config.p
   test_prox_accounting.py test_records.py test_simplex.py) $(addprefix tests/analysis/,test_bootstrap.py \
   test_statistics.py test_units.py test_votes.py)
 
-.PHONY: run lint test test-all quick mutations figures bench clean
+.PHONY: run lint test test-all quick mutations figures docs bench clean
 
 run: .venv/installed
 	$(BIN)/python main.py $(ARGS)
@@ -42,6 +42,10 @@ figures: .venv/installed
 	done
 	for name in $(PICTURES); do cp runs/$$name/figures/$$name.png docs/$$name.png; done
 
+# The site in site/, with warnings as errors; `python -m docs.generate` writes the generated pages.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
 
@@ -52,6 +56,10 @@ bench: .venv/installed-bench
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,api,lm,slurm,tensorboard,tune]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
 .venv/installed-bench: .venv/installed
