@@ -1,4 +1,4 @@
-"""Each algorithm against a formula written by hand, and the equalities between them that the README states."""
+"""Each algorithm against a formula written by hand, and the equalities between them that docs/algorithms.md states."""
 
 from __future__ import annotations
 
@@ -307,33 +307,34 @@ def test_proximal_point_reaches_the_value_of_the_unregularised_game(family):
     pytest.fail(f"exploitability stayed at {best}")
 
 
-# --- plug-ins and the README -----------------------------------------------------------------------------------------
+# --- plug-ins and docs/algorithms.md ----------------------------------------------------------------------------------
 
 NAMES = sorted(path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml"))
 
 
-def readme_rows():
-    """The cells of the README's table of algorithms, by name."""
-    text = (ROOT / "README.md").read_text().partition("## Algorithms")[2].partition("Much of what papers")[0]
+def listed_rows():
+    """The cells of the overview of docs/algorithms.md, by name."""
+    page = (ROOT / "docs" / "generate" / "algorithms.md").read_text()
+    text = page.partition("## Overview")[2].partition("Much of what papers")[0]
     rows = [
         [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line[:3] == "| `"
     ]
     return {row[0].strip("`"): row[1:] for row in rows}
 
 
-def test_the_readme_lists_every_algorithm():
-    assert sorted(readme_rows()) == NAMES
+def test_the_overview_lists_every_algorithm():
+    assert sorted(listed_rows()) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_readme_says_of_an_algorithm_what_its_module_says(name):
+def test_the_overview_agrees_with_the_module_of_each_algorithm(name):
     node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "algorithm" / f"{name}.yaml"))
     if "defaults" in node:
         base = OmegaConf.load(ROOT / "conf" / "algorithm" / f"{node.pop('defaults')[0]}.yaml")
         node = {**OmegaConf.to_container(base), **node}
     algorithm = build(node, "algorithm")
     module = __import__(type(algorithm).__module__, fromlist=["__doc__"])
-    _, queries, _, _, source = readme_rows()[name]
+    _, queries, _, _, source = listed_rows()[name]
     for number in re.findall(r"\d{4}\.\d{5}", source):
         assert number in module.__doc__, f"{module.__name__} does not name its source arXiv:{number}"
     if source == "ours":
@@ -375,7 +376,7 @@ def configured(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_sources_are_those_that_the_readme_names(name):
-    sources, told = configured(name).sources, re.findall(r"\d{4}\.\d{4,5}", readme_rows()[name][4])
+    sources, told = configured(name).sources, re.findall(r"\d{4}\.\d{4,5}", listed_rows()[name][4])
     assert set(told) <= set(sources)
     assert len(set(sources)) == len(sources)
 

@@ -18,7 +18,6 @@ from nlhf.policies.mlp import Inputs
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import GROUPS, specify
 
-README = CONF.parent / "README.md"
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
 GAMES, REFERENCES, ALGORITHMS = [g for g in ON_DISK["game"] if g != "text"], ON_DISK["reference"], ON_DISK["algorithm"]
 QUICK, THOROUGH = ("matrix", "contextual"), [pytest.mark.thorough]  # games that `make quick` sees; of the others
@@ -257,25 +256,3 @@ def test_every_yaml_says_what_it_is_and_names_its_class(group, choice):
 def test_every_experiment_composes(experiment):
     with composed([f"experiment={experiment}"]) as config:
         assert specify(plain(config)).fingerprint
-
-
-def _table(configs):
-    """The README's table: what can take the steps of every algorithm, and what it says to beta = 0.05 and beta = 0."""
-    lines = ["| algorithm | engines | beta = 0.05 | beta = 0 |", "| --- | --- | --- | --- |"]
-    for algorithm in ALGORITHMS:
-        engines = [
-            f"{prox} ({policy})" if prox == "gradient" else prox
-            for policy, prox in sorted(ENGINES, key=lambda pair: pair[::-1])
-            if _possible(configs, policy=policy, prox=prox, algorithm=algorithm)
-        ]
-        choices, _ = allowed(configs, algorithm, game="matrix", reference="uniform")
-        said = [(refused(configs(beta, **choices)) or "yes").partition(":")[0] for beta in (0.05, 0.0)]
-        shown = ", ".join(engines).replace("gradient (mlp), gradient (tabular)", "gradient")
-        lines.append(f"| `{algorithm}` | {shown} | {said[0]} | {said[1]} |")
-    return "\n".join(lines)
-
-
-def test_the_readme_shows_what_can_be_combined(configs):
-    table = _table(configs)
-    print(table)
-    assert table in README.read_text(), f"README.md should contain:\n{table}"

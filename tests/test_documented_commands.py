@@ -1,32 +1,22 @@
-"""The README's commands, one after the other in a folder of their own, with small budgets and tiny models."""
+"""The commands of README.md and docs/, page by page in a folder of their own, with small budgets and tiny models."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import re
-import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.documents import PAGES, ROOT, TABLE_PAGES, TEXT_PAGES, VOTES, block, blocks, commands
 from tests.launch.commands import command
 from tests.test_input_folders import reward_model
 
+COMMANDS = pytest.importorskip("nlhf.__main__").COMMANDS
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-VOTES = """item_a,item_b,wins_a,wins_b,question_id,judge
-x,y,3,1,1,human
-y,z,2,1,1,human
-z,x,2,1,1,human
-x,y,1,4,2,human
-y,z,3,1,2,human
-z,x,1,2,2,human
-z,gpt4,1,2,2,human
-"""
 SHORT = ["progress=false", "budget.iterations=3", "seeds=2"]
 SHORT_TEXT = ["progress=false", "budget.iterations=2", "game.test_prompts=4", "policy.max_new_tokens=4"]
 SHORTER = {  # of experiments, and of what a single command makes large
@@ -37,69 +27,65 @@ SHORTER = {  # of experiments, and of what a single command makes large
 }
 
 
-def commands(first, last):
-    """The README's commands for python, from one that begins with `first` to one that begins with `last`."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    parts = [shlex.split(part, comments=True) for block in blocks for line in block.splitlines()
-             for part in line.split("&&")]  # fmt: skip
-    chosen = [words[1:] for words in parts if words[:1] == ["python"] and "..." not in words]
-    starts = [" ".join(words).startswith for words in chosen]
-    begin, end = (next(n for n, start in enumerate(starts) if start(text)) for text in (first, last))
-    return chosen[begin : end + 1]
-
-
-def run(words, capsys, short):
-    """What a command printed; it must succeed without a word of an error."""
-    if words[0] == "main.py":
-        more = [override for key, overrides in SHORTER.items() if key in words for override in overrides]
-        done = command(*words[1:], *short, *more)
+def run(words: list[str], capsys: pytest.CaptureFixture[str], short: list[str]) -> None:
+    """Run a command; it must succeed without printing an error."""
+    name, *rest = words
+    if name == "run":
+        more = [override for key, overrides in SHORTER.items() if key in rest for override in overrides]
+        chosen = [override for override in short if "--help" not in rest]
+        done = command(*rest, *chosen, *more)
         code, text = done.code, done.out + done.err
     else:
-        code = importlib.import_module(f"{words[1]}.__main__").main(words[2:])
+        main = importlib.import_module(f"nlhf.cli.{COMMANDS[name][0]}").main
+        code = main(words if COMMANDS[name][0] == "status" else rest)
         text = "".join(capsys.readouterr())
     assert code == 0, f"{words}\n{text}"
     assert "error:" not in text
     assert "Traceback" not in text
-    return text
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     """The folder in which the commands run, with a file of votes."""
     (tmp_path / "votes.csv").write_text(VOTES)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_the_commands_for_games_and_studies_work(place, capsys):
-    for words in commands("main.py experiment=human_votes", "main.py experiment=neural"):
-        run(words, capsys, SHORT)
-    run(["-m", "nlhf.analysis", "runs/human_votes"], capsys, SHORT)
-    assert (place / "runs" / "human_votes" / "report.html").exists()
-    for words in commands("main.py -m experiment=action_space", "-m nlhf.analysis diff"):
-        named = iter(sorted(path.parent.relative_to(place) for path in place.glob("runs/methods/*/metrics.csv")))
-        run([str(next(named)) if "RUN_" in word else word for word in words], capsys, SHORT)
-    assert (place / "elsewhere" / "report.html").exists()
-    assert (place / "rows.parquet").exists()
+def test_every_page_with_commands_is_tested():
+    assert [page for page in PAGES if blocks(page, "sh")] == sorted(ROOT / page for page in TABLE_PAGES + TEXT_PAGES)
 
 
-def test_the_commands_for_language_models_and_judges_work(place, capsys, tiny_model, encoder):
-    rng, words_known = np.random.default_rng(0), "the sea moon bread is good kind old bird tea".split()  # noqa: SIM905
+@pytest.mark.parametrize("page", TABLE_PAGES)
+def test_the_commands_for_games_work(folder, capsys, page):
+    if page == "docs/tutorial.md":
+        (folder / "votes.csv").write_text(block(page, "csv", "item_a,item_b,wins_a,wins_b,topic"))
+    for words in commands(page):
+        runs = iter(sorted(path.parent.relative_to(folder) for path in folder.glob("runs/methods/*/metrics.csv")))
+        run([str(next(runs)) if "RUN_" in word else word for word in words], capsys, SHORT)
+    assert page in ("docs/guides/votes.md", "docs/guides/large.md", "docs/guides/sweeps.md") or [
+        *folder.glob("runs/*/report.html")
+    ]
+
+
+def test_the_commands_for_language_models_and_judges_work(folder, capsys, tiny_model, encoder):
+    rng, vocabulary = np.random.default_rng(0), ["the", "sea", "moon", "bread", "is", "good", "kind", "old", "bird"]
     lines = []
     for _ in range(30):
-        prompt, a, b = (" ".join(rng.choice(words_known, 5)) for _ in range(3))
+        prompt, a, b = (" ".join(rng.choice(vocabulary, 5)) for _ in range(3))
         lines.append(json.dumps({"prompt": prompt, "a": a, "b": b, "votes": [2, 1, 0]}))
-    (place / "votes.jsonl").write_text("\n".join(lines))
-    (place / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"{n} the sea"}) for n in range(12)))
-    judge = reward_model(Path(shutil.copytree(tiny_model, place / "judge")), 0.0)
+    (folder / "votes.jsonl").write_text("\n".join(lines))
+    (folder / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"{n} the sea"}) for n in range(12)))
+    judge = reward_model(Path(shutil.copytree(tiny_model, folder / "judge")), 0.0)
     small = [*SHORT_TEXT, f"policy.model={tiny_model}"]
     folders = {
         "policy.model=FOLDER": f"policy.model={tiny_model}",
         "game.judge.model=FOLDER": f"game.judge.model={judge}",
     }
-    for words in commands("main.py game=text", "-m nlhf.analysis runs/language_model"):
+    for words in commands(TEXT_PAGES[0]):
         run([folders.get(word, word) for word in words], capsys, small)
-    for words in commands("-m nlhf.analysis votes", "-m nlhf.arena"):
+    for words in commands(TEXT_PAGES[1]):
         more = [f"encoder={encoder}", "epochs=2", "folds=2", "inner_folds=1"] if "train" in words else []
-        run([*words, *more], capsys, [*small, "study=judged"] if "main.py" in words else small)
-    assert (place / "runs" / "language_model" / "arena" / "report.html").exists()
+        short = SHORT if "game=votes" in words else [*small, "study=judged"]
+        run([*words, *more], capsys, short)
+    assert (folder / "runs" / "language_model" / "arena" / "report.html").exists()

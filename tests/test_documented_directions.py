@@ -1,4 +1,4 @@
-"""Every command of the README that trains on a game ends with a lower exploitability than it starts with.
+"""Every documented command that trains on a game ends with a lower exploitability than it starts with.
 
 Sweeps and experiments are expanded over their games and algorithms, and shortened. Exempt are methods whose last
 iterate can cycle, as their caveat says, and experiments that show which learning rates fail.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shlex
 
 import numpy as np
 import pytest
@@ -18,7 +17,8 @@ from nlhf.launch.compose import CONF
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
 from tests.composing import configured
-from tests.test_contract import README, Recorder
+from tests.documents import TABLE_PAGES, VOTES, commands
+from tests.test_contract import Recorder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,24 +26,18 @@ VARIED = ("game", "algorithm")  # keys of sweeps of which all values are run; of
 ADVICE = ("hydra", "study", "dry_run")
 
 
-def commands():
-    """The overrides of every `python main.py` in the README's blocks of shell commands, without language models."""
-    for block in re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL):
-        for line in block.splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:2] != ["python", "main.py"] or "..." in words or "--help" in words:
-                continue
-            end = words.index("&&") if "&&" in words else len(words)
-            overrides = [word for word in words[2:end] if word != "-m"]
-            if "policy=causal_lm" not in overrides and "experiment=language_model" not in overrides:
-                yield [word for word in overrides if not word.startswith(ADVICE)]
+def overrides_of_commands():
+    """The overrides of every `nlhf run` of README.md and docs/, without language models."""
+    for words in itertools.chain.from_iterable(map(commands, TABLE_PAGES)):
+        if words[0] == "run" and "--help" not in words:
+            yield [word for word in words[1:] if word != "-m" and not word.startswith(ADVICE)]
 
 
 def runs():
     """The overrides of single runs."""
     expanded = {}
-    for command in commands():
-        choices = dict(word.split("=", 1) for word in command)
+    for overrides in overrides_of_commands():
+        choices = dict(word.split("=", 1) for word in overrides)
         if "experiment" in choices:
             preset = yaml.safe_load((CONF / "experiment" / f"{choices['experiment']}.yaml").read_text())
             choices |= {key: str(values) for key, values in preset["hydra"]["sweeper"]["params"].items()}
@@ -70,11 +64,9 @@ def shortened(words, votes):
 
 
 @pytest.mark.parametrize("words", runs())
-def test_a_command_of_the_readme_ends_below_its_start(words, tmp_path):
+def test_a_documented_command_ends_below_its_start(words, tmp_path):
     votes = tmp_path / "votes.csv"
-    votes.write_text("item_a,item_b,wins_a,wins_b,question_id,judge\n"
-                     "x,y,3,1,1,human\ny,z,2,1,1,human\nz,x,2,1,1,human\nx,y,1,4,2,human\ny,z,3,1,2,human\n"
-                     "z,gpt4,1,2,2,human\n")  # fmt: skip
+    votes.write_text(VOTES)
     run = specify(configured(*shortened(words, votes)))
     recorder = Recorder()
     assemble(run).trainer(run, recorder).run()

@@ -1,19 +1,19 @@
-"""The README's example of an own algorithm runs as written, with every engine and policy."""
+"""The plug-ins that README.md and docs/ show run as written."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from nlhf.config import ConfigError
+from nlhf.config import ConfigError, build
 from nlhf.records import read_rows
 from nlhf.runner.run_one import run_one
 from tests.composing import configured
+from tests.documents import block, blocks
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
 LISTED = {
     "exact": ["game=rock_paper_scissors", "reference=random", "prox=exact"],
     "sampled": ["game=rock_paper_scissors", "prox=sampled"],
@@ -23,19 +23,11 @@ LISTED = {
 }  # fmt: skip
 
 
-def block(language: str, start: str) -> str:
-    """The text of the README's code block that begins with a line."""
-    found = re.search(rf"```{language}\n({re.escape(start)}.*?)```", README, re.DOTALL)
-    assert found is not None
-    return found[1]
-
-
 @pytest.fixture
 def node(importable):
-    """The README's algorithm, in a module of its own, and its yaml."""
-    (importable / "my_algorithm.py").write_text(block("python", "# nlhf/algorithms/my_algorithm.py"))
-    entries = yaml.safe_load(block("yaml", "# conf/algorithm/my_algorithm.yaml"))
-    return entries | {"_target_": "my_algorithm.MyAlgorithm"}
+    """The yaml of the README's algorithm, whose module can be imported."""
+    (importable / "my_algorithm.py").write_text(block("README.md", "python", "# my_algorithm.py"))
+    return yaml.safe_load(block("README.md", "yaml", "# my_conf/algorithm/my_algorithm.yaml"))
 
 
 def starting_at_the_reference(importable: Path) -> None:
@@ -75,3 +67,40 @@ def test_a_start_of_another_class_is_refused(node, importable, text_config, tmp_
     with pytest.raises(ConfigError, match=sentence):
         run_one(text_config("budget.iterations=2") | {"algorithm": node})
     assert run(node, LISTED["table"], tmp_path).summary["status"] == "completed"
+
+
+def written(importable, page, name, group):
+    """Write a module that a page shows; the content of its yaml."""
+    (importable / f"{name}.py").write_text(block(page, "python", f"# {name}.py"))
+    (shown,) = [text for text in blocks(page, "yaml") if f"_target_: {name}." in text]
+    assert shown.startswith(f"# my_conf/{group}/")
+    return yaml.safe_load(shown)
+
+
+def test_the_mirror_prox_of_the_guide_is_nash_mp(importable, tmp_path):
+    mine = written(importable, "docs/guides/algorithm.md", "my_mirror_prox", "algorithm")
+    theirs = configured("algorithm=nash_mp")["algorithm"]
+    rows = [read_rows(run(node, LISTED["exact"], tmp_path / name).folder / "metrics.csv")
+            for name, node in (("mine", mine), ("theirs", theirs))]  # fmt: skip
+    assert [row["exploitability"] for row in rows[0]] == [row["exploitability"] for row in rows[1]]
+
+
+def test_the_game_of_the_guide_is_a_cycle(importable):
+    game = build(written(importable, "docs/guides/game.md", "my_game", "game"), "game").build([0])
+    uniform = torch.full((1, 1, 7), 1 / 7, dtype=torch.float64)
+    assert game.payoff(uniform).abs().max() < 1e-15
+
+
+def test_the_judge_of_the_guide_is_antisymmetric(importable):
+    judge = build(written(importable, "docs/guides/outside.md", "my_judge", "judge"), "judge")
+    there, back = judge.preference([("prompt", "short", "a long answer"), ("prompt", "a long answer", "short")])
+    assert there > 0.5
+    assert there + back == pytest.approx(1)
+
+
+def test_the_experiment_of_the_guide_composes():
+    text = block("docs/guides/outside.md", "yaml", "# my_conf/experiment/steps.yaml")
+    values = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+    for algorithm in values["algorithm"].split(","):
+        for step in values["algorithm.step_size"].split(","):
+            assert configured("game=circle", f"algorithm={algorithm}", f"algorithm.step_size={step}")
