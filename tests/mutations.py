@@ -106,7 +106,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the fingerprint ignores a key",
-        "nlhf/runner/specification.py",
+        "nlhf/runner/fingerprint.py",
         'LEFT_OUT = frozenset({"budget",',
         'LEFT_OUT = frozenset({"beta", "budget",',
         ("tests/test_config.py",),

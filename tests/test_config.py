@@ -14,7 +14,8 @@ import pytest
 from nlhf.config import ConfigError, build, checked
 from nlhf.io.inputs import InputFile
 from nlhf.launch.compose import composed, plain
-from nlhf.runner.specification import parse_seeds, specify
+from nlhf.runner.seeds import parse_seeds
+from nlhf.runner.specification import specify
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_feedback_enters_where_pairs_are_asked_and_is_refused_elsewhere(drawn, k
     if key == "feedback.orders":  # without a bias nothing depends on it
         assert fingerprint(drawn, change) == fingerprint(drawn)
     else:
-        with pytest.raises(ConfigError, match="feedback is about single pairs, which this prox does not ask about"):
+        with pytest.raises(ConfigError, match="feedback applies to single pairs, and this prox does not compare pairs"):
             fingerprint(drawn, change)
 
 
@@ -390,5 +391,5 @@ def test_a_target_that_is_no_plug_in_is_refused(node, sentence):
 
 
 def test_a_group_without_a_choice_is_refused(base):
-    with pytest.raises(ConfigError, match=r"^prox=null is no choice of conf/prox/: give prox=NAME\.$"):
+    with pytest.raises(ConfigError, match=r"^prox=null does not name a choice of conf/prox/: give prox=NAME\.$"):
         specify(changed(base, {"prox": None}))

@@ -16,7 +16,8 @@ from nlhf.launch.compose import CONF, composed, plain
 from nlhf.policies.base import Memory, Policy, choose
 from nlhf.policies.mlp import Inputs
 from nlhf.runner.assemble import assemble
-from nlhf.runner.specification import GROUPS, specify
+from nlhf.runner.groups import GROUPS
+from nlhf.runner.specification import specify
 
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
 GAMES, REFERENCES, ALGORITHMS = [g for g in ON_DISK["game"] if g != "text"], ON_DISK["reference"], ON_DISK["algorithm"]
@@ -233,12 +234,12 @@ def test_the_grade_notices_a_perturbed_answer(configs, algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_state_goes_through_a_checkpoint(configs, algorithm, tmp_path):
-    from nlhf.runner.folder import _classes
+    from nlhf.runner.source import dataclasses_in
 
     choices, beta = allowed(configs, algorithm, game="random_tournament", reference="uniform")
     trainer, recorder, _ = trained(configs(beta, **choices))
     torch.save(recorder.content, tmp_path / "checkpoint.pt")
-    with torch.serialization.safe_globals([Memory, *_classes(trainer.state)]):
+    with torch.serialization.safe_globals([Memory, *dataclasses_in(trainer.state)]):
         content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert isinstance(content["state"].policy, Policy)
     assert content["state"].policy.log_probabilities.equal(trainer.state.policy.log_probabilities)

@@ -16,7 +16,8 @@ from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
 from nlhf.io.files import file_record, write_json
 from nlhf.launch.compose import CONF, plain
-from nlhf.runner.specification import fingerprint, specify
+from nlhf.runner.fingerprint import fingerprint
+from nlhf.runner.specification import specify
 from tests.adversarial import matrix_game
 from tests.composing import configured
 from tests.test_contract import trained
@@ -103,7 +104,7 @@ def test_what_is_said_of_a_run(tmp_path):
     "words", [["prox=gradient"], ["prox=sampled"], ["game=text", "policy=causal_lm", "prox=gradient"]]
 )
 def test_a_choice_without_effect_is_refused(tmp_path, words):
-    with pytest.raises(ConfigError, match="dtype=float32 is about answers for all actions at once"):
+    with pytest.raises(ConfigError, match="dtype=float32 applies to answers about all actions at once"):
         specified(tmp_path, *words)
 
 

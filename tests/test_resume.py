@@ -32,9 +32,10 @@ from nlhf.io.files import damaged, read_arrays, read_json, sealed
 from nlhf.launch.choices import groups
 from nlhf.launch.compose import composed, plain
 from nlhf.policies.tabular import TabularPolicy
+from nlhf.runner.fingerprint import RESULTS_VERSION
 from nlhf.runner.lock import BusyError, locked
 from nlhf.runner.run_one import run_one, unwatched
-from nlhf.runner.specification import RESULTS_VERSION, specify
+from nlhf.runner.specification import specify
 from nlhf.runner.stop import SIGNALS, StopRequest, stop_on_signal
 from tests.selection import mostly_long
 

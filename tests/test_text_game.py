@@ -173,7 +173,7 @@ def test_the_report_shows_completions_side_by_side(text_config):
         ("game.test_prompts=300", "leaves none of the 300 prompts"),
         ("policy.top_p=0", "policy.top_p=0"),
         ("game=tversky", "needs prompts to complete: set game=text"),
-        ("policy=tabular", "needs a policy that writes: set policy=causal_lm"),
+        ("policy=tabular", "needs a policy that writes text: set policy=causal_lm"),
         ("algorithm=mpo", "needs actions that can be listed"),
         ("prox=exact", "prox=ExactProx needs a game that answers y -> P(y > policy) for all y"),
     ],

@@ -14,8 +14,9 @@ from nlhf.cli import exploit
 from nlhf.config import ConfigError, build
 from nlhf.games.base import GameFamily
 from nlhf.launch.compose import composed, plain
+from nlhf.runner.groups import GROUPS
 from nlhf.runner.run_one import run_one
-from nlhf.runner.specification import GROUPS, specify
+from nlhf.runner.specification import specify
 from nlhf.runner.trust import ENDPOINTS, NOTHING, Trust, untrusted_config
 
 MARK = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 
 import pandas as pd
 
-from nlhf.runner.specification import OF_METHOD, decides
+from nlhf.runner.fingerprint import OF_METHOD, decides
 
 DIGESTS, INPUTS = "digests.", "inputs."  # prefixes of columns: of the digests, and of the checksums of input files
 SHOWN = 8  # hexadecimal digits of a checksum in a name

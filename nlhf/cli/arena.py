@@ -96,8 +96,8 @@ def hold(places: Sequence[str], overrides: Sequence[str], trust: Trust = NOTHING
     from nlhf.judges.base import told
     from nlhf.language.policy import CausalLM
     from nlhf.launch.compose import composed, plain
+    from nlhf.runner.fingerprint import canonical
     from nlhf.runner.lock import locked
-    from nlhf.runner.specification import canonical
 
     with composed(overrides, "arena") as config:
         given = plain(config)

@@ -31,7 +31,7 @@ def packs(jobs: Sequence[Job], least: int) -> list[list[Job]]:
     """Jobs that can be computed together, in at least so many packs where there are as many jobs; others alone."""
     found: dict[Any, list[Job]] = {}
     for job in jobs:
-        found.setdefault(job.run.kind or id(job), []).append(job)
+        found.setdefault(job.run.batch_key or id(job), []).append(job)
     cut: list[list[Job]] = []
     for alike in found.values():
         most = max(1, int(ENTRIES / max(job.entries for job in alike)))

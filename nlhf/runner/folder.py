@@ -6,7 +6,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,7 +20,9 @@ from nlhf.io.links import make_folder
 from nlhf.judges.base import added
 from nlhf.policies.base import Memory, Policy
 from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, means_of_last_rows, permanent
-from nlhf.runner.specification import RESULTS_VERSION, Specification
+from nlhf.runner.fingerprint import RESULTS_VERSION
+from nlhf.runner.source import dataclasses_in
+from nlhf.runner.specification import Specification
 from nlhf.runner.world import World
 
 # Patterns of a run's result files. checkpoint.pt has its own checksum; run.log and exploiter.json may change later.
@@ -105,7 +107,7 @@ class RunFolder:
         try:
             if (sound := unsealed(path)) is None:
                 raise ValueError("its checksum does not fit")
-            with torch.serialization.safe_globals([Memory, *_classes(template)]):
+            with torch.serialization.safe_globals([Memory, *dataclasses_in(template)]):
                 content: dict[str, Any] = torch.load(
                     io.BytesIO(sound), weights_only=True, map_location=self.world.beta.device
                 )
@@ -213,12 +215,3 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
 _EXPONENT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$")
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
-
-
-def _classes(value: Any) -> set[type]:
-    """The dataclasses that a state is built of."""
-    if isinstance(value, dict):
-        return set().union(*(_classes(entry) for entry in value.values()))
-    if not is_dataclass(value) or isinstance(value, type):
-        return set()
-    return {type(value)}.union(*(_classes(getattr(value, field.name)) for field in fields(value)))

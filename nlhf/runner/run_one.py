@@ -203,7 +203,7 @@ def finished(run: Specification) -> dict[str, Any] | None:
     lost = _lost_result(run, summary)
     if lost and not (run.folder / "checkpoint.pt").exists():
         raise ConfigError(f"{lost} is missing or damaged, and there is no checkpoint to restore it from: repeat the "
-                          "command with force=true, which moves the folder aside and runs anew.")  # fmt: skip
+                          "command with force=true, which moves the folder aside and runs again from the start.")  # fmt: skip
     if lost or summary is None or not _reached(run, summary):
         return None
     inputs = {name: record for name, record in summary["files"].items() if is_input(name)}

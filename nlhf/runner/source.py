@@ -10,6 +10,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from functools import cached_property, lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, resolve_name
@@ -46,6 +47,17 @@ def sources(classes: Iterable[type]) -> dict[str, str]:
         elif name in sys.modules:
             digests[name] = _digest_of_code([base for base in bases if base.__module__ == name])
     return digests
+
+
+def dataclasses_in(value: Any) -> set[type]:
+    """The dataclasses of a value and of everything in it: mappings, lists, tuples and fields."""
+    if isinstance(value, Mapping):
+        return set().union(*map(dataclasses_in, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(dataclasses_in, value))
+    if not is_dataclass(value) or isinstance(value, type):
+        return set()
+    return {type(value)}.union(*(dataclasses_in(getattr(value, field.name)) for field in fields(value)))
 
 
 def _package(module: str) -> str:

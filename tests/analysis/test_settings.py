@@ -12,7 +12,8 @@ from nlhf.analysis.results import gather
 from nlhf.analysis.study import load
 from nlhf.io.files import read_json
 from nlhf.launch.compose import composed, plain
-from nlhf.runner.specification import APART, LEFT_OUT, decides, specify
+from nlhf.runner.fingerprint import APART, LEFT_OUT, decides
+from nlhf.runner.specification import specify
 from tests.analysis.synthetic import geometric, write_run
 from tests.launch.commands import command
 from tests.test_config import ENTERS, ENTERS_WHERE_PAIRS_ARE_ASKED, changed, leaves

@@ -18,9 +18,9 @@ from nlhf.io.files import WriteError, read_json, write_json
 from nlhf.launch import sweep
 from nlhf.launch.compose import composed, plain
 from nlhf.runner import assemble, lock
+from nlhf.runner.fingerprint import RESULTS_VERSION
 from nlhf.runner.lock import BusyError, LostError, locked
 from nlhf.runner.run_one import attempt, run_one
-from nlhf.runner.specification import RESULTS_VERSION
 from tests.launch.commands import GAME, command, results, rows, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -380,7 +380,7 @@ def damage(folder, what):
 SENTENCES = {
     "checkpoint": "checkpoint.pt cannot be read: remove ",
     "version": f"holds results of version 0, this is version {RESULTS_VERSION}: choose another study, or give "
-    "force=true, which moves the folder aside and runs anew.",
+    "force=true, which moves the folder aside and runs again from the start.",
 }
 
 
