@@ -26,7 +26,7 @@ from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.study import load
 from nlhf.cli.status import main as launch
 from nlhf.records import COLUMNS
-from nlhf.runner.run_one import OF_THE_COMMAND, run_one
+from nlhf.runner.run_one import COMMAND_ERRORS, run_one
 from nlhf.runner.specification import specify
 from tests.leftovers import left_behind
 
@@ -188,7 +188,7 @@ class Study:
         try:
             with redirect_stdout(printed), redirect_stderr(printed):
                 return getattr(self, f"_{action}")()
-        except (*OF_THE_COMMAND, AnalysisError) as refusal:
+        except (*COMMAND_ERRORS, AnalysisError) as refusal:
             return (SENTENCE, str(refusal)) if "\n" not in str(refusal) else (TRACEBACK, f"many lines: {refusal}")
         except Exception as problem:
             return TRACEBACK, repr(problem)

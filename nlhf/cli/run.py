@@ -20,7 +20,9 @@ from nlhf.config import ConfigError
 from nlhf.launch import sweep
 from nlhf.launch.compose import plain
 from nlhf.runner import console
-from nlhf.runner.run_one import Ended, attempt, finished, run_one
+from nlhf.runner.finished import finished
+from nlhf.runner.outcome import Ended
+from nlhf.runner.run_one import attempt, run_one
 from nlhf.runner.specification import specify
 from nlhf.runner.within_budget import limits
 from nlhf.terminal import LineFormatter, say, tolerant, warn
@@ -73,13 +75,13 @@ def _task(config: DictConfig, overrides: list[str]) -> Ended:
     try:
         ended = attempt(sweep.forced_once(plain(config)), overrides)
     except ConfigError as error:
-        ended = Ended(" ".join(overrides), "refused", words=str(error))
+        ended = Ended(" ".join(overrides), "refused", message=str(error))
     if ended.state == "refused":
-        warn(f"error: {ended.words}")
+        warn(f"error: {ended.message}")
     else:
-        say(f"{ended.task}  {ended.state}  {ended.words}")
+        say(f"{ended.task}  {ended.state}  {ended.message}")
     study = Path(str(config.runs_dir), str(config.study)) if ended.state != "refused" else None
-    sweep.note(ended.task, ended.state, ended.words, ended.budget, study)
+    sweep.note(ended.task, ended.state, ended.message, ended.budget, study)
     return ended
 
 

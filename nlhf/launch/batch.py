@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.budget import stop_reason
 from nlhf.launch.sweep import Job
-from nlhf.runner.run_one import Ended, Outcome, attempt, finished, opened
+from nlhf.runner.finished import finished
+from nlhf.runner.outcome import Ended, Outcome
+from nlhf.runner.run_one import attempt
+from nlhf.runner.session import opened
 from nlhf.runner.specification import Specification, specify
 from nlhf.runner.stop import stop_on_signal
 

@@ -24,7 +24,9 @@ from nlhf.config import ConfigError
 from nlhf.launch import sweep
 from nlhf.launch.batch import attempt_all, packs
 from nlhf.launch.sweep import Job
-from nlhf.runner.run_one import OF_THE_COMMAND, Ended, fail
+from nlhf.runner.outcome import Ended
+from nlhf.runner.run_one import COMMAND_ERRORS
+from nlhf.runner.session import fail
 from nlhf.runner.stop import stop_on_signal
 from nlhf.terminal import say, show_warnings, warn
 
@@ -154,8 +156,8 @@ class Pool:
 
     def _note(self, job: Job, ended: Ended) -> None:
         self.ended[id(job)] = ended
-        sweep.note(job.run.name, ended.state, ended.words, job.budget, job.run.folder.parent)
-        say(f"[{len(self.ended)}/{len(self.jobs)}] {job.run.name}  {ended.state}  {ended.words}")
+        sweep.note(job.run.name, ended.state, ended.message, job.budget, job.run.folder.parent)
+        say(f"[{len(self.ended)}/{len(self.jobs)}] {job.run.name}  {ended.state}  {ended.message}")
         if ended.state == "failed" and job.run.options.fail_fast and not self.stopping:
             self._stop()
 
@@ -224,6 +226,6 @@ def _failed(job: Job, words: str) -> Ended:
     """Record the failure of a run that could not do so itself."""
     try:
         fail(job.run, RuntimeError(words))
-    except OF_THE_COMMAND as problem:
+    except COMMAND_ERRORS as problem:
         words += f"; {problem}"
-    return Ended(job.run.name, "failed", words=words)
+    return Ended(job.run.name, "failed", message=words)

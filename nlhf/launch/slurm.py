@@ -48,7 +48,7 @@ class Pack:
         ended = []
         for batch in self.batches:
             for run in attempt_all(batch):
-                say(f"{run.task}  {run.state}  {run.words}")
+                say(f"{run.task}  {run.state}  {run.message}")
                 ended.append(run.state)
         return ended
 
@@ -213,7 +213,7 @@ def _largest_array() -> int:
 
 
 def _value(job: Job) -> float | None:
-    from nlhf.runner.run_one import Outcome
+    from nlhf.runner.outcome import Outcome
 
     summary = read_json(job.run.folder / "summary.json") if job.status() == "completed" else None
     return Outcome(job.run.folder, summary, job.run.budget).log10_exploitability if summary else None

@@ -25,8 +25,10 @@ from nlhf.launch.status import measured_seconds
 from nlhf.messages import command
 from nlhf.runner.backup import move_aside
 from nlhf.runner.console import result
+from nlhf.runner.finished import finished
 from nlhf.runner.lock import BusyError
-from nlhf.runner.run_one import OF_THE_COMMAND, Outcome, finished
+from nlhf.runner.outcome import Outcome
+from nlhf.runner.run_one import COMMAND_ERRORS
 from nlhf.runner.specification import Specification, specify
 from nlhf.runner.within_budget import limits
 from nlhf.terminal import say, warn
@@ -183,8 +185,8 @@ def jobs_to_run(
         outcome = Outcome(job.run.folder, done, job.run.budget, skipped=True)
         ended = outcome.ended("skipped" if outcome.status == "completed" else "failed before")
         if outcome.larger_budget:
-            say(f"{ended.task}  {ended.state}  {ended.words}")
-        words = ended.words if ended.state != "skipped" else ""
+            say(f"{ended.task}  {ended.state}  {ended.message}")
+        words = ended.message if ended.state != "skipped" else ""
         note(ended.task, ended.state, words, job.budget, job.run.folder.parent)
     _jobs.update({job.overrides: job for job in jobs.values()})  # for the launcher, which gets their overrides
     return list(jobs.values())
@@ -288,6 +290,6 @@ def in_sentences() -> Iterator[None]:
     """End the program with the sentence of what was refused (code 2) or cannot be written (code 1)."""
     try:
         yield
-    except OF_THE_COMMAND as error:
+    except COMMAND_ERRORS as error:
         warn(f"error: {error}")
         sys.exit(1 if isinstance(error, WriteError) else 2)

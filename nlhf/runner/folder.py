@@ -144,7 +144,7 @@ class RunFolder:
         if not game or damaged(self.path, game):
             self.world.save(self.path)
 
-    def mend(self, overrides: Sequence[str]) -> dict[str, Any]:
+    def repair(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Write those files of a completed run again that need no training; returns the summary."""
         self.check()
         self._write_config(overrides)

@@ -54,7 +54,7 @@ class Specification:
 
     @property
     def batch_key(self) -> str | None:
-        """Runs with equal keys differ in seeds, beta and step size only and may form a batch; None if this run may not."""
+        """Runs with equal keys differ in seeds, beta and step size only and may form a batch; None if it may not."""
         exact = "table" in self.policy.provides and self.prox.exact
         if not (self.options.vectorise and exact and self.budget.seconds is None):
             return None

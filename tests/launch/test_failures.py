@@ -120,7 +120,7 @@ def test_a_fault_of_our_own_ends_no_sweep(config, monkeypatch, capsys):
 
     monkeypatch.setattr("nlhf.runner.run_one.specify", broken)
     ended = attempt(config, ["beta=1"])
-    assert (ended.task, ended.state, ended.words) == ("beta=1", "failed", "ZeroDivisionError: ours")
+    assert (ended.task, ended.state, ended.message) == ("beta=1", "failed", "ZeroDivisionError: ours")
     assert "in broken" in capsys.readouterr().err
 
 
