@@ -14,7 +14,7 @@ import numpy as np
 from nlhf.budget import Budget
 from nlhf.config import ConfigError
 from nlhf.equilibria.arrays import EquilibriumResult, equilibrium, exploitability, normalised
-from nlhf.io.files import read_arrays
+from nlhf.io.arrays import read_arrays
 from nlhf.runner.within_budget import exceeds, policy_within, rows_at
 
 if TYPE_CHECKING:

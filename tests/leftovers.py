@@ -13,7 +13,8 @@ import numpy as np
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.study import load_study
-from nlhf.io.files import damaged, read_json
+from nlhf.io.checksums import damaged
+from nlhf.io.json_files import read_json
 from nlhf.launch import status
 
 SUMMARY = ("status", "stop_reason", "fingerprint", "results_version", "seeds", "method", "final",

@@ -597,7 +597,7 @@ def test_files_have_no_judge_of_their_own(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\xff\xfe", "is no UTF-8"),
+        (b"\xff\xfe", "is not UTF-8"),
         (b"", "has no prompt|names no prompts"),
         (b'{"prompt": "p", "completion": null}\n', "line 1 is no object"),
     ],

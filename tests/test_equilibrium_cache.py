@@ -11,7 +11,7 @@ from nlhf.equilibria.cache import _digest, _key, reference_equilibria
 from nlhf.games.listed import numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
-from nlhf.io.files import read_arrays
+from nlhf.io.arrays import read_arrays
 from tests.adversarial import matrix_game, uniform
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from nlhf.config import ConfigError
-from nlhf.io import inputs
+from nlhf.io import checksums
 from nlhf.language import model as language_model
 from nlhf.launch.compose import composed, plain
 from nlhf.models import content
@@ -183,13 +183,13 @@ def test_every_file_of_a_dataset_counts(tmp_path):
 
 
 def test_a_settled_file_is_digested_once(folder, monkeypatch):
-    monkeypatch.setattr(inputs, "SETTLED", -(10**18))  # as if it were old
+    monkeypatch.setattr(checksums, "SETTLED", -(10**18))  # as if it were old
     first = InputModel(str(folder)).digest
 
     def refuse(*_):
         raise AssertionError
 
-    monkeypatch.setattr(inputs.hashlib, "file_digest", refuse)
+    monkeypatch.setattr(checksums.hashlib, "file_digest", refuse)
     assert InputModel(str(folder)).digest == first
     path = folder / "model.safetensors"
     status = path.stat()

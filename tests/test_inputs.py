@@ -10,7 +10,7 @@ import pytest
 
 import nlhf
 from nlhf.config import ConfigError
-from nlhf.io import inputs
+from nlhf.io import checksums, inputs
 from nlhf.io.inputs import InputFile
 from nlhf.launch.compose import composed, plain
 from nlhf.runner.assemble import assemble
@@ -100,7 +100,7 @@ def test_jobs_that_name_the_same_settled_file_share_its_bytes(tmp_path, monkeypa
     path = tmp_path / "votes.csv"
     save_votes(path, 0)
     assert InputFile(str(path)).content is not InputFile(str(path)).content  # it may still change within the same tick
-    monkeypatch.setattr(inputs, "SETTLED", -(10**18))  # as if it were old
+    monkeypatch.setattr(checksums, "SETTLED", -(10**18))  # as if it were old
     files = [InputFile(str(path)) for _ in range(3)]
     assert files[0].content is files[1].content is files[2].content
     status = path.stat()

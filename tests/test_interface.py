@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import nlhf
 from nlhf.algorithms.nash_mp import NashMP
-from nlhf.io.files import read_json
+from nlhf.io.json_files import read_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -27,13 +27,14 @@ from nlhf.cli.compare import main as analyse
 from nlhf.cli.status import main as status
 from nlhf.config import ConfigError, checked
 from nlhf.games.check import check_names
-from nlhf.io.files import read_arrays, read_json, read_json_lines, write_json
+from nlhf.io.arrays import read_arrays
 from nlhf.io.inputs import InputFile
+from nlhf.io.json_files import read_json, read_json_lines, write_json
+from nlhf.io.yaml_files import yaml_text
 from nlhf.judges import text_votes
 from nlhf.judges.base import TextJudge
 from nlhf.models import prompts
 from nlhf.records import Table, parse_rows, read_rows
-from nlhf.runner.folder import _Dumper
 from nlhf.terminal import visible
 from tests.launch.commands import command
 
@@ -98,7 +99,7 @@ def test_json_files_and_lines_give_back_every_text(entry, ascii_only):
 
 @given(st.dictionaries(st.sampled_from("abc"), st.one_of(ANY, st.lists(ANY, max_size=3)), max_size=3))
 def test_configs_give_back_every_text(config):
-    text = yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = yaml_text(config)
     content = text.encode()
     assert yaml.load(content, yaml.CSafeLoader) == config
     assert yaml.safe_load(content) == config

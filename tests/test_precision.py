@@ -14,7 +14,8 @@ import nlhf
 from nlhf.config import ConfigError
 from nlhf.games.low_rank import LowRank
 from nlhf.games.sparse import SparseGame
-from nlhf.io.files import file_record, write_json
+from nlhf.io.checksums import file_record
+from nlhf.io.json_files import write_json
 from nlhf.launch.compose import CONF, plain
 from nlhf.runner.fingerprint import fingerprint
 from nlhf.runner.specification import specify

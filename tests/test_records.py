@@ -18,7 +18,8 @@ import yaml
 import nlhf
 from nlhf.budget import DENSE, SPARSE
 from nlhf.equilibria.metrics import Measure
-from nlhf.io.files import read_json, replacing, write_json
+from nlhf.io.files import replacing
+from nlhf.io.json_files import read_json, write_json
 from nlhf.records import Table, first_hits, permanent
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -28,7 +28,9 @@ import yaml
 import nlhf
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.config import ConfigError
-from nlhf.io.files import damaged, read_arrays, read_json, sealed
+from nlhf.io.arrays import read_arrays
+from nlhf.io.checksums import damaged, sealed
+from nlhf.io.json_files import read_json
 from nlhf.launch.choices import groups
 from nlhf.launch.compose import composed, plain
 from nlhf.policies.tabular import TabularPolicy

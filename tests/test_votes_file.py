@@ -63,7 +63,7 @@ def test_a_header_that_lacks_a_column_shows_what_cannot_be_seen(tmp_path):
 
 def test_a_quote_that_is_never_closed_does_not_swallow_rows(tmp_path):
     text = 'item_a,item_b,wins_a,wins_b,note\na,b,1,2,"open\na,b,50,0,\n'
-    assert "is no CSV in UTF-8 (unexpected end of data)" in refusal(tmp_path, text)
+    assert "is not CSV in UTF-8 (unexpected end of data)" in refusal(tmp_path, text)
 
 
 # --- white space -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from nlhf.analysis.ranking_table import cost_of, spread, tenths
 from nlhf.analysis.results import Material
 from nlhf.analysis.tuning import tuned
 from nlhf.config import is_number
-from nlhf.io.files import read_json, read_json_lines
+from nlhf.io.json_files import read_json, read_json_lines
 from nlhf.stats.text import number
 from nlhf.terminal import completion
 

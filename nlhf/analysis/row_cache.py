@@ -4,7 +4,7 @@ A run is taken from the cache only if size, times of modification and change, an
 were when it was read, and if it was read at least two seconds after they were written: two writes within one tick of
 the clock are never mistaken for one.
 
-The file is a parquet table followed by the SHA-256 of all its bytes (`nlhf.io.files.sealed`). The records of the runs
+The file is a parquet table followed by the SHA-256 of all its bytes (`io.checksums.sealed`). The records of the runs
 are part of the table's metadata, so the checksum covers them too, and there is no second file that could disagree
 with the first. A file whose checksum is wrong is never parsed: the runs are read again.
 """
@@ -22,7 +22,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nlhf.config import ConfigError
-from nlhf.io.files import replacing, sealed, unsealed
+from nlhf.io.checksums import sealed, unsealed
+from nlhf.io.files import replacing
 from nlhf.io.links import make_shared_folder
 
 VERSION = 2  # of the layout

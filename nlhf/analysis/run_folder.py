@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.metrics_file import EMPTY, read_rows
-from nlhf.io.files import damaged, read_json, read_yaml
+from nlhf.io.checksums import damaged
+from nlhf.io.json_files import read_json
+from nlhf.io.yaml_files import read_yaml
 
 NEEDED = ("metrics.csv", ".hydra/config.yaml")  # a run with one of these damaged is no observation
 FURTHER = (".hydra/overrides.yaml", "game.npz", "policies.csv", "completions.jsonl")

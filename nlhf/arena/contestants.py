@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nlhf.arena.completion_file import Writer
 from nlhf.config import ConfigError, build
-from nlhf.io.files import is_moved_aside, read_json
+from nlhf.io.files import is_moved_aside
 from nlhf.io.inputs import InputFile
+from nlhf.io.json_files import read_json
 from nlhf.models.content import InputModel, in_memory
 from nlhf.runner.trust import NOTHING, Trust, untrusted_config
 

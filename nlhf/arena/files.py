@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
-from nlhf.io.files import read_json, read_json_lines
+from nlhf.io.json_files import read_json, read_json_lines
 from nlhf.records import Row, read_rows
 
 log = logging.getLogger("nlhf")

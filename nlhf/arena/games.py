@@ -25,7 +25,8 @@ import numpy as np
 
 from nlhf.arena.files import stored_card, stored_texts, stored_verdicts
 from nlhf.config import ConfigError
-from nlhf.io.files import replacing, write_json, writing
+from nlhf.io.files import replacing, writing
+from nlhf.io.json_files import write_json
 from nlhf.io.links import open_log
 from nlhf.judges.base import added
 from nlhf.models.prompts import words

@@ -134,7 +134,7 @@ def _show(folder: Path) -> None:
     from nlhf.analysis.figures import base
     from nlhf.analysis.figures.calibration import reliability
     from nlhf.analysis.figures.fonts import warn_of_escapes
-    from nlhf.io.files import read_json
+    from nlhf.io.json_files import read_json
     from nlhf.judges.folder import UNNAMED
     from nlhf.judges.learned import CARD
 

@@ -22,7 +22,8 @@ from nlhf.equilibria.solve import CERTIFIED, Equilibrium
 from nlhf.games.base import LARGEST_DENSE
 from nlhf.games.matrix import MatrixGame
 from nlhf.games.protocol import FiniteGame
-from nlhf.io.files import read_arrays, replacing
+from nlhf.io.arrays import read_arrays
+from nlhf.io.files import replacing
 from nlhf.io.links import make_shared_folder
 
 log = logging.getLogger(__name__)

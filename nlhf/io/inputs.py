@@ -11,26 +11,43 @@ import io
 import os
 import re
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.io.files import arrays_in
-from nlhf.io.pickled import array_of_objects
+from nlhf.io.arrays import array_of_objects, arrays_in
+from nlhf.io.checksums import identity_of, is_settled
 
 EMBEDDED = "embedded:"  # prefix of the files that come with nlhf, below nlhf/games/data
-SETTLED = 2_000_000_000  # nanoseconds after its last change from which a file's stamp identifies its content
 
-Stamp = tuple[int, int, int, int, int]  # device, inode, size, modification time, change time
+
+class Input(ABC):
+    """Something outside the config that a config's text names; a fingerprint covers its content."""
+
+    key: str
+
+    @abstractmethod
+    def __init__(self, text: str, key: str = "") -> None: ...
+
+    @classmethod
+    def from_config(cls, text: str, key: str) -> Self:
+        """The input that a config's text names; `nlhf.config.coerce` calls this."""
+        return cls(text, key)
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """What stands for the input in a fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
-class InputFile:
+class InputFile(Input):
     """A user's file, read once: its checksum and its parsers see the same bytes.
 
     Args:
@@ -41,24 +58,19 @@ class InputFile:
     path: str
     key: str = ""
 
-    @classmethod
-    def from_config(cls, path: str, key: str) -> InputFile:
-        """The file that a config's text names; `nlhf.config.coerce` calls this."""
-        return cls(path, key)
-
     def __str__(self) -> str:
         return self.path
 
     @property
     def name(self) -> str:
-        """What error messages call the file: its key and path."""
+        """The file's key and path, for error messages."""
         return f"{self.key}={self.path}" if self.key else self.path
 
     @property
     def location(self) -> Path:
-        """Where the file is.
+        """The file's path with `~` and `embedded:` expanded.
 
-        Raises: ConfigError where there is no such file.
+        Raises: ConfigError if it is not a file.
         """
         embedded = self.path.startswith(EMBEDDED)
         folder = Path(__file__).parents[1] / "games" / "data"
@@ -89,7 +101,7 @@ class InputFile:
 
     @property
     def identity(self) -> str:
-        """What stands for the file in a fingerprint."""
+        """The SHA-256."""
         return self.sha256
 
     @cached_property
@@ -112,11 +124,11 @@ class InputFile:
             return self.content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ConfigError(
-                f"{self.name} is no UTF-8 text ({error.reason} at byte {error.start}): convert it."
+                f"{self.name} is not UTF-8 text ({error.reason} at byte {error.start}): convert it."
             ) from error
 
     def lines(self) -> list[tuple[int, str]]:
-        """The lines that are not blank, with their numbers from 1; a line ends at a line feed and nowhere else.
+        """The lines that are not blank, with their numbers from 1; only a line feed ends a line.
 
         Raises: ConfigError for a file that is not UTF-8.
         """
@@ -126,9 +138,9 @@ class InputFile:
         """The rows of a CSV file that are not empty, with their line numbers from 1.
 
         Args:
-            separator: of cells; a space stands for any white space.
+            separator: between cells; a space stands for any white space.
 
-        Raises: ConfigError for a file that is no CSV in UTF-8.
+        Raises: ConfigError for a file that is not CSV in UTF-8.
         """
         try:
             text = self.content.decode("utf-8-sig")
@@ -138,10 +150,10 @@ class InputFile:
             reader = csv.reader(lines, delimiter=separator, skipinitialspace=blank, strict=True)
             return [(reader.line_num, row) for row in reader if row]
         except (UnicodeDecodeError, csv.Error) as error:
-            raise ConfigError(f"{self.name} is no CSV in UTF-8 ({error}): save it as such.") from error
+            raise ConfigError(f"{self.name} is not CSV in UTF-8 ({error}): save it as such.") from error
 
     def arrays(self) -> dict[str, np.ndarray] | None:
-        """The arrays of an npz file by name, that of an npy file under the name ""; None for any other content.
+        """The arrays of an npz file by name, or the array of an npy file under the name ""; None for other content.
 
         Raises: ConfigError for an array of Python objects.
         """
@@ -163,44 +175,18 @@ class _Content:
 
 
 # Jobs of a sweep that name the same file share its content as long as one of them holds it
-_contents: WeakValueDictionary[Stamp, _Content] = WeakValueDictionary()
+_contents: WeakValueDictionary[tuple[int, ...], _Content] = WeakValueDictionary()
 
 
 def _read(stream: BinaryIO) -> _Content | None:
-    """The content of an open file, from memory where a reader still holds it; None if it changes while it is read."""
-    now, stamp = time.time_ns(), _stamp(stream)
-    if (content := _contents.get(stamp)) is not None:
+    """The content of an open file, from memory if a reader still holds it; None if it changes while it is read."""
+    now, status = time.time_ns(), os.fstat(stream.fileno())
+    identity = identity_of(status)
+    if (content := _contents.get(identity)) is not None:
         return content
     content = _Content(stream.read())
-    if _stamp(stream) != stamp:
+    if identity_of(os.fstat(stream.fileno())) != identity:
         return None
-    if _settled(stamp, now):
-        _contents[stamp] = content
+    if is_settled(status, now):
+        _contents[identity] = content
     return content
-
-
-_digests: dict[Stamp, str] = {}
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file that may be large, in hexadecimal digits; this process reads it again only after a change.
-
-    Raises: OSError.
-    """
-    with path.open("rb") as stream:
-        now, stamp = time.time_ns(), _stamp(stream)
-        if (digest := _digests.get(stamp)) is None:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            if _settled(stamp, now) and _stamp(stream) == stamp:
-                _digests[stamp] = digest
-        return digest
-
-
-def _stamp(stream: BinaryIO) -> Stamp:
-    status = os.fstat(stream.fileno())
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _settled(stamp: Stamp, now: int) -> bool:
-    """True if the stamp identifies the content; two changes within one tick of the clock leave the same stamp."""
-    return max(stamp[3:]) + SETTLED < now

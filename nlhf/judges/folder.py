@@ -13,7 +13,8 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.environment import environment
-from nlhf.io.files import read_json, writing
+from nlhf.io.files import writing
+from nlhf.io.json_files import read_json
 from nlhf.judges import grades, learned, train
 from nlhf.judges.encoder import Encoder
 from nlhf.judges.reader import Reader

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.io.files import read_json
+from nlhf.io.json_files import read_json
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.models.bundled import bundled_embedder
 from nlhf.models.content import InputFolder, InputModel, content
@@ -150,7 +150,8 @@ def save(folder: Path, judge: Learned, card: dict[str, Any]) -> None:
     """Write the judge; judge.json, which makes it one, comes last."""
     from safetensors.torch import save as as_bytes
 
-    from nlhf.io.files import replacing, write_json
+    from nlhf.io.files import replacing
+    from nlhf.io.json_files import write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / HEAD, "wb") as stream:

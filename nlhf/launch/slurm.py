@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError
-from nlhf.io.files import read_json, write_json
+from nlhf.io.json_files import read_json, write_json
 from nlhf.io.links import make_folder
 from nlhf.launch.batch import attempt_all
 from nlhf.launch.batch import packs as batches

@@ -11,7 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nlhf.io.files import is_moved_aside, read_json, read_yaml, stamp
+from nlhf.io.checksums import stamp
+from nlhf.io.files import is_moved_aside
+from nlhf.io.json_files import read_json
+from nlhf.io.yaml_files import read_yaml
 from nlhf.records import read_rows
 from nlhf.runner.lock import is_alive, owner_of
 

@@ -19,7 +19,8 @@ from omegaconf import DictConfig
 
 from nlhf.budget import Budget
 from nlhf.config import ConfigError
-from nlhf.io.files import WriteError, read_json, writing
+from nlhf.io.files import WriteError, writing
+from nlhf.io.json_files import read_json
 from nlhf.launch.compose import NotComposedError
 from nlhf.launch.status import measured_seconds
 from nlhf.messages import command

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nlhf.config import ConfigError
-from nlhf.io.inputs import sha256_of
+from nlhf.io.checksums import sha256
+from nlhf.io.inputs import Input
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -29,7 +31,7 @@ ADAPTER, BASE = "adapter_config.json", "base_model_name_or_path"
 
 
 @dataclass(frozen=True, eq=False)
-class InputFolder:
+class InputFolder(Input):
     """A folder that the user names, or something on the hub; two are equal if their contents are.
 
     Args:
@@ -39,11 +41,6 @@ class InputFolder:
 
     name: str
     key: str = ""
-
-    @classmethod
-    def from_config(cls, name: str, key: str) -> Self:
-        """What a config's text names; `nlhf.config.coerce` calls this."""
-        return cls(name, key)
 
     def __str__(self) -> str:
         return self.name
@@ -79,8 +76,8 @@ class InputFolder:
         except OSError as error:
             raise ConfigError(f"{self.key}={self.name} cannot be read ({error}): check the folder.") from error
 
-    def _content(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _content(self) -> str: ...
 
     @contextmanager
     def unchanged(self) -> Iterator[str]:
@@ -122,7 +119,7 @@ class InputDataset(InputFolder):
         if not folder.is_dir():
             return f"hub {self.name}"
         files = sorted(path for path in folder.rglob("*") if path.is_file())
-        lines = [f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n" for path in files]
+        lines = [f"{path.relative_to(folder).as_posix()} {sha256(path)}\n" for path in files]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -146,7 +143,7 @@ def _content(model: str, adapters: tuple[Path, ...]) -> str:
         return f"hub {model}"
     digest = hashlib.sha256()
     for path in sorted({path for pattern in FILES for path in folder.glob(pattern) if path.is_file()}):
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+        digest.update(f"{path.name} {sha256(path)}\n".encode())
     base = _base(folder)
     if base is not None and folder.resolve() not in adapters:  # an adapter that names itself has no base
         digest.update(_content(base, (*adapters, folder.resolve())).encode())

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from nlhf.budget import Budget, Progress
-from nlhf.io.files import read_arrays, read_json_lines
+from nlhf.io.arrays import read_arrays
+from nlhf.io.json_files import read_json_lines
 from nlhf.messages import command
 from nlhf.runner.specification import Specification
 from nlhf.terminal import completion, console, paragraphs, visible

@@ -14,8 +14,7 @@ from typing import Any
 
 from nlhf.config import is_number, is_whole
 from nlhf.games.feedback import Feedback
-from nlhf.io.inputs import InputFile
-from nlhf.models.content import InputFolder
+from nlhf.io.inputs import Input, InputFile
 from nlhf.records import ADDED
 from nlhf.runner.groups import GROUPS
 from nlhf.runner.source import dataclasses_in, sources
@@ -65,7 +64,7 @@ def canonical(value: Any, key: str = "", inputs: dict[str, str] | None = None) -
     """
     if isinstance(value, str) and key in {f"{group}.path" for group in GROUPS}:
         value = InputFile(value, key)  # a plug-in that reads the file itself may read different bytes later
-    if isinstance(value, InputFile | InputFolder):
+    if isinstance(value, Input):
         if inputs is not None and value.identity != str(value):
             inputs[value.key] = value.identity
         return value.identity

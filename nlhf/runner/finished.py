@@ -8,7 +8,8 @@ from typing import Any
 
 from nlhf.budget import Progress, spent
 from nlhf.config import ConfigError
-from nlhf.io.files import damaged, read_json
+from nlhf.io.checksums import damaged
+from nlhf.io.json_files import read_json
 from nlhf.records import is_input
 from nlhf.runner.specification import Specification
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import yaml
 
 from nlhf.budget import Progress
 from nlhf.config import ConfigError
 from nlhf.environment import environment, peak_memory
-from nlhf.io.files import damaged, file_record, read_json, replacing, sealed, unsealed, write_json
+from nlhf.io.checksums import damaged, file_record, sealed, unsealed
+from nlhf.io.files import replacing
+from nlhf.io.json_files import read_json, write_json
 from nlhf.io.links import make_folder
+from nlhf.io.yaml_files import yaml_text
 from nlhf.judges.base import added
 from nlhf.policies.base import Memory, Policy
 from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, means_of_last_rows, permanent
@@ -163,7 +164,7 @@ class RunFolder:
         contents = {"config": self.run.config, "overrides": asked, "identity": identity}
         for name, content in contents.items():
             with replacing(folder / f"{name}.yaml", sync=False) as stream:
-                yaml.dump(content, stream, _Dumper, sort_keys=False, allow_unicode=True)
+                stream.write(yaml_text(content))
 
     def conclude(
         self, status: str, reason: str | None, policy: Policy, progress: Progress, together: int = 1
@@ -203,15 +204,3 @@ class RunFolder:
         found = sorted(path for pattern in RESULTS for path in self.path.glob(pattern) if path.is_file())
         names = [path.relative_to(self.path).as_posix() for path in found]
         return {name: file_record(path) | tables.get(name, {}) for name, path in zip(names, found, strict=True)}
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Quotes the texts that OmegaConf, other than PyYAML, reads as numbers: 1e3."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """Write what occurs twice twice."""
-        return True
-
-
-_EXPONENT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$")
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.budget import Progress, cut_short, stop_reason
 from nlhf.config import ConfigError
-from nlhf.io.files import WriteError, damaged, read_json
+from nlhf.io.checksums import damaged
+from nlhf.io.files import WriteError
+from nlhf.io.json_files import read_json
 from nlhf.records import is_input
 from nlhf.runner.backup import move_aside
 from nlhf.runner.finished import finished, lost_result, reached, valid_summary

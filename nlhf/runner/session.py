@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.budget import Progress
-from nlhf.io.files import read_json, remove_temporary, write_json, writing
+from nlhf.io.files import remove_temporary, writing
+from nlhf.io.json_files import read_json, write_json
 from nlhf.io.links import make_folder, open_log, refuse_links
 from nlhf.records import DivergedError
 from nlhf.runner.finished import finished

@@ -19,7 +19,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from nlhf.config import ConfigError
-from nlhf.io.inputs import sha256_of
+from nlhf.io.checksums import sha256
 
 INSTALLED = {"site-packages", "dist-packages"}
 WHERE = {"__firstlineno__", "__static_attributes__"}  # of a class, and no part of what it does
@@ -104,7 +104,7 @@ def _digest(name: str, file: Path) -> str:
     Raises: ConfigError for a file that cannot be read, or changed since the module was imported.
     """
     try:
-        digest = sha256_of(file)
+        digest = sha256(file)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror}): check its permissions.") from error
     module = sys.modules.get(name)

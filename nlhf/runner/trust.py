@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.config import ConfigError, shown
-from nlhf.io.files import read_yaml
+from nlhf.io.yaml_files import read_yaml
 
 REMOTE_CODE = "trust_remote_code"
 ENDPOINTS = "nlhf.judges.endpoint"  # trusting this module means trusting the addresses that a config gives it

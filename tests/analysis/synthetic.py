@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from nlhf.io.files import file_record, write_json
+from nlhf.io.checksums import file_record
+from nlhf.io.json_files import write_json
 from nlhf.records import COLUMNS, cell
 
 Curve = Sequence[tuple[int, int, float]]

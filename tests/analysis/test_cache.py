@@ -18,7 +18,8 @@ from pyarrow import parquet
 
 from nlhf.analysis import row_cache
 from nlhf.analysis.study import load, load_study
-from nlhf.io.files import replacing, sealed, unsealed
+from nlhf.io.checksums import sealed, unsealed
+from nlhf.io.files import replacing
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 

@@ -14,7 +14,7 @@ from nlhf.analysis.results import gather
 from nlhf.analysis.study import load_study
 from nlhf.cli.compare import main
 from nlhf.cli.status import main as launch
-from nlhf.io.files import read_json, write_json
+from nlhf.io.json_files import read_json, write_json
 from tests.analysis.synthetic import geometric, write_run
 
 SEEDS = 6

@@ -21,7 +21,8 @@ from nlhf.analysis.report import _context
 from nlhf.analysis.results import gather
 from nlhf.analysis.study import load_study
 from nlhf.cli.status import main as launch
-from nlhf.io.files import file_record, read_json, write_json
+from nlhf.io.checksums import file_record
+from nlhf.io.json_files import read_json, write_json
 from nlhf.records import COLUMNS, POLICY_COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 

@@ -10,7 +10,7 @@ from nlhf.analysis.diff import diff
 from nlhf.analysis.labels import label
 from nlhf.analysis.results import gather
 from nlhf.analysis.study import load
-from nlhf.io.files import read_json
+from nlhf.io.json_files import read_json
 from nlhf.launch.compose import composed, plain
 from nlhf.runner.fingerprint import APART, LEFT_OUT, decides
 from nlhf.runner.specification import specify

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 from nlhf.cli.judge import main, train
 from nlhf.config import ConfigError
-from nlhf.io.files import CHECKSUM
+from nlhf.io.json_files import CHECKSUM
 from nlhf.judges import grades
 from nlhf.judges.heads import ALL
 from nlhf.judges.learned import LearnedJudge, LearnedModel, load

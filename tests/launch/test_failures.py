@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from nlhf.config import ConfigError
-from nlhf.io.files import WriteError, read_json, write_json
+from nlhf.io.files import WriteError
+from nlhf.io.json_files import read_json, write_json
 from nlhf.launch import sweep
 from nlhf.launch.compose import composed, plain
 from nlhf.runner import assemble, lock

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from nlhf.cli.status import GROUPS, main
-from nlhf.io.files import read_json, write_json
+from nlhf.io.json_files import read_json, write_json
 from nlhf.launch import sweep
 from nlhf.launch.compose import CONF
 from tests.launch.commands import GAME, MAIN, SLOW, command, ended, process, until

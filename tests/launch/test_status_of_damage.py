@@ -10,7 +10,7 @@ import time
 import pytest
 
 from nlhf.cli.status import main
-from nlhf.io.files import write_json
+from nlhf.io.json_files import write_json
 from nlhf.launch.status import RESTORE, measured_seconds, states
 from tests.analysis.synthetic import geometric, write_run
 

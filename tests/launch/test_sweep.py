@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from nlhf.io.files import read_json, write_json
+from nlhf.io.json_files import read_json, write_json
 from nlhf.launch import sweep
 from tests.launch.commands import GAME, MAIN, command, results, rows
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nlhf.io.files import read_json
+from nlhf.io.json_files import read_json
 from tests.slurm.cluster import ARRAY, CORES, cluster, why_not
 
 CHECKOUT = Path(__file__).resolve().parents[2]

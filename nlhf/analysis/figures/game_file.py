@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nlhf.io.files import damaged, read_arrays, read_json
+from nlhf.io.arrays import read_arrays
+from nlhf.io.checksums import damaged
+from nlhf.io.json_files import read_json
 from nlhf.records import GAME, POLICY_COLUMNS, Row, read_rows
 
 POLICIES = "policies.csv"
