@@ -1,4 +1,4 @@
-"""The entry point: `python main.py [-m] OVERRIDES`. Hydra composes, `run_one` runs."""
+"""`python main.py OVERRIDES` does in a checkout what `nlhf run OVERRIDES` does."""
 
 from __future__ import annotations
 
@@ -6,20 +6,6 @@ if __name__ == "__main__":
     from nlhf.cli.early import end_at_interrupts
 
     end_at_interrupts()
+    from nlhf.cli.entry import main
 
-import hydra
-from omegaconf import DictConfig
-
-
-@hydra.main(config_path="conf", config_name="config", version_base="1.3")
-def main(config: DictConfig) -> float:
-    """Run one config; returns log10 of the final exploitability."""
-    from nlhf.cli.run import run_command
-
-    return run_command(config)
-
-
-if __name__ == "__main__":
-    from nlhf.cli.entry import start
-
-    start(main)
+    main()

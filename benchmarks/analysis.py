@@ -1,7 +1,7 @@
 """How long a study of thousands of runs takes to load and to report, and how much memory.
 
 Measured on 2,000 synthetic runs of 200 rows (10 algorithms x 10 games x 20 seeds, a seed a run), in fresh processes:
-`load` without a cache, `load` from its cache, the whole command `python -m nlhf.analysis` with its figures and page,
+`load` without a cache, `load` from its cache, the whole command `nlhf compare` with its figures and page,
 and the largest peak of resident memory of these; imports count for memory, and for the time of the command alone.
 Numbers
 read from the cache are compared with those read from the runs.
@@ -107,7 +107,7 @@ def measured(folder: str) -> dict[str, Any]:
 def reported(folder: str) -> dict[str, float]:
     """Seconds and memory in GB of the whole command."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "nlhf.analysis", folder]
+    command = [sys.executable, "-m", "nlhf", "compare", folder]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     _, code, usage = os.wait4(process.pid, 0)
     if code:

@@ -1,6 +1,6 @@
 """How long an arena takes whose completions and verdicts are all on the disk: 10 contestants on 100 prompts.
 
-Measured, in fresh processes: `python -m nlhf.arena` on ten files of completions of random words under a panel, once to
+Measured, in fresh processes: `nlhf arena` on ten files of completions of random words under a panel, once to
 play all 4,500 games, then repeatedly when there is nothing to play: 1000 bootstrap redraws, equilibria, page. Votes and
 completions must stay what they were, to the byte.
 
@@ -31,7 +31,8 @@ def main(repetitions: int) -> int:
         arena = Path(place) / "arena"
         command = [
             "-m",
-            "nlhf.arena",
+            "nlhf",
+            "arena",
             *files,
             "judge=panel",
             "judge.criteria=[sentiment,diversity,length]",

@@ -4,7 +4,7 @@ Measured, as whole commands from the first import to the last file:
 * 1,000 runs (10 algorithms x 100 single seeds, 100 actions, 1,000 queries each) by hydra/launcher=pool, two workers;
 * the same with vectorise=true, in another study;
 * the same command again, which finds them all completed;
-* `python -m nlhf.launch status` on 10,000 run folders (copies of these);
+* `nlhf status` on 10,000 run folders (copies of these);
 * a sweep by the pool during which workers are killed at random, a hundred times: its rows, policies and summaries are
   compared with those of an undisturbed one, bit for bit, and no file may be torn or left over.
 
@@ -79,9 +79,9 @@ def multiply(study: Path, folders: int) -> None:
 
 
 def status(study: Path, words: str) -> float:
-    """Seconds of `python -m nlhf.launch status`."""
+    """Seconds of `nlhf status`."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "nlhf.launch", "status", study], cwd=MAIN.parent, capture_output=True,
+    done = subprocess.run([sys.executable, "-m", "nlhf", "status", study], cwd=MAIN.parent, capture_output=True,
                           text=True, check=True)  # fmt: skip
     taken = time.perf_counter() - started
     if words not in done.stdout:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from nlhf.config import ConfigError
     from nlhf.interface import equilibrium, evaluate, exploitability, run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ConfigError", "analysis", "equilibrium", "evaluate", "exploitability", "run"]
 
-if _early.is_module_command():
+if _early.is_command():
     _early.end_at_interrupts()
 
 # Threads of torch sleep while they wait for each other. Threads that spin gain little on free cores and lose much

@@ -6,13 +6,12 @@ Every line that nlhf prints passes through this module. Two different texts neve
 
 from __future__ import annotations
 
-import argparse
 import logging
 import re
 import shutil
 import sys
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,13 +137,6 @@ def paragraphs(value: object) -> Text:
     from rich.text import Text
 
     return Text(visible_lines(value))
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors show the arguments literally."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(visible(message))
 
 
 def hush_http() -> None:

@@ -25,6 +25,7 @@ from nlhf.analysis.study import export
 from nlhf.arena.games import Arena, Rules
 from nlhf.cli.compare import main as analyse
 from nlhf.cli.status import main as status
+from nlhf.cli.votes import main as votes
 from nlhf.config import ConfigError, checked
 from nlhf.games.check import check_names
 from nlhf.io.arrays import read_arrays
@@ -222,7 +223,7 @@ def test_commands_print_names_literally(tmp_path, capsys):
     assert first >= {visible(name) for name in HOSTILE}
     (found,) = (tmp_path / "[").iterdir()
     assert analyse([str(found), "--no-report"]) == 0
-    assert analyse(["votes", str(file), "--out", str(tmp_path / "page")]) == 0
+    assert votes(["show", str(file), "--out", str(tmp_path / "page")]) == 0
     assert status(["status", str(found)]) == 0
     printed = capsys.readouterr()
     assert f"{visible(found)}: 1 completed" in printed.out

@@ -10,16 +10,19 @@ import pytest
 
 import nlhf
 from nlhf.cli.arena import main as arena
-from nlhf.cli.compare import main as analysis
+from nlhf.cli.compare import main as compare
+from nlhf.cli.diff import main as diff
 from nlhf.cli.exploit import main as exploit
-from nlhf.cli.judge import main as judges
-from nlhf.cli.status import main as launch
+from nlhf.cli.judge import main as judge
+from nlhf.cli.status import main as status
+from nlhf.cli.votes import main as votes
 from nlhf.config import ConfigError
 from tests.launch.commands import command
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LONG = "x" * 300
-COMMANDS = {"analysis": analysis, "arena": arena, "exploit": exploit, "judges": judges, "launch": launch}
+COMMANDS = {"arena": arena, "compare": compare, "diff": diff, "exploit": exploit, "judge": judge, "status": status,
+            "votes": votes}  # fmt: skip
 
 # overrides, exit code, words of the sentence; RUNS and FILE stand for a folder and a file
 SINGLE = [
@@ -53,24 +56,24 @@ SINGLE = [
     (["dry_run=true", f"study={LONG}"], 2, "has a name of 300 bytes"),
 ]
 OTHERS = [
-    ("launch", ["status", "/nowhere"], "is no folder"),
-    ("launch", ["status", "FILE"], "is no folder"),
-    ("launch", ["status", LONG], "cannot be used (File name too long): give another path."),
-    ("launch", ["logs", "RUNS"], "has no run.log"),
-    ("launch", ["cancel", "/nowhere"], "is no folder"),
-    ("analysis", ["/nowhere"], "/nowhere"),
-    ("analysis", ["FILE"], "FILE"),
-    ("analysis", [LONG], "xxx"),
-    ("analysis", ["diff", "RUNS", "RUNS"], "RUNS"),
-    ("analysis", ["votes", "FILE"], "FILE"),
-    ("analysis", ["votes", LONG], "cannot be read (File name too long)"),
-    ("analysis", [], "required"),
+    ("status", ["status", "/nowhere"], "is no folder"),
+    ("status", ["status", "FILE"], "is no folder"),
+    ("status", ["status", LONG], "cannot be used (File name too long): give another path."),
+    ("status", ["logs", "RUNS"], "has no run.log"),
+    ("status", ["cancel", "/nowhere"], "is no folder"),
+    ("compare", ["/nowhere"], "/nowhere"),
+    ("compare", ["FILE"], "FILE"),
+    ("compare", [LONG], "xxx"),
+    ("diff", ["RUNS", "RUNS"], "RUNS"),
+    ("votes", ["show", "FILE"], "FILE"),
+    ("votes", ["show", LONG], "cannot be read (File name too long)"),
+    ("compare", [], "required"),
     ("arena", ["/nowhere"], "/nowhere"),
     ("arena", ["RUNS", "nope=1"], "nope"),
     ("arena", ["RUNS", f"out={LONG}"], "RUNS"),
-    ("judges", ["train"], ""),
-    ("judges", ["nope"], ""),
-    ("judges", ["train", f"out={LONG}"], ""),
+    ("judge", ["train"], ""),
+    ("judge", ["nope"], ""),
+    ("judge", ["train", f"out={LONG}"], ""),
     ("exploit", ["/nowhere"], "is no folder of a run"),
     ("exploit", [LONG], "is no folder of a run"),
     ("exploit", ["RUNS", "--steps", "0"], "--steps=0"),

@@ -1,4 +1,4 @@
-"""`python -m nlhf.arena runs/STUDY [MODEL ...] KEY=VALUE`: every policy and checkpoint plays every other one on prompts
+"""`nlhf arena runs/STUDY [MODEL ...] KEY=VALUE`: every policy and checkpoint plays every other one on prompts
 under a judge; repeating the command plays only what is missing. Keys are those of conf/arena.yaml."""
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlhf.cli.parser import Parser
 from nlhf.config import ConfigError, build, checked
 from nlhf.io.files import is_moved_aside
 from nlhf.io.inputs import InputFile
 from nlhf.numerics.streams import LARGEST_SEED
 from nlhf.runner.trust import NOTHING, Trust, add_options, untrusted_config
-from nlhf.terminal import Parser, console, say, say_lines, show_progress, show_warnings, warn, warn_lines
+from nlhf.terminal import console, say, say_lines, show_progress, show_warnings, warn, warn_lines
 
 if TYPE_CHECKING:
     from nlhf.arena.contestants import Contestant
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge
 
 USAGE = (
-    "python -m nlhf.arena runs/STUDY [MODEL ...] judge=NAME KEY=VALUE (see conf/arena.yaml)\n"
+    "nlhf arena runs/STUDY [MODEL ...] judge=NAME KEY=VALUE (see conf/arena.yaml)\n"
     "    --trust MODULE        let the configs of runs name classes of this module; repeatable\n"
     "    --trust-remote-code   let models run code that comes with them"
 )
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     from nlhf.io.files import unusable
     from nlhf.runner.lock import BusyError
 
-    parser = Parser(prog="python -m nlhf.arena", add_help=False, allow_abbrev=False)
+    parser = Parser("nlhf arena", add_help=False)
     add_options(parser)
     options, words = parser.parse_known_args(arguments)
     places = [word for word in words if "=" not in word]
@@ -209,9 +210,3 @@ def _show(found: Standings, asked: str) -> None:
     for line in found.lines:
         output.print(line)
     output.print(asked, style="dim")
-
-
-if __name__ == "__main__":
-    from nlhf.cli.output import run
-
-    run(main)

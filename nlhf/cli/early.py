@@ -1,4 +1,4 @@
-"""What a command does before its slow imports: an interrupt ends it with one line instead of a traceback."""
+"""Before a command's slow imports: an interrupt ends the program with one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 128 + signal.SIGINT  # exit code
@@ -24,11 +25,15 @@ def raise_at_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def is_module_command() -> bool:
-    """True in a process that was started as `python -m nlhf.NAME`."""
-    return any(word == "-m" and name.startswith("nlhf.") for word, name in pairwise(sys.orig_argv))
+def is_command() -> bool:
+    """True in a process that was started as `nlhf`, `python -m nlhf` or `python -m nlhf.NAME`.
+
+    Worker processes of multiprocessing copy `sys.argv` from the command but have an `orig_argv` of their own.
+    """
+    module = any(word == "-m" and name.split(".")[0] == "nlhf" for word, name in pairwise(sys.orig_argv))
+    return module or any(Path(word).name == "nlhf" for word in sys.argv[:1] if word in sys.orig_argv)
 
 
-def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (shape of a handler)
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signature of a handler)
     os.write(2, b"\ninterrupted: repeat the same command.\n")
     os._exit(INTERRUPTED)

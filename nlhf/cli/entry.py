@@ -1,4 +1,4 @@
-"""Starts `python main.py`: turns errors of Hydra into one sentence, and interrupts into one line."""
+"""`nlhf run`: Hydra composes the config. Errors of Hydra become one sentence, and interrupts one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.cli.early import raise_at_interrupts
 from nlhf.cli.output import guard_output, interrupts_end_the_program, is_interrupt
+from nlhf.launch.choices import CONF
 from nlhf.launch.explain import explained
 from nlhf.terminal import warn
 
@@ -22,6 +25,19 @@ OPTIONS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", 
            "config-path", "config-name", "config-dir", "experimental-rerun", "info")  # fmt: skip
 PACKAGE = Path(__file__).resolve().parents[1]
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable: at 1 it raises errors instead of printing them
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def _task(config: DictConfig) -> float:
+    """Run one config; returns log10 of the final exploitability."""
+    from nlhf.cli.run import run_command
+
+    return run_command(config)
+
+
+def main() -> None:
+    """Run the overrides in `sys.argv`."""
+    start(_task)
 
 
 def start(main: Callable[[], Any]) -> None:

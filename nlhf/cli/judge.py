@@ -1,4 +1,4 @@
-"""`python -m nlhf.judges train data=FILE judge=NAME`: learn a judge from votes; `grade data=FILE judge=NAME`: grade any
+"""`nlhf judge train data=FILE judge=NAME`: learn a judge from votes; `grade data=FILE judge=NAME`: grade any
 judge of conf/judge on votes. Keys are those of conf/train_judge.yaml and conf/grade_judge.yaml."""
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from nlhf.terminal import console, say_lines, show_progress, show_warnings, warn
 if TYPE_CHECKING:
     from nlhf.judges.text_votes import TextVotes
 
-USAGE = (
-    "python -m nlhf.judges train|grade data=FILE judge=NAME KEY=VALUE ... (see conf/train_judge.yaml, grade_judge.yaml)"
-)
+USAGE = "nlhf judge train|grade data=FILE judge=NAME KEY=VALUE ... (see conf/train_judge.yaml, grade_judge.yaml)"
 
 SHOWN = 160  # columns of a table that goes to a file
 MORE, FEWER = 512, 16  # pairs in a step, without and with an encoder that is trained
@@ -195,9 +193,3 @@ def _progress() -> Iterator[Callable[..., Callable[[int], None]]]:
 
     yield counter
     show_progress()
-
-
-if __name__ == "__main__":
-    from nlhf.cli.output import run
-
-    run(main)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-def run(main: Callable[[list[str]], int]) -> NoReturn:
-    """Run a command with the program's arguments and end with its exit code; 130 after an interrupt."""
+def run(main: Callable[[list[str]], int], arguments: list[str]) -> NoReturn:
+    """Run a command and end the program with its exit code; 130 after an interrupt."""
     guard_output()
     raise_at_interrupts()
     with interrupts_end_the_program("interrupted: repeat the same command."):
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(main(arguments))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`python -m nlhf.launch status|logs|cancel|list`: what runs are doing, from their files; what can be chosen."""
+"""`nlhf status|logs|cancel|list`: the progress of runs, read from their files, and the choices of the config."""
 
 from __future__ import annotations
 
@@ -6,41 +6,50 @@ import argparse
 import json
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from nlhf.cli.parser import Parser, in_sentences
 from nlhf.config import ConfigError
-from nlhf.io.files import unusable
 from nlhf.launch import slurm, status
 from nlhf.launch.choices import CONF
-from nlhf.terminal import Parser, say, say_lines, warn
+from nlhf.terminal import say, say_lines, warn
 
 WATCH = 5.0  # seconds
 GROUPS = ("game", "reference", "algorithm", "prox", "policy", "experiment", "hydra/launcher")
+SUBCOMMANDS = (  # name, operand, example, description
+    ("status", "STUDY", "nlhf status runs/first --watch", "Counts of runs by state, progress, failures, time left."),
+    ("logs", "RUN", "nlhf logs runs/first/RUN", "Print run.log of a run."),
+    ("cancel", "STUDY", "nlhf cancel runs/first", "Cancel the tasks that SLURM still has of a study."),
+    ("list", "", "nlhf list", "List every game, algorithm, engine, experiment and launcher, with one line on each."),
+)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; exit code 2, with a sentence, for a folder that is not there."""
-    parser = Parser(prog="python -m nlhf.launch", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    asked = commands.add_parser("status", help="counts by state, progress, failures, estimated end")
-    asked.add_argument("study", type=Path, help="runs/STUDY")
-    asked.add_argument("--watch", action="store_true", help=f"again every {WATCH:g} s")
-    asked.add_argument("--json", action="store_true", help="for programs")
-    for name, words in (("logs", "run.log of a run, runs/STUDY/RUN"), ("cancel", "what SLURM still has of runs/STUDY")):
-        commands.add_parser(name, help=words).add_argument("study", type=Path)
-    commands.add_parser("list", help="every game, algorithm, engine, experiment and launcher, with a line on each")
-    options = parser.parse_args(arguments)
+@in_sentences
+def main(arguments: Sequence[str]) -> int:
+    """Run the subcommand that the first argument names."""
+    options = _parser().parse_args(arguments)
     if options.command == "list":
         return _list()
+    if not options.study.is_dir():
+        raise ConfigError(f"{options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).")
     try:
-        if not options.study.is_dir():
-            raise ConfigError(f"{options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).")
         return {"status": _status, "logs": _logs, "cancel": _cancel}[options.command](options)
-    except (ConfigError, OSError) as error:
-        warn(f"error: {unusable(error) if isinstance(error, OSError) else error}")
-        return 2
     except KeyboardInterrupt:  # the end of --watch
         return 128 + signal.SIGINT
+
+
+def _parser() -> Parser:
+    parser = Parser("nlhf")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, operand, example, description in SUBCOMMANDS:
+        one = commands.add_parser(name, example=example, description=description)
+        if operand:
+            one.add_argument("study", type=Path, metavar=operand, help=f"runs/{operand.replace('RUN', 'STUDY/RUN')}")
+        if name == "status":
+            one.add_argument("--watch", action="store_true", help=f"repeat every {WATCH:g} s")
+            one.add_argument("--json", action="store_true", help="print JSON")
+    return parser
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -81,9 +90,3 @@ def _list() -> int:
             comment = next((line for line in lines if line.startswith("#") and "@package" not in line), "#")
             say(f"  {file.stem:<28} {comment.lstrip('# ')}")
     return 0
-
-
-if __name__ == "__main__":
-    from nlhf.cli.output import run
-
-    run(main)

@@ -1,7 +1,10 @@
-"""Runs the command."""
+"""The former command; it names the new one."""
+
+from __future__ import annotations
+
+import sys
+
+from nlhf.cli.former import moved
 
 if __name__ == "__main__":
-    from nlhf.cli.output import run
-    from nlhf.cli.status import main
-
-    run(main)
+    sys.exit(moved("launch", "nlhf"))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import yaml
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+PACKAGE = Path(__file__).resolve().parents[1]
+CONF = next((path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir()), PACKAGE / "conf")
+"""conf/ of an installed package, or else of the checkout."""
 
 
 @cache

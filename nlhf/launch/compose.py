@@ -58,8 +58,6 @@ def composed(overrides: Sequence[str], name: str = "config") -> Iterator[DictCon
 
     Raises: ConfigError where the overrides do not compose.
     """
-    if not CONF.is_dir():
-        raise ConfigError(f"{CONF} is not there: nlhf's Python interface needs a checkout or an editable install.")
     saved = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:

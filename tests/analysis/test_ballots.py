@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from nlhf.cli.compare import main
+from nlhf.cli.votes import main
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
 from nlhf.leaderboard import report as ballots
@@ -204,7 +204,7 @@ def test_the_command_prints_and_writes_a_page(tmp_path, capsys):
     path = written(tmp_path / "v.csv", "prompt,item_a,item_b,wins_a,wins_b", "1,stone,paper,1,9",
                    "1,paper,scissors,1,9", "1,scissors,stone,1,9", "2,stone,paper,9,1",
                    "2,paper,scissors,5,5")  # fmt: skip
-    assert main(["votes", path, "--context", "prompt", "--out", str(tmp_path / "page")]) == 0
+    assert main(["show", path, "--context", "prompt", "--out", str(tmp_path / "page")]) == 0
     told = capsys.readouterr().out
     assert "No Condorcet winner" in told
     assert "2 contexts" in told
@@ -221,7 +221,7 @@ def test_the_command_prints_and_writes_a_page(tmp_path, capsys):
 ])  # fmt: skip
 def test_bad_input_is_a_sentence(tmp_path, capsys, words, said):
     path = written(tmp_path / "v.csv", "prompt,item_a,item_b,wins_a,wins_b", "1,a,b,1,0")
-    assert main(["votes", *(path if word == "FILE" else word for word in words)]) == 2
+    assert main(["show", *(path if word == "FILE" else word for word in words)]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
@@ -229,5 +229,5 @@ def test_bad_input_is_a_sentence(tmp_path, capsys, words, said):
 
 def test_filters_of_one_column_are_alternatives_and_numbers_match_by_value(tmp_path, capsys):
     path = written(tmp_path / "v.csv", "round,item_a,item_b,wins_a,wins_b", "1.0,a,b,1,0", "02,a,b,2,0", "3,a,b,4,0")
-    assert main(["votes", path, "--where", "round=1", "--where", "round=2", "--out", str(tmp_path / "out")]) == 0
+    assert main(["show", path, "--where", "round=1", "--where", "round=2", "--out", str(tmp_path / "out")]) == 0
     assert "3 votes on 2 items" in capsys.readouterr().out

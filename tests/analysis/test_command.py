@@ -1,4 +1,4 @@
-"""`python -m nlhf.analysis`: what it prints and writes, and a sentence with a remedy for every input it cannot use."""
+"""`nlhf compare`: what it prints and writes, and a sentence with a remedy for every input it cannot use."""
 
 from __future__ import annotations
 
@@ -122,14 +122,14 @@ def test_names_in_brackets_are_printed_as_they_are(tmp_path, capsys):
 def test_python_m_ends_with_the_exit_code(study, monkeypatch, capsys):
     for arguments, code in (([study, "--no-report"], 0), ([study, "--x", "euros"], 2)):
         monkeypatch.setattr(sys, "argv", ["nlhf.analysis", *map(str, arguments)])
-        with pytest.warns(RuntimeWarning, match="found in sys.modules"), pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as ended:
             runpy.run_module("nlhf.analysis", run_name="__main__")
         assert ended.value.code == code
     capsys.readouterr()
 
 
 def test_a_reader_who_stops_reading_ends_the_command_quietly(study):
-    script = f"{sys.executable} -m nlhf.analysis {study} --no-report | head -1"
+    script = f"{sys.executable} -m nlhf compare {study} --no-report | head -1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=600, check=False)
     assert done.stdout == "8 completed\n"
     assert "Traceback" not in done.stderr
@@ -202,7 +202,7 @@ def test_an_unknown_option_is_refused_by_name_and_value_with_a_remedy(
 
 
 def test_no_folder_at_all_is_refused(capsys):
-    assert "the following arguments are required: folder" in refused(capsys)
+    assert "the following arguments are required: STUDY" in refused(capsys)
 
 
 def test_a_file_where_a_folder_is_wanted_is_refused(study, tmp_path, capsys):
@@ -210,7 +210,7 @@ def test_a_file_where_a_folder_is_wanted_is_refused(study, tmp_path, capsys):
     for arguments in (["--out", tmp_path / "file"], ["--export", tmp_path / "file" / "rows.csv"]):
         said = refused(capsys, study, *arguments)
         assert said.startswith(f"{tmp_path / 'file'}")
-        assert "give another place" in said
+        assert "give another path" in said
 
 
 def test_the_same_seed_twice_is_refused_with_both_folders(study, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from nlhf.analysis import AnalysisError
 from nlhf.analysis.diff import diff, shown
-from nlhf.cli.compare import main
+from nlhf.cli.diff import main
 from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 
@@ -123,7 +123,7 @@ def test_entries_are_shown_in_columns():
 
 def test_the_command_prints_all_three_and_ends_with_0(tmp_path, capsys):
     first, second = pair(tmp_path, None, {"curves": changed(0, 1, 0.5), "algorithm__step_size": 2})
-    assert main(["diff", str(first), str(second)]) == 0
+    assert main([str(first), str(second)]) == 0
     config, entry, made, rows = capsys.readouterr().out.splitlines()
     assert (config, entry.split()) == ("config:", ["algorithm.step_size", "-", "2"])
     assert made == "made with: no difference"
@@ -132,7 +132,7 @@ def test_the_command_prints_all_three_and_ends_with_0(tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments", [[], ["a"], ["a", "b", "c"]])
 def test_the_command_wants_two_folders(arguments, capsys):
-    assert main(["diff", *arguments]) == 2
+    assert main([*arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert line.endswith("see python -m nlhf.analysis diff --help.")
+    assert line.endswith("see nlhf diff --help.")

@@ -16,14 +16,18 @@ LINE = "interrupted: repeat the same command."
 
 # what a process does, and what it writes
 SCRIPTS = {
-    "imports of a command": (
+    "imports of a module command": (
         f"import sys; sys.orig_argv = ['python', '-m', 'nlhf.analysis']; import nlhf; {INTERRUPT}; input()",
         LINE,
     ),
-    "a command": (f"from nlhf.cli.output import run\ndef main(_):\n    {INTERRUPT}\nrun(main)", LINE),
+    "imports of the command": (
+        f"import sys; sys.argv = sys.orig_argv = ['bin/nlhf']; import nlhf; {INTERRUPT}; input()",
+        LINE,
+    ),
+    "a command": (f"from nlhf.cli.output import run\ndef main(_):\n    {INTERRUPT}\nrun(main, [])", LINE),
     "cleaning up in code of others": (
         "from nlhf.cli.output import run\ndef main(_):\n    try:\n        raise KeyboardInterrupt\n"
-        "    finally:\n        unknown.close()\nrun(main)",
+        "    finally:\n        unknown.close()\nrun(main, [])",
         LINE,
     ),
     "composing": (
@@ -33,7 +37,7 @@ SCRIPTS = {
     ),
     "the end of a program": (
         f"import atexit\nfrom nlhf.cli.output import run\ndef end():\n    {INTERRUPT}\n    print('no')\n"
-        "atexit.register(end)\nrun(lambda _: 0)",
+        "atexit.register(end)\nrun(lambda _: 0, [])",
         "",
     ),
 }

@@ -15,7 +15,7 @@ from nlhf.launch.compose import composed, plain
 from nlhf.runner.specification import specify
 from tests.launch.commands import GAME, MAIN
 
-LIST = ("-m", "nlhf.launch", "list")
+LIST = ("-m", "nlhf", "list")
 FULL = "error: the output cannot be written (No space left on device): make room or choose another place, and repeat"
 
 
@@ -52,9 +52,9 @@ def run(tmp_path_factory):
     return arguments
 
 
-@pytest.mark.parametrize("arguments", [LIST, (str(MAIN), "--help"), ("-m", "nlhf.analysis", "--help"),
-                                       ("-m", "nlhf.arena", "--help"), ("-m", "nlhf.judges", "--help"),
-                                       ("-m", "nlhf.exploit", "--help")], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize("arguments", [LIST, (str(MAIN), "--help"), ("-m", "nlhf", "--help"),
+                                       ("-m", "nlhf", "compare", "--help"), ("-m", "nlhf", "arena", "--help"),
+                                       ("-m", "nlhf", "judge", "--help")], ids=" ".join)  # fmt: skip
 def test_a_full_disk_is_told_in_a_sentence_and_a_lost_reader_in_none(arguments):
     with full() as stream:
         code, _, errors = ended(*arguments, stdout=stream)

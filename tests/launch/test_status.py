@@ -1,4 +1,4 @@
-"""What `python -m nlhf.launch` says of a study, from its files alone."""
+"""What `nlhf status` says of a study, from its files alone."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ def left_behind(study):
 
 
 def launch(*words):
-    """The output of `python -m nlhf.launch WORDS`."""
-    done = subprocess.run([sys.executable, "-m", "nlhf.launch", *words], cwd=CHECKOUT, capture_output=True, text=True,
+    """The output of `nlhf WORDS`."""
+    done = subprocess.run([sys.executable, "-m", "nlhf", *words], cwd=CHECKOUT, capture_output=True, text=True,
                           timeout=PATIENCE, check=True)  # fmt: skip
     return done.stdout
 

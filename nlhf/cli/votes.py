@@ -1,0 +1,68 @@
+"""`nlhf votes show FILE`: describe a file of votes before training on it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nlhf.cli.parser import Parser, in_sentences
+from nlhf.config import ConfigError
+from nlhf.terminal import console
+
+if TYPE_CHECKING:
+    from nlhf.votes.where import Value
+
+
+@in_sentences
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = _parser().parse_args(arguments)
+    from nlhf.leaderboard import report
+
+    context, drop = (list(filter(None, text.split(","))) for text in (options.context, options.drop))
+    ballots = report.examine(options.file, context, _where(options.where), drop)
+    output = console()
+    for line in ballots.lines:
+        output.print(line)
+    page = report.write(ballots, options.file, options.out or Path("runs/votes", Path(options.file).stem))
+    output.print(f"{page}", soft_wrap=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("nlhf votes", "nlhf votes show votes.csv --context question_id", description="Describe votes.")
+    commands = parser.add_subparsers(required=True, metavar="show")
+    show = commands.add_parser(
+        "show",
+        example="nlhf votes show votes.csv --context question_id --where judge=human",
+        description="Describe a file of votes: how cyclic it is compared with chance, who wins, what an equilibrium "
+        "plays, and how often voters agree. Writes report.html.",
+        help="describe a file of votes",
+    )
+    show.add_argument("file", metavar="FILE", help="a CSV with item_a,item_b,wins_a,wins_b, as of game=votes")
+    show.add_argument("--context", default="", metavar="COLUMNS", help="describe each context too, as question_id")
+    show.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="use only rows with this value, as judge=human; repeat it to allow several values of a column",
+    )
+    show.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
+    show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")
+    return parser
+
+
+def _where(conditions: Sequence[str]) -> dict[str, list[Value]]:
+    """The values of each column that --where allows."""
+    from nlhf.votes.where import parsed
+
+    where: dict[str, list[Value]] = {}
+    for condition in conditions:
+        column, equals, value = condition.partition("=")
+        if not equals:
+            raise ConfigError(f"--where {condition} is not COLUMN=VALUE: write it as --where judge=human.")
+        where.setdefault(column.strip(), []).append(parsed(value))
+    return where
