@@ -113,7 +113,7 @@ class TextMeasure(Grades):
         drawn = [self._draw(side, "feedback", UNSEEN + place * UNSEEN, count) for place, side in enumerate(sides)]
         advantage = self.game.compare(torch.arange(len(self.game.turns))[None], *drawn)
         with torch.no_grad():
-            mine, other = (side.at(None).log_prob(y).double() - self.base.at(None).log_prob(y).double()
+            mine, other = ((side.at(None).log_prob(y).double() - self.base.at(None).log_prob(y).double()).cpu()
                            for side, y in zip(sides, drawn, strict=True))  # fmt: skip
         regularised = advantage - beta * mine + beta * other
         return regularised[0].mean(-1).numpy(), (advantage[0] + 0.5).mean(-1).numpy()
