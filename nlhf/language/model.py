@@ -189,7 +189,9 @@ class LanguageModel:
                    "use_cache": past is not None, "past_key_values": past}  # fmt: skip
         if weights is None:
             return self.base(**options)
-        return torch.func.functional_call(self.module, {name: value[0] for name, value in weights.items()}, (), options)
+        own = {name: value[0] for name, value in weights.items()}
+        tied = self.module is self.base  # LoRA matrices are not, and the search for tied weights is slow
+        return torch.func.functional_call(self.module, own, (), options, tie_weights=tied)
 
     # --- samples -----------------------------------------------------------------------------------------------------
 
