@@ -43,12 +43,16 @@ def relevance(answers: list[Answer], device: str = "cpu") -> np.ndarray:
     return np.asarray((sides[0] * sides[1]).sum(-1).cpu().double().numpy())
 
 
-def sentiment(answers: list[Answer]) -> np.ndarray:
-    """VADER's compound score: how friendly the words are."""
+@cache
+def _analyser() -> Any:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer  # type: ignore[import-untyped]
 
-    analyser = SentimentIntensityAnalyzer()
-    return np.array([analyser.polarity_scores(text)["compound"] for _, text in answers])
+    return SentimentIntensityAnalyzer()  # reads its lexicon
+
+
+def sentiment(answers: list[Answer]) -> np.ndarray:
+    """VADER's compound score: how friendly the words are."""
+    return np.array([_analyser().polarity_scores(text)["compound"] for _, text in answers])
 
 
 def diversity(answers: list[Answer]) -> np.ndarray:
