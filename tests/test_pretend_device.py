@@ -15,16 +15,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from nlhf import exploit
-from nlhf.arena.__main__ import hold
+from nlhf.cli.arena import hold
+from nlhf.cli.judge import train
+from nlhf.exploit import train as exploit
 from nlhf.judges import panel as panels
-from nlhf.judges.__main__ import train
 from nlhf.judges.classifier import PairwiseModel
 from nlhf.judges.ensemble import Ensemble
 from nlhf.judges.learned import LearnedJudge, LearnedModel
 from nlhf.judges.panel import Panel
-from nlhf.language.content import InputModel
-from nlhf.launch.run import run_one
+from nlhf.models.content import InputModel
+from nlhf.runner.run_one import run_one
 from tests.composing import configured
 from tests.judges.test_judged_text import TEMPLATE, reward_model, saved
 from tests.judges.test_learned import cyclic, written
