@@ -1,6 +1,6 @@
 """How far the number of actions and of contexts can grow: time, memory, and whether the rate stays what it was.
 
-Measured, each in a fresh process, by `python main.py game=low_rank game.rank=8 beta=0.1 algorithm=nash_mp`: ten million
+Measured, each in a fresh process, by `nlhf run game=low_rank game.rank=8 beta=0.1 algorithm=nash_mp`: ten million
 actions to exploitability 1e-8; the curves of 10, 10^3 and 10^5 actions beside it; and 10^5 contexts of 100 actions for
 twenty iterations. Wall time and the peak of resident memory are those of the whole command, drawing the game included.
 

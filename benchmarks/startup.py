@@ -1,7 +1,7 @@
 """How long a command takes to begin, over what torch alone takes.
 
-Measured, in fresh processes, in turn: `import torch`; `python main.py` on the default game in an empty folder;
-`python main.py` where that run is completed, which imports no torch; `import nlhf`; and an interpreter that does
+Measured, in fresh processes, in turn: `import torch`; `nlhf run` on the default game in an empty folder;
+`nlhf run` where that run is completed, which imports no torch; `import nlhf`; and an interpreter that does
 nothing. Medians of wall time.
 
 Run from the checkout: python -m benchmarks.startup [--repetitions 9]. The last line says what the first run takes over

@@ -65,7 +65,7 @@ class Run:
 
 
 def run(overrides: Sequence[str] = ()) -> Run:
-    """Run what `python main.py OVERRIDES` would, into the same folder, and skip what is completed.
+    """Run what `nlhf run OVERRIDES` would, into the same folder, and skip what is completed.
 
     Args:
         overrides: as on the command line, ["game=random_tournament", "beta=0.01"].

@@ -100,7 +100,7 @@ def command(*words: str | Path) -> str:
     """A command with its words quoted for the shell.
 
     Example:
-        >>> print(command("python", "-m", "nlhf.analysis", Path("runs/my study")))
-        python -m nlhf.analysis 'runs/my study'
+        >>> print(command("nlhf", "compare", Path("runs/my study")))
+        nlhf compare 'runs/my study'
     """
     return shlex.join(map(str, words))

@@ -260,8 +260,8 @@ def test_what_to_do_next_is_about_language_models(text_config, capsys):
     outcome = run_one(text_config("budget.iterations=1", "study=my study"))
     show_run(outcome.folder, outcome.summary, skipped=False)
     shown = capsys.readouterr().out
-    assert f"next  python -m nlhf.arena '{outcome.folder}'" in shown
-    assert f"python -m nlhf.exploit '{outcome.folder}'" in shown
+    assert f"next  nlhf arena '{outcome.folder}'" in shown
+    assert f"nlhf exploit '{outcome.folder}'" in shown
     assert "random_tournament" not in shown
     assert hold([str(outcome.folder)], ["redraws=20", "most_prompts=2"]).pooled.items
     assert run_one(text_config("budget.iterations=1", "study=my study")).skipped

@@ -36,7 +36,7 @@ def _by_key(overrides: Iterable[str]) -> dict[str, str]:
 
 
 def _command(words: Sequence[str], several: bool) -> str:
-    return " ".join(["python main.py", *(["-m"] if several else []), *map(_quoted, words)])
+    return " ".join(["nlhf run", *(["-m"] if several else []), *map(_quoted, words)])
 
 
 def _quoted(word: str) -> str:

@@ -1,4 +1,4 @@
-"""What `python main.py` does around `run_one`: shows progress and result, and turns outcomes into exit codes.
+"""What `nlhf run` does around `run_one`: shows progress and result, and turns outcomes into exit codes.
 
 0 completed, 1 failed, 2 bad input, 128 + n stopped by signal n. In a multirun no task raises: the sweep goes on.
 """

@@ -113,7 +113,7 @@ class PairwiseModel(_Classifier):
     """A cross-encoder whose score is the logit of P(A > B), both orders read and averaged; or a learned judge.
 
     Args:
-        model: as of `reward_model`, or a folder that `python -m nlhf.judges train` has written.
+        model: as of `reward_model`, or a folder that `nlhf judge train` has written.
         scale, batch, trust_remote_code: as of `reward_model`.
         template: what it reads, with {prompt}, {first} and {second}.
         voters: of a learned judge, as which group of voters it judges.

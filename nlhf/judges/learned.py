@@ -1,4 +1,4 @@
-"""A judge that `python -m nlhf.judges train` has learned, and the folder that it lives in.
+"""A judge that `nlhf judge train` has learned, and the folder that it lives in.
 
 judge.json         what was chosen, what it was graded, the options and the SHA-256 of the votes
 head.safetensors   the head
@@ -196,6 +196,6 @@ def load(folder: str, batch: int, device: str = "cpu") -> tuple[Learned, Trainin
 def _card(folder: str) -> Path:
     path = Path(folder).expanduser() / CARD
     if not path.is_file():
-        raise ConfigError(f"game.judge.model={folder} has no {CARD}: give a folder that python -m nlhf.judges train "
+        raise ConfigError(f"game.judge.model={folder} has no {CARD}: give a folder that nlhf judge train "
                           "has written.")  # fmt: skip
     return path

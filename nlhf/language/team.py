@@ -1,4 +1,4 @@
-"""Several processes behind one language model: `torchrun --nproc-per-node=4 main.py ...`.
+"""Several processes behind one language model: `torchrun --nproc-per-node=4 -m nlhf run ...`.
 
 Rank 0 runs the command as ever; the others serve its model. Draws and log-probabilities are shared out by rows, and the
 gradient is the sum of what every rank finds for its rows, so that a run has the results of one process up to rounding,

@@ -53,7 +53,7 @@ def _resolved(config: DictConfig, key: str) -> Any:
 
 @contextmanager
 def composed(overrides: Sequence[str], name: str = "config") -> Iterator[DictConfig]:
-    """The config that `python main.py OVERRIDES` would run with, or that of another command by the name of its yaml;
+    """The config that `nlhf run OVERRIDES` would run with, or that of another command by the name of its yaml;
     Hydra's global state is put back afterwards.
 
     Raises: ConfigError where the overrides do not compose.

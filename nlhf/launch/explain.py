@@ -123,7 +123,7 @@ def _wrong_kind(override: Override, message: str) -> str | None:
         single = shlex.quote(f"{key}=[{bare.partition('=')[2]}]")
         simple = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP
         other = f", or write {single} for one list" if simple else ""
-        return f"{line} gives values to run one by one: add -m, python main.py -m ...{other}."
+        return f"{line} gives values to run one by one: add -m, nlhf run -m ...{other}."
     if override.is_force_add() and key in groups():
         return f"{line} sets a key, and {key} is a group: write {shlex.quote(bare)}."
     if "Multiple values" in message:

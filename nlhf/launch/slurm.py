@@ -77,7 +77,7 @@ def launch(jobs: Sequence[Job], sweeper: str, *, wait: bool, **options: Any) -> 
     if len(fresh) < len(jobs):
         say(f"{len(jobs) - len(fresh)} runs are in SLURM's queue already")
     if not wait:
-        say(f"how they are: {command('python', '-m', 'nlhf.launch', 'status', study)}")
+        say(f"how they are: {command('nlhf', 'status', study)}")
         return [None] * len(jobs)
     while names & queued(study):
         time.sleep(POLL)

@@ -281,7 +281,7 @@ class SweepTable(Callback):
             return
         bad = show_table()
         for study in () if config.dry_run else studies:
-            say(f"compare them: {command('python', '-m', 'nlhf.analysis', study)}")
+            say(f"compare them: {command('nlhf', 'compare', study)}")
         if bad:
             sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""`python -m nlhf.analysis votes FILE`: what a file of votes shows, before anybody is trained on it.
+"""`nlhf votes show FILE`: what a file of votes shows, before anybody is trained on it.
 
 Pooled over its contexts, and context by context where columns are named for it: the Hodge split and its Bradley-Terry
 null, cyclic triples, the Condorcet winner, the support of the Nash equilibrium at beta = 0; and, where the rows tell,

@@ -163,14 +163,14 @@ def _samples(folder: Path) -> Any:
 
 def _suggestions(folder: Path) -> tuple[str, ...]:
     """Commands to try next; of a language model they are about language models."""
-    compare = f"      {command('python', '-m', 'nlhf.analysis', folder.parent)}"
+    compare = f"      {command('nlhf', 'compare', folder.parent)}"
     if not (folder / "completions.jsonl").exists():
-        sweep = "next  python main.py -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20"
+        sweep = "next  nlhf run -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20"
         return sweep, compare
-    arena = f"next  {command('python', '-m', 'nlhf.arena', folder)}"
+    arena = f"next  {command('nlhf', 'arena', folder)}"
     if not (folder / "checkpoint.pt").exists():
         return arena, compare
-    return arena, f"      {command('python', '-m', 'nlhf.exploit', folder)}", compare
+    return arena, f"      {command('nlhf', 'exploit', folder)}", compare
 
 
 def _number(value: float | None) -> str:

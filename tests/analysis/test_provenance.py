@@ -32,8 +32,8 @@ ROOT = Path(nlhf.__file__).parents[1]
 
 def tasks(command):
     """The sets of overrides that a command line stands for, by Hydra's own grammar and its sweeper's rules."""
-    python, script, *words = shlex.split(command)
-    assert (python, script) == ("python", "main.py")
+    program, subcommand, *words = shlex.split(command)
+    assert (program, subcommand) == ("nlhf", "run")
     several = words[:1] == ["-m"]
     parsed = OverridesParser.create().parse_overrides(words[1:] if several else words)
     if not several:
@@ -76,7 +76,7 @@ def test_a_shell_reads_every_word_as_it_was():
 def test_a_full_sweep_is_one_command():
     made = runs(*(["study=mine", f"algorithm={a}", f"beta={b}"] for a in ("omd", "nash_mp") for b in ("0.1", "1.0")))
     commands = provenance.commands(made)
-    assert commands == ["python main.py -m algorithm=omd,nash_mp beta=0.1,1.0 study=mine"]
+    assert commands == ["nlhf run -m algorithm=omd,nash_mp beta=0.1,1.0 study=mine"]
     assert asked(commands) == sorted(sorted(run["overrides"]) for run in made)
 
 
@@ -93,12 +93,12 @@ def test_sweeps_over_other_keys_are_a_command_a_run():
 
 
 def test_one_run_is_no_multirun():
-    assert provenance.commands(runs(["algorithm=omd", "beta=1"])) == ["python main.py algorithm=omd beta=1"]
-    assert provenance.commands(runs([])) == ["python main.py"]
+    assert provenance.commands(runs(["algorithm=omd", "beta=1"])) == ["nlhf run algorithm=omd beta=1"]
+    assert provenance.commands(runs([])) == ["nlhf run"]
 
 
 def test_where_and_how_loudly_it_was_run_is_left_out():
-    assert provenance.commands(runs(["runs_dir=/tmp/x", "beta=1", "progress=false"])) == ["python main.py beta=1"]
+    assert provenance.commands(runs(["runs_dir=/tmp/x", "beta=1", "progress=false"])) == ["nlhf run beta=1"]
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_any_override_survives_the_shell_and_hydra(word, others):
 
 
 def test_a_repeated_key_counts_as_it_was_given_last():
-    assert provenance.commands(runs(["beta=1", "beta=2"])) == ["python main.py beta=2"]
+    assert provenance.commands(runs(["beta=1", "beta=2"])) == ["nlhf run beta=2"]
 
 
 def test_a_run_whose_config_is_lost_has_no_command():
     lost = {"overrides": [], "config": {}, "summary": {}}
     assert provenance.commands([lost]) == []
-    assert provenance.commands([lost, *runs(["beta=1"])]) == ["python main.py beta=1"]
+    assert provenance.commands([lost, *runs(["beta=1"])]) == ["nlhf run beta=1"]
 
 
 @pytest.mark.parametrize("hole", [False, True])

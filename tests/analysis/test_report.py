@@ -214,7 +214,7 @@ def test_runs_that_did_not_complete_are_listed_with_the_reason(page):
 
 
 def test_commands_versions_configs_and_citations_are_there(page):
-    assert "python main.py" in page.text
+    assert "nlhf run" in page.text
     for wanted in ("torch 2.9", "commit abc", "names.game", "@misc{arXiv-2505.19731,", "@misc{arXiv-2108.13264,"):
         assert wanted in page.text, wanted
 
