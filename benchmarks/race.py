@@ -271,10 +271,10 @@ def draw(medians: dict[str, dict[str, list[float]]], path: Path) -> None:
     """Median seconds to every target, infinite where it was missed: a panel a game, ours solid and peers dashed."""
     import matplotlib.pyplot as plt
 
-    from nlhf.analysis.figures import base
+    from nlhf.analysis.figures.style import style
 
     order = sorted(medians, key=lambda name: name.endswith("beta = 0"))  # a row for each beta
-    with base.style():
+    with style():
         figure, axes = plt.subplots(
             2, len(order) // 2, figsize=(9.6, 5.4), sharex=True, sharey=True, layout="constrained"
         )

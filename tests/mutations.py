@@ -141,9 +141,9 @@ MUTATIONS = [
     ),
     Mutation(
         "Holm's correction is skipped",
-        "nlhf/stats/comparison.py",
-        "(len(known) - place) * p[index]",
-        "p[index]",
+        "nlhf/stats/significance.py",
+        "(len(ascending) - rank) * p_values[index]",
+        "p_values[index]",
         ("tests/analysis/test_statistics.py",),
     ),
     Mutation(
@@ -155,7 +155,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the ends of Wilson's interval are swapped",
-        "nlhf/stats/bootstrap.py",
+        "nlhf/stats/proportions.py",
         "float(max(0.0, middle - half)), float(min(1.0, middle + half))",
         "float(min(1.0, middle + half)), float(max(0.0, middle - half))",
         ("tests/analysis/test_bootstrap.py",),

@@ -193,7 +193,7 @@ def test_a_rate_is_read_off_above_the_rounding(tmp_path):
     rates = {}
     for dtype in ("float64", "float32"):
         run = nlhf.run([*words, f"dtype={dtype}"])
-        table = nlhf.analysis.units(nlhf.analysis.load(run.folder))
+        table = nlhf.analysis.observations(nlhf.analysis.load(run.folder))
         rates[dtype] = table["rate"].to_numpy(), table["bound_rate"].to_numpy()
     np.testing.assert_allclose(rates["float32"][0], rates["float64"][0], rtol=0.05)
     np.testing.assert_allclose(rates["float32"][1], math.log(1.1) / 2, rtol=0.01)

@@ -24,12 +24,13 @@ from nlhf.config import ConfigError, build
 from nlhf.io.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
-from nlhf.language.measure import TextMeasure, clopper_pearson, distinct
+from nlhf.language.measure import TextMeasure, distinct
 from nlhf.language.model import LanguageModel
 from nlhf.launch.compose import composed, plain
 from nlhf.models import prompts
 from nlhf.models.content import InputDataset, InputModel
 from nlhf.runner.run_one import run_one
+from nlhf.stats.proportions import clopper_pearson
 from tests.test_resume import signalling
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,10 +1,23 @@
-"""From folders of runs to tables, figures and a report. Reads what runs left behind; of nlhf it imports floor 0."""
+"""From folders of runs to tables, figures and a report."""
 
-from nlhf.analysis.criterion import View
+from nlhf.analysis.comparison import compare
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.observations import units
+from nlhf.analysis.observations import observations
+from nlhf.analysis.overall import overall, profile
 from nlhf.analysis.study import export, load
+from nlhf.analysis.summary import summarise
 from nlhf.analysis.tuning import tuned
-from nlhf.stats.comparison import compare, overall, profile, summarise
 
-__all__ = ["AnalysisError", "View", "compare", "export", "load", "overall", "profile", "summarise", "tuned", "units"]
+__all__ = [
+    "AnalysisError",
+    "Criterion",
+    "compare",
+    "export",
+    "load",
+    "observations",
+    "overall",
+    "profile",
+    "summarise",
+    "tuned",
+]

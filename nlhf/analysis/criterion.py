@@ -1,4 +1,4 @@
-"""What is asked of a study: which metric, against which cost, down to which target, grouped by what."""
+"""The criterion of a study: which metric, against which cost, down to which target, grouped by which columns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.labels import name_of, shown
+from nlhf.stats.text import number
 
 METRICS = {  # lower is better
     "exploitability": "exploitability",
@@ -18,21 +19,20 @@ METRICS = {  # lower is better
 }
 METRICS |= {f"test_{name}": f"test {title}" for name, title in METRICS.items()}
 TARGET_OF_TEXTS = 0.4  # a win rate of 0.6
-OF_TEXTS = "test_loss_rate_vs_reference"  # what is looked at where completions are judged and nothing is enumerated
+OF_TEXTS = "test_loss_rate_vs_reference"  # the metric where a judge compares completions
 METRICS[OF_TEXTS] = "share of judged pairs lost"
 COSTS = {"queries": "preference queries", "iteration": "iterations", "seconds": "training time in seconds"}
-FLOOR = 1e-33  # smaller values are taken for this one: the logarithm of an exact zero would hide all others
 
 
 @dataclass(frozen=True)
-class View:
-    """A question to a study.
+class Criterion:
+    """How the methods of a study are compared.
 
     Args:
         metric: a column that falls towards 0, one of METRICS.
-        target: the value of the metric that is to be reached.
+        target: the value of the metric to reach.
         x: the cost, one of COSTS.
-        by: columns whose values are compared apart; () for every setting.
+        by: columns whose values are compared separately; () compares every setting separately.
     """
 
     metric: str = "exploitability"
@@ -41,11 +41,11 @@ class View:
     by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, value, known in (("metric", self.metric, METRICS), ("x", self.x, COSTS)):
-            if value not in known:
-                raise AnalysisError(f"--{key}={value} is unknown: give one of {', '.join(known)}.")
+        for key, value, choices in (("metric", self.metric, METRICS), ("x", self.x, COSTS)):
+            if value not in choices:
+                raise AnalysisError(f"--{key}={value} is unknown: give one of {', '.join(choices)}.")
         if not 0 < self.target < float("inf"):
-            raise AnalysisError(f"--target={self.target:g} is no target: give a number > 0, as 1e-6.")
+            raise AnalysisError(f"--target={self.target:g} is out of range: give a number > 0, such as 1e-6.")
 
     @property
     def title(self) -> str:
@@ -58,38 +58,43 @@ class View:
         return COSTS[self.x]
 
     @property
+    def goal(self) -> str:
+        """The metric and its target, `exploitability 0.001`."""
+        return f"{self.title} {number(self.target)}"
+
+    @property
     def fewest(self) -> str:
-        """The least cost in words."""
+        """The lowest cost in words."""
         return f"least {self.cost}" if self.x == "seconds" else f"fewest {self.cost}"
 
-    def for_data(self, data: pd.DataFrame) -> View:
-        """This view, or where no run has an exploitability, as of language models, one of what they have."""
-        asked = self.metric != PLAIN.metric or _measured(data, self.metric)
-        if asked or not _measured(data, OF_TEXTS):
+    def for_data(self, data: pd.DataFrame) -> Criterion:
+        """This criterion; for language models, which have no exploitability, the share of judged pairs lost."""
+        chosen = self.metric != PLAIN.metric or _measured(data, self.metric)
+        if chosen or not _measured(data, OF_TEXTS):
             return self
         return replace(self, metric=OF_TEXTS, target=TARGET_OF_TEXTS if self.target == PLAIN.target else self.target)
 
     def check(self, data: pd.DataFrame) -> None:
-        """Refuse columns that the data do not have, and a metric that no run has measured.
+        """Refuse columns that the data do not have, and a metric that no run measured.
 
         Raises: AnalysisError.
         """
         for name in self.by:
             if name not in data.columns:
-                raise AnalysisError(f"--by={name} is no column: give game, beta, or a key of the configs "
-                                    f"({', '.join(sorted(map(str, data.columns)))}).")  # fmt: skip
+                columns = ", ".join(sorted(map(str, data.columns)))
+                raise AnalysisError(
+                    f"--by={name} is not a column: give game, beta, or a key of the configs ({columns})."
+                )
         if not _measured(data, self.metric):
-            measured = [name for name in METRICS if _measured(data, name)]
-            raise AnalysisError(
-                f"--metric={self.metric} was measured in no run: give one of {', '.join(measured) or 'none'}."
-            )
+            measured = ", ".join(name for name in METRICS if _measured(data, name)) or "none"
+            raise AnalysisError(f"--metric={self.metric} was measured in no run: give one of {measured}.")
 
     def group(self, data: pd.DataFrame) -> pd.Series:
-        """The name of the group that each row belongs to, columns of `by` in words."""
+        """The name of the group that each row belongs to, from the columns of `by`."""
         if not self.by:
             return data["setting"]
         parts = [[_part(name, value) for value in data[name]] for name in self.by]
-        return pd.Series([", ".join(words) for words in zip(*parts, strict=True)], index=data.index, dtype=str)
+        return pd.Series([", ".join(names) for names in zip(*parts, strict=True)], index=data.index, dtype=str)
 
 
 def _measured(data: pd.DataFrame, metric: str) -> bool:
@@ -102,4 +107,4 @@ def _part(name: str, value: object) -> str:
     return f"{name_of(name)} = {shown(value)}"
 
 
-PLAIN = View()  # exploitability against queries, down to 1e-6
+PLAIN = Criterion()  # exploitability against queries, down to 1e-6

@@ -69,13 +69,18 @@ def _rows(a: pd.DataFrame, b: pd.DataFrame) -> str:
         column = next(
             name for name in same.columns if name not in ("game", "algorithm") and not same.loc[earliest, name]
         )
-        return (f"The first differing row is iteration {earliest[1]} of seed {earliest[0]}: {column} is "
-                f"{left.loc[earliest, column]} and {right.loc[earliest, column]}; {int(wrong.sum())} of "
-                f"{len(shared)} shared rows differ.")  # fmt: skip
+        return (
+            f"The first differing row is iteration {earliest[1]} of seed {earliest[0]}: {column} is "
+            f"{left.loc[earliest, column]} and {right.loc[earliest, column]}; {int(wrong.sum())} of "
+            f"{len(shared)} shared rows differ."
+        )
     if not len(shared):
         return "The runs share no row: their seeds differ."
-    only = [f"{len(rows) - len(shared)} more in the {name}" for rows, name in ((first, "first"), (second, "second"))
-            if len(rows) > len(shared)]  # fmt: skip
+    only = [
+        f"{len(rows) - len(shared)} more in the {name}"
+        for rows, name in ((first, "first"), (second, "second"))
+        if len(rows) > len(shared)
+    ]
     return f"All {len(shared)} shared rows are equal to the bit" + (f", with {' and '.join(only)}." if only else ".")
 
 

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from nlhf.analysis.figures import base
+from nlhf.analysis.figures import output
 from nlhf.analysis.figures.fonts import warn_of_escapes
 from nlhf.io.files import replacing, writing
 from nlhf.terminal import cleaned, visible, visible_lines
@@ -41,14 +41,20 @@ def write(folder: Path, template: str, pictures: Iterable[Picture], **context: A
         folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for picture in pictures:
-        base.save(picture.figure, folder / "figures", picture.name)
-        shown.append({"name": picture.name, "caption": picture.caption, "svg": base.svg(picture.figure, picture.name)})
+        output.save(picture.figure, folder / "figures", picture.name)
+        shown.append(
+            {"name": picture.name, "caption": picture.caption, "svg": output.svg(picture.figure, picture.name)}
+        )
     warn_of_escapes()
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, finalize=_shown, trim_blocks=True, lstrip_blocks=True,
+        loader=loader,
+        autoescape=True,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    )
     environment.filters["paragraphs"] = lambda text: escape(visible_lines(text))
     environment.filters["prepared"] = lambda text: escape(cleaned(text))
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"

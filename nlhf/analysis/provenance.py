@@ -68,9 +68,12 @@ def versions(runs: Sequence[Run]) -> dict[str, str]:
         }
         for key, value in found.items():
             counted.setdefault(key, Counter())[str(value)] += 1
-    return {key: next(iter(values)) if len(values) == 1 else
-            "mixed: " + ", ".join(f"{value} ({n} of {sum(values.values())} runs)" for value, n in values.most_common())
-            for key, values in counted.items()}  # fmt: skip
+    return {
+        key: next(iter(values))
+        if len(values) == 1
+        else "mixed: " + ", ".join(f"{value} ({n} of {sum(values.values())} runs)" for value, n in values.most_common())
+        for key, values in counted.items()
+    }
 
 
 def citations(runs: Sequence[Run]) -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nlhf.analysis.conclusions import MARK, bounded, corrected_p, notes
-from nlhf.analysis.results import Material
+from nlhf.analysis.results import Results
 from nlhf.stats.text import number
 from nlhf.terminal import visible
 
@@ -21,17 +21,18 @@ MOST_GROUPS = 12
 SHORT = {"queries": "queries", "iteration": "iterations", "seconds": "seconds"}
 
 
-def show(material: Material, console: Console) -> None:
+def show(results: Results, console: Console) -> None:
     """A table per group, the best method first, and one over all groups where there are several."""
-    groups = list(material.summary.groupby("group", sort=True))
+    groups = list(results.summary.groupby("group", sort=True))
     for group, rows in groups[:MOST_GROUPS]:
-        console.print("", _table(str(group), rows, material), sep="\n")
+        console.print("", _table(str(group), rows, results), sep="\n")
     if len(groups) > MOST_GROUPS:
-        console.print("", f"{len(groups) - MOST_GROUPS} more groups: see report.html, or choose columns with --by.",
-                      sep="\n")  # fmt: skip
-    if len(groups) > 1 and len(material.overall):
-        console.print("", _overall(material), sep="\n")
-    for line in notes(material.caveats, material.summary["method"]):
+        console.print(
+            "", f"{len(groups) - MOST_GROUPS} more groups: see report.html, or choose columns with --by.", sep="\n"
+        )
+    if len(groups) > 1 and len(results.overall):
+        console.print("", _overall(results), sep="\n")
+    for line in notes(results.caveats, results.summary["method"]):
         console.print(line, style="dim")
 
 
@@ -44,12 +45,12 @@ def _columns(table: Table, names: list[str], first: pd.Series) -> Table:
     return table
 
 
-def _table(group: str, rows: pd.DataFrame, material: Material) -> Table:
-    comparisons = material.comparisons[material.comparisons["group"] == group]
-    alike, view = rows["seeds"].nunique() == 1, material.view
+def _table(group: str, rows: pd.DataFrame, results: Results) -> Table:
+    comparisons = results.comparisons[results.comparisons["group"] == group]
+    alike, criterion = rows["seeds"].nunique() == 1, results.criterion
     seeds = f" ({_seeds(rows['seeds'].iloc[0])})" if alike else ""
     table = Table(title=f"{group}{seeds}", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
-    cost = f"{SHORT[view.x]} to {number(view.target)}"
+    cost = f"{SHORT[criterion.x]} to {number(criterion.target)}"
     _columns(table, [cost, "log10 last", "rate", "theory", "p to 1"], rows["method"])
     first = str(rows["method"].iloc[0])
     for row in rows.to_dict("records"):
@@ -58,7 +59,7 @@ def _table(group: str, rows: pd.DataFrame, material: Material) -> Table:
         reached = f" ({row['reached']:.0%})" if 0 < row["reached"] < 1 else ""
         table.add_row(
             f"{row['rank']}",
-            ", ".join([f"{row['method']}{MARK if row['method'] in material.caveats else ''}", *remarks]),
+            ", ".join([f"{row['method']}{MARK if row['method'] in results.caveats else ''}", *remarks]),
             cost_of(row) + reached,
             tenths(row["final"], row["final_low"], row["final_high"]),
             number(row["rate"], 2),
@@ -72,9 +73,9 @@ def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
 
 
-def _overall(material: Material) -> Table:
-    rows, caveats = material.overall, material.caveats
-    title, cost = f"over all {rows['settings'].iloc[0]} settings", f"{SHORT[material.view.x]}, misses at the budget"
+def _overall(results: Results) -> Table:
+    rows, caveats = results.overall, results.caveats
+    title, cost = f"over all {rows['settings'].iloc[0]} settings", f"{SHORT[results.criterion.x]}, misses at the budget"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
     _columns(table, ["best on", "reached", cost, "log10 curve"], rows["method"])
     for place, row in enumerate(rows.to_dict("records"), 1):

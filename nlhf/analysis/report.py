@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from nlhf.analysis import conclusions, page, provenance
-from nlhf.analysis.figures import base
-from nlhf.analysis.figures.experiments import EXPERIMENTS
 from nlhf.analysis.figures.gallery import pictures
+from nlhf.analysis.figures.preset import preset_of
+from nlhf.analysis.figures.style import marked
 from nlhf.analysis.ranking_table import cost_of, spread, tenths
-from nlhf.analysis.results import Material
+from nlhf.analysis.results import Results
 from nlhf.analysis.tuning import tuned
 from nlhf.config import is_number
 from nlhf.io.json_files import read_json, read_json_lines
@@ -27,38 +27,38 @@ MOST_COMPARISONS, SHOWN_TEXTS = 400, 12
 Cell = tuple[str, float | str]  # what is read, and by what it is sorted
 
 
-def write(material: Material, folder: Path) -> Path:
+def write(results: Results, folder: Path) -> Path:
     """Write folder/report.html and folder/figures/*.pdf, *.png; returns the page's path.
 
     Raises: AnalysisError.
     """
-    arena = material.study.root / "arena" / "report.html"
+    arena = results.study.root / "arena" / "report.html"
     link = Path(os.path.relpath(arena, folder)).as_posix() if arena.exists() else None
-    return page.write(folder, "report.html.jinja", pictures(material), arena=link, **_context(material))
+    return page.write(folder, "report.html.jinja", pictures(results), arena=link, **_context(results))
 
 
-def _context(material: Material) -> dict[str, Any]:
-    study, view, summary = material.study, material.view, material.summary
+def _context(results: Results) -> dict[str, Any]:
+    study, criterion, summary = results.study, results.criterion, results.summary
     runs = study.runs
-    preset = EXPERIMENTS.get(study.experiment or "")
+    preset = preset_of(study.experiment)
     shared, varied = provenance.configs(runs)
     states = Counter(str(run["status"]) for run in runs)
-    tested = material.comparisons.dropna(subset="p")
+    tested = results.comparisons.dropna(subset="p")
     return {
         "title": study.root.resolve().name,
-        "question": preset.question if preset else f"Which method needs the fewest {view.cost}?",
-        "headline": conclusions.headline(summary, material.comparisons, view),
-        "cautions": material.cautions,
-        "facts": _facts(material, states),
-        "view": view,
-        "target": number(view.target),
-        "columns": _columns(material),
-        "rows": list(_rows(material)),
+        "question": preset.question if preset else f"Which method needs the fewest {criterion.cost}?",
+        "headline": conclusions.headline(summary, results.comparisons, criterion),
+        "cautions": results.cautions,
+        "facts": _facts(results, states),
+        "criterion": criterion,
+        "target": number(criterion.target),
+        "columns": _columns(results),
+        "rows": list(_rows(results)),
         "everywhere": _everywhere([str(group) for group in summary["group"].unique()]),
-        "choices": {name: _distinct(material.units[name]) for name in ("game", "beta")},
-        "notes": conclusions.notes(material.caveats, summary["method"]),
-        "overall": _overall(material),
-        "tuned": _tuned(material),
+        "choices": {name: _distinct(results.observations[name]) for name in ("game", "beta")},
+        "notes": conclusions.notes(results.caveats, summary["method"]),
+        "overall": _overall(results),
+        "tuned": _tuned(results),
         "comparisons": _comparisons(tested),
         "left_out": max(0, len(tested) - MOST_COMPARISONS),
         "shared": shared,
@@ -67,31 +67,45 @@ def _context(material: Material) -> dict[str, Any]:
         },
         "versions": provenance.versions(runs),
         "commands": provenance.commands(runs),
-        "texts": list(_texts(material)),
+        "texts": list(_texts(results)),
         "bad": [_bad(run) for run in runs if run["status"] != "completed"],
         "bibtex": "\n\n".join(provenance.citations(runs)),
     }
 
 
-def _facts(material: Material, states: Counter[str]) -> str:
-    seeds, rows = len(material.units), len(material.study.rows)
+def _facts(results: Results, states: Counter[str]) -> str:
+    seeds, rows = len(results.observations), len(results.study.rows)
     counts = ", ".join(f"{count} {status}" for status, count in states.items())
-    return f"{len(material.study.runs)} runs ({counts}), {seeds:,} observations, {rows:,} rows"
+    return f"{len(results.study.runs)} runs ({counts}), {seeds:,} observations, {rows:,} rows"
 
 
-def _columns(material: Material) -> list[str]:
-    view = material.view
-    return ["setting", "rank", "method", "seeds", f"{view.cost} to {number(view.target)}", "reached",
-            "log10 last, median", "mean", "mean of curve", "rate", "theory", "tried"]  # fmt: skip
+def _columns(results: Results) -> list[str]:
+    criterion = results.criterion
+    return [
+        "setting",
+        "rank",
+        "method",
+        "seeds",
+        f"{criterion.cost} to {number(criterion.target)}",
+        "reached",
+        "log10 last, median",
+        "mean",
+        "mean of curve",
+        "rate",
+        "theory",
+        "tried",
+    ]
 
 
-def _rows(material: Material) -> Iterator[dict[str, Any]]:
+def _rows(results: Results) -> Iterator[dict[str, Any]]:
     """Rows of the large table: cells with what they are sorted by, and the games and betas that a filter asks for."""
-    of_group = {str(group): (_distinct(rows["game"]), _distinct(rows["beta"]))
-                for group, rows in material.units.groupby("group")}  # fmt: skip
+    of_group = {
+        str(group): (_distinct(rows["game"]), _distinct(rows["beta"]))
+        for group, rows in results.observations.groupby("group")
+    }
     short = conclusions.distinct(list(of_group))
-    for row in material.summary.to_dict("records"):
-        name = base.marked([row["method"]], material.caveats)[row["method"]]
+    for row in results.summary.to_dict("records"):
+        name = marked([row["method"]], results.caveats)[row["method"]]
         remarks = "".join(f", {row[state]} {state}" for state in ("failed", "unfinished") if row[state])
         cost = cost_of(row)
         cells: list[Cell] = [
@@ -128,23 +142,38 @@ def _distinct(values: pd.Series) -> list[str]:
     return [f"{value:g}" if isinstance(value, float) else str(value) for value in known]
 
 
-def _overall(material: Material) -> list[list[str]]:
-    if material.summary["group"].nunique() < 2:
+def _overall(results: Results) -> list[list[str]]:
+    if results.summary["group"].nunique() < 2:
         return []
-    return [[base.marked([row["method"]], material.caveats)[row["method"]], str(row["wins"]), f"{row['reached']:.0%}",
-             spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
-             tenths(row["area"], row["area_low"], row["area_high"])]
-            for row in material.overall.to_dict("records")]  # fmt: skip
+    return [
+        [
+            marked([row["method"]], results.caveats)[row["method"]],
+            str(row["wins"]),
+            f"{row['reached']:.0%}",
+            spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
+            tenths(row["area"], row["area_low"], row["area_high"]),
+        ]
+        for row in results.overall.to_dict("records")
+    ]
 
 
-def _tuned(material: Material) -> list[list[str]]:
+def _tuned(results: Results) -> list[list[str]]:
     """The configuration that each algorithm chooses on the first third of the seeds, judged on the others."""
-    if material.summary["tried"].max() < 2 or material.units["seed"].nunique() < 3:
+    if results.summary["tried"].max() < 2 or results.observations["seed"].nunique() < 3:
         return []
-    return [[row["group"], row["method"], str(row["tried"]), number(row["tuning_cost"]), str(row["seeds"]),
-             f"{row['reached']:.0%}", spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
-             tenths(row["final"], row["final_low"], row["final_high"])]
-            for row in tuned(material.units).to_dict("records")]  # fmt: skip
+    return [
+        [
+            row["group"],
+            row["method"],
+            str(row["tried"]),
+            number(row["tuning_cost"]),
+            str(row["seeds"]),
+            f"{row['reached']:.0%}",
+            spread(*(10 ** row[name] for name in ("score", "score_low", "score_high"))),
+            tenths(row["final"], row["final_low"], row["final_high"]),
+        ]
+        for row in tuned(results.observations).to_dict("records")
+    ]
 
 
 def _comparisons(table: pd.DataFrame) -> list[list[Cell]]:
@@ -158,12 +187,19 @@ def _comparisons(table: pd.DataFrame) -> list[list[Cell]]:
             first, second = second, first
             ratio = [1 / value if value else math.inf for value in (ratio[0], ratio[2], ratio[1])]
             better = [1 - better[0], 1 - better[2], 1 - better[1]]
-        shown.append([
-            (row["group"], row["group"]), (first, first), (second, second),
-            ("cost" if row["quantity"] == "cost" else "last value",) * 2, (str(row["pairs"]), row["pairs"]),
-            (_ratio(*ratio), _sortable(ratio[0])), (_share(*better), _sortable(better[0])),
-            (number(row["p"]), _sortable(row["p"])), (number(row["p_holm"]), _sortable(row["p_holm"])),
-        ])  # fmt: skip
+        shown.append(
+            [
+                (row["group"], row["group"]),
+                (first, first),
+                (second, second),
+                ("cost" if row["quantity"] == "cost" else "last value",) * 2,
+                (str(row["pairs"]), row["pairs"]),
+                (_ratio(*ratio), _sortable(ratio[0])),
+                (_share(*better), _sortable(better[0])),
+                (number(row["p"]), _sortable(row["p"])),
+                (number(row["p_holm"]), _sortable(row["p_holm"])),
+            ]
+        )
     return shown
 
 
@@ -178,18 +214,22 @@ def _share(value: float, low: float, high: float) -> str:
     return "-" if math.isnan(value) else f"{value:.0%}" if math.isnan(low) else f"{value:.0%} [{low:.0%}, {high:.0%}]"
 
 
-def _texts(material: Material) -> Iterator[dict[str, Any]]:
+def _texts(results: Results) -> Iterator[dict[str, Any]]:
     """Completions of test prompts by every run of language models that has left some, a few of each."""
-    named = material.study.rows.drop_duplicates("folder").set_index("folder")
-    for run in material.study.runs:
+    named = results.study.rows.drop_duplicates("folder").set_index("folder")
+    for run in results.study.runs:
         path = Path(run["folder"]) / "completions.jsonl"
         damaged = any(sentence.startswith(f"{path} ") for sentence in run["damage"])
         if path.exists() and not damaged and run["folder"] in named.index:
             entries = [_shown(entry) for entry in read_json_lines(path) if _is_text(entry)]
             bound: Any = (read_json(path.with_name("exploiter.json")) or {}).get("lower_bound")
             known = {name: named.at[run["folder"], name] for name in ("method", "seed")}
-            yield {**known, "entries": entries[:SHOWN_TEXTS], "left_out": max(0, len(entries) - SHOWN_TEXTS),
-                   "bound": number(float(bound)) if is_number(bound) else None}  # fmt: skip
+            yield {
+                **known,
+                "entries": entries[:SHOWN_TEXTS],
+                "left_out": max(0, len(entries) - SHOWN_TEXTS),
+                "bound": number(float(bound)) if is_number(bound) else None,
+            }
 
 
 def _shown(entry: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from nlhf.io.files import replacing
 from nlhf.io.links import make_shared_folder
 
 VERSION = 2  # of the layout
-PLACE = Path(".analysis") / "rows.cache"
+CACHE = Path(".analysis") / "rows.cache"
 FEWEST = 50  # runs; fewer load faster than they clutter
 SETTLED = 2_000_000_000  # nanoseconds after which a file's stamp is trusted
 
@@ -43,7 +43,7 @@ def through(
         files: names within a run's folder on which what is read depends.
         read: gives the rows and the record of a run's folder; the record must survive JSON.
     """
-    known, records_known = _open(root / PLACE)
+    known, records_known = _open(root / CACHE)
     tables: list[pa.Table] = []
     records: list[dict[str, Any]] = []
     kept: list[tuple[int, int]] = []
@@ -67,7 +67,7 @@ def through(
     columns = dict.fromkeys(name for record in records for name in record["columns"])
     everything = pa.concat_tables(tables, promote_options="default").select([*columns, "run_number"])
     if len(folders) >= FEWEST and (len(kept) < len(folders) or len(kept) < len(records_known)):
-        _save(root / PLACE, everything, records)
+        _save(root / CACHE, everything, records)
     rows = everything.to_pandas(split_blocks=True)
     return rows.sort_values("run_number", kind="stable", ignore_index=True) if kept else rows, records
 

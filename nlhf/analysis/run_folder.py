@@ -50,8 +50,15 @@ def read_run(folder: Path) -> tuple[pa.Table, dict[str, Any]]:
     config = {} if ".hydra/config.yaml" in lost else _flat(read_yaml(folder / ".hydra" / "config.yaml", dict) or {})
     overrides = [] if ".hydra/overrides.yaml" in lost else read_yaml(folder / ".hydra" / "overrides.yaml", list) or []
     status = "damaged" if set(lost) & set(NEEDED) else summary["status"] if ended else "unfinished"
-    record = {"folder": str(folder), "status": status, "config": config, "overrides": [str(word) for word in overrides],
-              "summary": summary, "checked": bool(files) or status != "completed", "damage": damage}  # fmt: skip
+    record = {
+        "folder": str(folder),
+        "status": status,
+        "config": config,
+        "overrides": [str(word) for word in overrides],
+        "summary": summary,
+        "checked": bool(files) or status != "completed",
+        "damage": damage,
+    }
     return rows, record
 
 

@@ -39,8 +39,12 @@ class Study:
     @property
     def experiment(self) -> str | None:
         """The preset that all runs were made by, if there is one."""
-        found = {next((word.removeprefix("experiment=") for word in run["overrides"] if word.startswith("experiment=")),
-                      None) for run in self.runs}  # fmt: skip
+        found = {
+            next(
+                (word.removeprefix("experiment=") for word in run["overrides"] if word.startswith("experiment=")), None
+            )
+            for run in self.runs
+        }
         return found.pop() if len(found) == 1 else None
 
 
@@ -92,8 +96,11 @@ def load_study(folder: str | PathLike[str]) -> Study:
 def _columns(run: dict[str, Any]) -> dict[str, Any]:
     """What is joined to the rows of a run: status, folder, config, and the checksums by which runs are compared."""
     head = {"status": run["status"], "folder": run["folder"]}
-    checksums = {f"{prefix}{name}": value for prefix, key in ((DIGESTS, "digests"), (INPUTS, "inputs"))
-                 for name, value in (run["summary"].get(key) or {}).items()}  # fmt: skip
+    checksums = {
+        f"{prefix}{name}": value
+        for prefix, key in ((DIGESTS, "digests"), (INPUTS, "inputs"))
+        for name, value in (run["summary"].get(key) or {}).items()
+    }
     return {**head, **ADDED, **run["config"], **checksums, **head}
 
 

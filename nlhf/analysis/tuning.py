@@ -12,12 +12,26 @@ from nlhf.analysis.errors import AnalysisError
 from nlhf.stats import bootstrap
 
 SHARE = 1 / 3  # of the seeds tunes
-COLUMNS = ["group", "algorithm", "method", "tried", "tuning_seeds", "seeds", "tuning_cost", "reached", "score",
-           "score_low", "score_high", "final", "final_low", "final_high"]  # fmt: skip
+COLUMNS = [
+    "group",
+    "algorithm",
+    "method",
+    "tried",
+    "tuning_seeds",
+    "seeds",
+    "tuning_cost",
+    "reached",
+    "score",
+    "score_low",
+    "score_high",
+    "final",
+    "final_low",
+    "final_high",
+]
 
 
-def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
-    """A row per (group, algorithm) of the observations that `units` returns, the best first in each group.
+def tuned(observations: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
+    """A row per (group, algorithm) of the observations that `observations` returns, the best first in each group.
 
     The first `share` of the seeds, in their order, chooses the method of the lowest mean `score`, or of the lowest mean
     `final` where none of the algorithm's reaches the target; the others judge it.
@@ -29,13 +43,13 @@ def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
 
     Raises: AnalysisError where there are fewer than two seeds.
     """
-    seeds = np.sort(units["seed"].unique())
+    seeds = np.sort(observations["seed"].unique())
     count = max(1, round(share * len(seeds)))
     if len(seeds) < 2:
         raise AnalysisError("tuning needs two seeds or more, some to choose with and others to judge: run more seeds.")
     tunes = set(seeds[:count])
     rows = []
-    for (group, algorithm), members in units.groupby(["group", "algorithm"], sort=True):
+    for (group, algorithm), members in observations.groupby(["group", "algorithm"], sort=True):
         chooses = members["seed"].isin(tunes)
         tuning, judging = members[chooses], members[~chooses]
         quantity = "score" if tuning["reached"].any() else "final"
@@ -44,11 +58,20 @@ def tuned(units: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
             continue
         method = means.idxmin()
         chosen = judging[judging["method"] == method]
-        rows.append({
-            "group": group, "algorithm": algorithm, "method": method, "tried": len(means), "tuning_seeds": count,
-            "seeds": len(chosen), "tuning_cost": float(tuning["spent"].sum()),
-            "reached": float(chosen["reached"].mean()), **_mean(chosen, "score"), **_mean(chosen, "final"),
-        })  # fmt: skip
+        rows.append(
+            {
+                "group": group,
+                "algorithm": algorithm,
+                "method": method,
+                "tried": len(means),
+                "tuning_seeds": count,
+                "seeds": len(chosen),
+                "tuning_cost": float(tuning["spent"].sum()),
+                "reached": float(chosen["reached"].mean()),
+                **_mean(chosen, "score"),
+                **_mean(chosen, "final"),
+            }
+        )
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(["group", "score", "final"], ignore_index=True)
 
 

@@ -30,9 +30,12 @@ class Writer:
         return self.file.sha256
 
     def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
-        return {place: f"{self.file} has {len(self._known.get(_content(prompt), []))} completions of the prompt "
-                       f"'{words(prompt)[:60]}', and completions={samples} are wanted"
-                for place, prompt in enumerate(prompts) if self._of(prompt, samples) is None}  # fmt: skip
+        return {
+            place: f"{self.file} has {len(self._known.get(_content(prompt), []))} completions of the prompt "
+            f"'{words(prompt)[:60]}', and completions={samples} are wanted"
+            for place, prompt in enumerate(prompts)
+            if self._of(prompt, samples) is None
+        }
 
     def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
         return self._of(prompt, len(texts)) == list(texts)
@@ -61,8 +64,9 @@ class Writer:
             except (ValueError, KeyError, TypeError):
                 text = None
             if not isinstance(text, str):
-                raise ConfigError(f"{self.file}: line {number} is no object with prompt and completion: mend or "
-                                  "remove it.")  # fmt: skip
+                raise ConfigError(
+                    f"{self.file}: line {number} is no object with prompt and completion: mend or remove it."
+                )
             where = f"{self.file}: line {number}"
             yield checked_prompt(prompt, where), whole_text(text, where)
 

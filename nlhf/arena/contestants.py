@@ -151,8 +151,11 @@ def gathered(
     found: list[Contestant] = []
     for place in places:
         path = Path(place).expanduser()
-        runs = [summary.parent for summary in sorted([*path.glob("summary.json"), *path.glob("*/summary.json")])
-                if summary.parent == path or not is_moved_aside(summary.parent.name)]  # fmt: skip
+        runs = [
+            summary.parent
+            for summary in sorted([*path.glob("summary.json"), *path.glob("*/summary.json")])
+            if summary.parent == path or not is_moved_aside(summary.parent.name)
+        ]
         mine: list[Contestant] = []
         if path.is_file() and path.suffix == ".jsonl":
             mine = [Writer(path.stem, InputFile(place))]
@@ -161,8 +164,10 @@ def gathered(
         elif runs:
             mine = [contestant for run in runs for contestant in _of_run(run, reference, device, trust)]
         if not mine:
-            raise ConfigError(f"{place} has no policy: give a study or a run of language models, a folder that "
-                              "transformers loads, or a jsonl file with prompt and completion.")  # fmt: skip
+            raise ConfigError(
+                f"{place} has no policy: give a study or a run of language models, a folder that "
+                "transformers loads, or a jsonl file with prompt and completion."
+            )
         found += mine
     return _named(found)
 
@@ -196,5 +201,9 @@ def _named(found: Sequence[Any]) -> list[Contestant]:
     """Each policy once, and names that are different."""
     once = list({contestant.identity: contestant for contestant in reversed(found)}.values())[::-1]
     count = Counter(contestant.name for contestant in once)
-    return [replace(contestant, name=f"{contestant.name}-{contestant.identity[:4]}") if count[contestant.name] > 1
-            else contestant for contestant in once]  # fmt: skip
+    return [
+        replace(contestant, name=f"{contestant.name}-{contestant.identity[:4]}")
+        if count[contestant.name] > 1
+        else contestant
+        for contestant in once
+    ]

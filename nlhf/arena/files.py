@@ -48,8 +48,11 @@ def stored_verdicts(path: Path, columns: tuple[str, ...], completions: int) -> l
     for row in rows:
         games.setdefault((row["prompt"], row["item_a"], row["item_b"]), []).append(row)
     wanted = [str(sample) for sample in range(completions)]
-    whole = {game for game, of_game in games.items()
-             if sorted(row["sample"] for row in of_game) == sorted(wanted) and all(map(_sound, of_game))}  # fmt: skip
+    whole = {
+        game
+        for game, of_game in games.items()
+        if sorted(row["sample"] for row in of_game) == sorted(wanted) and all(map(_sound, of_game))
+    }
     kept = [row for row in rows if (row["prompt"], row["item_a"], row["item_b"]) in whole]
     if len(kept) < len(rows):
         log.warning("%d games in %s are damaged and played again", len(games) - len(whole), path)

@@ -82,8 +82,9 @@ class Arena:
         self.votes = Table(folder / "votes.csv", COLUMNS)
         known = stored_card(folder)
         if known is None and self.votes.path.exists():
-            raise ConfigError(f"out={folder} has verdicts, and no arena.json that tells by which judge: give another "
-                              "folder.")  # fmt: skip
+            raise ConfigError(
+                f"out={folder} has verdicts, and no arena.json that tells by which judge: give another folder."
+            )
         known = known or {"rules": rules.card, "contestants": {}}
         before, now = known["rules"]["prompts"], rules.card["prompts"]
         if before[: len(now)] == now[: len(before)]:  # the same ones, or some more at the end
@@ -100,10 +101,15 @@ class Arena:
         for contestant in self.contestants:
             if self.identities.setdefault(contestant.name, contestant.identity) == contestant.identity:
                 continue
-            if not all(contestant.wrote(self.rules.prompts[prompt], texts)
-                       for (name, prompt), texts in self.texts.items() if name == contestant.name):  # fmt: skip
-                raise ConfigError(f"out={folder}: another policy has played as {contestant.name} there: give another "
-                                  "folder, or rename its file.")  # fmt: skip
+            if not all(
+                contestant.wrote(self.rules.prompts[prompt], texts)
+                for (name, prompt), texts in self.texts.items()
+                if name == contestant.name
+            ):
+                raise ConfigError(
+                    f"out={folder}: another policy has played as {contestant.name} there: give another "
+                    "folder, or rename its file."
+                )
             self.identities[contestant.name] = contestant.identity  # a file that has grown
 
     @cached_property
@@ -137,11 +143,14 @@ class Arena:
                 stream.write(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n")
 
     def _write_card(self) -> None:
-        write_json(self.folder / "arena.json", {"rules": self.rules.card, "contestants": self.identities,
-                                                "account": self.account})  # fmt: skip
+        write_json(
+            self.folder / "arena.json",
+            {"rules": self.rules.card, "contestants": self.identities, "account": self.account},
+        )
 
-    def play(self, judge: TextJudge, block: int, precision: float | None,
-             tick: Callable[[str], None] = lambda _: None) -> int:  # fmt: skip
+    def play(
+        self, judge: TextJudge, block: int, precision: float | None, tick: Callable[[str], None] = lambda _: None
+    ) -> int:
         """Play what is missing, some prompts at a time; returns the number of new verdicts.
 
         Args:
@@ -161,8 +170,13 @@ class Arena:
             here = range(start, min(start + block, len(self.rules.prompts)))
             known = self.of_prompts if precision else {}
             going = [pair for pair in pairs if not _settled(known.get(pair, {}), precision)]
-            missing = [(*pair, prompt) for prompt in here for pair in going if (*pair, prompt) not in played
-                       and all(name in here_now or (name, prompt) in self.texts for name in pair)]  # fmt: skip
+            missing = [
+                (*pair, prompt)
+                for prompt in here
+                for pair in going
+                if (*pair, prompt) not in played
+                and all(name in here_now or (name, prompt) in self.texts for name in pair)
+            ]
             if missing:
                 self._complete({name for a, b, _ in missing for name in (a, b)}, here, tick)
                 missing = [game for game in missing if all((name, game[2]) in self.texts for name in game[:2])]
@@ -187,8 +201,13 @@ class Arena:
             if lacking and len(lacking) == len(prompts):
                 raise ConfigError(f"{lacking[0]}; it has too few of every prompt: add them, or give fewer.")
             if lacking:
-                log.warning("%s: %s plays on %d of %d prompts", next(iter(lacking.values())), contestant.name,
-                            len(prompts) - len(lacking), len(prompts))  # fmt: skip
+                log.warning(
+                    "%s: %s plays on %d of %d prompts",
+                    next(iter(lacking.values())),
+                    contestant.name,
+                    len(prompts) - len(lacking),
+                    len(prompts),
+                )
 
     def _complete(self, wanted: set[str], prompts: range, tick: Callable[[str], None]) -> None:
         """Draw what is missing of these contestants' completions, and append it to the file."""
@@ -204,8 +223,10 @@ class Arena:
             for prompt, texts in zip(span, told, strict=True):
                 if prompt in lacking and texts is not None:
                     self.texts[contestant.name, prompt] = texts
-                    lines += [{"contestant": contestant.name, "prompt": prompt, "sample": sample, "text": text}
-                              for sample, text in enumerate(texts)]  # fmt: skip
+                    lines += [
+                        {"contestant": contestant.name, "prompt": prompt, "sample": sample, "text": text}
+                        for sample, text in enumerate(texts)
+                    ]
             path = self.folder / "completions.jsonl"
             with writing(path), os.fdopen(open_log(path), "a", encoding="utf-8", newline="\n") as stream:
                 stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -213,8 +234,11 @@ class Arena:
     def _judge(self, games: Sequence[tuple[str, str, int]], judge: TextJudge) -> None:
         """Judge games and write the verdicts; a game on which the judge gives none is left for the next time."""
         texts = self.texts
-        asked = [(words(self.rules.prompts[prompt]), mine, other) for a, b, prompt in games
-                 for mine, other in zip(texts[a, prompt], texts[b, prompt], strict=True)]  # fmt: skip
+        asked = [
+            (words(self.rules.prompts[prompt]), mine, other)
+            for a, b, prompt in games
+            for mine, other in zip(texts[a, prompt], texts[b, prompt], strict=True)
+        ]
         told = judge.preference(asked).reshape(len(games), -1)
         refused = judge.refused(asked).reshape(len(games), -1).sum(1).tolist()
         for (a, b, prompt), verdicts, without in zip(games, told.tolist(), refused, strict=True):
@@ -227,8 +251,10 @@ class Arena:
         """For each pair (a, b), by prompt, what a won."""
         found: dict[Pair, dict[int, list[float]]] = {}
         for row in self.votes.rows:
-            for pair, wins in (((row["item_a"], row["item_b"]), row["wins_a"]),
-                               ((row["item_b"], row["item_a"]), row["wins_b"])):  # fmt: skip
+            for pair, wins in (
+                ((row["item_a"], row["item_b"]), row["wins_a"]),
+                ((row["item_b"], row["item_a"]), row["wins_b"]),
+            ):
                 found.setdefault(pair, {}).setdefault(int(row["prompt"]), []).append(float(wins))
         return found
 

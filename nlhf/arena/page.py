@@ -34,20 +34,39 @@ def write(folder: Path, found: Standings, arena: Arena) -> Path:
     judge = str(rules["judge"].get("_target_", "?")).rpartition(".")[2] if isinstance(rules["judge"], dict) else "?"
     held = f"{len(rules['prompts'])} prompts, {rules['completions']} completions of each contestant, judged by {judge}."
     lines, title = [found.headline, *found.lines, held], f"{folder.resolve().parent.name}/{folder.name}"
-    return write_page(folder, "arena.html.jinja", pictures, title=title, lines=lines,
-                      rows=rows, pairs=_pairs(found), answers=_answers(arena, [names[k] for k in found.order]),
-                      left_out=max(0, len(arena.rules.prompts) - MOST_PROMPTS))  # fmt: skip
+    return write_page(
+        folder,
+        "arena.html.jinja",
+        pictures,
+        title=title,
+        lines=lines,
+        rows=rows,
+        pairs=_pairs(found),
+        answers=_answers(arena, [names[k] for k in found.order]),
+        left_out=max(0, len(arena.rules.prompts) - MOST_PROMPTS),
+    )
 
 
 def _pairs(found: Standings) -> list[list[str]]:
     """Every pair that has played, the clearest first."""
     names, preference = found.pooled.items, found.pooled.preference
     n = len(names)
-    pairs = [(i, j) for i in range(n) for j in range(n) if found.games[i, j] and
-             (preference[i, j], -i) > (preference[j, i], -j)]  # fmt: skip
+    pairs = [
+        (i, j)
+        for i in range(n)
+        for j in range(n)
+        if found.games[i, j] and (preference[i, j], -i) > (preference[j, i], -j)
+    ]
     pairs.sort(key=lambda pair: -float(preference[pair]))
-    return [[names[i], names[j], f"{preference[i, j]:.3f} [{found.low[i, j]:.3f}, {found.high[i, j]:.3f}]",
-             str(found.games[i, j])] for i, j in pairs]  # fmt: skip
+    return [
+        [
+            names[i],
+            names[j],
+            f"{preference[i, j]:.3f} [{found.low[i, j]:.3f}, {found.high[i, j]:.3f}]",
+            str(found.games[i, j]),
+        ]
+        for i, j in pairs
+    ]
 
 
 def _answers(arena: Arena, names: list[str]) -> list[dict[str, Any]]:

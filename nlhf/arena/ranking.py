@@ -64,17 +64,24 @@ class Standings:
     def lines(self) -> list[str]:
         """What else is to be said."""
         n = len(self.games)
-        said = [self.pooled.found.sentence,
-                f"{self.headless} of {self.complete} prompts have no completion that is preferred to all others; on "
-                f"{self.tied} of these one loses to none, in ties.", MOVES]  # fmt: skip
+        said = [
+            self.pooled.found.sentence,
+            f"{self.headless} of {self.complete} prompts have no completion that is preferred to all others; on "
+            f"{self.tied} of these one loses to none, in ties.",
+            MOVES,
+        ]
         if self.pooled.unseen:
-            said.append(f"{self.pooled.unseen} of {n * (n - 1) // 2} pairs have never met: they count as even, and "
-                        "nothing is known of them; name all contestants in one command.")  # fmt: skip
+            said.append(
+                f"{self.pooled.unseen} of {n * (n - 1) // 2} pairs have never met: they count as even, and "
+                "nothing is known of them; name all contestants in one command."
+            )
         if self.complete < FEW:
             said.append(f"All pairs have met on {self.complete} prompts: so few tell little, whatever the intervals.")
         elif self.complete < self.games.max():
-            said.append("Some pairs have met on fewer prompts than others, as they stopped early or a contestant lacks "
-                        f"completions: on {self.complete} prompts all pairs have met.")  # fmt: skip
+            said.append(
+                "Some pairs have met on fewer prompts than others, as they stopped early or a contestant lacks "
+                f"completions: on {self.complete} prompts all pairs have met."
+            )
         return said
 
     @property
@@ -84,12 +91,15 @@ class Standings:
         value, low, high = self.exploitability[best]
         if self.pooled.winner is not None:
             return f"{self.pooled.winner} is preferred to all others here: exploitability 0 [{low:.3f}, {high:.3f}]."
-        return (f"No contestant is preferred to all others: {names[best]} is the least exploitable, {value:.3f} "
-                f"[{low:.3f}, {high:.3f}], and the equilibrium mixes {self.pooled.mixture}.")  # fmt: skip
+        return (
+            f"No contestant is preferred to all others: {names[best]} is the least exploitable, {value:.3f} "
+            f"[{low:.3f}, {high:.3f}], and the equilibrium mixes {self.pooled.mixture}."
+        )
 
 
-def standings(names: Sequence[str], won: Mapping[tuple[str, str], Mapping[int, Sequence[float]]], prompts: int,
-              redraws: int) -> Standings:  # fmt: skip
+def standings(
+    names: Sequence[str], won: Mapping[tuple[str, str], Mapping[int, Sequence[float]]], prompts: int, redraws: int
+) -> Standings:
     """The standings of contestants.
 
     Args:
@@ -115,19 +125,22 @@ def standings(names: Sequence[str], won: Mapping[tuple[str, str], Mapping[int, S
     tail = expanded_tail(prompts, prompts - 1) if prompts > 1 else 0.0
     apart = np.quantile(drawn, (tail, 1 - tail), axis=0)
     return Standings(
-        games=number.astype(int), pooled=found,
+        games=number.astype(int),
+        pooled=found,
         field=_with_ends(_mean_of_others(preference, number), _mean_of_others(drawn, number), tail),
         exploitability=np.stack([_loss(preference), _loss(low.T), _loss(high.T)], -1),
         nash=_with_ends(found.nash.shares, np.array([equilibrium_shares(matrix) for matrix in drawn[:MIXTURES]])),
-        low=apart[0], high=apart[1],
+        low=apart[0],
+        high=apart[1],
         headless=int(headless.sum()),
         tied=int((headless & np.asarray((known >= 0.5).all(2)).any(1)).sum()),
         complete=int(full.sum()),
-    )  # fmt: skip
+    )
 
 
-def _bounds(wins: np.ndarray, played: np.ndarray, preference: np.ndarray,
-            drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _bounds(
+    wins: np.ndarray, played: np.ndarray, preference: np.ndarray, drawn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Bounds (n, n) of P(b > a) in row a and column b, which hold together in a row with 95%; 0 and 1 for pairs that
     never met.
 

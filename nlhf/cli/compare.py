@@ -8,40 +8,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nlhf.analysis.criterion import COSTS, METRICS, View
+from nlhf.analysis.criterion import COSTS, METRICS, Criterion
 from nlhf.cli.parser import Parser, in_sentences
 from nlhf.terminal import console
 
 if TYPE_CHECKING:
-    from nlhf.analysis.results import Material
+    from nlhf.analysis.results import Results
 
 
 @in_sentences
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
-    view = View(options.metric, options.target, options.x, tuple(filter(None, options.by.split(","))))
+    criterion = Criterion(options.metric, options.target, options.x, tuple(filter(None, options.by.split(","))))
     from nlhf.analysis import conclusions, ranking_table
-    from nlhf.analysis.results import gather
+    from nlhf.analysis.results import analyse
 
-    material = gather(options.folder, view)
-    written = _exports(material, options)
+    results = analyse(options.folder, criterion)
+    written = _exports(results, options)
     out: Path = options.out or options.folder
     out.mkdir(parents=True, exist_ok=True)
     output = console(ranking_table.WIDTH)
-    states = Counter(run["status"] for run in material.study.runs)
+    states = Counter(run["status"] for run in results.study.runs)
     output.print(", ".join(f"{count} {status}" for status, count in states.items()))
-    ranking_table.show(material, output)
+    ranking_table.show(results, output)
     output.print()
-    output.print(conclusions.headline(material.summary, material.comparisons, material.view), style="bold")
-    for caution in material.cautions:
+    output.print(conclusions.headline(results.summary, results.comparisons, results.criterion), style="bold")
+    for caution in results.cautions:
         output.print(f"- {caution}")
     for line in written:
         output.print(line, soft_wrap=True)
     if not options.no_report:
         from nlhf.analysis.report import write
 
-        output.print(f"{write(material, out)}", soft_wrap=True)
+        output.print(f"{write(results, out)}", soft_wrap=True)
     return 0
 
 
@@ -69,17 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _exports(material: Material, options: argparse.Namespace) -> list[str]:
+def _exports(results: Results, options: argparse.Namespace) -> list[str]:
     """Export the rows to the files that the options name; one line for each."""
     lines = []
     if options.export:
         from nlhf.analysis.study import export
 
-        export(material.study.rows, options.export)
+        export(results.study.rows, options.export)
         lines.append(f"{options.export}")
     if options.tensorboard:
         from nlhf.analysis.tensorboard import write
 
-        count = write(material.study.rows, options.tensorboard, material.view)
+        count = write(results.study.rows, options.tensorboard, results.criterion)
         lines.append(f"{count} runs for tensorboard --logdir {options.tensorboard}")
     return lines

@@ -129,15 +129,15 @@ def grade(overrides: Sequence[str]) -> None:
 
 def _show(folder: Path) -> None:
     """Print the grades of a learned judge, and draw its reliability diagram."""
-    from nlhf.analysis.figures import base
     from nlhf.analysis.figures.calibration import reliability
     from nlhf.analysis.figures.fonts import warn_of_escapes
+    from nlhf.analysis.figures.output import save
     from nlhf.io.json_files import read_json
     from nlhf.judges.folder import UNNAMED
     from nlhf.judges.learned import CARD
 
     card: Any = read_json(folder / CARD)
-    base.save(reliability(card["reliability"]), folder, "reliability")
+    save(reliability(card["reliability"]), folder, "reliability")
     warn_of_escapes()
     name = card["options"]["judge"]
     output = console(SHOWN)

@@ -21,6 +21,7 @@ from nlhf.judges.reader import Reader
 from nlhf.models.content import InputModel
 from nlhf.numerics.bradley_terry import sigmoid
 from nlhf.records import Table
+from nlhf.stats.calibration import Bin, calibration
 from nlhf.terminal import say
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[
     chances = {method: sigmoid(values) for method, values in logits.items()}
     rows = grades.table(chances, votes)
     chance = chances[options.judge]
-    curves = {row["source"]: grades.calibration(*_of(chance, votes, row["source"]))[1] for row in rows}
+    curves = {row["source"]: _reliability(chance, votes, row["source"]) for row in rows}
     _write_predictions(folder / "predictions.csv", votes, logits)
     prompts = sorted({learned.of_prompt(prompt) for prompt, _ in votes.answers})
     learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, "prompts": prompts, **environment()})
@@ -102,9 +103,10 @@ def _digest(votes: TextVotes) -> str:
                                 votes.sources.tolist())).encode()).hexdigest()  # fmt: skip
 
 
-def _of(chance: np.ndarray, votes: TextVotes, source: str) -> tuple[np.ndarray, TextVotes]:
+def _reliability(chance: np.ndarray, votes: TextVotes, source: str) -> list[Bin]:
+    """The bins of the reliability diagram of one source, or of all."""
     chosen = (votes.sources == source) | (source == "all")
-    return chance[chosen], votes.at(chosen)
+    return calibration(chance[chosen], votes.share[chosen], votes.number[chosen])[1]
 
 
 def _write_predictions(path: Path, votes: TextVotes, logits: dict[str, np.ndarray]) -> None:

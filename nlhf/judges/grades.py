@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.stats.bootstrap import Estimate, of_clusters
+from nlhf.stats.bootstrap import grouped_mean
+from nlhf.stats.calibration import calibration
 
 if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge
     from nlhf.judges.text_votes import TextVotes
 
-BINS, EDGE = 10, 1e-6
+EDGE = 1e-6
 LONGER, COIN, VOTER = "longer wins", "coin", "another voter"
-
-
-def estimate(values: np.ndarray, weight: np.ndarray, prompts: np.ndarray) -> Estimate:
-    """The weighted mean of `values` (n) with its interval over `prompts` (n)."""
-    _, back = np.unique(prompts, return_inverse=True)
-    return of_clusters(np.bincount(back, values * weight), np.bincount(back, weight))
 
 
 def right(chance: np.ndarray, votes: TextVotes) -> np.ndarray:
@@ -79,19 +74,6 @@ def longer(votes: TextVotes) -> np.ndarray:
     return chance
 
 
-def calibration(
-    chance: np.ndarray, votes: TextVotes, bins: int = BINS
-) -> tuple[float, list[tuple[float, float, float]]]:
-    """The expected calibration error, and of each bin of as many pairs the mean probability, the share of the votes and
-    their number. Every pair counts in both orders."""
-    both = np.concatenate([chance, 1 - chance])
-    share, number = np.concatenate([votes.share, 1 - votes.share]), np.tile(votes.number, 2)
-    order = np.argsort(both, kind="stable")
-    found = [(float(np.average(both[part], weights=number[part])), float(np.average(share[part], weights=number[part])),
-              float(number[part].sum())) for part in np.array_split(order, min(bins, len(order)))]  # fmt: skip
-    return sum(size * abs(said - was) for said, was, size in found) / number.sum(), found
-
-
 def table(chances: Mapping[str, np.ndarray], votes: TextVotes) -> list[dict[str, Any]]:
     """The grades on every source and on all: a row for each.
 
@@ -107,17 +89,17 @@ def table(chances: Mapping[str, np.ndarray], votes: TextVotes) -> list[dict[str,
         decided = (part.share != 0.5).astype(float)
         same, couples = agreement(part)
         good = {method: right(chance, part) for method, chance in here.items()}
-        accuracy = {method: estimate(good[method], decided, prompts) for method in here if method != COIN}
+        accuracy = {method: grouped_mean(good[method], decided, prompts) for method in here if method != COIN}
         rows.append({
             "source": name, "prompts": len(np.unique(prompts)), "pairs": len(part), "votes": float(part.number.sum()),
             "accuracy": {method: asdict(found) for method, found in
-                         {**accuracy, VOTER: estimate(*another_voter(part), prompts)}.items()},
-            "over_longer": {method: asdict(estimate(good[method] - good[LONGER], decided, prompts))
+                         {**accuracy, VOTER: grouped_mean(*another_voter(part), prompts)}.items()},
+            "over_longer": {method: asdict(grouped_mean(good[method] - good[LONGER], decided, prompts))
                             for method in chances},
-            "log_loss": {method: asdict(estimate(log_loss(chance, part), part.number, prompts))
+            "log_loss": {method: asdict(grouped_mean(log_loss(chance, part), part.number, prompts))
                          for method, chance in here.items()},
-            "two_voters_agree": asdict(estimate(same, couples, prompts)),
-            "calibration_error": {method: calibration(here[method], part)[0] for method in chances},
+            "two_voters_agree": asdict(grouped_mean(same, couples, prompts)),
+            "calibration_error": {method: calibration(here[method], part.share, part.number)[0] for method in chances},
         })  # fmt: skip
     return rows
 

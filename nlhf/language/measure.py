@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from scipy.stats import beta as beta_distribution
 from torch import Tensor
 
 from nlhf.budget import SPARSE, Schedule
@@ -17,11 +16,11 @@ from nlhf.equilibria.metrics import Grades
 from nlhf.language.game import TextGame
 from nlhf.language.policy import CausalLMPolicy
 from nlhf.numerics.streams import stream
+from nlhf.stats.proportions import clopper_pearson
 
 if TYPE_CHECKING:
     from nlhf.policies.base import Policy
 
-LEVEL = 0.95
 UNSEEN = 10**9  # a place in a random stream that no training comes to
 
 
@@ -129,14 +128,6 @@ class TextMeasure(Grades):
             for place, (turn, own, theirs) in enumerate(
                 zip(self.game.turns, drawn[0].tolist(), self.reference[0].tolist(), strict=True))
         ]  # fmt: skip
-
-
-def clopper_pearson(wins: float, count: int) -> tuple[float, float]:
-    """The 95% interval of a probability, `wins` of `count` (Clopper and Pearson 1934), exact where `wins` is whole."""
-    tail = (1 - LEVEL) / 2
-    low = beta_distribution.ppf(tail, wins, count - wins + 1) if wins > 0 else 0.0
-    high = beta_distribution.ppf(1 - tail, wins + 1, count - wins) if wins < count else 1.0
-    return float(low), float(high)
 
 
 def distinct(texts: list[str], n: int) -> float:

@@ -53,8 +53,11 @@ class Nash:
         if self.unique or not self.known:
             told = ", ".join(f"{items[k]} {self.shares[k]:.3f}" for k in self.support)
             return told if self.unique else f"{told} (there may be others)"
-        spans = [f"{items[k]} {self.least[k]:.3f}" + (f" to {self.most[k]:.3f}" if self.most[k] > self.least[k] + PLAYED
-                 else "") for k in sorted(self.possible, key=lambda k: (-self.most[k], k))]  # fmt: skip
+        spans = [
+            f"{items[k]} {self.least[k]:.3f}"
+            + (f" to {self.most[k]:.3f}" if self.most[k] > self.least[k] + PLAYED else "")
+            for k in sorted(self.possible, key=lambda k: (-self.most[k], k))
+        ]
         return "any of many: " + ", ".join(spans)
 
 
@@ -88,6 +91,5 @@ def _end(advantage: np.ndarray, item: int, sign: float) -> float:
     n = len(advantage)
     wanted = np.zeros(n)
     wanted[item] = sign
-    found = linprog(wanted, A_ub=advantage, b_ub=np.full(n, EVEN / 10), A_eq=np.ones((1, n)), b_eq=[1.0],
-                    bounds=(0, 1))  # fmt: skip
+    found = linprog(wanted, A_ub=advantage, b_ub=np.full(n, EVEN / 10), A_eq=np.ones((1, n)), b_eq=[1.0], bounds=(0, 1))
     return float(found.x[item]) if found.status == 0 else float("nan")

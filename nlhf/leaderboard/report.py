@@ -61,7 +61,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Ballots:
+class VotesSummary:
     """A file of votes.
 
     Args:
@@ -91,13 +91,16 @@ class Ballots:
             yield self._of_contexts()
         if self.agreement:
             told = f"a question is told by {', '.join(self.questions)}" if self.questions else "there is one question"
-            yield (f"Two votes on the same question and pair agree with probability {self.agreement} "
-                   f"({self.agreement.cases:g} pairs of votes; {told}).")  # fmt: skip
+            yield (
+                f"Two votes on the same question and pair agree with probability {self.agreement} "
+                f"({self.agreement.cases:g} pairs of votes; {told})."
+            )
         if self.position:
             biased = not self.position.low <= 0.5 <= self.position.high
-            yield (f"Of the pairs that are named in both orders, the item named first wins {self.position}: "
-                   + ("a position bias, if they were shown in that order." if biased else
-                      "no position bias is seen."))  # fmt: skip
+            yield (
+                f"Of the pairs that are named in both orders, the item named first wins {self.position}: "
+                + ("a position bias, if they were shown in that order." if biased else "no position bias is seen.")
+            )
 
     def _of_contexts(self) -> str:
         count = len(self.contexts)
@@ -109,16 +112,19 @@ class Ballots:
         triples = np.mean([len(context.triples) for context in self.contexts])
         headless = sum(context.winner is None for context in self.contexts)
         unseen = sum(context.unseen > 0 for context in self.contexts)
-        said = [f"{count} contexts: {triples:.1f} cyclic triples on average, no Condorcet winner in {headless}, cyclic "
-                f"share {cyclic:.2f} on average; items that the equilibrium plays: {played or 'unknown'}"]  # fmt: skip
+        said = [
+            f"{count} contexts: {triples:.1f} cyclic triples on average, no Condorcet winner in {headless}, cyclic "
+            f"share {cyclic:.2f} on average; items that the equilibrium plays: {played or 'unknown'}"
+        ]
         said += [f"in {many}, with ties, there are many equilibria"] if many else []
         said += [f"in {unknown} it is not known whether there are others"] if unknown else []
         said += [f"{unseen} have pairs without a vote, which count as even"] if unseen else []
         return "; ".join(said) + "."
 
 
-def examine(path: str, context: Sequence[str] = (), where: Mapping[str, Any] | None = None,
-            drop: Sequence[str] = ()) -> Ballots:  # fmt: skip
+def examine(
+    path: str, context: Sequence[str] = (), where: Mapping[str, Any] | None = None, drop: Sequence[str] = ()
+) -> VotesSummary:
     """What a file of votes shows.
 
     Raises: ConfigError for bad input, as `game=votes`.
@@ -135,10 +141,10 @@ def examine(path: str, context: Sequence[str] = (), where: Mapping[str, Any] | N
     uncertain = soft(cast)
     whole = _findings(Votes(context=[], **options), uncertain, cast)[0]
     apart = _findings(Votes(context=list(context), **options), uncertain, None) if context else []
-    return Ballots(whole, apart, agreement(cast), position(cast), columns(cast))
+    return VotesSummary(whole, apart, agreement(cast), position(cast), columns(cast))
 
 
-def write(ballots: Ballots, path: str, folder: Path) -> Path:
+def write(ballots: VotesSummary, path: str, folder: Path) -> Path:
     """Write folder/report.html and its figure; returns the page's path."""
     from nlhf.analysis.figures.games import matrix
     from nlhf.analysis.page import Picture
@@ -150,17 +156,35 @@ def write(ballots: Ballots, path: str, folder: Path) -> Path:
         caption = "By falling Bradley-Terry score; framed majorities are part of a cycle."
         figure = matrix(list(pooled.items), pooled.preference, pooled.found, Path(path).name)
         pictures.append(Picture("preferences", figure, caption))
-    rows = [[context.name, f"{context.number:g}", len(context.triples), f"{context.found.cyclic:.2f}",
-             context.winner or "none", context.mixture] for context in ballots.contexts]  # fmt: skip
-    return write_page(folder, "votes.html.jinja", pictures, title=Path(path).name, lines=list(ballots.lines), rows=rows,
-                      scores=_ranking(pooled))  # fmt: skip
+    rows = [
+        [
+            context.name,
+            f"{context.number:g}",
+            len(context.triples),
+            f"{context.found.cyclic:.2f}",
+            context.winner or "none",
+            context.mixture,
+        ]
+        for context in ballots.contexts
+    ]
+    return write_page(
+        folder,
+        "votes.html.jinja",
+        pictures,
+        title=Path(path).name,
+        lines=list(ballots.lines),
+        rows=rows,
+        scores=_ranking(pooled),
+    )
 
 
 def _ranking(pooled: Finding) -> list[list[str]]:
     """Items by falling Bradley-Terry score: name, score, mean probability of being preferred, share at equilibrium."""
     others = (pooled.preference.sum(1) - 0.5) / (len(pooled.items) - 1)
-    return [[pooled.items[k], f"{pooled.found.scores[k]:+.2f}", f"{others[k]:.3f}", f"{pooled.nash.shares[k]:.3f}"]
-            for k in np.argsort(-pooled.found.scores, kind="stable")]  # fmt: skip
+    return [
+        [pooled.items[k], f"{pooled.found.scores[k]:+.2f}", f"{others[k]:.3f}", f"{pooled.nash.shares[k]:.3f}"]
+        for k in np.argsort(-pooled.found.scores, kind="stable")
+    ]
 
 
 def _findings(game: Votes, uncertain: bool, cast: Cast | None) -> list[Finding]:
@@ -169,9 +193,17 @@ def _findings(game: Votes, uncertain: bool, cast: Cast | None) -> list[Finding]:
     table = game.table(np.random.default_rng(0))
     assert table.votes is not None
     noise = _noise(cast, table.items) if uncertain and cast is not None else None
-    return [finding(name, table.items, table.preference[place], table.votes[:, place], noise,
-                    tested=not uncertain or noise is not None)
-            for place, name in enumerate(table.contexts)]  # fmt: skip
+    return [
+        finding(
+            name,
+            table.items,
+            table.preference[place],
+            table.votes[:, place],
+            noise,
+            tested=not uncertain or noise is not None,
+        )
+        for place, name in enumerate(table.contexts)
+    ]
 
 
 def _noise(cast: Cast, items: Sequence[str]) -> np.ndarray | None:
@@ -187,8 +219,14 @@ def complete(votes: np.ndarray) -> np.ndarray:
     return np.asarray(((votes > 0) | np.eye(votes.shape[-1], dtype=bool)).all((1, 2)))
 
 
-def finding(name: str, items: Sequence[str], preference: np.ndarray, votes: np.ndarray,
-            noise: np.ndarray | None = None, tested: bool = True) -> Finding:  # fmt: skip
+def finding(
+    name: str,
+    items: Sequence[str],
+    preference: np.ndarray,
+    votes: np.ndarray,
+    noise: np.ndarray | None = None,
+    tested: bool = True,
+) -> Finding:
     """What a preference matrix P (n, n) shows.
 
     Args:
@@ -200,5 +238,13 @@ def finding(name: str, items: Sequence[str], preference: np.ndarray, votes: np.n
     winners = np.flatnonzero(beats.all(1))
     unseen = int((votes[0][np.triu_indices(len(items), 1)] == 0).sum())
     found = diagnose(preference, votes if tested else None, noise=noise)
-    return Finding(name, tuple(items), preference, float(votes[0].sum() / 2), found,
-                   items[winners[0]] if len(winners) else None, nash(preference), unseen)  # fmt: skip
+    return Finding(
+        name,
+        tuple(items),
+        preference,
+        float(votes[0].sum() / 2),
+        found,
+        items[winners[0]] if len(winners) else None,
+        nash(preference),
+        unseen,
+    )

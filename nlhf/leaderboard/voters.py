@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nlhf.stats.bootstrap import Estimate, of_clusters, redrawn
+from nlhf.stats.bootstrap import Estimate, clustered_mean, redrawn
 from nlhf.votes.file import COLUMNS
 
 VOTERS = ("annotator", "voter", "vote", "rater", "worker", "user", "sample")  # columns that tell votes on one apart
@@ -65,7 +65,7 @@ def agreement(cast: Cast) -> Estimate | None:
         tables = [row[None] for table in tables for row in table]
     same = np.array([(table * (table - 1)).sum() / 2 for table in tables])
     couples = np.array([(table.sum(1) * (table.sum(1) - 1)).sum() / 2 for table in tables])
-    return None if couples.sum() < 2 else of_clusters(same, couples)
+    return None if couples.sum() < 2 else clustered_mean(same, couples)
 
 
 def position(cast: Cast) -> Estimate | None:
@@ -79,8 +79,10 @@ def position(cast: Cast) -> Estimate | None:
     both = [(named[a, b], named[b, a]) for a, b in named if a < b and (b, a) in named]
     if not both:
         return None
-    questions = {name: number for number, name in
-                 enumerate(dict.fromkeys(name for orders in both for rows in orders for name, *_ in rows))}  # fmt: skip
+    questions = {
+        name: number
+        for number, name in enumerate(dict.fromkeys(name for orders in both for rows in orders for name, *_ in rows))
+    }
     counts = np.zeros((len(questions), len(both), 2, 2))  # by question, pair, order: wins of the first, votes
     for pair, orders in enumerate(both):
         for order, rows in enumerate(orders):

@@ -1,14 +1,14 @@
-"""Confidence intervals by resampling seeds, always the same ones: 95%, seeded, stratified.
+"""Reproducible 95% confidence intervals from resampled seeds.
 
-Observations of different settings are strata: seeds are drawn, settings are not. Three kinds of interval:
+Observations of different settings form strata: seeds are resampled, settings are not. There are three intervals:
 
-* `mean_interval`, expanded percentile: the plain percentile interval of a mean covers 93% at 32 seeds and 91% at 10, as
-  it knows no t distribution; this one takes the quantiles that make up for it, and covers 95%. The studentised interval
-  does so too, but where most seeds agree its resampled standard errors vanish: ten last values of 1e-15, one of them
-  1e-13, gave it the interval 1e-15 to 1e+18.
-* `interval`, percentile: for medians, whose standard error has no good estimate and for which percentiles cover well.
-* `of_clusters`: of a weighted mean over clusters that are drawn whole (prompts with their votes), expanded likewise.
-* `share_interval`: Wilson's, for shares, which need no resampling and where 10 of 10 is no certainty.
+* `mean_interval`, expanded percentile. The plain percentile interval of a mean covers 93% at 32 seeds and 91% at 10,
+  because it ignores the t distribution. This one uses the quantiles that correct for it, and covers 95%. The
+  studentised interval does so too, but its resampled standard errors vanish where most seeds agree: for ten final
+  values of 1e-15 and one of 1e-13 it gave 1e-15 to 1e+18.
+* `interval`, percentile: for medians, whose standard error has no good estimate, and for which percentiles cover well.
+* `clustered_mean`: a weighted mean over clusters that are resampled as a whole (prompts with their votes), expanded in
+  the same way.
 
 Sources: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; T. Hesterberg, What Teachers
 Should Know about the Bootstrap, The American Statistician 69:371 (2015), section 5.3; R. Agarwal et al. (2021),
@@ -25,15 +25,15 @@ from scipy import stats
 
 DRAWS = 4000
 LEVEL = 0.95
-FEWEST = 5  # observations; fewer make no interval
-BLOCK = 2_000_000  # observations that are resampled at once
+FEWEST = 5  # observations; fewer give no interval
+BLOCK = 2_000_000  # observations resampled at once
 Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95% interval, nan where too few cases make none, and how many cases are behind it."""
+    """A number with its 95% interval (nan if there are too few cases) and the number of cases behind it."""
 
     value: float
     low: float
@@ -46,7 +46,7 @@ class Estimate:
 
 
 def resamples(strata: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Indices (draws, n) of observations, each drawn with replacement from those of its own stratum."""
+    """Indices (draws, n) of observations, each drawn with replacement from its own stratum."""
     rng = np.random.default_rng(seed)
     drawn = np.empty((draws, len(strata)), np.int64)
     for stratum in np.unique(strata):
@@ -58,24 +58,24 @@ def resamples(strata: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarr
 def interval(
     values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], strata: np.ndarray | None = None
 ) -> Interval:
-    """Percentile interval of a statistic of (..., n) -> (...); nan below five observations in every stratum."""
+    """Percentile interval of a statistic of (..., n) -> (...); nan if all strata have fewer than five observations."""
     strata = _strata(values, strata)
-    if not _enough(strata):
+    if not enough(strata):
         return NONE
-    return _ends(np.concatenate([statistic(values[drawn]) for drawn in _blocks(strata)]))
+    return quantiles(np.concatenate([statistic(values[drawn]) for drawn in blocks(strata)]))
 
 
 def mean_interval(values: np.ndarray, strata: np.ndarray | None = None) -> Interval:
-    """Expanded percentile interval of the mean of values (n); nan for infinite values and for few observations."""
+    """Expanded percentile interval of the mean of values (n); nan for infinite values or few observations."""
     strata = _strata(values, strata)
-    if not _enough(strata) or not np.isfinite(values).all():
+    if not enough(strata) or not np.isfinite(values).all():
         return NONE
     tail = expanded_tail(len(strata), len(strata) - len(np.unique(strata)))
-    return _ends(np.concatenate([values[drawn].mean(-1) for drawn in _blocks(strata)]), tail)
+    return quantiles(np.concatenate([values[drawn].mean(-1) for drawn in blocks(strata)]), tail)
 
 
 def expanded_tail(n: int, freedom: int) -> float:
-    """The share of resampled means of n values beyond either end of the interval that Student's t would give."""
+    """The share of resampled means beyond either end of the interval that Student's t gives for n values."""
     return float(stats.norm.cdf(np.sqrt(n / freedom) * stats.t.ppf((1 - LEVEL) / 2, freedom)))
 
 
@@ -84,31 +84,26 @@ def redrawn(n: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws).astype(float)
 
 
-def of_clusters(sums: np.ndarray, weights: np.ndarray) -> Estimate:
-    """A weighted mean, sum of `sums` over sum of `weights`, whose clusters (n) were sampled; nan without any."""
+def clustered_mean(sums: np.ndarray, weights: np.ndarray) -> Estimate:
+    """The weighted mean sum(sums) / sum(weights) over n sampled clusters; nan if no cluster has a weight."""
     sums, weights = sums[weights > 0], weights[weights > 0]
     if not len(sums):
         return Estimate(float("nan"), *NONE, 0.0)
     low, high = NONE
     if len(sums) >= FEWEST:
-        chosen = redrawn(len(sums))
-        low, high = _ends((chosen @ sums) / (chosen @ weights), expanded_tail(len(sums), len(sums) - 1))
+        counts = redrawn(len(sums))
+        low, high = quantiles((counts @ sums) / (counts @ weights), expanded_tail(len(sums), len(sums) - 1))
     return Estimate(float(sums.sum() / weights.sum()), low, high, float(weights.sum()))
 
 
-def share_interval(wins: float, of: int) -> Interval:
-    """Wilson's interval of a share wins/of, where ties may count one half."""
-    if of == 0:
-        return NONE
-    z = stats.norm.ppf((1 + LEVEL) / 2)
-    share, grown = wins / of, 1 + z**2 / of
-    middle = (share + z**2 / (2 * of)) / grown
-    half = z / grown * np.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+def grouped_mean(values: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> Estimate:
+    """The weighted mean of `values` (n) with its interval over the clusters that `groups` (n) names."""
+    _, cluster = np.unique(groups, return_inverse=True)
+    return clustered_mean(np.bincount(cluster, values * weights), np.bincount(cluster, weights))
 
 
 def median(values: np.ndarray) -> np.ndarray:
-    """The median over the last dimension; infinite values are values."""
+    """The median over the last dimension; infinite values are allowed."""
     ordered = np.sort(values, axis=-1)
     n = values.shape[-1]
     low, high = ordered[..., (n - 1) // 2], ordered[..., n // 2]
@@ -117,70 +112,32 @@ def median(values: np.ndarray) -> np.ndarray:
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """The mean of the middle half over the last dimension, quarters of observations counting by weight."""
+    """The mean of the middle half over the last dimension; observations on its edges count with a fraction."""
     ordered = np.sort(values, axis=-1)
     n = values.shape[-1]
     edges = np.arange(n + 1)
     weights = np.clip(np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n), 0, None)
-    kept = weights > 0
-    return np.asarray((ordered[..., kept] * weights[kept]).sum(-1) / weights.sum())
+    middle = weights > 0
+    return np.asarray((ordered[..., middle] * weights[middle]).sum(-1) / weights.sum())
 
 
-def censored_median(costs: np.ndarray, reached: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """Median cost by Kaplan and Meier's estimate, (draws) for counts (draws, n); inf where half or more never reach.
-
-    Where half of them have reached it between two costs, it is their geometric mean.
-
-    Args:
-        costs: (n) where the target was reached, or where the observation ended without.
-        reached: (n) bool.
-        counts: (draws, n) how often each observation was drawn; once each by default.
-    """
-    order = np.lexsort((~reached, costs))  # at equal costs those that reach come first, as usual
-    ordered, events = costs[order], reached[order]
-    weights = (np.ones((1, len(costs))) if counts is None else counts)[:, order].astype(float)
-    at_risk = weights[:, ::-1].cumsum(1)[:, ::-1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        survival = np.cumprod(np.where(at_risk > 0, 1 - weights * events / at_risk, 1.0), axis=1)
-    found = [
-        np.where(below.any(1), ordered[below.argmax(1)], np.inf)
-        for below in (survival <= 0.5 + 1e-12, survival < 0.5 - 1e-12)
-    ]
-    with np.errstate(invalid="ignore"):
-        middle = np.where(np.isinf(found[1]), np.inf, np.sqrt(found[0]) * np.sqrt(found[1]))
-    return np.asarray(np.where(found[0] == found[1], found[0], middle))
+def blocks(strata: np.ndarray) -> Iterator[np.ndarray]:
+    """DRAWS resamples in blocks that fit in memory, also for thousands of observations."""
+    size = max(1, BLOCK // len(strata))
+    for number, start in enumerate(range(0, DRAWS, size)):
+        yield resamples(strata, min(size, DRAWS - start), seed=number)
 
 
-def censored_median_interval(costs: np.ndarray, reached: np.ndarray, strata: np.ndarray | None = None) -> Interval:
-    """Percentile interval of `censored_median`."""
-    strata = _strata(costs, strata)
-    if not _enough(strata):
-        return NONE
-    return _ends(np.concatenate([censored_median(costs, reached, _counts(drawn)) for drawn in _blocks(strata)]))
-
-
-def _counts(drawn: np.ndarray) -> np.ndarray:
-    """How often each of n observations is in each row of (draws, n) indices."""
-    draws, n = drawn.shape
-    return np.bincount((drawn + n * np.arange(draws)[:, None]).ravel(), minlength=draws * n).reshape(draws, n)
-
-
-def _blocks(strata: np.ndarray) -> Iterator[np.ndarray]:
-    """DRAWS resamples, few enough at a time that thousands of observations fit in memory."""
-    most = max(1, BLOCK // len(strata))
-    for number, start in enumerate(range(0, DRAWS, most)):
-        yield resamples(strata, min(most, DRAWS - start), seed=number)
-
-
-def _ends(found: np.ndarray, tail: float = (1 - LEVEL) / 2) -> Interval:
-    """The resampled values that leave a share `tail` of them on either side; infinite values are values."""
-    low, high = np.quantile(found, [tail, 1 - tail], method="nearest")
+def quantiles(drawn: np.ndarray, tail: float = (1 - LEVEL) / 2) -> Interval:
+    """The resampled values that leave a share `tail` on either side; infinite values are allowed."""
+    low, high = np.quantile(drawn, [tail, 1 - tail], method="nearest")
     return float(low), float(high)
+
+
+def enough(strata: np.ndarray) -> bool:
+    """True if a stratum has enough observations for an interval."""
+    return len(strata) > 0 and int(np.unique(strata, return_counts=True)[1].max()) >= FEWEST
 
 
 def _strata(values: np.ndarray, strata: np.ndarray | None) -> np.ndarray:
     return np.zeros(len(values), np.int64) if strata is None else strata
-
-
-def _enough(strata: np.ndarray) -> bool:
-    return len(strata) > 0 and int(np.unique(strata, return_counts=True)[1].max()) >= FEWEST

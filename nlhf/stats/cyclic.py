@@ -53,8 +53,11 @@ class Diagnosis:
         redrawn = f"{self.cyclic:.3f} of |P - 1/2|² is cyclic, {self.null:.3f} in votes of a Bradley-Terry model"
         if self.p >= 0.05:
             return f"{majority}; {redrawn} ({shown_p(self.p)}): these votes do not show that preferences are cyclic."
-        verdict = "not what a Bradley-Terry model casts; other transitive models are not excluded" if count else (
-            "not what a Bradley-Terry model casts, yet every majority is transitive")  # fmt: skip
+        verdict = (
+            "not what a Bradley-Terry model casts; other transitive models are not excluded"
+            if count
+            else ("not what a Bradley-Terry model casts, yet every majority is transitive")
+        )
         return f"{majority}; {redrawn} ({shown_p(self.p)}): {verdict}."
 
 

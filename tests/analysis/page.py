@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nlhf.analysis.criterion import View
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.report import write
-from nlhf.analysis.results import gather
+from nlhf.analysis.results import analyse
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
@@ -34,4 +34,4 @@ def write_study(root: Path) -> Path:
 
 def write_page(root: Path, out: Path) -> Path:
     """The page of a study, to the target 1e-3."""
-    return write(gather(root, View(target=1e-3)), out)
+    return write(analyse(root, Criterion(target=1e-3)), out)

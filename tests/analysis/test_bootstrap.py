@@ -12,15 +12,14 @@ from scipy import stats
 from nlhf.stats import bootstrap
 from nlhf.stats.bootstrap import (
     DRAWS,
-    censored_median,
-    censored_median_interval,
     interquartile_mean,
     interval,
     mean_interval,
     median,
     resamples,
-    share_interval,
 )
+from nlhf.stats.proportions import wilson
+from nlhf.stats.survival import censored_median, censored_median_interval
 
 RNG = np.random.default_rng(0)
 
@@ -246,14 +245,14 @@ def test_settings_are_no_part_of_the_doubt():
 @pytest.mark.parametrize(("wins", "of"), [(0, 10), (10, 10), (5, 10), (1, 7), (199, 200), (3, 4)])
 def test_the_interval_of_a_share_is_wilsons(wins, of):
     theirs = stats.binomtest(wins, of).proportion_ci(method="wilson")
-    assert share_interval(wins, of) == pytest.approx(tuple(theirs), abs=1e-12)
+    assert wilson(wins, of) == pytest.approx(tuple(theirs), abs=1e-12)
 
 
 def test_a_share_of_nothing_has_no_interval_and_ties_count_one_half():
-    assert np.isnan(share_interval(0, 0)).all()
-    low, high = share_interval(4.5, 9)
+    assert np.isnan(wilson(0, 0)).all()
+    low, high = wilson(4.5, 9)
     assert low + high == pytest.approx(1, rel=1e-14)
-    assert low == pytest.approx(np.mean([share_interval(4, 9)[0], share_interval(5, 9)[0]]), abs=0.01)
+    assert low == pytest.approx(np.mean([wilson(4, 9)[0], wilson(5, 9)[0]]), abs=0.01)
 
 
 # --- coverage: how many of many studies have the truth in their interval ---------------------------------------------

@@ -24,7 +24,7 @@ from nlhf.records import COLUMNS
 from tests.analysis.synthetic import geometric, write_run
 
 CURVES = {0: geometric(0.5, 0.5, range(4)), 1: geometric(0.25, 0.5, range(3))}
-PLACE = row_cache.PLACE
+CACHE = row_cache.CACHE
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_second_load_reads_no_run_and_gives_the_same_to_the_bit(study, reads, 
 def test_small_studies_are_not_cluttered(study, monkeypatch):
     monkeypatch.setattr(row_cache, "FEWEST", 7)
     load(study)
-    assert not (study / PLACE).parent.exists()
+    assert not (study / CACHE).parent.exists()
 
 
 def test_a_moved_tree_and_another_way_to_write_its_path_are_the_same_tree(study, reads, monkeypatch):
@@ -194,10 +194,10 @@ def test_a_column_that_no_run_has_any_more_is_gone(study, monkeypatch):
 def test_a_run_that_was_removed_leaves_the_cache_too(study, monkeypatch):
     settled(monkeypatch)
     before = len(load(study))
-    assert parquet.read_metadata(io.BytesIO(table_of(study / PLACE))).num_rows == before
+    assert parquet.read_metadata(io.BytesIO(table_of(study / CACHE))).num_rows == before
     shutil.rmtree(study / "run0")
     load(study)
-    assert parquet.read_metadata(io.BytesIO(table_of(study / PLACE))).num_rows == before - 7
+    assert parquet.read_metadata(io.BytesIO(table_of(study / CACHE))).num_rows == before - 7
 
 
 def test_two_writes_within_one_tick_of_the_clock_are_not_taken_for_one(study, monkeypatch):
@@ -301,7 +301,7 @@ BROKEN = {
 def test_a_cache_that_cannot_be_used_is_read_past_and_written_anew(study, reads, monkeypatch, broken):
     settled(monkeypatch)
     expected = load_study(study)
-    BROKEN[broken](study / PLACE)
+    BROKEN[broken](study / CACHE)
     reads.clear()
     assert_same(load_study(study), expected)
     assert len(reads) == 6
@@ -313,7 +313,7 @@ def test_a_cache_that_cannot_be_used_is_read_past_and_written_anew(study, reads,
 @pytest.mark.parametrize("how", ["a file is in the way", "read-only", "full"])
 def test_where_no_cache_can_be_written_there_is_none(study, monkeypatch, how):
     if how == "a file is in the way":
-        (study / PLACE).parent.write_text("")
+        (study / CACHE).parent.write_text("")
     else:
 
         def refuse(*arguments, **keys):
@@ -322,14 +322,14 @@ def test_where_no_cache_can_be_written_there_is_none(study, monkeypatch, how):
         monkeypatch.setattr(row_cache, "replacing" if how == "full" else "Path", refuse)
         monkeypatch.setattr(type(study), "mkdir", refuse)
     assert_same(load_study(study), fresh(study, monkeypatch))
-    assert not (study / PLACE).exists()
+    assert not (study / CACHE).exists()
 
 
 def test_every_flipped_bit_and_every_cut_leads_to_the_rows_of_the_runs(study, monkeypatch):
     """2,000 mutations of the whole file, its footer and its checksum too: none is accepted."""
     settled(monkeypatch)
     load(study)
-    path = study / PLACE
+    path = study / CACHE
     content = path.read_bytes()
     assert row_cache._open(path)[0] is not None
     rng = np.random.default_rng(0)
@@ -363,7 +363,7 @@ def test_a_cache_left_half_written_leaves_the_old_one_whole(study, reads, monkey
     reads.clear()
     load(study)
     assert reads == ["run2"]
-    assert [path.name for path in (study / PLACE).parent.iterdir()] == [PLACE.name]
+    assert [path.name for path in (study / CACHE).parent.iterdir()] == [CACHE.name]
 
 
 def refuse():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nlhf.analysis import row_cache
-from nlhf.analysis.criterion import View
-from nlhf.analysis.results import gather
+from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.results import analyse
 from nlhf.analysis.study import load_study
 from nlhf.cli.compare import main
 from nlhf.cli.status import main as launch
@@ -51,16 +51,16 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_completed_run_whose_rows_are_damaged_is_left_out_and_named(study, damage, capsys):
     path = study / "nash_mp" / "metrics.csv"
-    whole = gather(study, View(target=1e-3)).summary.set_index("method")
+    whole = analyse(study, Criterion(target=1e-3)).summary.set_index("method")
     assert whole.loc["nash_mp", ["reached", "completed"]].tolist() == [1, 1]
     DAMAGE[damage](path)
-    material = gather(study, View(target=1e-3))
-    assert set(material.summary["method"]) == {"omd"}
-    others = material.summary.set_index("method").drop(columns="rank")
+    results = analyse(study, Criterion(target=1e-3))
+    assert set(results.summary["method"]) == {"omd"}
+    others = results.summary.set_index("method").drop(columns="rank")
     assert others.loc["omd"].equals(whole.drop(columns="rank").loc["omd"])
-    assert [run["status"] for run in material.study.runs] == ["damaged", "completed"]
+    assert [run["status"] for run in results.study.runs] == ["damaged", "completed"]
     sentence = f"{path} is damaged or missing, so that the run is left out: {REMEDY}"
-    assert material.cautions[:2] == [sentence, "Left out because of damaged files: 1 run."]
+    assert results.cautions[:2] == [sentence, "Left out because of damaged files: 1 run."]
     assert main([str(study), "--no-report"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "1 damaged, 1 completed" in printed
@@ -103,10 +103,10 @@ def test_a_summary_that_says_running_is_that_of_a_run_that_was_killed(study, cap
     path = study / "nash_mp" / "summary.json"
     write_json(path, {key: value for key, value in (read_json(path) or {}).items() if key != "files"} |
                {"status": "running"})  # fmt: skip
-    material = gather(study, View(target=1e-3))
-    row = material.summary.set_index("method").loc["nash_mp"]
+    results = analyse(study, Criterion(target=1e-3))
+    row = results.summary.set_index("method").loc["nash_mp"]
     assert (row["completed"], row["unfinished"]) == (0, 1)
-    assert not material.cautions[0].startswith("Completed before")
+    assert not results.cautions[0].startswith("Completed before")
     assert launch(["status", str(study), "--json"]) == 0
     states = {run["name"]: run["state"] for run in json.loads(capsys.readouterr().out)["runs"]}
     assert states == {"nash_mp": "interrupted", "omd": "completed"}
@@ -120,7 +120,7 @@ def test_runs_from_before_checksums_are_one_sentence(tmp_path, capsys):
         "Completed before files had checksums: 2 runs. Damage to these files would go unnoticed; repeat the commands "
         "with force=true to be sure."
     )
-    assert gather(tmp_path, View()).cautions.count(sentence) == 1
+    assert analyse(tmp_path, Criterion()).cautions.count(sentence) == 1
     assert launch(["status", str(tmp_path)]) == 0
     assert "  2 completed before files had checksums: damage to them would go unnoticed" in capsys.readouterr().out
 
@@ -130,7 +130,7 @@ def test_many_damaged_files_are_counted(tmp_path):
     for number in range(8):
         folder = write_run(tmp_path, "omd", curves={0: geometric(0.5, 0.5, range(10))}, algorithm__step_size=number)
         (folder / "metrics.csv").write_text("")
-    cautions = gather(tmp_path, View()).cautions
+    cautions = analyse(tmp_path, Criterion()).cautions
     assert sum("is damaged or missing" in caution for caution in cautions) == 5
     assert cautions[5:7] == ["More files are damaged: 8 in all.", "Left out because of damaged files: 8 runs."]
 
@@ -148,4 +148,4 @@ def test_folders_that_force_moved_aside_are_ignored(tmp_path, capsys):
 def test_the_largest_seed_is_loaded(tmp_path):
     write_run(tmp_path, curves={2**63 - 1: geometric(0.5, 0.5, range(10))})
     assert load_study(tmp_path).rows["seed"].unique().tolist() == [2**63 - 1]
-    assert np.isfinite(gather(tmp_path, View(target=0.1)).units["cost"]).all()
+    assert np.isfinite(analyse(tmp_path, Criterion(target=0.1)).observations["cost"]).all()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nlhf.analysis.criterion import View
-from nlhf.analysis.figures import base
-from nlhf.analysis.figures.experiments import EXPERIMENTS
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.figures.gallery import KINDS, pictures
-from nlhf.analysis.results import gather
+from nlhf.analysis.figures.preset import preset_names, preset_of
+from nlhf.analysis.figures.style import looks_of
+from nlhf.analysis.results import analyse
 from tests.analysis.presets import PRESETS, SMALL, run_preset
 from tests.analysis.synthetic import geometric, write_run
 from tests.analysis.test_layout import check
@@ -19,32 +19,32 @@ SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20]
 
 
 def test_every_preset_has_a_figure_and_every_figure_a_preset():
-    assert sorted(EXPERIMENTS) == PRESETS
+    assert sorted(preset_names()) == PRESETS
 
 
 def test_what_a_preset_makes_needless_is_a_kind_of_the_gallery():
-    for experiment in EXPERIMENTS.values():
+    for experiment in map(preset_of, preset_names()):
         assert experiment.same_as <= set(KINDS)
         assert experiment.question.endswith("?")
-        assert experiment.caption.endswith((".", ";"))
+        assert experiment.caption.endswith(".")
 
 
 @pytest.mark.parametrize("preset", SMALL)
 def test_a_miniature_of_the_preset_is_drawn(preset, tmp_path):
     small = ["game.actions=5"] if preset in ("rates", "intransitivity", "step_size", "tune_step_size") else []
     study = run_preset(preset, tmp_path, *small)
-    material = gather(study, View(target=0.1))
-    assert material.study.experiment == preset
-    first = next(pictures(material))
+    results = analyse(study, Criterion(target=0.1))
+    assert results.study.experiment == preset
+    first = next(pictures(results))
     assert first.name == preset
-    assert first.caption.startswith(EXPERIMENTS[preset].caption)
+    assert first.caption.startswith(preset_of(preset).caption)
     check(first.figure)
 
 
 def test_what_is_seldom_said_is_said_of_human_votes(tmp_path):
     study = run_preset("human_votes", tmp_path)
-    first, *others = pictures(gather(study, View()))
-    assert not EXPERIMENTS["human_votes"].same_as & {picture.name for picture in others}
+    first, *others = pictures(analyse(study, Criterion()))
+    assert not preset_of("human_votes").same_as & {picture.name for picture in others}
     _, *said = first.caption.split("\n")
     assert len(said) == 2  # a sentence a game
     assert any("mtbench" in sentence for sentence in said)
@@ -63,9 +63,9 @@ def study(root, preset, **config):
 
 def test_without_a_kl_term_last_iterates_are_solid_and_averages_dashed(tmp_path):
     study(tmp_path, "unregularised", beta=0.0)
-    material = gather(tmp_path, View(target=1e-3))
-    first = next(pictures(material))
-    looks = base.looks(material.study.rows)
+    results = analyse(tmp_path, Criterion(target=1e-3))
+    first = next(pictures(results))
+    looks = looks_of(results.study.rows)
     assert len(first.figure.axes) == 2
     for axis in first.figure.axes:
         for place, name in enumerate(("nash_mp", "omd")):
@@ -80,7 +80,7 @@ def test_sizes_of_the_action_space_are_lines_of_one_panel_an_algorithm(tmp_path)
         for name in ("nash_mp", "omd"):
             write_run(tmp_path, name, curves={0: geometric(level, 0.8, SCHEDULE)}, game__actions=actions,
                       overrides=["experiment=action_space"])  # fmt: skip
-    first = next(pictures(gather(tmp_path, View())))
+    first = next(pictures(analyse(tmp_path, Criterion())))
     assert [axis.get_title() for axis in first.figure.axes] == ["nash_mp", "omd"]
     for axis in first.figure.axes:
         assert sorted(line.get_ydata()[0] for line in axis.lines) == pytest.approx([0.8, 1.6])
@@ -91,4 +91,4 @@ def test_sizes_of_the_action_space_are_lines_of_one_panel_an_algorithm(tmp_path)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_without_the_data_of_its_figure_still_has_another_one(tmp_path, preset):
     study(tmp_path, preset)
-    assert next(pictures(gather(tmp_path, View(target=1e-3)))).name in {preset, "convergence"}
+    assert next(pictures(analyse(tmp_path, Criterion(target=1e-3)))).name in {preset, "convergence"}

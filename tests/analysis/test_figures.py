@@ -14,17 +14,20 @@ from matplotlib.colors import to_rgb
 from scipy import stats
 
 from nlhf.analysis import AnalysisError
-from nlhf.analysis.criterion import FLOOR, View
-from nlhf.analysis.figures import base, comparison
-from nlhf.analysis.figures.convergence import PALE, convergence
+from nlhf.analysis.conclusions import MARK
+from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.figures import comparison, layout, output, sensitivity
+from nlhf.analysis.figures.convergence import PALE, convergence, over_cost
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.results import gather
+from nlhf.analysis.figures.style import INK, looks_of
+from nlhf.analysis.results import analyse
 from nlhf.analysis.study import load
+from nlhf.stats.curves import FLOOR
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
 BETA = 0.05
-KL = View("kl_to_equilibrium")
+KL = Criterion("kl_to_equilibrium")
 
 
 def solid(axis):
@@ -80,26 +83,26 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize("x", ["queries", "iteration", "seconds"])
 @pytest.mark.parametrize("metric", ["exploitability", "kl_to_equilibrium"])
 def test_a_line_is_the_median_over_seeds_of_the_last_values(data, metric, x):
-    figure = convergence(data, View(metric, x=x))
+    figure = convergence(data, Criterion(metric, x=x))
     (axis,) = figure.axes
-    names = {base.looks(data)[name].colour: name for name in set(data["algorithm"])}
+    names = {looks_of(data)[name].colour: name for name in set(data["algorithm"])}
     assert {names[line.get_color()] for line in solid(axis)} == set(data["algorithm"])
     for line in solid(axis):
         expected = medians(data, names[line.get_color()], metric, x)
         assert line.get_xdata().tolist() == list(expected)
         assert line.get_ydata() == pytest.approx(list(expected.values()), rel=1e-12)
     assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
-    view = View(metric, x=x)
+    criterion = Criterion(metric, x=x)
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == (
-        view.cost,
-        view.title,
+        criterion.cost,
+        criterion.title,
         f"random_tournament, beta = {BETA}",
     )
 
 
 def test_the_bound_is_dashed_in_the_colour_of_its_line_and_never_far_below_it(data):
     (axis,) = convergence(data, KL).axes
-    names = {base.looks(data)[name].colour: name for name in set(data["algorithm"])}
+    names = {looks_of(data)[name].colour: name for name in set(data["algorithm"])}
     found = {names[line.get_color()]: line for line in dashed(axis)}
     assert set(found) == {"nash_mp", "omd", "nash_md"}  # the others have none
     for name, line in found.items():
@@ -114,15 +117,15 @@ def test_the_bound_is_dashed_in_the_colour_of_its_line_and_never_far_below_it(da
 
 def test_no_bound_is_drawn_against_seconds_or_for_a_metric_that_no_theorem_is_about(data):
     changed = data.assign(average_exploitability=data["exploitability"])
-    for view in (View(), View("kl_to_equilibrium", x="seconds"), View("average_exploitability")):
-        figure = convergence(changed, view)
+    for criterion in (Criterion(), Criterion("kl_to_equilibrium", x="seconds"), Criterion("average_exploitability")):
+        figure = convergence(changed, criterion)
         assert dashed(figure.axes[0]) == []
         assert "theorem's bound" not in legend_of(figure)
 
 
 def test_what_is_not_completed_is_pale(data):
     (axis,) = convergence(data).axes
-    names = {base.looks(data)[name].colour: name for name in set(data["algorithm"])}
+    names = {looks_of(data)[name].colour: name for name in set(data["algorithm"])}
     alpha = {names[line.get_color()]: line.get_alpha() for line in solid(axis)}
     assert alpha == {"nash_mp": 1, "omd": 1, "nash_md": PALE, "self_play": PALE, "sppo": PALE}
     assert PALE < 0.5
@@ -179,11 +182,11 @@ def test_other_steps_are_other_lines_other_betas_other_panels_and_more_seeds_the
 
 
 def test_more_settings_than_can_be_seen_are_left_out_with_a_word(tmp_path):
-    for number in range(base.MOST_PANELS + 3):
+    for number in range(layout.MOST_PANELS + 3):
         write_run(tmp_path, curves={0: geometric(1, 0.9, [0, 1, 2])}, game__actions=number)
     figure = convergence(load(tmp_path))
-    assert len(figure.axes) == base.MOST_PANELS
-    assert figure.get_suptitle() == f"{base.MOST_PANELS} of {base.MOST_PANELS + 3} settings"
+    assert len(figure.axes) == layout.MOST_PANELS
+    assert figure.get_suptitle() == f"{layout.MOST_PANELS} of {layout.MOST_PANELS + 3} settings"
 
 
 def test_a_study_of_first_rows_alone_is_drawn_empty(tmp_path):
@@ -195,21 +198,21 @@ def test_a_study_of_first_rows_alone_is_drawn_empty(tmp_path):
 
 def test_a_metric_that_was_not_measured_is_refused(data):
     with pytest.raises(AnalysisError, match="measured in no run: give one of exploitability, kl_to_equilibrium"):
-        convergence(data, View("span_to_equilibrium"))
+        convergence(data, Criterion("span_to_equilibrium"))
 
 
 def test_thousands_of_times_are_thinned_to_what_can_be_seen(tmp_path):
     curves = {seed: geometric(1, 0.99, range(100)) for seed in range(5)}
     times = {seed: [k + seed / 10 for k in range(100)] for seed in range(5)}
     write_run(tmp_path, curves=curves, extra={"seconds": times})
-    (line,) = solid(convergence(load(tmp_path), View(x="seconds")).axes[0])
+    (line,) = solid(convergence(load(tmp_path), Criterion(x="seconds")).axes[0])
     assert 40 < len(line.get_xdata()) <= 80
     assert line.get_xdata()[-1] == pytest.approx(99.4)
 
 
 def test_a_seed_keeps_its_last_value_between_rows_and_after_its_end():
     rows = [("f", 0, 1, 8.0), ("f", 0, 2, 4.0), ("f", 1, 1, 9.0), ("f", 1, 3, 3.0), ("g", 0, 2, 5.0)]
-    table = base.over_cost(pd.DataFrame(rows, columns=["folder", "seed", "queries", "value"]), "value", "queries")
+    table = over_cost(pd.DataFrame(rows, columns=["folder", "seed", "queries", "value"]), "value", "queries")
     assert table.index.tolist() == [1, 2, 3]
     assert table["f", 0].tolist() == [8, 4, 4]
     assert table["f", 1].tolist() == [9, 9, 3]
@@ -235,11 +238,11 @@ def solved(tmp_path_factory):
             curves = {seed: [(0, 0, 1.0), (1, 1, 0.5 + seed / 100), *end] for seed in range(7)}
             caveat = {"method": {"caveat": "it cycles"}} if method == "sppo" else {}
             write_run(root, method, game, beta=0.02, curves=curves, summary=caveat)
-    return gather(root, View(target=1e-3))
+    return analyse(root, Criterion(target=1e-3))
 
 
 def test_a_cell_says_the_median_cost_or_nothing_but_a_dash_and_is_empty_where_nothing_ran(solved):
-    (axis,) = comparison.heatmap(solved.summary, solved.view, solved.caveats).axes
+    (axis,) = comparison.heatmap(solved.summary, solved.criterion, solved.caveats).axes
     columns = [label.get_text() for label in axis.get_xticklabels()]
     rows = [label.get_text() for label in axis.get_yticklabels()]
     assert columns == ["nash_mp", "omd", "sppo †"]  # by mean rank
@@ -256,7 +259,7 @@ def test_a_cell_says_the_median_cost_or_nothing_but_a_dash_and_is_empty_where_no
 
 
 def test_cells_are_readable_on_their_colour_and_grey_where_there_is_no_number(solved):
-    (axis,) = comparison.heatmap(solved.summary, solved.view).axes
+    (axis,) = comparison.heatmap(solved.summary, solved.criterion).axes
     (image,) = axis.images
     shown = image.to_rgba(image.get_array())
     for text in axis.texts:
@@ -286,9 +289,9 @@ def test_counts_are_written_in_few_characters(value, text):
 
 
 def test_a_profile_is_the_share_of_instances_solved_within_a_factor(solved):
-    figure = comparison.performance_profile(solved.units, solved.view)
+    figure = comparison.performance_profile(solved.observations, solved.criterion)
     (axis,) = figure.axes
-    looks = base.looks(solved.units)
+    looks = looks_of(solved.observations)
     lines = {name: next(line for line in axis.lines if line.get_color() == look.colour) for name, look in looks.items()}
     for line in lines.values():
         assert line.get_drawstyle() == "steps-post"
@@ -322,15 +325,15 @@ def swept(tmp_path_factory):
                 )
         curves = {seed: geometric(0.1 + seed / 50, 0.9, SCHEDULE) for seed in range(7)}
         write_run(root, "omd", beta=beta, curves=curves, algorithm__step_size="theory")
-    return gather(root, View(target=1e-3))
+    return analyse(root, Criterion(target=1e-3))
 
 
 def test_a_line_against_a_key_is_the_median_cost_and_crosses_stand_where_the_target_is_not_reached(swept):
     """level ratio^queries = 1e-3 in closed form; the median seed is the fourth of seven."""
-    table = comparison.by_key(swept.units, swept.study.rows, "algorithm.step_size")
-    figure = comparison.against(table, "algorithm.step_size", "cost", swept.view, swept.caveats)
+    table = sensitivity.by_key(swept.observations, swept.study.rows, "algorithm.step_size")
+    figure = sensitivity.against(table, "algorithm.step_size", "cost", swept.criterion, swept.caveats)
     assert [axis.get_title() for axis in figure.axes] == [f"random_tournament, beta = {beta}" for beta in (0.05, 0.1)]
-    looks = base.looks(swept.study.rows.assign(method=swept.study.rows["algorithm"]))
+    looks = looks_of(swept.study.rows.assign(method=swept.study.rows["algorithm"]))
     for axis in figure.axes:
         heights = []
         for name, shift in (("nash_mp", 0.0), ("nash_md", 0.02)):
@@ -353,21 +356,21 @@ def test_a_line_against_a_key_is_the_median_cost_and_crosses_stand_where_the_tar
 
 
 def test_rates_stand_beside_the_slope_that_the_theorem_promises(swept):
-    table = comparison.by_key(swept.units, swept.study.rows, "algorithm.step_size")
-    figure = comparison.against(table, "algorithm.step_size", "rate", swept.view)
-    looks = base.looks(swept.study.rows.assign(method=swept.study.rows["algorithm"]))
+    table = sensitivity.by_key(swept.observations, swept.study.rows, "algorithm.step_size")
+    figure = sensitivity.against(table, "algorithm.step_size", "rate", swept.criterion)
+    looks = looks_of(swept.study.rows.assign(method=swept.study.rows["algorithm"]))
     (line,) = (found for found in solid(figure.axes[0]) if found.get_color() == looks["nash_mp"].colour)
     assert line.get_ydata() == pytest.approx([-math.log(ratio) for ratio in (0.5, 0.6, 0.7, 0.99)], rel=1e-6)
     (bound,) = (found for found in dashed(figure.axes[0]) if found.get_color() == looks["nash_mp"].colour)
     assert bound.get_ydata() == pytest.approx([-math.log(0.8)] * 4, rel=1e-9)
-    assert figure.axes[0].get_ylabel() == "rate: fall of ln exploitability\nper preference query"
+    assert figure.axes[0].get_ylabel() == "decrease of ln exploitability\nper preference query"
     assert "theorem" in legend_of(figure)
 
 
 def test_last_values_against_a_key_are_medians(swept):
-    table = comparison.by_key(swept.units, swept.study.rows, "algorithm.step_size")
-    figure = comparison.against(table, "algorithm.step_size", "final", swept.view)
-    looks = base.looks(swept.study.rows.assign(method=swept.study.rows["algorithm"]))
+    table = sensitivity.by_key(swept.observations, swept.study.rows, "algorithm.step_size")
+    figure = sensitivity.against(table, "algorithm.step_size", "final", swept.criterion)
+    looks = looks_of(swept.study.rows.assign(method=swept.study.rows["algorithm"]))
     (line,) = (found for found in solid(figure.axes[0]) if found.get_color() == looks["nash_mp"].colour)
     expected = [0.16 * ratio**100 for ratio in (0.5, 0.6, 0.7, 0.99)]
     assert line.get_ydata() == pytest.approx(expected, rel=1e-6)
@@ -376,9 +379,9 @@ def test_last_values_against_a_key_are_medians(swept):
 def test_a_narrow_range_of_a_key_is_linear(tmp_path):
     for value in (0.0, 0.5, 1.0):
         write_run(tmp_path, curves={0: geometric(1, 0.5, SCHEDULE)}, game__cyclicity=value)
-    material = gather(tmp_path, View())
-    table = comparison.by_key(material.units, material.study.rows, "game.cyclicity")
-    (axis,) = comparison.against(table, "game.cyclicity", "cost", material.view).axes
+    results = analyse(tmp_path, Criterion())
+    table = sensitivity.by_key(results.observations, results.study.rows, "game.cyclicity")
+    (axis,) = sensitivity.against(table, "game.cyclicity", "cost", results.criterion).axes
     assert axis.get_xscale() == "linear"
     assert axis.get_title() == "random_tournament, beta = 0.05"
 
@@ -386,12 +389,12 @@ def test_a_narrow_range_of_a_key_is_linear(tmp_path):
 def test_where_no_algorithm_reaches_the_target_there_are_crosses_alone(tmp_path):
     for step in STEPS:
         write_run(tmp_path, curves={0: geometric(1, 0.99, SCHEDULE)}, algorithm__step_size=step)
-    material = gather(tmp_path, View(target=1e-9))
-    table = comparison.by_key(material.units, material.study.rows, "algorithm.step_size")
-    figure = comparison.against(table, "algorithm.step_size", "cost", material.view)
+    results = analyse(tmp_path, Criterion(target=1e-9))
+    table = sensitivity.by_key(results.observations, results.study.rows, "algorithm.step_size")
+    figure = sensitivity.against(table, "algorithm.step_size", "cost", results.criterion)
     (crosses,) = (line for line in figure.axes[0].lines if line.get_marker() == "x")
     assert crosses.get_xdata().tolist() == list(STEPS)
-    base.svg(figure, "name")
+    output.svg(figure, "name")
 
 
 # --- which pictures, their files, their words ------------------------------------------------------------------------
@@ -411,7 +414,7 @@ def test_more_methods_than_can_be_shown_are_the_best_configuration_of_each_algor
         for place in range(7):
             curves = {seed: geometric(1 + seed, 0.5 + place / 20, SCHEDULE) for seed in range(5)}
             write_run(tmp_path, name, curves=curves, algorithm__step_size=place + 1)
-    found = {picture.name: picture.figure for picture in pictures(gather(tmp_path, View(target=1e-3)))}
+    found = {picture.name: picture.figure for picture in pictures(analyse(tmp_path, Criterion(target=1e-3)))}
     assert legend_of(found["convergence"]) == ["nash_mp, step_size = 1", "omd, step_size = 1"]
     assert len(solid(found["step_size"].axes[0])[0].get_xdata()) == 7  # this one shows every configuration
 
@@ -419,7 +422,7 @@ def test_more_methods_than_can_be_shown_are_the_best_configuration_of_each_algor
 def test_methods_with_a_caveat_carry_a_mark_and_a_footnote(data):
     caveats = {"nash_md": "it is biased", "sppo": "its last iterate cycles"}
     figure = convergence(data, caveats=caveats)
-    assert {name for name in legend_of(figure) if name.endswith(base.MARK)} == {"nash_md †", "sppo †"}
+    assert {name for name in legend_of(figure) if name.endswith(MARK)} == {"nash_md †", "sppo †"}
     (note,) = (text.get_text() for text in figure.texts if text.get_text())
     assert note.split("\n") == ["† nash_md: it is biased.", "† sppo: its last iterate cycles."]
 
@@ -430,33 +433,33 @@ def test_a_footnote_says_nothing_of_methods_that_are_not_shown(data):
 
 
 def test_a_figure_is_saved_as_pdf_and_png(data, tmp_path):
-    paths = base.save(convergence(data), tmp_path / "new" / "folder", "name")
+    paths = output.save(convergence(data), tmp_path / "new" / "folder", "name")
     assert [path.name for path in paths] == ["name.pdf", "name.png"]
     assert paths[0].read_bytes().startswith(b"%PDF")
     assert paths[1].read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_figure_is_saved_to_the_same_bytes(data, tmp_path):
-    first, second = (base.save(convergence(data), tmp_path / name, "name") for name in ("a", "b"))
+    first, second = (output.save(convergence(data), tmp_path / name, "name") for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_figures_of_a_page_have_ids_of_their_own_and_refer_to_nothing_else(data):
-    texts = [base.svg(convergence(data), name) for name in ("one", "two")]
+    texts = [output.svg(convergence(data), name) for name in ("one", "two")]
     ids = [re.findall(r' id="([^"]+)"', text) for text in texts]
     assert len({*ids[0], *ids[1]}) == len(ids[0]) + len(ids[1])
     for text, own in zip(texts, ids, strict=True):
         used = re.findall(r"url\(#([^)]+)\)", text) + re.findall(r'href="#([^"]+)"', text)
         assert set(used) == set(own)
         assert text.startswith("<svg")
-        assert base.INK not in text
+        assert INK not in text
         assert "currentColor" in text
 
 
 def test_dollars_are_shown_and_are_no_mathematics(tmp_path):
     write_run(tmp_path, "costs_$5_or_$6", "game_of_$1_and_$2", curves={0: geometric(1, 0.5, SCHEDULE)})
     figure = convergence(load(tmp_path), caveats={"costs_$5_or_$6": "pay $1 or $2"})
-    base.svg(figure, "name")
+    output.svg(figure, "name")
     texts = [figure.axes[0].title, *figure.legends[0].get_texts(), *figure.texts]
     for text in texts:
         shown, mathematics = text._preprocess_math(text.get_text())
@@ -466,12 +469,12 @@ def test_dollars_are_shown_and_are_no_mathematics(tmp_path):
 
 
 def test_long_titles_are_broken_behind_commas_and_within_long_words():
-    assert base.wrapped("circle, beta = 0.05") == "circle, beta = 0.05"
+    assert layout.wrapped("circle, beta = 0.05") == "circle, beta = 0.05"
     assert (
-        base.wrapped("general_preference, beta = 0.05, cyclicity = 0.25")
+        layout.wrapped("general_preference, beta = 0.05, cyclicity = 0.25")
         == "general_preference, beta = 0.05,\ncyclicity = 0.25"
     )
-    lines = base.wrapped(f"game, path = {'x' * 100}", 30).split("\n")
+    lines = layout.wrapped(f"game, path = {'x' * 100}", 30).split("\n")
     assert all(len(line) <= 31 for line in lines)
     assert "".join(lines).count("x") == 100
 
@@ -479,7 +482,7 @@ def test_long_titles_are_broken_behind_commas_and_within_long_words():
 def test_ticks_on_a_short_axis_are_numbered_and_do_not_touch(tmp_path):
     write_run(tmp_path, curves={seed: geometric(0.1 + seed / 100, 0.9, range(5)) for seed in range(5)})
     figure = convergence(load(tmp_path))
-    base.svg(figure, "name")
+    output.svg(figure, "name")
     axis = figure.axes[0].xaxis
     numbers = [tick.label1 for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()) if tick.label1.get_text()]
     low, high = figure.axes[0].get_xlim()

@@ -9,10 +9,11 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 
-from nlhf.analysis.criterion import View
-from nlhf.analysis.figures import base, games, simplex
+from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.figures import games, simplex
 from nlhf.analysis.figures.gallery import first_runs, pictures
-from nlhf.analysis.results import gather
+from nlhf.analysis.figures.style import looks_of
+from nlhf.analysis.results import analyse
 from nlhf.analysis.study import load
 from nlhf.equilibria.metrics import exploitability_of
 from tests.analysis.synthetic import geometric, write_run
@@ -111,7 +112,7 @@ def test_policies_equilibrium_and_reference_are_where_they_belong(trajectory):
     assert marker(axis, "s") == pytest.approx(place(policies[-1]))
     (path,) = (line for line in axis.lines if line.get_marker() == ".")
     assert np.column_stack(path.get_data()) == pytest.approx(np.array([place(policy) for policy in policies]))
-    assert path.get_color() == base.looks(runs_of(folder))["nash_mp"].colour
+    assert path.get_color() == looks_of(runs_of(folder))["nash_mp"].colour
     corners = {text.get_text(): text.get_position() for text in axis.texts}
     for name, corner in zip(NAMES, np.eye(3), strict=True):
         assert corners[name] == pytest.approx(place(corner), abs=0.06)
@@ -195,7 +196,7 @@ def test_the_majorities_of_every_cycle_are_framed_and_no_others(tmp_path):
     order = [label.get_text() for label in axis.get_xticklabels()]
     framed = {(order[round(p.get_y() + 0.44)], order[round(p.get_x() + 0.44)]) for p in axis.patches}
     assert framed == {("rock", "scissors"), ("scissors", "paper"), ("paper", "rock")}
-    said = games.what_votes_say(tmp_path, "title")
+    said = games.cycle_sentence(tmp_path, "title")
     assert said.startswith("title: 1 of 4 triples are cyclic by majority;")
     assert "rock ≻ scissors ≻ paper ≻ rock" in said
 
@@ -204,15 +205,15 @@ def test_chance_is_spoken_of_where_numbers_of_votes_are_known(tmp_path):
     votes = np.zeros((2, 1, 3, 3))
     votes[0] = 200 * (1 - np.eye(3))
     write_game(tmp_path, votes=votes)
-    assert "in votes of a Bradley-Terry model (p = " in re.sub("p < ", "p = ", games.what_votes_say(tmp_path, "title"))
+    assert "in votes of a Bradley-Terry model (p = " in re.sub("p < ", "p = ", games.cycle_sentence(tmp_path, "title"))
     write_game(tmp_path)
-    assert "nothing is said of chance" in games.what_votes_say(tmp_path, "title")
+    assert "nothing is said of chance" in games.cycle_sentence(tmp_path, "title")
 
 
 def test_of_several_contexts_the_first_is_shown_and_named(tmp_path):
     write_game(tmp_path, contexts=("math", "poems"))
     assert games.preference_matrix(tmp_path, "mine").axes[0].get_title() == "mine, context math"
-    assert games.what_votes_say(tmp_path, "mine").startswith("mine, context math: ")
+    assert games.cycle_sentence(tmp_path, "mine").startswith("mine, context math: ")
 
 
 @pytest.mark.parametrize("what", ["no file", "no matrix", "many items"])
@@ -226,7 +227,7 @@ def test_without_a_matrix_that_can_be_read_there_is_no_picture(tmp_path, what):
             tmp_path, half, [f"item {k}" for k in range(many)], reference=np.full(many, 1 / many), equilibrium=None
         )
     assert games.preference_matrix(tmp_path, "title") is None
-    assert games.what_votes_say(tmp_path, "title") == ""
+    assert games.cycle_sentence(tmp_path, "title") == ""
 
 
 # --- mixtures --------------------------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def test_every_game_whose_items_are_worth_naming_is_drawn_once(tmp_path):
         write_game(write_run(tmp_path, name, "other", BETA, curves=curves))
         write_run(tmp_path, name, "large", BETA, curves=curves)  # no game.npz
     assert list(first_runs(runs_of(tmp_path))) == [f"mine, beta = {BETA}", f"other, beta = {BETA}"]
-    found = [picture for picture in pictures(gather(tmp_path, View())) if "preferences" in picture.name]
+    found = [picture for picture in pictures(analyse(tmp_path, Criterion())) if "preferences" in picture.name]
     assert [picture.name for picture in found] == ["preferences-1", "preferences-2"]
     assert found[1].caption.startswith(f"By falling Bradley-Terry score. other, beta = {BETA}: 1 of 1 triples")
 

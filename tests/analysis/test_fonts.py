@@ -7,7 +7,8 @@ import pytest
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.text import Text
 
-from nlhf.analysis.figures import base, fonts, games
+from nlhf.analysis.figures import fonts, games, layout, output
+from nlhf.analysis.figures.style import Look, handle
 from nlhf.analysis.page import Picture, write
 from nlhf.stats.cyclic import diagnose
 
@@ -44,11 +45,11 @@ def test_only_what_the_default_font_lacks_is_looked_for():
 
 def test_a_text_falls_back_to_a_font_that_has_its_characters_without_a_warning(tmp_path, capsys):
     figure = picture(f"a{ELSEWHERE}", "b", "c")
-    base.save(figure, tmp_path, "matrix")  # warnings of missing glyphs are errors here
+    output.save(figure, tmp_path, "matrix")  # warnings of missing glyphs are errors here
     texts = labels(figure)
     assert texts[f"a{ELSEWHERE}"].get_fontfamily()[-1] == "STIXGeneral"
     assert "STIXGeneral" not in texts["b"].get_fontfamily()
-    assert base.svg(figure, "matrix").startswith("<svg")
+    assert output.svg(figure, "matrix").startswith("<svg")
     fonts.warn_of_escapes()
     assert capsys.readouterr() == ("", "")
 
@@ -73,10 +74,10 @@ def test_characters_of_no_font_are_escapes_and_one_sentence_says_so(tmp_path, ca
      ("a\nb", r"a\nb"), (r"\$", r"\\$"), ("_hidden", "_hidden"), (f"\\U00013000{NOWHERE}", r"\\U00013000\U00013000")],
 )  # fmt: skip
 def test_names_are_shown_literally(tmp_path, name, shown):
-    assert base.wrapped(name) == shown
+    assert layout.wrapped(name) == shown
     figure = picture(name, "b", "c")
-    base.below(figure, {name: base.handle(base.Look("k", "o"))}, {name: name}, [name])
-    base.save(figure, tmp_path, "matrix")
+    layout.below(figure, {name: handle(Look("k", "o"))}, {name: name}, [name])
+    output.save(figure, tmp_path, "matrix")
     assert shown in labels(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [shown]
@@ -85,17 +86,17 @@ def test_names_are_shown_literally(tmp_path, name, shown):
 def test_very_long_names_are_cut_and_stay_different(tmp_path):
     """A part of a title has at most 120 characters; a digest stands for the middle."""
     names = [f"{'x' * 5000}{middle}{'y' * 5000}" for middle in "abc"]
-    shown = [base.wrapped(name, 200) for name in names]
+    shown = [layout.wrapped(name, 200) for name in names]
     assert len(set(shown)) == 3
     assert {len(text) for text in shown} == {120}
     assert all(text.startswith("x" * 100) and text.endswith("y" * 10) for text in shown)
-    base.save(picture(*names), tmp_path, "matrix")  # warnings of a layout without room are errors here
-    assert base.wrapped("x" * 120, 200) == "x" * 120
+    output.save(picture(*names), tmp_path, "matrix")  # warnings of a layout without room are errors here
+    assert layout.wrapped("x" * 120, 200) == "x" * 120
 
 
 def test_wide_characters_count_twice():
-    assert base.extent(["名前", "ab\nabc"]) == (4, 2)
-    assert max(len(line) for line in base.wrapped("😀" * 60).split("\n")) <= 26
+    assert layout.extent(["名前", "ab\nabc"]) == (4, 2)
+    assert max(len(line) for line in layout.wrapped("😀" * 60).split("\n")) <= 26
 
 
 def test_scripts_are_named():

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from nlhf.analysis.criterion import View
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.figures import games, simplex
 from nlhf.analysis.report import _context
-from nlhf.analysis.results import gather
+from nlhf.analysis.results import analyse
 from nlhf.analysis.study import load_study
 from nlhf.cli.status import main as launch
 from nlhf.io.checksums import file_record
@@ -99,11 +99,11 @@ def looked_at(root, sound, mutated, checked):
     """Analysis and status of a study of which one run is mutated; what became of that run."""
     assert launch(["status", str(root)]) == 0
     assert launch(["status", str(root), "--json"]) == 0
-    material = gather(root, View(target=1e-2))
-    assert material.cautions is not None
-    _context(material)
-    found = rows_of(material.study)
-    run = next(run for run in material.study.runs if run["folder"] == mutated)
+    results = analyse(root, Criterion(target=1e-2))
+    assert results.cautions is not None
+    _context(results)
+    found = rows_of(results.study)
+    run = next(run for run in results.study.runs if run["folder"] == mutated)
     for folder, rows in sound.items():
         if folder != mutated:
             assert found[folder].equals(rows), folder
@@ -124,9 +124,9 @@ def figures_of(folder, drawn):
     read = simplex._game(folder)
     if drawn:
         assert game is None or isinstance(games.preference_matrix(folder, "t"), Figure)
-        games.what_votes_say(folder, "t")
+        games.cycle_sentence(folder, "t")
         games.mixtures({"t": folder})
-        assert read is None or isinstance(simplex.simplex(gather(folder, View()).runs), Figure)
+        assert read is None or isinstance(simplex.simplex(analyse(folder, Criterion()).runs), Figure)
 
 
 @pytest.mark.parametrize("checksums", [True, False], ids=["with checksums", "from before checksums"])
@@ -162,7 +162,7 @@ def test_a_beta_that_no_run_has_raises_nothing(tmp_path, beta):
     path.write_text(content.replace("beta: 0.05", f"beta: {beta}"))
     sound = rows_of(load_study(tmp_path))
     looked_at(tmp_path, sound, str(tmp_path / "run0"), checked=False)
-    simplex.simplex(gather(tmp_path / "run0", View()).runs)
+    simplex.simplex(analyse(tmp_path / "run0", Criterion()).runs)
 
 
 def test_lines_of_completions_that_no_run_writes_are_not_shown(tmp_path):
@@ -177,7 +177,7 @@ def test_lines_of_completions_that_no_run_writes_are_not_shown(tmp_path):
     text = "".join(f"{json.dumps(line)}\n" for line in lines) + "[1]\n{\n\n"
     (tmp_path / "run0" / "completions.jsonl").write_text(text)
     (tmp_path / "run0" / "exploiter.json").write_text('{"lower_bound": "x"}')
-    texts = _context(gather(tmp_path, View()))["texts"]
+    texts = _context(analyse(tmp_path, Criterion()))["texts"]
     assert [(run["entries"], run["left_out"], run["bound"]) for run in texts] == 3 * [([COMPLETION], 0, None)]
 
 
@@ -214,6 +214,6 @@ def test_a_game_that_no_run_writes_is_in_no_figure(tmp_path, crafted):
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     assert games.matrix_of(path.parent) is None
     assert games.preference_matrix(path.parent, "t") is None
-    assert games.what_votes_say(path.parent, "t") == ""
+    assert games.cycle_sentence(path.parent, "t") == ""
     assert games.mixtures({"t": path.parent}) is None
-    assert json.dumps(simplex.simplex(gather(tmp_path, View()).runs) is None) == "false"  # of the two others
+    assert json.dumps(simplex.simplex(analyse(tmp_path, Criterion()).runs) is None) == "false"  # of the two others

@@ -10,18 +10,19 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from nlhf.analysis.criterion import METRICS, View
-from nlhf.analysis.figures import base, comparison, games, simplex
+from nlhf.analysis.criterion import METRICS, Criterion
+from nlhf.analysis.figures import comparison, games, output, sensitivity, simplex
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.results import gather
+from nlhf.analysis.figures.style import FAMILIAR, style
+from nlhf.analysis.results import analyse
 from nlhf.analysis.study import load
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
-LOOK = View(target=1e-3)
+LOOK = Criterion(target=1e-3)
 LONG = "a_very_long_name_that_somebody_chose_without_thinking_of_figures"
-ALL = (*base.FAMILIAR, "comal", "mpo", "regret_matching", "predictive_regret_matching")
+ALL = (*FAMILIAR, "comal", "mpo", "regret_matching", "predictive_regret_matching")
 BIASED = {
     "method": {"caveat": "with a constant step it is biased: it rests at the equilibrium for beta/(1 - step_size beta)"}
 }
@@ -40,8 +41,8 @@ def study(root, methods, games_=("circle",), seeds=1, status="completed", **conf
 def check(figure):
     """Lay the figure out as it is saved, and look at the boxes of all its texts."""
     canvas = FigureCanvasAgg(figure)
-    with base.style():
-        base.settle(figure)
+    with style():
+        output.settle(figure)
         canvas.draw()
     renderer = canvas.get_renderer()
     legends = [legend.get_window_extent(renderer) for legend in figure.legends]
@@ -85,9 +86,9 @@ def _within(label, axis):
     return axis.axes.axison and low <= place <= high
 
 
-def check_all(root, view=LOOK):
+def check_all(root, criterion=LOOK):
     names = []
-    for picture in pictures(gather(root, view)):
+    for picture in pictures(analyse(root, criterion)):
         check(picture.figure)
         names.append(picture.name)
     return names
@@ -100,19 +101,19 @@ def test_one_method_and_one_seed_fit(tmp_path):
 
 def test_fourteen_algorithms_with_footnotes_fit(tmp_path):
     study(tmp_path, ALL, ("circle", "votes"), seeds=6)
-    material = gather(tmp_path, LOOK)
-    check(convergence(material.study.rows, LOOK, material.caveats))
-    check(comparison.heatmap(material.summary, LOOK, material.caveats))
-    check(comparison.performance_profile(material.units, LOOK, material.caveats))
+    results = analyse(tmp_path, LOOK)
+    check(convergence(results.study.rows, LOOK, results.caveats))
+    check(comparison.heatmap(results.summary, LOOK, results.caveats))
+    check(comparison.performance_profile(results.observations, LOOK, results.caveats))
 
 
 def test_twenty_settings_fit(tmp_path):
     for cyclicity in (0.1, 0.25, 0.5, 0.75, 1):
         for beta in (0.01, 0.02, 0.05, 0.1):
             study(tmp_path, ["nash_mp", "omd"], ["spinning_top"], game__cyclicity=cyclicity, beta=beta)
-    material = gather(tmp_path, LOOK)
-    check(convergence(material.study.rows, LOOK, material.caveats))
-    check(comparison.heatmap(material.summary, LOOK, material.caveats))
+    results = analyse(tmp_path, LOOK)
+    check(convergence(results.study.rows, LOOK, results.caveats))
+    check(comparison.heatmap(results.summary, LOOK, results.caveats))
 
 
 def test_very_long_names_fit(tmp_path):
@@ -125,9 +126,9 @@ def test_very_long_names_fit(tmp_path):
 def test_failed_and_unfinished_studies_fit(tmp_path):
     for status in ("failed", None):
         study(tmp_path / str(status), ["nash_mp", "omd"], ("circle", "votes"), seeds=6, status=status)
-        material = gather(tmp_path / str(status), LOOK)
-        check(convergence(material.study.rows, LOOK))
-        check(comparison.heatmap(material.summary, LOOK))
+        results = analyse(tmp_path / str(status), LOOK)
+        check(convergence(results.study.rows, LOOK))
+        check(comparison.heatmap(results.summary, LOOK))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -137,19 +138,19 @@ def test_every_metric_fits_beside_its_axis_and_above_its_heatmap(tmp_path, metri
     for method in ("nash_mp", "omd"):
         for game in ("circle", "votes"):
             write_run(tmp_path, method, game, curves=curves, extra={metric: values})
-    view = View(metric, 1e-3, x="seconds")
-    material = gather(tmp_path, view)
-    check(convergence(material.study.rows, view))
-    check(comparison.heatmap(material.summary, view))
+    criterion = Criterion(metric, 1e-3, x="seconds")
+    results = analyse(tmp_path, criterion)
+    check(convergence(results.study.rows, criterion))
+    check(comparison.heatmap(results.summary, criterion))
 
 
 def test_sweeps_of_a_key_fit(tmp_path):
     for step in (0.001, 0.1, 1, 30):
         study(tmp_path, ALL[:6], ("circle", "votes"), seeds=5, algorithm__step_size=step)
-    material = gather(tmp_path, LOOK)
-    table = comparison.by_key(material.units, material.study.rows, "algorithm.step_size")
+    results = analyse(tmp_path, LOOK)
+    table = sensitivity.by_key(results.observations, results.study.rows, "algorithm.step_size")
     for quantity in ("cost", "final", "rate"):
-        check(comparison.against(table, "algorithm.step_size", quantity, LOOK, material.caveats))
+        check(sensitivity.against(table, "algorithm.step_size", quantity, LOOK, results.caveats))
 
 
 def _write_game(folder, n, name):

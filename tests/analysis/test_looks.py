@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from nlhf.analysis.criterion import View
-from nlhf.analysis.figures import base, comparison
+from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.figures import comparison
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.gallery import pictures
-from nlhf.analysis.results import gather
+from nlhf.analysis.figures.style import COLOURS, FAMILIAR, looks_of
+from nlhf.analysis.results import analyse
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
@@ -23,7 +24,7 @@ SIGHTS = {  # G. Machado, M. Oliveira, L. Fernandes (2009), severity 1.0, on lin
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
 }
 LINEAR_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-SEEN_APART = 12.0  # CIE-Lab units; about two are just noticeable side by side
+SEEN_APART = 12.0  # CIE-Lab observations; about two are just noticeable side by side
 
 
 def lab(colours, sight):
@@ -41,40 +42,40 @@ def table(*algorithms):
 
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_every_two_colours_are_seen_apart(sight):
-    seen = lab(base.COLOURS, sight)
+    seen = lab(COLOURS, sight)
     nearest = min((np.linalg.norm(a - b), i, j) for (i, a), (j, b) in combinations(enumerate(seen), 2))
-    assert nearest[0] > SEEN_APART, [base.COLOURS[k] for k in nearest[1:]]
+    assert nearest[0] > SEEN_APART, [COLOURS[k] for k in nearest[1:]]
 
 
 def test_every_colour_is_seen_on_white_paper():
     white = lab(["#ffffff"], "usual")
-    assert (np.linalg.norm(lab(base.COLOURS, "usual") - white, axis=1) > 30).all()
+    assert (np.linalg.norm(lab(COLOURS, "usual") - white, axis=1) > 30).all()
 
 
 def test_no_two_of_fourteen_algorithms_share_colour_and_marker():
-    looks = base.looks(table(*base.FAMILIAR, "comal", "mpo", "regret_matching", "predictive_regret_matching"))
+    looks = looks_of(table(*FAMILIAR, "comal", "mpo", "regret_matching", "predictive_regret_matching"))
     assert len({(look.colour, look.marker) for look in looks.values()}) == 14
-    assert len({looks[name].colour for name in base.FAMILIAR}) == len(base.FAMILIAR)
+    assert len({looks[name].colour for name in FAMILIAR}) == len(FAMILIAR)
 
 
 def test_a_familiar_algorithm_looks_the_same_in_every_study():
-    alone, among = base.looks(table("omd")), base.looks(table("mine", "nash_mp", "omd", "sppo"))
+    alone, among = looks_of(table("omd")), looks_of(table("mine", "nash_mp", "omd", "sppo"))
     assert alone["omd"] == among["omd"]
 
 
 def test_an_unknown_algorithm_takes_a_colour_that_no_other_one_has():
-    looks = base.looks(table("mine", "yours", *base.FAMILIAR[:7]))
+    looks = looks_of(table("mine", "yours", *FAMILIAR[:7]))
     assert len({look.colour for look in looks.values()}) == 9
     assert len({look.marker for look in looks.values()}) == 9
 
 
 def test_configurations_of_an_algorithm_are_shades_with_its_marker():
     data = pd.DataFrame({"algorithm": ["omd"] * 3 + ["mine"], "method": ["omd, a", "omd, b", "omd, c", "mine"]})
-    looks = base.looks(data)
+    looks = looks_of(data)
     shades = [looks[f"omd, {name}"] for name in "abc"]
     assert len({to_hex(look.colour) for look in shades}) == 3
-    assert {look.marker for look in shades} == {base.looks(table("omd"))["omd"].marker}
-    seen = lab([look.colour for look in shades] + [base.looks(table("omd"))["omd"].colour], "usual")
+    assert {look.marker for look in shades} == {looks_of(table("omd"))["omd"].marker}
+    seen = lab([look.colour for look in shades] + [looks_of(table("omd"))["omd"].colour], "usual")
     assert np.ptp(np.arctan2(seen[:, 2], seen[:, 1])) < 0.5  # one hue
 
 
@@ -84,9 +85,9 @@ def test_an_algorithm_has_one_look_in_all_figures_of_a_study(tmp_path):
         curves = {seed: geometric(0.1 + seed / 100, 0.6 + 0.1 * number, SCHEDULE) for seed in range(6)}
         for step in ("theory",) if name == "mine" else (0.1, 0.3, 1, 3):
             write_run(tmp_path, name, curves=curves, algorithm__step_size=step)
-    material = gather(tmp_path, View(target=1e-3))
+    results = analyse(tmp_path, Criterion(target=1e-3))
     found = {}
-    for picture in pictures(material):
+    for picture in pictures(results):
         for legend in picture.figure.legends:
             for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True):
                 name = text.get_text().partition(",")[0]
@@ -106,9 +107,9 @@ def test_an_algorithm_has_one_look_in_all_figures_of_a_study(tmp_path):
 def test_lines_have_the_looks_that_the_legend_shows(tmp_path):
     for number, name in enumerate(("nash_mp", "omd", "mine")):
         write_run(tmp_path, name, curves={0: geometric(0.1, 0.5 + 0.1 * number, SCHEDULE)})
-    material = gather(tmp_path, View(target=1e-3))
-    looks = base.looks(material.study.rows)
-    for figure in (convergence(material.study.rows), comparison.performance_profile(material.units)):
+    results = analyse(tmp_path, Criterion(target=1e-3))
+    looks = looks_of(results.study.rows)
+    for figure in (convergence(results.study.rows), comparison.performance_profile(results.observations)):
         expected = {(look.colour, look.marker) for look in looks.values()}
         assert {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines} == expected
         (legend,) = figure.legends

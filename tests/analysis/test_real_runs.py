@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from nlhf.algorithms.nash_mp import NashMP
-from nlhf.analysis.criterion import View
-from nlhf.analysis.figures import base
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.figures.convergence import PALE, convergence
+from nlhf.analysis.figures.style import looks_of
 from nlhf.analysis.report import write
-from nlhf.analysis.results import gather
+from nlhf.analysis.results import analyse
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.runner.run_one import run_one, unwatched
 from tests.composing import configured
@@ -60,20 +60,20 @@ def study(tmp_path_factory, one_thread):
 
 
 def test_every_run_is_drawn_pale_or_not_by_what_became_of_it(study):
-    material = gather(study, View(target=1e-3))
-    rows = material.study.rows
+    results = analyse(study, Criterion(target=1e-3))
+    rows = results.study.rows
     status = dict(zip(rows["algorithm"], rows["status"], strict=True))
     ended = {"optimistic": "completed", "omd": "completed", "nash_md": "interrupted"}
     assert status == ended | {"self_play": "unfinished", "nash_mp": "failed"}
-    (axis,) = convergence(rows, material.view).axes
-    names = {look.colour: name for name, look in base.looks(rows).items()}
+    (axis,) = convergence(rows, results.criterion).axes
+    names = {look.colour: name for name, look in looks_of(rows).items()}
     alpha = {names[line.get_color()]: line.get_alpha() for line in axis.lines if line.get_linestyle() == "-"}
     assert alpha == {name: 1.0 if status[name] == "completed" else PALE for name in status if name != "nash_mp"}
 
 
 def test_the_bound_of_a_theorem_lies_above_what_was_measured(study):
-    material = gather(study, View("kl_to_equilibrium"))
-    (axis,) = convergence(material.study.rows, material.view).axes
+    results = analyse(study, Criterion("kl_to_equilibrium"))
+    (axis,) = convergence(results.study.rows, results.criterion).axes
     curves = {line.get_color(): line for line in axis.lines if line.get_linestyle() == "-"}
     bounds = [line for line in axis.lines if line.get_linestyle() == "--"]
     assert len(bounds) >= 3
@@ -84,12 +84,12 @@ def test_the_bound_of_a_theorem_lies_above_what_was_measured(study):
 
 
 def test_the_report_tells_what_failed_what_is_biased_and_how_to_run_it_again(study, tmp_path):
-    material = gather(study, View(target=1e-3))
-    summary = material.summary.set_index("algorithm")
+    results = analyse(study, Criterion(target=1e-3))
+    summary = results.summary.set_index("algorithm")
     assert summary.loc["nash_mp", "failed"] == 1
     assert np.isinf(summary.loc["nash_mp", "final"])
     assert np.isnan(summary.loc["self_play", "final"])
-    text = write(material, tmp_path).read_text(encoding="utf-8")
+    text = write(results, tmp_path).read_text(encoding="utf-8")
     for wanted in (
         "1 run failed",
         "2 runs did not end",

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from nlhf.analysis import conclusions
-from nlhf.analysis.criterion import View
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.report import MOST_COMPARISONS, _comparisons, _rows, _sortable
-from nlhf.analysis.results import gather
+from nlhf.analysis.results import analyse
 from tests.analysis.page import BETAS, GAMES, RATIOS, write_page
 from tests.analysis.synthetic import geometric, write_run
 
-VIEW = View(target=1e-3)
+CRITERION = Criterion(target=1e-3)
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 
 
@@ -123,9 +123,9 @@ def test_figures_are_drawn_in_the_page_and_described(page):
 
 
 def test_the_headline_and_the_cautions_are_those_of_the_terminal(root, page):
-    material = gather(root, VIEW)
-    assert conclusions.headline(material.summary, material.comparisons, VIEW) in page.text
-    for caution in material.cautions:
+    results = analyse(root, CRITERION)
+    assert conclusions.headline(results.summary, results.comparisons, CRITERION) in page.text
+    for caution in results.cautions:
         assert caution in page.text
 
 
@@ -133,7 +133,7 @@ def test_the_table_has_a_row_per_setting_and_method(root, page):
     head, *rows = page.tables[0]
     assert head[:6] == ["setting", "rank", "method", "seeds", "preference queries to 0.001", "reached"]
     assert len(rows) == len(RATIOS) * len(GAMES) * len(BETAS) + 2
-    summary = gather(root, VIEW).summary.set_index(["group", "method"])
+    summary = analyse(root, CRITERION).summary.set_index(["group", "method"])
     for row in rows:
         setting, rank, method, seeds, cost, reached, *_ = row
         name = method.partition(" †")[0].partition(", ")[0]
@@ -200,7 +200,7 @@ def test_an_arena_of_the_study_is_linked_from_wherever_the_page_is(tmp_path):
 
 
 def test_groups_over_several_games_match_each_of_them(root):
-    rows = list(_rows(gather(root, View(target=1e-3, by=("beta",)))))
+    rows = list(_rows(analyse(root, Criterion(target=1e-3, by=("beta",)))))
     assert {row["game"] for row in rows} == {"|".join(sorted(GAMES))}
     assert {row["beta"] for row in rows} == {f"{beta:g}" for beta in BETAS}
 
@@ -235,9 +235,9 @@ def test_a_pair_is_turned_round_where_the_second_is_better(tmp_path):
     for name, ratio in (("a_slow", 0.9), ("b_fast", 0.5)):
         curves = {seed: geometric(0.1 + seed / 50, ratio, range(100)) for seed in range(6)}
         write_run(tmp_path, name, curves=curves)
-    material = gather(tmp_path, VIEW)
-    (raw,) = material.comparisons.to_dict("records")
-    (shown,) = _comparisons(material.comparisons)
+    results = analyse(tmp_path, CRITERION)
+    (raw,) = results.comparisons.to_dict("records")
+    (shown,) = _comparisons(results.comparisons)
     texts = [text for text, _ in shown]
     assert (raw["first"], texts[1], texts[2]) == ("a_slow", "b_fast", "a_slow")
     assert float(texts[5].split(" [")[0]) == pytest.approx(1 / raw["ratio"], rel=0.01)
@@ -267,7 +267,7 @@ def test_a_page_of_one_method_and_one_seed_has_no_tests_and_no_failures(tmp_path
 
 
 def test_no_more_pairs_are_shown_than_can_be_read(root):
-    few = gather(root, VIEW).comparisons
+    few = analyse(root, CRITERION).comparisons
     many = pd.concat([few] * (1 + MOST_COMPARISONS // len(few)))
     assert len(many) > MOST_COMPARISONS
     assert len(_comparisons(many)) == MOST_COMPARISONS

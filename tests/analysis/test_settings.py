@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from nlhf.analysis.criterion import View
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.diff import diff
 from nlhf.analysis.labels import label
-from nlhf.analysis.results import gather
+from nlhf.analysis.results import analyse
 from nlhf.analysis.study import load
 from nlhf.io.json_files import read_json
 from nlhf.launch.compose import composed, plain
@@ -124,7 +124,7 @@ def test_an_edited_votes_file_is_another_setting_whose_name_has_its_checksum(bas
     for algorithm, digest in zip(("nash_mp", "omd"), inputs, strict=True):
         assert data.loc[algorithm, "setting"] == f"votes, beta = 0.05, game.path sha256 = {digest[:8]}"
         assert data.loc[algorithm, "inputs.game.path"] == digest
-    assert gather(tmp_path / "s", View(target=0.1)).comparisons.empty
+    assert analyse(tmp_path / "s", Criterion(target=0.1)).comparisons.empty
     folders = sorted((tmp_path / "s").iterdir())
     entries, _, _ = diff(*folders)
     assert ("sha256 of game.path", inputs[0][:16], inputs[1][:16]) in entries
@@ -176,9 +176,9 @@ def test_a_real_study_whose_votes_were_edited_in_between_claims_no_winner(tmp_pa
     for folder in (tmp_path / "s").iterdir():
         identity = yaml.safe_load((folder / ".hydra" / "identity.yaml").read_text())
         assert identity["digests"] == (read_json(folder / "summary.json") or {})["digests"]
-    material = gather(tmp_path / "s", View())
-    assert material.summary["group"].nunique() == 2
-    assert material.comparisons.empty
+    results = analyse(tmp_path / "s", Criterion())
+    assert results.summary["group"].nunique() == 2
+    assert results.comparisons.empty
     command("game=votes", f"game.path={path}", "algorithm=nash_mp", "budget.iterations=20", "study=t", "fail_fast=true",
             f"runs_dir={tmp_path}", "progress=false", "retry_failed=false")  # fmt: skip
     command("game=votes", f"game.path={path.parent}/./votes.csv", "algorithm=omd", "budget.iterations=20", "study=t",

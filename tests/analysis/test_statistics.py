@@ -9,19 +9,22 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nlhf.analysis.criterion import View
-from nlhf.analysis.observations import units
+from nlhf.analysis.comparison import compare, seeds_needed
+from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.observations import observations
+from nlhf.analysis.overall import overall, profile
 from nlhf.analysis.study import load
+from nlhf.analysis.summary import summarise
 from nlhf.stats import bootstrap
-from nlhf.stats.comparison import compare, evidence, holm, overall, profile, signed_rank, summarise
+from nlhf.stats.significance import holm, signed_rank
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
 SEEDS = range(10)
-LOOK = View(target=1e-3)
+LOOK = Criterion(target=1e-3)
 
 
-def observations(**methods):
+def observed(**methods):
     """Units of one setting by method: a column, or `cost`, `final` and others by name, in order of seeds.
 
     What was spent is the cost, 100 where that is infinite; who has ended without the target scores with the most of it.
@@ -63,7 +66,7 @@ def study(tmp_path):
 
 
 def test_a_known_study_has_the_known_summary(study):
-    table = summarise(units(load(study), LOOK))
+    table = summarise(observations(load(study), LOOK))
     assert list(zip(table["group"], table["rank"], table["method"], strict=True)) == [
         ("circle, beta = 0.05", 1, "omd"), ("circle, beta = 0.05", 2, "nash_mp"),
         ("votes, beta = 0.05", 1, "omd"), ("votes, beta = 0.05", 2, "nash_mp"),
@@ -88,7 +91,7 @@ def test_a_known_study_has_the_known_summary(study):
 
 
 def test_a_known_study_has_the_known_comparison(study):
-    table = compare(units(load(study), LOOK))
+    table = compare(observations(load(study), LOOK))
     assert table["group"].tolist() == ["circle, beta = 0.05", "votes, beta = 0.05"]
     for row in table.itertuples():
         assert (row.first, row.second, row.quantity, row.pairs) == ("nash_mp", "omd", "cost", 10)
@@ -101,7 +104,7 @@ def test_a_known_study_has_the_known_comparison(study):
 
 
 def test_a_known_study_has_the_known_totals(study):
-    observed = units(load(study), LOOK)
+    observed = observations(load(study), LOOK)
     table = overall(observed)
     assert table["method"].tolist() == ["omd", "nash_mp"]
     for row in table.itertuples():
@@ -127,7 +130,7 @@ def test_every_configuration_of_an_algorithm_counts_as_tried(tmp_path):
     write_run(tmp_path, "omd", curves={0: [(0, 0, 0.1)]}, algorithm__step_size=1)
     write_run(tmp_path, "omd", curves={1: [(0, 0, 0.1)]}, algorithm__step_size=1)  # other seeds are no other try
     write_run(tmp_path, "omd", "circle", curves={0: [(0, 0, 0.1)]}, algorithm__step_size=1)
-    table = summarise(units(load(tmp_path), LOOK))
+    table = summarise(observations(load(tmp_path), LOOK))
     tried = table.groupby(["group", "algorithm"])["tried"].unique().map(list).to_dict()
     assert tried == {
         ("random_tournament, beta = 0.05", "nash_mp"): [3],
@@ -140,14 +143,14 @@ def test_runs_are_counted_by_what_became_of_them(tmp_path):
     for number, status in enumerate(["completed", "completed", "failed", "interrupted", None]):
         curves = {seed: geometric(0.5, 0.8, SCHEDULE) for seed in (2 * number, 2 * number + 1)}
         write_run(tmp_path, curves=curves, status=status, study=str(number))
-    row = only(summarise(units(load(tmp_path), LOOK)))
+    row = only(summarise(observations(load(tmp_path), LOOK)))
     assert (row.runs, row.completed, row.failed, row.unfinished) == (5, 2, 1, 2)
     assert (row.seeds, row.replicas) == (1, 9)
 
 
 def test_a_run_that_failed_is_the_worst_and_never_dropped():
     good = {"final": [-6.0] * 4 + [np.inf] * 3, "cost": [10.0] * 3 + [np.inf] * 4}
-    row = only(summarise(observations(a=good)))
+    row = only(summarise(observed(a=good)))
     assert (row.final, row.final_mean, row.cost) == (-6, np.inf, np.inf)
     assert (row.final_low, row.final_high) == (-6, np.inf)
     assert np.isnan([row.final_mean_low, row.final_mean_high]).all()
@@ -156,17 +159,17 @@ def test_a_run_that_failed_is_the_worst_and_never_dropped():
 
 
 def test_a_run_that_may_go_on_has_no_last_value_and_a_censored_cost():
-    found = observations(a={"final": [-6.0, np.nan, -7.0], "cost": [10.0, 5.0, 20.0], "reached": [True, False, True],
+    found = observed(a={"final": [-6.0, np.nan, -7.0], "cost": [10.0, 5.0, 20.0], "reached": [True, False, True],
                             "status": ["completed", "interrupted", "completed"]})  # fmt: skip
     row = only(summarise(found))
     assert (row.final, row.final_mean, row.seeds, row.spent) == (-6.5, -6.5, 3, 20)
     assert row.cost == pytest.approx(np.sqrt(10 * 20), rel=1e-14)  # as if the one that ended before were not there
     assert row.score == pytest.approx(np.log10(10 * 20) / 2, rel=1e-12)
-    assert np.isnan(only(summarise(observations(a={"final": [np.nan, np.nan]}))).final)
+    assert np.isnan(only(summarise(observed(a={"final": [np.nan, np.nan]}))).final)
 
 
 def test_one_seed_has_estimates_and_no_intervals():
-    row = only(summarise(observations(a=[10.0])))
+    row = only(summarise(observed(a=[10.0])))
     assert (row.cost, row.score, row.spent, row.final, row.final_mean, row.seeds) == (10, 1, 10, -10, -10, 1)
     ends = [f"{name}_{end}" for name in ("cost", "final", "final_mean", "rate") for end in ("low", "high")]
     assert np.isnan([getattr(row, name) for name in ends]).all()
@@ -175,7 +178,7 @@ def test_one_seed_has_estimates_and_no_intervals():
 def test_copies_narrow_no_interval():
     once = {"cost": [10.0, 20, 30, 40, 50, 60], "final": [-1.0, -2, -3, -4, -5, -6]}
     copied = {name: values + [values[0]] * 50 for name, values in once.items()} | {"replica": [False] * 6 + [True] * 50}
-    one, other = only(summarise(observations(a=once))), only(summarise(observations(a=copied)))
+    one, other = only(summarise(observed(a=once))), only(summarise(observations(a=copied)))
     assert (other.seeds, other.replicas) == (6, 50)
     names = [name for name in one._fields if name not in ("Index", "replicas")]
     assert [getattr(one, name) for name in names] == pytest.approx(
@@ -187,7 +190,7 @@ def test_against_seconds_a_run_is_one_observation_and_makes_no_interval(tmp_path
     """Twenty seeds in one batch: their costs differ, their clock does not."""
     for algorithm, ratio in (("omd", 0.8), ("mpo", 0.7)):
         write_run(tmp_path, algorithm, curves={s: geometric(0.5 - s / 100, ratio, SCHEDULE) for s in range(20)})
-    timed, counted = (units(load(tmp_path), View(target=1e-3, x=x)) for x in ("seconds", "queries"))
+    timed, counted = (observations(load(tmp_path), Criterion(target=1e-3, x=x)) for x in ("seconds", "queries"))
     pair, table = only(compare(timed)), summarise(timed)
     assert (pair.pairs, pair.better) == (1, 1)
     assert pair.ratio == pytest.approx(np.log(0.8) / np.log(0.7), rel=1e-11)
@@ -201,7 +204,7 @@ def test_against_seconds_a_run_is_one_observation_and_makes_no_interval(tmp_path
 
 def test_the_best_is_first_by_score_and_then_by_last_value():
     never = [np.inf] * 5
-    table = summarise(observations(
+    table = summarise(observed(
         slow=[30.0] * 5, fast=[10.0] * 5, good={"cost": never, "final": [-5.0] * 5},
         bad={"cost": never, "final": [-1.0] * 5},
         open={"cost": [7.0] * 5, "reached": [False] * 5, "status": ["interrupted"] * 5, "final": [np.nan] * 5},
@@ -213,7 +216,7 @@ def test_the_best_is_first_by_score_and_then_by_last_value():
 
 def test_a_method_is_ranked_by_what_it_costs_on_average_with_its_misses_at_the_budget():
     """Medians would rank them otherwise: 10 and 20 and, by Kaplan and Meier, never."""
-    table = summarise(observations(
+    table = summarise(observed(
         often=[10.0] * 3 + [np.inf] * 2, always=[20.0] * 5, seldom=[1.0, 1.0] + [np.inf] * 3, never=[np.inf] * 5,
     ))  # fmt: skip
     assert table["method"].tolist() == ["seldom", "always", "often", "never"]
@@ -226,7 +229,7 @@ def test_a_method_is_ranked_by_what_it_costs_on_average_with_its_misses_at_the_b
 def test_methods_that_never_reach_the_target_are_ranked_by_their_last_values_however_many_seeds_they_have(budget):
     """The floating-point mean of ten equal scores is not that of seven: no reason to rank one before the other."""
     never = {n: {"cost": [budget] * n, "reached": [False] * n} for n in (1, 3, 7, 10)}
-    table = summarise(observations(
+    table = summarise(observed(
         a=never[10] | {"final": [-1.0] * 10}, b=never[7] | {"final": [-2.0] * 7},
         c=never[3] | {"final": [-3.0] * 3}, d=never[1] | {"final": [-4.0]},
     ))  # fmt: skip
@@ -236,9 +239,9 @@ def test_methods_that_never_reach_the_target_are_ranked_by_their_last_values_how
 
 def test_a_rate_needs_a_line_in_half_of_the_tails():
     half = {"rate": [0.1, 0.2, np.nan, np.nan], "bound_rate": [0.05, 0.05, np.nan, np.nan]}
-    assert only(summarise(observations(a=half))).rate == pytest.approx(0.15)
+    assert only(summarise(observed(a=half))).rate == pytest.approx(0.15)
     fewer = {"rate": [0.1, 0.2, np.nan, np.nan, np.nan], "bound_rate": [0.05] * 5}
-    row = only(summarise(observations(a=fewer)))
+    row = only(summarise(observed(a=fewer)))
     assert np.isnan(row.rate)
     assert row.bound_rate == pytest.approx(0.05)
 
@@ -248,7 +251,7 @@ def test_a_rate_needs_a_line_in_half_of_the_tails():
 
 def test_pairs_are_of_the_same_seed_whatever_their_order():
     cost = np.array([10.0, 20, 40, 80, 160, 320])
-    both = observations(a=2 * cost, b=cost).sample(frac=1, random_state=1)
+    both = observed(a=2 * cost, b=cost).sample(frac=1, random_state=1)
     row = only(compare(both))
     assert (row.first, row.second, row.pairs) == ("a", "b", 6)
     assert (row.ratio, row.ratio_low, row.ratio_high) == pytest.approx((2, 2, 2))
@@ -256,32 +259,32 @@ def test_pairs_are_of_the_same_seed_whatever_their_order():
 
 
 def test_seeds_that_only_one_method_has_are_no_pair():
-    row = only(compare(observations(a=[10.0] * 9, b=[20.0] * 6)))
+    row = only(compare(observed(a=[10.0] * 9, b=[20.0] * 6)))
     assert (row.pairs, row.better) == (6, 1)
-    apart = observations(a=[10.0] * 6, b=[20.0] * 6).assign(seed=range(12))
+    apart = observed(a=[10.0] * 6, b=[20.0] * 6).assign(seed=range(12))
     row = only(compare(apart))
     assert row.pairs == 0
     assert np.isnan([row.ratio, row.ratio_low, row.better, row.better_low, row.p, row.p_holm]).all()
 
 
 def test_equal_methods_are_equal():
-    row = only(compare(observations(a=[10.0, 20, 30, 40, 50], b=[10.0, 20, 30, 40, 50])))
+    row = only(compare(observed(a=[10.0, 20, 30, 40, 50], b=[10.0, 20, 30, 40, 50])))
     assert (row.ratio, row.better, row.p, row.p_holm) == (1, 0.5, 1, 1)
 
 
 def test_ties_count_one_half():
-    row = only(compare(observations(a=[10.0, 10, 10, 20, 5], b=[10.0, 10, 20, 10, 10])))
+    row = only(compare(observed(a=[10.0, 10, 10, 20, 5], b=[10.0, 10, 20, 10, 10])))
     assert row.better == (1 + 1 / 2 + 1 / 2 + 1) / 5
     assert row.ratio == 1
 
 
 def test_where_neither_reaches_the_target_last_values_are_compared():
     never = {"cost": [100.0] * 6, "reached": [False] * 6}
-    row = only(compare(observations(a=never | {"final": [-3.0] * 6}, b=never | {"final": [-5.0] * 6})))
+    row = only(compare(observed(a=never | {"final": [-3.0] * 6}, b=never | {"final": [-5.0] * 6})))
     assert (row.quantity, row.better) == ("final", 0)
     assert row.ratio == pytest.approx(100)
     one = never | {"reached": [True] + [False] * 5}
-    row = only(compare(observations(a=one | {"final": [-3.0] * 6}, b=never | {"final": [-5.0] * 6})))
+    row = only(compare(observed(a=one | {"final": [-3.0] * 6}, b=never | {"final": [-5.0] * 6})))
     assert (row.quantity, row.pairs, row.better) == ("cost", 6, (1 + 5 / 2) / 6)
 
 
@@ -312,7 +315,7 @@ def test_a_pair_is_decided_where_its_order_is_known(a, b, better):
         for cost, reached, status in (a, b)
     ]
     for one, other, expected in ((0, 1, better), (1, 0, None if better is None else 1 - better)):
-        row = only(compare(observations(a=columns[one], b=columns[other])))
+        row = only(compare(observed(a=columns[one], b=columns[other])))
         assert row.quantity == "cost"
         assert row.pairs == (5 if expected is None else 6)
         assert row.better == pytest.approx((2.5 + (expected or 0)) / row.pairs)
@@ -320,14 +323,14 @@ def test_a_pair_is_decided_where_its_order_is_known(a, b, better):
 
 def test_a_run_that_failed_loses_to_one_that_did_not_and_an_unfinished_one_is_left_out():
     never = {"reached": [False] * 3, "cost": [100.0] * 3}
-    row = only(compare(observations(
+    row = only(compare(observed(
         a=never | {"final": [np.inf, np.inf, -5.0]}, b=never | {"final": [-1.0, np.inf, np.nan]}
     )))  # fmt: skip
     assert (row.quantity, row.pairs, row.better) == ("final", 2, (0 + 1 / 2) / 2)
 
 
 def test_who_always_gets_there_against_who_never_does_is_infinitely_better():
-    row = only(compare(observations(a=[10.0] * 8, b=[np.inf] * 8)))
+    row = only(compare(observed(a=[10.0] * 8, b=[np.inf] * 8)))
     assert (row.ratio, row.ratio_low, row.ratio_high, row.better) == (0, 0, 0, 1)
     assert row.p == pytest.approx(2 / 2**8)
 
@@ -335,25 +338,25 @@ def test_who_always_gets_there_against_who_never_does_is_infinitely_better():
 def test_copies_are_no_pairs_and_no_evidence():
     """A deterministic game run at thirty seeds is one observation, and no test is made of one."""
     copies = {"cost": [10.0] * 30, "replica": [False] + [True] * 29}
-    row = only(compare(observations(a=copies, b=copies | {"cost": [20.0] * 30})))
+    row = only(compare(observed(a=copies, b=copies | {"cost": [20.0] * 30})))
     assert (row.pairs, row.better) == (1, 1)
     assert row.ratio == pytest.approx(0.5)
     assert np.isnan([row.p, row.p_holm, row.ratio_low]).all()
     random = {"cost": np.arange(20.0, 50)}
-    assert only(compare(observations(a=copies, b=random))).pairs == 30  # one side alone is a copy: the pairs differ
+    assert only(compare(observed(a=copies, b=random))).pairs == 30  # one side alone is a copy: the pairs differ
 
 
 def test_no_p_value_is_made_of_copies_on_disk(tmp_path):
     for algorithm, ratio in (("omd", 0.8), ("mpo", 0.7)):
         write_run(tmp_path, algorithm, curves={seed: geometric(0.5, ratio, SCHEDULE) for seed in range(20)})
-    row = only(compare(units(load(tmp_path), LOOK)))
+    row = only(compare(observations(load(tmp_path), LOOK)))
     assert row.pairs == 1
     assert np.isnan(row.p)
 
 
 def test_pairs_of_several_settings_are_paired_within_them():
     """One method costs twice the other, on a game that costs little and on one that costs much."""
-    one, other = observations(a=[20.0, 40, 60], b=[10.0, 20, 30]), observations(a=[2e6, 4e6, 6e6], b=[1e6, 2e6, 3e6])
+    one, other = observed(a=[20.0, 40, 60], b=[10.0, 20, 30]), observations(a=[2e6, 4e6, 6e6], b=[1e6, 2e6, 3e6])
     both = pd.concat([one, other.assign(setting="h")])
     row = only(compare(both))
     assert (row.pairs, row.better) == (6, 0)
@@ -445,8 +448,8 @@ def test_holms_correction_of_a_textbook_example():
 
 
 def test_all_pairs_of_a_group_are_corrected_together_and_groups_apart():
-    one = observations(a=np.arange(10.0, 20), b=np.arange(20.0, 30), c=np.arange(40.0, 50))
-    other = observations(a=np.arange(10.0, 20), b=np.arange(20.0, 30)).assign(group="h", setting="h")
+    one = observed(a=np.arange(10.0, 20), b=np.arange(20.0, 30), c=np.arange(40.0, 50))
+    other = observed(a=np.arange(10.0, 20), b=np.arange(20.0, 30)).assign(group="h", setting="h")
     table = compare(pd.concat([one, other]))
     assert table[["group", "first", "second"]].to_numpy().tolist() == [
         ["g", "a", "b"], ["g", "a", "c"], ["g", "b", "c"], ["h", "a", "b"],
@@ -456,7 +459,7 @@ def test_all_pairs_of_a_group_are_corrected_together_and_groups_apart():
 
 
 def test_one_method_alone_is_compared_with_nothing():
-    table = compare(observations(a=[10.0] * 5))
+    table = compare(observed(a=[10.0] * 5))
     assert table.empty
     assert table.columns.tolist()[:3] == ["group", "first", "second"]
     assert "p_holm" in table
@@ -465,7 +468,7 @@ def test_one_method_alone_is_compared_with_nothing():
 @pytest.mark.parametrize("methods", [2, 3, 5, 14])
 def test_the_evidence_that_is_needed_is_the_fewest_pairs_that_can_be_significant(methods):
     names = {f"m{number}": [1.0] for number in range(methods)}
-    needed = evidence(observations(**names))["g"]
+    needed = seeds_needed(observed(**names))["g"]
     comparisons = methods * (methods - 1) // 2
     assert signed_rank(np.arange(1.0, 6)) == 2 / 2**5
     assert holm([2 / 2**needed] + [1.0] * (comparisons - 1))[0] < 0.05
@@ -482,19 +485,19 @@ def settings(*tables):
 
 
 def test_only_methods_of_every_setting_have_totals():
-    found = settings(observations(a=[10.0, 20], b=[30.0, 40]), observations(a=[10.0, 20]))
+    found = settings(observed(a=[10.0, 20], b=[30.0, 40]), observations(a=[10.0, 20]))
     assert overall(found)["method"].tolist() == ["a"]
-    assert overall(settings(observations(a=[1.0]), observations(b=[1.0]))).empty
+    assert overall(settings(observed(a=[1.0]), observations(b=[1.0]))).empty
 
 
 def test_a_setting_is_won_by_all_that_share_the_lowest_cost_or_where_none_arrives_the_lowest_value():
     never = [np.inf] * 5
     found = settings(
-        observations(a=[10.0] * 5, b=[10.0] * 5, c=[20.0] * 5),  # a and b
-        observations(a=[30.0] * 5, b=never, c=[20.0] * 5),  # c
-        observations(a={"cost": never, "final": [-1.0] * 5}, b={"cost": never, "final": [-2.0] * 5},
+        observed(a=[10.0] * 5, b=[10.0] * 5, c=[20.0] * 5),  # a and b
+        observed(a=[30.0] * 5, b=never, c=[20.0] * 5),  # c
+        observed(a={"cost": never, "final": [-1.0] * 5}, b={"cost": never, "final": [-2.0] * 5},
                      c={"cost": never, "final": [np.inf] * 5}),  # b
-        observations(a={"cost": never, "final": [np.nan] * 5}, b={"cost": never, "final": [np.inf] * 5}, c=never),
+        observed(a={"cost": never, "final": [np.nan] * 5}, b={"cost": never, "final": [np.inf] * 5}, c=never),
     )  # fmt: skip
     found.loc[found["method"].eq("c") & found["setting"].eq("s3"), "final"] = np.inf  # nobody
     assert overall(found).set_index("method")["wins"].to_dict() == {"a": 1, "b": 2, "c": 1}
@@ -502,16 +505,16 @@ def test_a_setting_is_won_by_all_that_share_the_lowest_cost_or_where_none_arrive
 
 def test_a_setting_is_won_by_the_lowest_mean_with_misses_at_the_budget():
     found = settings(
-        observations(a=[10.0] * 3 + [np.inf] * 2, b=[20.0] * 5),  # (3 + 4)/5 > log10(20)
-        observations(a=[10.0] * 4 + [np.inf], b=[20.0] * 5),  # (4 + 2)/5 < log10(20)
-        observations(a={"cost": [7.0] * 10}, b={"cost": [7.0] * 3}),  # both
-        observations(a={"cost": [np.inf] * 5, "final": [-9.0] * 5}, b=[99.0] + [np.inf] * 4),  # b, that once gets there
+        observed(a=[10.0] * 3 + [np.inf] * 2, b=[20.0] * 5),  # (3 + 4)/5 > log10(20)
+        observed(a=[10.0] * 4 + [np.inf], b=[20.0] * 5),  # (4 + 2)/5 < log10(20)
+        observed(a={"cost": [7.0] * 10}, b={"cost": [7.0] * 3}),  # both
+        observed(a={"cost": [np.inf] * 5, "final": [-9.0] * 5}, b=[99.0] + [np.inf] * 4),  # b, that once gets there
     )
     assert overall(found).set_index("method")["wins"].to_dict() == {"a": 2, "b": 3}
 
 
 def test_totals_are_in_order_of_their_scores():
-    tables = [observations(a=[30.0] * 5, b=[10.0] * 5, c=[np.inf] * 5, d=[1.0] + [np.inf] * 4)] * 2
+    tables = [observed(a=[30.0] * 5, b=[10.0] * 5, c=[np.inf] * 5, d=[1.0] + [np.inf] * 4)] * 2
     table = overall(settings(*tables))
     assert table["method"].tolist()[:2] == ["b", "a"]
     assert table["score"].tolist() == pytest.approx([1, np.log10(30), 2, 2])  # the middle half of d never gets there
@@ -523,7 +526,7 @@ def test_totals_are_in_order_of_their_scores():
 def test_the_interval_of_a_total_draws_seeds_within_settings():
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal(12), 50 + rng.standard_normal(12)
-    tables = [observations(a={"area": values, "score": values}) for values in (first, second)]
+    tables = [observed(a={"area": values, "score": values}) for values in (first, second)]
     row = only(overall(settings(*tables)))
     both = np.concatenate([first, second])
     assert row.area == row.score == pytest.approx(stats.trim_mean(both, 0.25), rel=1e-13)
@@ -536,7 +539,7 @@ def test_a_profile_is_what_loops_count():
     tables = []
     for _ in range(3):
         costs = np.where(rng.random((3, 7)) < 0.7, rng.integers(1, 50, (3, 7)), np.inf)
-        tables.append(observations(a=costs[0], b=costs[1], c=costs[2]))
+        tables.append(observed(a=costs[0], b=costs[1], c=costs[2]))
     found, factors = settings(*tables), np.array([1, 1.5, 2, 5, 1000.0])
     table = profile(found, factors)
     cost = found.set_index(["setting", "seed", "method"])["cost"].to_dict()
@@ -552,28 +555,26 @@ def test_a_profile_is_what_loops_count():
 
 
 def test_an_instance_that_was_never_run_counts_for_nobody():
-    found = settings(observations(a=[10.0] * 4, b=[20.0] * 4), observations(a=[10.0], b=[5.0]))
+    found = settings(observed(a=[10.0] * 4, b=[20.0] * 4), observations(a=[10.0], b=[5.0]))
     assert profile(found, np.array([1.0, 2.0])).to_numpy().tolist() == [[4 / 5, 1 / 5], [1, 1]]
-    alone = settings(observations(a=[10.0] * 4, b=[20.0] * 4), observations(a=[np.inf]))
+    alone = settings(observed(a=[10.0] * 4, b=[20.0] * 4), observations(a=[np.inf]))
     assert profile(alone, np.array([2.0]))[["a", "b"]].to_numpy().tolist() == [[4 / 5, 1]]
 
 
 def test_a_target_that_is_reached_at_no_cost_is_solved():
-    table = profile(observations(a=[0.0, 0.0], b=[0.0, 3.0]), np.array([1.0, 1000.0]))
+    table = profile(observed(a=[0.0, 0.0], b=[0.0, 3.0]), np.array([1.0, 1000.0]))
     assert table.to_numpy().tolist() == [[1, 0.5], [1, 0.5]]
 
 
 def test_copies_weigh_no_more_than_once_in_a_profile():
     copies = {"cost": [10.0] * 30, "replica": [False] + [True] * 29}
     slow = copies | {"cost": [20.0] * 30}
-    random = observations(a=[20.0], b=[10.0])
-    half = profile(observations(a=copies, b=np.arange(1.0, 31)), np.array([1.0]))
+    random = observed(a=[20.0], b=[10.0])
+    half = profile(observed(a=copies, b=np.arange(1.0, 31)), np.array([1.0]))
     assert half.to_numpy().tolist() == [[21 / 30, 10 / 30]]  # beside another's seeds a copy counts each time
-    assert profile(settings(observations(a=copies, b=slow), random), np.array([1.0])).to_numpy().tolist() == [
-        [0.5, 0.5]
-    ]
+    assert profile(settings(observed(a=copies, b=slow), random), np.array([1.0])).to_numpy().tolist() == [[0.5, 0.5]]
 
 
 def test_a_cost_that_was_not_enough_is_no_cost():
-    found = observations(a={"cost": [5.0], "reached": [False]}, b=[10.0])
+    found = observed(a={"cost": [5.0], "reached": [False]}, b=[10.0])
     assert profile(found, np.array([1.0])).to_numpy().tolist() == [[0, 1]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nlhf.analysis import AnalysisError
-from nlhf.analysis.criterion import View
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.study import load
 from nlhf.analysis.tensorboard import write
 from nlhf.cli.compare import main
@@ -41,7 +41,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("x", ["queries", "iteration"])
 def test_every_metric_of_every_row_is_a_scalar_at_its_step(folder, tmp_path, x):
     data = load(folder)
-    assert write(data, tmp_path / "events", View(x=x)) == 2
+    assert write(data, tmp_path / "events", Criterion(x=x)) == 2
     for seed in (0, 3):
         found = read(tmp_path / "events" / folder.name / f"seed-{seed}")
         rows = data[data["seed"] == seed]
@@ -65,7 +65,7 @@ def test_the_command_writes_them_and_says_how_to_look(folder, tmp_path, capsys):
 @NEEDS
 def test_seconds_are_no_steps(folder, tmp_path):
     with pytest.raises(AnalysisError, match="give --x queries or iteration"):
-        write(load(folder), tmp_path / "events", View(x="seconds"))
+        write(load(folder), tmp_path / "events", Criterion(x="seconds"))
 
 
 def test_where_tensorboard_is_missing_the_remedy_is_told(folder, tmp_path, monkeypatch):
@@ -78,4 +78,4 @@ def test_where_tensorboard_is_missing_the_remedy_is_told(folder, tmp_path, monke
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(AnalysisError, match=r"--tensorboard needs TensorBoard: pip install -e"):
-        write(load(folder), tmp_path / "events", View())
+        write(load(folder), tmp_path / "events", Criterion())

@@ -9,20 +9,20 @@ import pytest
 from rich.console import Console
 
 from nlhf.analysis import ranking_table
-from nlhf.analysis.criterion import View
+from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.ranking_table import cost_of, spread, tenths
-from nlhf.analysis.results import gather
+from nlhf.analysis.results import analyse
 from tests.analysis.synthetic import geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
-VIEW = View(target=1e-3)
+CRITERION = Criterion(target=1e-3)
 INF, NAN = math.inf, math.nan
 
 
-def printed(root, view=VIEW):
+def printed(root, criterion=CRITERION):
     stream = io.StringIO()
     ranking_table.show(
-        gather(root, view), Console(file=stream, width=ranking_table.WIDTH, markup=False, highlight=False)
+        analyse(root, criterion), Console(file=stream, width=ranking_table.WIDTH, markup=False, highlight=False)
     )
     return stream.getvalue()
 
@@ -102,7 +102,7 @@ LONG = "a_very_long_name_that_somebody_chose_without_thinking_of_tables"
 
 @pytest.mark.parametrize("case", ["long names", "many methods", "large numbers", "seconds"])
 def test_no_line_is_longer_than_100_columns_and_no_number_is_cut(tmp_path, case):
-    view = VIEW
+    criterion = CRITERION
     if case == "long names":
         for option in "xy":
             study(tmp_path, [f"{LONG}_{k}" for k in range(3)], [f"{LONG}_game"], game__path=f"/{option * 60}.csv",
@@ -117,12 +117,12 @@ def test_no_line_is_longer_than_100_columns_and_no_number_is_cut(tmp_path, case)
             }
             write_run(tmp_path, method, curves=curves)
     else:
-        view = View("average_exploitability", 1.234e-7, x="seconds")
+        criterion = Criterion("average_exploitability", 1.234e-7, x="seconds")
         curves = {seed: geometric(1 + seed, 0.5, SCHEDULE) for seed in range(6)}
         average = {seed: [value for *_, value in curve] for seed, curve in curves.items()}
         times = {seed: [k * 1234.56789 + seed for k in SCHEDULE] for seed in range(6)}
         write_run(tmp_path, curves=curves, extra={"average_exploitability": average, "seconds": times})
-    text = printed(tmp_path, view)
+    text = printed(tmp_path, criterion)
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "…" not in text
     rows = [line for line in text.splitlines() if line[:2].strip().isdigit()]

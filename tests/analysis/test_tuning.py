@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nlhf.analysis import AnalysisError, View, load, tuned, units
+from nlhf.analysis import AnalysisError, Criterion, load, observations, tuned
 from nlhf.stats.bootstrap import mean_interval
 
 from .synthetic import write_run
@@ -19,7 +19,7 @@ def study(root, values):
         for step, last in steps.items():
             curves = {seed: [(0, 0, 0.1), (1, 2, 0.01), (2, 4, last(seed))] for seed in range(SEEDS)}
             write_run(root, algorithm, curves=curves, algorithm__step_size=step)
-    return units(load(root))
+    return observations(load(root))
 
 
 def test_the_lowest_mean_on_the_tuning_seeds_is_chosen_and_judged_on_the_others(tmp_path):
@@ -60,12 +60,12 @@ def test_who_reaches_the_target_sooner_is_chosen_whatever_came_after(tmp_path):
         ends = [(2, 2, middle), (3, 4, last)]
         curves = {seed: [(0, 0, 1.0), (1, 1, 0.1 + seed / 100), *ends] for seed in range(SEEDS)}
         write_run(tmp_path, curves=curves, algorithm__step_size=step)
-    (row,) = tuned(units(load(tmp_path))).itertuples()
+    (row,) = tuned(observations(load(tmp_path))).itertuples()
     assert (row.method, row.tried, row.reached) == ("nash_mp, step_size = 2", 3, 1)
     starts = np.log10(0.1 + np.arange(5, SEEDS) / 100)
     cost = 1 + (starts + 6) / (starts + 7)  # on the way from the second row to the third
     assert row.score == pytest.approx(np.log10(cost).mean(), rel=1e-12)
-    (row,) = tuned(units(load(tmp_path), View(target=1e-20))).itertuples()
+    (row,) = tuned(observations(load(tmp_path), Criterion(target=1e-20))).itertuples()
     assert (row.method, row.reached) == ("nash_mp, step_size = 1", 0)  # none gets there: the lowest last value
 
 
@@ -81,7 +81,7 @@ def test_a_miss_counts_with_the_budget_where_another_configuration_reaches_the_t
             for seed in range(SEEDS)
         }
         write_run(tmp_path, curves=curves, algorithm__step_size=step)
-    (row,) = tuned(units(load(tmp_path))).itertuples()
+    (row,) = tuned(observations(load(tmp_path))).itertuples()
     assert row.method == "nash_mp, step_size = 2"  # log10(2) = 0.30 < 3/5
     assert row.tuning_cost == 3 * 5 * 1000
 
@@ -92,8 +92,8 @@ def test_a_configuration_that_fails_on_a_tuning_seed_is_not_chosen(tmp_path):
         for seeds, status in (([0], "failed" if step == 1 else "completed"), (range(1, SEEDS), "completed")):
             curves = {seed: [(0, 0, 0.1), (1, 2, 0.01), (2, 400, last)] for seed in seeds}
             write_run(tmp_path, curves=curves, status=status, algorithm__step_size=step)
-    assert tuned(units(load(tmp_path)))["method"].tolist() == ["nash_mp, step_size = 2"]
-    easy = units(load(tmp_path), View(target=0.05))
+    assert tuned(observations(load(tmp_path)))["method"].tolist() == ["nash_mp, step_size = 2"]
+    easy = observations(load(tmp_path), Criterion(target=0.05))
     assert easy.loc[easy["status"] == "failed", "reached"].all()  # it failed behind the target, which is no harm
     assert tuned(easy)["method"].tolist() == ["nash_mp, step_size = 1"]
 
@@ -105,7 +105,7 @@ def test_copies_judge_without_an_interval(tmp_path):
     assert (row.final, row.score) == pytest.approx((-5, np.log10(4)))
     assert np.isnan([row.final_low, row.final_high, row.score_low, row.score_high]).all()
     study(tmp_path / "clock", {"omd": {1.0: lambda seed: 10.0 ** -(6 + seed / 5)}})
-    (row,) = tuned(units(load(tmp_path / "clock"), View(x="seconds"))).itertuples()
+    (row,) = tuned(observations(load(tmp_path / "clock"), Criterion(x="seconds"))).itertuples()
     assert np.isnan([row.final_low, row.final_high, row.score_low, row.score_high]).all()
 
 
@@ -113,7 +113,7 @@ def test_what_has_not_ended_chooses_nothing(tmp_path):
     for step in (1.0, 2.0):
         curves = {seed: [(0, 0, 0.1), (1, 2, 0.01)] for seed in range(SEEDS)}
         write_run(tmp_path, curves=curves, status=None, algorithm__step_size=step)
-    table = tuned(units(load(tmp_path)))
+    table = tuned(observations(load(tmp_path)))
     assert table.empty
     assert {"group", "algorithm", "method", "score", "final"} <= set(table.columns)
 
@@ -121,4 +121,4 @@ def test_what_has_not_ended_chooses_nothing(tmp_path):
 def test_one_seed_cannot_choose_and_judge(tmp_path):
     write_run(tmp_path, curves={3: [(0, 0, 0.1), (1, 1, 0.01)]})
     with pytest.raises(AnalysisError, match="two seeds or more"):
-        tuned(units(load(tmp_path)))
+        tuned(observations(load(tmp_path)))

@@ -6,22 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nlhf.analysis.criterion import FLOOR, METRICS, View
+from nlhf.analysis.criterion import METRICS, Criterion
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.observations import GEOMETRIC, area, tail_rate, units
+from nlhf.analysis.observations import GEOMETRIC, observations
 from nlhf.analysis.study import load
+from nlhf.stats.curves import FLOOR, area, tail_rate
 from tests.analysis.synthetic import STEP, geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
-LOOK = View(target=1e-3)
+LOOK = Criterion(target=1e-3)
 
 
-def of(root, view=LOOK):
-    return units(load(root), view).set_index(["method", "seed"])
+def of(root, criterion=LOOK):
+    return observations(load(root), criterion).set_index(["method", "seed"])
 
 
-def the(root, view=LOOK):
-    (row,) = units(load(root), view).itertuples()
+def the(root, criterion=LOOK):
+    (row,) = observations(load(root), criterion).itertuples()
     return row
 
 
@@ -47,7 +48,7 @@ def test_a_geometric_decay_gives_its_rate_and_its_hit_exactly(tmp_path):
 def test_every_cost_has_its_own_hit_and_rate(tmp_path):
     write_run(tmp_path, curves={0: geometric(0.5, 0.8, SCHEDULE, queries_each=2)})
     for cost, scale in (("iteration", 1), ("queries", 2), ("seconds", STEP)):
-        found = the(tmp_path, View(target=1e-3, x=cost))
+        found = the(tmp_path, Criterion(target=1e-3, x=cost))
         assert found.cost == pytest.approx(np.log(0.5 / 1e-3) / found.rate, rel=1e-11)
         assert found.cost == pytest.approx(13.925 * scale, rel=1e-4)
         assert found.spent == 100 * scale
@@ -57,7 +58,7 @@ def test_every_cost_has_its_own_hit_and_rate(tmp_path):
 def test_another_metric_is_another_question(tmp_path):
     write_run(tmp_path, curves={0: geometric(0.5, 0.8, SCHEDULE)},
               extra={"average_exploitability": {0: [0.5 / (1 + k) for k in SCHEDULE]}})  # fmt: skip
-    found = the(tmp_path, View(metric="average_exploitability", target=0.01))
+    found = the(tmp_path, Criterion(metric="average_exploitability", target=0.01))
     assert found.reached
     assert found.cost == pytest.approx(40 + 10 * np.log(50 / 41) / np.log(51 / 41), rel=1e-12)  # 0.5/50 is 0.01
     assert found.final == pytest.approx(np.log10(0.5 / 101), rel=1e-12)
@@ -99,7 +100,7 @@ IRREGULAR = [(0, 1.0), (7, 0.3), (9, 0.02), (30, 0.004), (31, 0.5), (50, 1e-5)]
 )
 def test_a_target_is_reached_on_the_line_between_two_rows(tmp_path, target, expected):
     write_run(tmp_path, curves={0: [(k, k, value) for k, value in IRREGULAR]})
-    found = the(tmp_path, View(target=target))
+    found = the(tmp_path, Criterion(target=target))
     assert found.reached
     assert found.cost == pytest.approx(expected, rel=1e-13)
 
@@ -121,7 +122,7 @@ def test_rows_are_ordered_by_iteration_whatever_their_order(tmp_path):
     write_run(tmp_path, curves={0: geometric(0.5, 0.8, SCHEDULE), 1: geometric(0.5, 0.9, SCHEDULE)})
     data = load(tmp_path)
     shuffled = data.sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(units(shuffled, LOOK), units(data, LOOK))
+    pd.testing.assert_frame_equal(observations(shuffled, LOOK), observations(data, LOOK))
 
 
 # --- the score -------------------------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def test_the_score_counts_a_miss_with_the_largest_cost_on_its_setting(tmp_path):
     write_run(tmp_path, "killed", curves={0: miss}, status=None)
     write_run(tmp_path, "killed_late", curves={0: hit}, status=None)
     write_run(tmp_path, "miss", "circle", curves={0: miss})
-    found = units(load(tmp_path), LOOK).set_index(["setting", "method"])["score"]
+    found = observations(load(tmp_path), LOOK).set_index(["setting", "method"])["score"]
     there = np.log10(10.5)  # half of the decades from 1e-1 to 1e-5, halfway from 1 to 20
     assert found["random_tournament, beta = 0.05"].to_dict() == pytest.approx(
         {"hit": there, "miss": 3, "long": 3, "broken": 3, "broken_late": there, "stopped": np.nan, "killed": np.nan,
@@ -206,7 +207,7 @@ def test_what_never_measured_the_metric_is_left_out_unless_it_failed(tmp_path):
         write_run(tmp_path, name, curves={0: rows}, status=status, extra={"span_to_equilibrium": values})
     write_run(tmp_path, "seeds", curves={0: rows, 1: rows},
               extra={"span_to_equilibrium": {0: [0.1, 0.01], 1: [missing] * 2}})  # fmt: skip
-    found = of(tmp_path, View(metric="span_to_equilibrium", target=1e-3))
+    found = of(tmp_path, Criterion(metric="span_to_equilibrium", target=1e-3))
     assert found.index.tolist() == [("always", 0), ("never_failed", 0), ("once", 0), ("seeds", 0)]
     failed = found.loc[("never_failed", 0)]
     assert failed[["cost", "final", "area", "score", "reached"]].tolist() == [np.inf, np.inf, np.inf, 0, False]
@@ -242,7 +243,7 @@ def test_a_run_that_ends_early_keeps_its_last_value_to_the_longest_of_its_settin
     write_run(tmp_path, "mpo", curves={0: [(1, 1, 0.1), (10**4, 10**4, 0.1)]})
     write_run(tmp_path, "egpo", curves={0: [(1, 1, 0.1), (10**9, 10**9, 0.1)]}, status=None)  # may go on: no measure
     write_run(tmp_path, "omd", "circle", curves={0: [(1, 1, 0.1), (10, 10, 0.01)]})
-    found = units(load(tmp_path), LOOK).set_index(["setting", "method"])["area"]
+    found = observations(load(tmp_path), LOOK).set_index(["setting", "method"])["area"]
     assert found["random_tournament, beta = 0.05", "omd"] == pytest.approx((-1.5 - 3 * 2) / 4, rel=1e-14)
     assert found["random_tournament, beta = 0.05", "mpo"] == pytest.approx(-1, rel=1e-14)
     assert found["circle, beta = 0.05", "omd"] == pytest.approx(-1.5, rel=1e-14)
@@ -319,10 +320,10 @@ def test_too_few_rows_and_rows_of_one_cost_have_no_rate():
 # --- the rate that is promised ---------------------------------------------------------------------------------------
 
 
-def with_bound(root, bounds, view):
+def with_bound(root, bounds, criterion):
     extra = {name: {0: [0.5 * 0.8**k for k in SCHEDULE]} for name in METRICS}
     write_run(root, curves={0: geometric(0.5, 0.8, SCHEDULE, queries_each=2)}, bounds={0: bounds}, extra=extra)
-    return the(root, view)
+    return the(root, criterion)
 
 
 @pytest.mark.parametrize(
@@ -333,11 +334,11 @@ def with_bound(root, bounds, view):
 def test_a_bound_of_the_divergence_promises_its_rate_to_what_it_bounds_and_half_to_the_span(tmp_path, metric, factor):
     """The span is a norm, and the divergence falls like the square of one."""
     bounds = [0.9**k for k in SCHEDULE]
-    found = with_bound(tmp_path, bounds, View(metric=metric, target=1e-3))
+    found = with_bound(tmp_path, bounds, Criterion(metric=metric, target=1e-3))
     assert found.bound_rate == pytest.approx(-factor * np.log(0.9) / 2, rel=1e-12, nan_ok=True)
-    per_iteration = the(tmp_path, View(metric=metric, target=1e-3, x="iteration"))
+    per_iteration = the(tmp_path, Criterion(metric=metric, target=1e-3, x="iteration"))
     assert per_iteration.bound_rate == pytest.approx(-factor * np.log(0.9), rel=1e-12, nan_ok=True)
-    assert np.isnan(the(tmp_path, View(metric=metric, target=1e-3, x="seconds")).bound_rate)
+    assert np.isnan(the(tmp_path, Criterion(metric=metric, target=1e-3, x="seconds")).bound_rate)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +372,7 @@ def test_copies_are_replicas_of_the_first_and_nothing_else_is(tmp_path):
     write_run(tmp_path, curves={4: curve}, study="another")
     write_run(tmp_path, "omd", curves={0: curve})
     write_run(tmp_path, "nash_mp", "circle", curves={0: curve})
-    found = units(load(tmp_path), LOOK).set_index(["setting", "method", "seed"])["replica"]
+    found = observations(load(tmp_path), LOOK).set_index(["setting", "method", "seed"])["replica"]
     assert found[found].index.tolist() == [("random_tournament, beta = 0.05", "nash_mp", seed) for seed in (1, 4)]
 
 
@@ -381,7 +382,7 @@ def test_the_seeds_of_a_run_share_one_clock_and_runs_do_not(tmp_path):
     write_run(tmp_path, curves={seed: curves[seed] for seed in (0, 1, 2)})
     write_run(tmp_path, curves={seed: curves[seed] for seed in (3, 4)}, study="another")
     write_run(tmp_path, "omd", curves={0: curves[0], 5: curves[5]})
-    timed, counted = of(tmp_path, View(target=1e-3, x="seconds")), of(tmp_path)
+    timed, counted = of(tmp_path, Criterion(target=1e-3, x="seconds")), of(tmp_path)
     assert timed.index[~timed["replica"]].tolist() == [("nash_mp", 0), ("nash_mp", 3), ("omd", 0)]
     assert not counted["replica"].any()
 
@@ -403,9 +404,14 @@ def test_groups_are_settings_or_what_is_asked_for(tmp_path):
         for game in ("circle", "votes"):
             write_run(tmp_path, "omd", game, beta, curves={0: [(0, 0, 0.1)]}, game__actions=3)
     data = load(tmp_path)
-    assert set(units(data, LOOK)["group"]) == {f"{g}, beta = {b}" for g in ("circle", "votes") for b in (0.05, 0.1)}
-    assert units(data, View(by=("beta",)))["group"].value_counts().to_dict() == {"beta = 0.05": 2, "beta = 0.1": 2}
-    assert set(units(data, View(by=("game", "game.actions")))["group"]) == {
+    assert set(observations(data, LOOK)["group"]) == {
+        f"{g}, beta = {b}" for g in ("circle", "votes") for b in (0.05, 0.1)
+    }
+    assert observations(data, Criterion(by=("beta",)))["group"].value_counts().to_dict() == {
+        "beta = 0.05": 2,
+        "beta = 0.1": 2,
+    }
+    assert set(observations(data, Criterion(by=("game", "game.actions")))["group"]) == {
         "circle, actions = 3", "votes, actions = 3",
     }  # fmt: skip
 
@@ -415,14 +421,14 @@ def test_groups_are_settings_or_what_is_asked_for(tmp_path):
     [
         ({"metric": "loss"}, r"--metric=loss is unknown: give one of exploitability, .*span_to_equilibrium"),
         ({"x": "epochs"}, r"--x=epochs is unknown: give one of queries, iteration, seconds"),
-        ({"target": 0.0}, r"--target=0 is no target: give a number > 0"),
-        ({"target": float("nan")}, r"--target=nan is no target"),
-        ({"target": float("inf")}, r"--target=inf is no target"),
-        ({"by": ("colour",)}, r"--by=colour is no column: give game, beta, or a key of the configs \(.*beta.*\)"),
+        ({"target": 0.0}, r"--target=0 is out of range: give a number > 0"),
+        ({"target": float("nan")}, r"--target=nan is out of range"),
+        ({"target": float("inf")}, r"--target=inf is out of range"),
+        ({"by": ("colour",)}, r"--by=colour is not a column: give game, beta, or a key of the configs \(.*beta.*\)"),
         ({"metric": "span_to_equilibrium"}, r"was measured in no run: give one of exploitability, kl_to_equilibrium"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_refused_with_a_remedy(tmp_path, keys, problem):
     write_run(tmp_path, curves={0: [(0, 0, 0.1)]})
     with pytest.raises(AnalysisError, match=problem):
-        units(load(tmp_path), View(**keys))
+        observations(load(tmp_path), Criterion(**keys))

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from nlhf.analysis import conclusions
-from nlhf.analysis.criterion import View
-from nlhf.analysis.results import gather
+from nlhf.analysis import cautions, conclusions
+from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.results import analyse
 from tests.analysis.synthetic import write_run
 
-VIEW = View(target=1e-3)
+CRITERION = Criterion(target=1e-3)
 NEVER = None
 
 
@@ -28,14 +28,14 @@ def study(root, costs, game="circle", seeds=6, **options):
         write_run(root, method, game, curves={seed: curve(c, seed) for seed, c in enumerate(each)}, **options)
 
 
-def said(root, view=VIEW):
-    material = gather(root, view)
-    return conclusions.headline(material.summary, material.comparisons, view)
+def said(root, criterion=CRITERION):
+    results = analyse(root, criterion)
+    return conclusions.headline(results.summary, results.comparisons, criterion)
 
 
-def warned(root, view=VIEW):
-    material = gather(root, view)
-    return conclusions.cautions(material.focused.units, material.summary, material.study.runs)
+def warned(root, criterion=CRITERION):
+    results = analyse(root, criterion)
+    return cautions.cautions(results.focused.observations, results.summary, results.study.runs)
 
 
 # --- numbers and lists -----------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_a_difference_that_may_be_luck_is_called_so(tmp_path):
     """The geometric means differ by 2^(1/5); of 32 signs, 24 make a sum of ranks as far from its middle."""
     study(tmp_path, {"nash_mp": [20, 30, 20, 30, 20], "omd": [30, 20, 30, 20, 40]})
     assert said(tmp_path).endswith(
-        "; the next, omd, needs 1.15 times as much on average; the two are not told apart (p = 0.75, Holm)."
+        "; the next, omd, needs 1.15 times as much on average; the difference is not significant (p = 0.75, Holm)."
     )
 
 
@@ -131,21 +131,20 @@ def test_where_nothing_is_reached_the_lowest_last_value_is_told(tmp_path):
     study(tmp_path, {"a": NEVER}, seeds=5)
     write_run(tmp_path, "b", "circle", curves={seed: [(0, 0, 1.0), (1, 1, 0.4 - seed / 100)] for seed in range(5)})
     assert said(tmp_path) == (
-        "On circle, beta = 0.05 no method reaches exploitability 0.001; the lowest last value is that of b "
-        "(median 0.38)."
+        "On circle, beta = 0.05 no method reaches exploitability 0.001; the lowest final value: b (median 0.38)."
     )
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", None])
 def test_where_nothing_has_ended_no_method_is_called_best(tmp_path, status):
     study(tmp_path, {"a": NEVER, "b": NEVER}, status=status)
-    assert said(tmp_path) == "No run on circle, beta = 0.05 has ended well, so that no method can be called best."
+    assert said(tmp_path) == "No run on circle, beta = 0.05 completed, so no method can be called best."
 
 
 def test_metric_cost_and_target_are_in_the_sentence(tmp_path):
     study(tmp_path, {"a": 20}, seeds=1)
-    view = View("kl_to_equilibrium", 0.95, "seconds")
-    assert said(tmp_path, view).startswith(
+    criterion = Criterion("kl_to_equilibrium", 0.95, "seconds")
+    assert said(tmp_path, criterion).startswith(
         "a needs the least training time in seconds to KL to the equilibrium 0.95 on"
     )
 
@@ -169,8 +168,8 @@ def test_over_groups_every_winner_is_told_with_the_groups_it_wins(tmp_path):
     for game, costs in {"p": (1, 2), "q": (1, 2), "r": (2, 1), "s": (NEVER, NEVER)}.items():
         study(tmp_path, {"a": costs[0] and costs[0] * 10, "b": costs[1] and costs[1] * 10}, game, seeds=1)
     assert said(tmp_path) == (
-        "The fewest preference queries to exploitability 0.001: a on p and q; b on r; no method reaches it on s, where "
-        "the lowest last value is that of a and b."
+        "The fewest preference queries to exploitability 0.001: a on p and q; b on r; no method reaches it on s "
+        "(lowest final value: a and b)."
     )
 
 
@@ -183,7 +182,7 @@ def test_a_method_that_wins_everywhere_wins_on_all(tmp_path):
 def test_over_groups_it_is_told_on_how_many_the_winner_is_told_apart(tmp_path):
     study(tmp_path, {"a": 10, "b": 20}, "p", seeds=6)
     study(tmp_path, {"a": [10, 30, 10, 30, 10, 10], "b": [20, 20, 20, 20, 20, 20]}, "q", seeds=6)
-    assert said(tmp_path).endswith(": a on all 2 (told apart from the next on 1).")
+    assert said(tmp_path).endswith(": a on all 2 (significantly better than the next on 1).")
 
 
 def test_ties_over_groups_are_counted_for_each(tmp_path):
@@ -208,8 +207,8 @@ def test_over_groups_where_nothing_is_reached_or_has_ended(tmp_path):
     for game in "pq":
         study(tmp_path / "ended", {"a": NEVER}, game, seeds=1)
         study(tmp_path / "failed", {"a": NEVER, "b": NEVER}, game, seeds=1, status="failed")
-    assert said(tmp_path / "ended") == "No method reaches exploitability 0.001; the lowest last value is that of a (2)."
-    assert said(tmp_path / "failed") == "No method reaches exploitability 0.001; no run has ended well."
+    assert said(tmp_path / "ended") == "No method reaches exploitability 0.001 (lowest final value: a (2))."
+    assert said(tmp_path / "failed") == "No method reaches exploitability 0.001 (no run completed)."
 
 
 # --- cautions --------------------------------------------------------------------------------------------------------
@@ -228,15 +227,15 @@ def test_failed_and_unfinished_runs_are_counted(tmp_path):
     write_run(tmp_path, "d", "votes", curves={}, status="failed", name="empty")
     first, second, third, *_ = warned(tmp_path)
     assert first.startswith("2 runs failed: ")
-    assert "infinitely bad" in first
+    assert "counts as infinite" in first
     assert second.startswith("2 runs did not end: censored at the last row")
-    assert third == f"1 run left no rows: {tmp_path / 'empty'}."
+    assert third == f"1 run without rows: {tmp_path / 'empty'}."
 
 
 def test_copies_are_told_and_not_counted(tmp_path):
     write_run(tmp_path, "a", curves={seed: curve(10) for seed in range(6)})
-    assert warned(tmp_path)[0] == "Not counted, as they repeat another one to the bit: 5 of 6 observations."
-    assert warned(tmp_path)[1].startswith("Every method has one observation a setting")
+    assert warned(tmp_path)[0] == "Not counted, as exact copies of another observation: 5 of 6 observations."
+    assert warned(tmp_path)[1].startswith("Every method has one observation per setting")
 
 
 def test_few_seeds_are_told(tmp_path):
@@ -281,10 +280,10 @@ def test_runs_of_several_versions_are_told(tmp_path, key):
 
 
 def test_seeds_without_the_metric_are_told():
-    assert conclusions.unmeasured(1, View("span_to_equilibrium")) == [
+    assert cautions.unmeasured(1, Criterion("span_to_equilibrium")) == [
         "1 seed never measured the span to the equilibrium: left out."
     ]
-    assert conclusions.unmeasured(0, VIEW) == []
+    assert cautions.unmeasured(0, CRITERION) == []
 
 
 def test_short_names_of_groups_stay_different():

@@ -9,6 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
+from nlhf.stats.bootstrap import grouped_mean
+from nlhf.stats.calibration import calibration
+
 pytest.importorskip("transformers")
 
 from nlhf.cli.judge import main, train
@@ -277,7 +280,7 @@ def test_grades_against_hand_computed_numbers():
     right, cases = grades.another_voter(votes_of_three)
     assert cases.tolist() == [1, 2]  # who votes with one of two others finds these even; so does who calls a tie
     assert right.tolist() == [0, 0]  # the second one against two; the two that disagree against each other and a tie
-    error, bins = grades.calibration(np.full(4, 0.5), votes, bins=1)
+    error, bins = calibration(np.full(4, 0.5), votes.share, votes.number, bins=1)
     assert error == pytest.approx(0)
     assert bins == [pytest.approx((0.5, 0.5, 24))]
     rows = grades.table({"judge": chance}, votes)
@@ -296,7 +299,7 @@ def test_intervals_cover(prompts, pairs, rounds, least, most):
     for _ in range(rounds):
         of_pair = np.repeat(np.arange(prompts), pairs)
         values = np.repeat(rng.normal(size=prompts), pairs) + rng.normal(size=prompts * pairs)
-        found = grades.estimate(values, np.ones(prompts * pairs), of_pair)
+        found = grouped_mean(values, np.ones(prompts * pairs), of_pair)
         hits += found.low <= 0 <= found.high
     assert least <= hits <= most
 
@@ -351,15 +354,17 @@ def test_grades_are_of_judges_that_were_fitted_without_the_prompt_in_every_fold(
 
 def test_calibration_by_hand_and_of_a_judge_that_is_too_sure():
     votes = votes_of([1, 0.5], [2, 2], [0, 1])
-    error, bins = grades.calibration(np.array([0.9, 0.8]), votes, bins=2)  # .1 and .2 against 0 and .5; and mirrored
+    error, bins = calibration(
+        np.array([0.9, 0.8]), votes.share, votes.number, bins=2
+    )  # .1 and .2 against 0 and .5; and mirrored
     assert bins == [pytest.approx((0.15, 0.25, 4)), pytest.approx((0.85, 0.75, 4))]
     assert error == pytest.approx(0.1)
     rng = np.random.default_rng(0)
     logits = rng.normal(size=4000)
     share = rng.binomial(10, sigmoid(logits)) / 10
     many = votes_of(share, np.full(4000, 10), list(range(4000)))
-    assert grades.calibration(sigmoid(logits), many)[0] < 0.015
-    sure = grades.calibration(sigmoid(3 * logits), many)[0]
+    assert calibration(sigmoid(logits), many.share, many.number)[0] < 0.015
+    sure = calibration(sigmoid(3 * logits), many.share, many.number)[0]
     assert sure == pytest.approx(np.abs(sigmoid(3 * logits) - sigmoid(logits)).mean(), abs=0.015)
 
 

@@ -1,1 +1,1 @@
-"""Figures: functions of what `load`, `units` and a run's files hold; each returns a matplotlib Figure."""
+"""Figures: functions of what `load`, `observations` and a run's files hold; each returns a matplotlib Figure."""

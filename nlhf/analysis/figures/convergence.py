@@ -8,54 +8,64 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nlhf.analysis.criterion import FLOOR, PLAIN, View
-from nlhf.analysis.figures import base
+from nlhf.analysis.criterion import PLAIN, Criterion
+from nlhf.analysis.figures import layout
+from nlhf.analysis.figures.style import Look, handle, looks_of, marked, style
 from nlhf.stats import bootstrap
+from nlhf.stats.curves import FLOOR
 
 PALE = 0.35
 DRAWS = 500  # for a band, at every point of a curve
 
 
-def convergence(data: pd.DataFrame, view: View = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
-    """The view's metric against its cost, a panel per setting.
+def convergence(data: pd.DataFrame, criterion: Criterion = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
+    """The criterion's metric against its cost, a panel per setting.
 
     A line is the median over seeds of the logarithm, its band the 95% bootstrap interval of that (from five seeds on);
     for KL(pi* || pi) what the theorem promises is dashed (`kl_bound`: of the exploitability it bounds the rate alone).
     Unfinished and failed runs are pale.
     """
-    view.check(data)
+    criterion.check(data)
     caveats = caveats or {}
-    with base.style():
+    with style():
         settings = dict(iter(data.groupby("setting", sort=True)))
-        figure, axes = base.panels([str(name) for name in settings])
-        looks = base.looks(data)
+        figure, axes = layout.panels([str(name) for name in settings])
+        looks = looks_of(data)
         drawn: set[str] = set()
         for axis, rows in zip(axes, settings.values(), strict=False):
-            drawn |= {str(m) for m, runs in rows.groupby("method") if draw(axis, runs, view, looks[str(m)])}
-            finish(axis, view)
-        entries = _entries(drawn, looks, caveats, _with_bound(data, view))
-        base.below(figure, entries, caveats, drawn)
+            drawn |= {str(m) for m, runs in rows.groupby("method") if draw(axis, runs, criterion, looks[str(m)])}
+            finish(axis, criterion)
+        entries = _entries(drawn, looks, caveats, _with_bound(data, criterion))
+        layout.below(figure, entries, caveats, drawn)
     return figure
 
 
-def draw(axis: Axes, runs: pd.DataFrame, view: View, look: base.Look, bound: bool = True) -> bool:
+def draw(axis: Axes, runs: pd.DataFrame, criterion: Criterion, look: Look, bound: bool = True) -> bool:
     """One method's curve, band and (if wanted) bound; False where there is nothing to draw."""
-    runs = runs[runs[view.x] > 0]
-    if runs[view.metric].notna().sum() == 0:
+    runs = runs[runs[criterion.x] > 0]
+    if runs[criterion.metric].notna().sum() == 0:
         return False
-    table = base.over_cost(runs, view.metric, view.x).clip(lower=FLOOR)
-    if view.x == "seconds":  # no two seeds' rows share a time
+    table = over_cost(runs, criterion.metric, criterion.x).clip(lower=FLOOR)
+    if criterion.x == "seconds":  # no two seeds' rows share a time
         table = _thinned(table)
     alpha = 1.0 if (runs["status"] == "completed").all() else PALE
     logs: pd.DataFrame = table.map(np.log10)
     middle = 10 ** logs.median(axis=1).replace(np.inf, np.nan)  # a gap: KL to policies without pi*'s support
-    axis.plot(middle.index, middle, color=look.colour, marker=look.marker, ms=3.2, lw=1.3, alpha=alpha,
-              markevery=max(1, len(middle) // 12))  # fmt: skip
+    axis.plot(
+        middle.index,
+        middle,
+        color=look.colour,
+        marker=look.marker,
+        ms=3.2,
+        lw=1.3,
+        alpha=alpha,
+        markevery=max(1, len(middle) // 12),
+    )
     if table.shape[1] >= bootstrap.FEWEST:
         low, high = (10.0**end for end in band(logs.to_numpy()))
         axis.fill_between(middle.index, low, high, color=look.colour, alpha=0.2 * alpha, lw=0)
-    if bound and _with_bound(runs, view):
-        promised = base.over_cost(runs, "kl_bound", view.x).median(axis=1)
+    if bound and _with_bound(runs, criterion):
+        promised = over_cost(runs, "kl_bound", criterion.x).median(axis=1)
         promised = promised[promised >= middle.min() / 10]
         axis.plot(promised.index, promised, color=look.colour, ls="--", lw=0.9, alpha=alpha)
     return True
@@ -71,12 +81,12 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def finish(axis: Axes, view: View) -> None:
+def finish(axis: Axes, criterion: Criterion) -> None:
     """Scales, words, and limits that are those of the curves: a bound may lie far above."""
     curves = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "-"]
     values = np.concatenate([np.asarray(curve, float) for curve in curves]) if curves else np.array([])
-    base.logarithmic(axis)
-    axis.set(xlabel=view.cost, ylabel=view.title)
+    layout.logarithmic(axis)
+    axis.set(xlabel=criterion.cost, ylabel=criterion.title)
     if np.isfinite(values).any():
         axis.set_ylim(top=5 * np.nanmax(values))
 
@@ -85,13 +95,19 @@ def _thinned(table: pd.DataFrame, rows: int = 80) -> pd.DataFrame:
     return table if len(table) <= rows else table.iloc[np.unique(np.geomspace(1, len(table), rows).astype(int)) - 1]
 
 
-def _with_bound(runs: pd.DataFrame, view: View) -> bool:
-    return view.metric == "kl_to_equilibrium" and view.x != "seconds" and bool(runs["kl_bound"].notna().any())
+def _with_bound(runs: pd.DataFrame, criterion: Criterion) -> bool:
+    return criterion.metric == "kl_to_equilibrium" and criterion.x != "seconds" and bool(runs["kl_bound"].notna().any())
 
 
-def _entries(drawn: set[str], looks: dict[str, base.Look], caveats: dict[str, str], bound: bool) -> dict[str, Line2D]:
-    names = base.marked(drawn, caveats)
-    entries = {names[name]: base.handle(look) for name, look in looks.items() if name in drawn}
+def _entries(drawn: set[str], looks: dict[str, Look], caveats: dict[str, str], bound: bool) -> dict[str, Line2D]:
+    names = marked(drawn, caveats)
+    entries = {names[name]: handle(look) for name, look in looks.items() if name in drawn}
     if bound:
         entries["theorem's bound"] = Line2D([], [], color="0.45", ls="--", lw=0.9)
     return entries
+
+
+def over_cost(runs: pd.DataFrame, metric: str, x: str) -> pd.DataFrame:
+    """A metric as a table cost x seeds; a seed keeps its last value until its next row and after its end."""
+    table = runs.pivot_table(index=x, columns=["folder", "seed"], values=metric, aggfunc="last")
+    return table.sort_index().ffill()

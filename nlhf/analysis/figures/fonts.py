@@ -83,9 +83,11 @@ def installed() -> list[FontEntry]:
     usable = {
         entry.name: entry
         for entry in fontManager.ttflist
-        if entry.style == "normal" and entry.weight == REGULAR and getattr(entry, "index", 0) == 0
+        if entry.style == "normal"
+        and entry.weight == REGULAR
+        and getattr(entry, "index", 0) == 0
         and not entry.name.startswith(NOT_FOR_TEXT)
-    }  # fmt: skip
+    }
     return sorted(
         usable.values(), key=lambda entry: ("Noto Sans" not in entry.name, "Sans" not in entry.name, entry.name)
     )

@@ -1,4 +1,4 @@
-"""Which pictures a study has: its preset's own, then all that its data allow."""
+"""The pictures of a study: the figure of its preset, then all that its data allow."""
 
 from __future__ import annotations
 
@@ -8,135 +8,138 @@ from pathlib import Path
 
 import pandas as pd
 
-from nlhf.analysis.figures import comparison, games, simplex
+from nlhf.analysis.figures import comparison, games, sensitivity
 from nlhf.analysis.figures.convergence import convergence
-from nlhf.analysis.figures.experiments import EXPERIMENTS
+from nlhf.analysis.figures.preset import BUDGET_SPENT, preset_of
+from nlhf.analysis.figures.simplex import CAPTION, simplex
 from nlhf.analysis.page import Picture
-from nlhf.analysis.results import MOST_METHODS, Material
+from nlhf.analysis.results import MOST_METHODS, Results
 from nlhf.stats.text import number
 
-MOST_GAMES = 6  # votes games that are drawn one by one
+MOST_GAMES = 6  # games of votes that get a picture each
 OF_A_KEY = frozenset({"step_size", "rate"})  # these show every configuration
 
 
-def pictures(material: Material) -> Iterator[Picture]:
-    """One after the other, so that a figure can be saved and forgotten."""
+def pictures(results: Results) -> Iterator[Picture]:
+    """Yield one picture at a time, so that a figure can be saved and released."""
     drawn = frozenset[str]()
-    preset = material.study.experiment
-    if preset in EXPERIMENTS:
-        own = EXPERIMENTS[preset]
-        figure = own.draw(material)
+    name, preset = results.study.experiment, preset_of(results.study.experiment)
+    if name is not None and preset is not None:
+        figure = preset.draw(results)
         if figure is not None:
-            drawn = own.same_as
-            said = _said(material) if "preferences" in own.same_as else []
-            yield Picture(preset, figure, "\n".join([own.caption, *said]))
+            drawn = preset.same_as
+            sentences = _vote_sentences(results) if "preferences" in preset.same_as else []
+            yield Picture(name, figure, "\n".join([preset.caption, *sentences]))
     for kind, make in KINDS.items():
         if kind not in drawn:
-            yield from make(material if kind in OF_A_KEY else material.focused)
+            yield from make(results if kind in OF_A_KEY else results.focused)
 
 
-def _convergence(material: Material) -> Iterator[Picture]:
-    view, data = material.view, material.study.rows
-    yield Picture("convergence", convergence(data, view, material.caveats),
-                  f"{_start(view.title)} against {view.cost}. {LINES}")  # fmt: skip
+def _convergence(results: Results) -> Iterator[Picture]:
+    criterion, data, caveats = results.criterion, results.study.rows, results.caveats
+    start = f"{_capitalised(criterion.title)} against"
+    yield Picture("convergence", convergence(data, criterion, caveats), f"{start} {criterion.cost}. {LINES}")
     for metric in ("kl_to_equilibrium", "average_exploitability"):
-        wanted = metric == "kl_to_equilibrium" or (data["beta"] == 0).any()
-        if wanted and metric != view.metric and data[metric].notna().any():
-            other = replace(view, metric=metric)
-            dashed = "; dashed is what the theorem promises" if metric == "kl_to_equilibrium" else ""
-            caption = f"{_start(other.title)} against {view.cost}; lines as above{dashed}."
-            yield Picture(metric, convergence(data, other, material.caveats), caption)
-    if view.x != "seconds":
-        timed = replace(view, x="seconds")
-        caption = f"{_start(view.title)} against training time, the clock stopped while measuring; {BATCH}"
-        yield Picture("seconds", convergence(data, timed, material.caveats), caption)
+        relevant = metric == "kl_to_equilibrium" or (data["beta"] == 0).any()
+        if relevant and metric != criterion.metric and data[metric].notna().any():
+            second = replace(criterion, metric=metric)
+            dashed = "; the theorem's bound is dashed" if metric == "kl_to_equilibrium" else ""
+            caption = f"{_capitalised(second.title)} against {criterion.cost}; lines as above{dashed}."
+            yield Picture(metric, convergence(data, second, caveats), caption)
+    if criterion.x != "seconds":
+        timed = replace(criterion, x="seconds")
+        yield Picture("seconds", convergence(data, timed, caveats), f"{start} training time. {CLOCK}")
 
 
-def _heatmap(material: Material) -> Iterator[Picture]:
-    if material.summary["group"].nunique() > 1 and material.summary["method"].nunique() > 1:
-        view = material.view
-        caption = (f"Median {view.cost} until the {view.title} is at most {number(view.target)}; a dash: half or more "
-                   "of the seeds spend their budget without it.")  # fmt: skip
-        yield Picture("heatmap", comparison.heatmap(material.summary, view, material.caveats), caption)
+def _heatmap(results: Results) -> Iterator[Picture]:
+    if results.summary["group"].nunique() > 1 and results.summary["method"].nunique() > 1:
+        criterion = results.criterion
+        goal = f"{criterion.title} is at most {number(criterion.target)}"
+        caption = f"Median {criterion.cost} until the {goal}. A dash: {BUDGET_SPENT.partition(': ')[2]}"
+        yield Picture("heatmap", comparison.heatmap(results.summary, criterion, results.caveats), caption)
 
 
-def _profile(material: Material) -> Iterator[Picture]:
-    units = material.units
-    compared = units.groupby("setting")["method"].nunique().min() > 1 and len(units) > 10
-    if compared and units["reached"].any() and units["method"].nunique() <= MOST_METHODS:
-        yield Picture("profile", comparison.performance_profile(units, material.view, material.caveats), PROFILE)
+def _profile(results: Results) -> Iterator[Picture]:
+    observed = results.observations
+    compared = observed.groupby("setting")["method"].nunique().min() > 1 and len(observed) > 10
+    if compared and observed["reached"].any() and observed["method"].nunique() <= MOST_METHODS:
+        figure = comparison.performance_profile(observed, results.criterion, results.caveats)
+        yield Picture("profile", figure, PROFILE)
 
 
-def _against(key: str, quantity: str, name: str, caption: str) -> Callable[[Material], Iterator[Picture]]:
-    def make(material: Material) -> Iterator[Picture]:
-        data = material.study.rows
+def _against(key: str, quantity: str, name: str, caption: str) -> Callable[[Results], Iterator[Picture]]:
+    def make(results: Results) -> Iterator[Picture]:
+        data = results.study.rows
         if key not in data or pd.to_numeric(data[key], errors="coerce").nunique() < 3:
             return
-        table = comparison.by_key(material.units, data, key)
+        table = sensitivity.by_key(results.observations, data, key)
         if quantity == "rate" and table["rate"].isna().all():
             return
-        yield Picture(name, comparison.against(table, key, quantity, material.view, material.caveats), caption)
+        figure = sensitivity.against(table, key, quantity, results.criterion, results.caveats)
+        yield Picture(name, figure, caption)
 
     return make
 
 
-def _simplex(material: Material) -> Iterator[Picture]:
-    figure = simplex.simplex(material.runs, material.caveats)
+def _simplex(results: Results) -> Iterator[Picture]:
+    figure = simplex(results.runs, results.caveats)
     if figure is not None:
-        yield Picture("simplex", figure, SIMPLEX)
+        yield Picture("simplex", figure, CAPTION)
 
 
-def _votes(material: Material) -> Iterator[Picture]:
-    runs = first_runs(material.runs)
-    for place, (title, run) in enumerate(list(runs.items())[:MOST_GAMES]):
+def _votes(results: Results) -> Iterator[Picture]:
+    runs = first_runs(results.runs)
+    for count, (title, run) in enumerate(list(runs.items())[:MOST_GAMES], 1):
         figure = games.preference_matrix(run, title)
         if figure is not None:
-            name = f"preferences-{place + 1}" if len(runs) > 1 else "preferences"
-            yield Picture(name, figure, f"By falling Bradley-Terry score. {games.what_votes_say(run, title)}")
+            name = f"preferences-{count}" if len(runs) > 1 else "preferences"
+            caption = f"Sorted by decreasing Bradley-Terry score. {games.cycle_sentence(run, title)}"
+            yield Picture(name, figure, caption)
 
 
-def _said(material: Material) -> list[str]:
-    return [games.what_votes_say(run, title) for title, run in list(first_runs(material.runs).items())[:MOST_GAMES]]
+def _vote_sentences(results: Results) -> list[str]:
+    runs = list(first_runs(results.runs).items())[:MOST_GAMES]
+    return [games.cycle_sentence(run, title) for title, run in runs]
 
 
-def _mixtures(material: Material) -> Iterator[Picture]:
-    figure = games.mixtures(dict(list(first_runs(material.runs).items())[:MOST_GAMES]))
+def _mixtures(results: Results) -> Iterator[Picture]:
+    figure = games.mixtures(dict(list(first_runs(results.runs).items())[:MOST_GAMES]))
     if figure is not None:
-        caption = "The equilibrium against the reference policy: first seed, mean over contexts."
+        caption = "The equilibrium and the reference policy: first seed, mean over contexts."
         yield Picture("mixtures", figure, caption)
 
 
 def first_runs(runs: pd.DataFrame) -> dict[str, Path]:
-    """A run of every setting whose items are worth naming: games of votes or matrices, or of few actions."""
-    found: dict[str, Path] = {}
+    """A run of every setting whose items are worth naming: games of votes or matrices, or with few actions."""
+    by_setting: dict[str, Path] = {}
     for setting, folder in runs.sort_values("setting")[["setting", "folder"]].to_numpy():
-        if setting in found:
+        if setting in by_setting:
             continue
         game = games.matrix_of(Path(folder))
         if game is not None and ("votes" in game or len(game["items"]) <= 12):
-            found[setting] = Path(folder)
-    return found
+            by_setting[setting] = Path(folder)
+    return by_setting
 
 
-def _start(words: str) -> str:
-    return words[0].upper() + words[1:]
+def _capitalised(title: str) -> str:
+    return title[0].upper() + title[1:]
 
 
-LINES = ("Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on); "
-         "unfinished and failed runs are pale.")  # fmt: skip
-BATCH = "all seeds of a run are trained as one batch."
+LINES = (
+    "Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on); unfinished and failed "
+    "runs are pale."
+)
+CLOCK = "The clock stops during measurements; all seeds of a run are trained as one batch."
 PROFILE = (
-    "Performance profile (Dolan and Moré 2002): the share of settings × seeds that a method solves within a "
-    "factor of the best one there; at factor 1 how often it is best, at the right how often it succeeds."
+    "Performance profile (Dolan and Moré 2002): the share of settings × seeds that a method solves within a factor of "
+    "the best one there. At factor 1, how often it is the best; at the right, how often it succeeds."
 )
-SIMPLEX = ("Policies on the simplex, over level sets of the exploitability (darker is more exploitable); dots are the "
-           "recorded rows, about ten per decade of iterations, so that fast cycles look like jumps.")  # fmt: skip
-STEPS = (
-    "How sensitive each algorithm is to its step size lambda; crosses: half or more of the seeds spend their budget."
+STEPS = f"Cost to the target against the step size lambda. {BUDGET_SPENT}"
+RATES = (
+    "The linear rate fitted to the tail, against beta; dashed, the rate that the theorem promises for KL(pi* || pi). A "
+    "method without a linear tail has no point."
 )
-RATES = ("The linear rate of the tail, fitted, against beta, beside what the theorem promises for KL(pi* || pi), "
-         "dashed; a method without a linear tail has no point.")  # fmt: skip
-KINDS: dict[str, Callable[[Material], Iterator[Picture]]] = {
+KINDS: dict[str, Callable[[Results], Iterator[Picture]]] = {
     "convergence": _convergence,
     "heatmap": _heatmap,
     "profile": _profile,

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from nlhf.analysis.figures import base
+from nlhf.analysis.figures import layout
 from nlhf.analysis.figures.game_file import game_of
+from nlhf.analysis.figures.style import COLOURS, style
 from nlhf.stats.cyclic import Diagnosis, diagnose
 
 MOST_ITEMS = 40
@@ -24,17 +25,18 @@ def preference_matrix(run: Path, title: str) -> Figure | None:
     game = matrix_of(run)
     if game is None:
         return None
-    return matrix([str(item) for item in game["items"]], game["preference"][0, 0], diagnosis(game),
-                  title + of_context(game))  # fmt: skip
+    return matrix(
+        [str(item) for item in game["items"]], game["preference"][0, 0], diagnosis(game), title + of_context(game)
+    )
 
 
 def matrix(items: list[str], preference: np.ndarray, found: Diagnosis, title: str) -> Figure:
     """P(row preferred to column) by falling Bradley-Terry score; majorities that are part of a cyclic triple are
     framed."""
-    with base.style():
-        wide, high = base.extent([base.wrapped(item, 30) for item in items])
+    with style():
+        wide, high = layout.extent([layout.wrapped(item, 30) for item in items])
         size = max(max(0.36, 0.16 * high) * len(items), 1.8)
-        title = base.wrapped(title)
+        title = layout.wrapped(title)
         tall = size + 0.05 * wide + 0.1 * (high - 1) + 0.15 * title.count("\n") + 0.8
         figure = Figure(figsize=(max(size + 0.066 * wide + 1.4, 4.2), tall), layout="constrained")
         axis = figure.subplots()
@@ -71,7 +73,7 @@ def _drawn(axis: Axes, items: list[str], preference: np.ndarray, found: Diagnosi
     if len(order) <= 12:
         _numbers(axis, preference[np.ix_(order, order)])
     _frames(axis, found, order)
-    names = [base.wrapped(items[k], 30) for k in order]
+    names = [layout.wrapped(items[k], 30) for k in order]
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(names)), names)
     axis.tick_params(length=0)
@@ -79,7 +81,7 @@ def _drawn(axis: Axes, items: list[str], preference: np.ndarray, found: Diagnosi
     return image
 
 
-def what_votes_say(run: Path, title: str) -> str:
+def cycle_sentence(run: Path, title: str) -> str:
     """What may be said of the cycles in a picture of `preference_matrix`."""
     game = matrix_of(run)
     if game is None:
@@ -113,21 +115,26 @@ def _named(found: Diagnosis, items: list[str]) -> str:
 def mixtures(runs: dict[str, Path]) -> Figure | None:
     """Equilibrium against reference as bars with the items' names, a panel per game; first seed, mean over contexts.
     None where no game has an equilibrium and few enough items."""
-    games = {title: game for title, run in runs.items()
-             if {"log_equilibrium", "log_reference"} <= (game := game_of(run) or {}).keys()
-             and len(game["items"]) <= MOST_ITEMS}  # fmt: skip
+    games = {
+        title: game
+        for title, run in runs.items()
+        if {"log_equilibrium", "log_reference"} <= (game := game_of(run) or {}).keys()
+        and len(game["items"]) <= MOST_ITEMS
+    }
     if not games:
         return None
-    with base.style():
+    with style():
         most = max(len(game["items"]) for game in games.values())
-        wide, high = base.extent([base.wrapped(str(item), 24) for game in games.values() for item in game["items"]])
+        wide, high = layout.extent([layout.wrapped(str(item), 24) for game in games.values() for item in game["items"]])
         size = max(3.1, 1.7 + 0.066 * wide), max(0.21, 0.14 * high) * most + 1.2
-        figure, axes = base.panels(list(games), across=3, size=size)
+        figure, axes = layout.panels(list(games), across=3, size=size)
         for axis, game in zip(axes, games.values(), strict=False):
             _bars(axis, game)
-        handles = {name: Rectangle((0, 0), 1, 1, color=colour) for name, colour in
-                   (("reference", "0.75"), ("equilibrium", base.COLOURS[0]))}  # fmt: skip
-        base.below(figure, handles, {}, ())
+        handles = {
+            name: Rectangle((0, 0), 1, 1, color=colour)
+            for name, colour in (("reference", "0.75"), ("equilibrium", COLOURS[0]))
+        }
+        layout.below(figure, handles, {}, ())
     return figure
 
 
@@ -135,9 +142,9 @@ def _bars(axis: Axes, game: dict[str, np.ndarray]) -> None:
     reference, equilibrium = (np.exp(game[name][0]).mean(0) for name in ("log_reference", "log_equilibrium"))
     order = np.argsort(equilibrium, kind="stable")
     places = np.arange(len(order))
-    axis.barh(places + 0.2, equilibrium[order], 0.4, color=base.COLOURS[0])
+    axis.barh(places + 0.2, equilibrium[order], 0.4, color=COLOURS[0])
     axis.barh(places - 0.2, reference[order], 0.4, color="0.75")
-    axis.set_yticks(places, [base.wrapped(str(game["items"][k]), 24) for k in order])
+    axis.set_yticks(places, [layout.wrapped(str(game["items"][k]), 24) for k in order])
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("probability")
     sns.despine(ax=axis, left=True)

@@ -12,11 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.tri import Triangulation
 
-from nlhf.analysis.figures import base
+from nlhf.analysis.figures import layout
 from nlhf.analysis.figures.game_file import game_of, policies_of
+from nlhf.analysis.figures.style import INK, Look, looks_of, marked, style
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 RESOLUTION = 160
+CAPTION = (
+    "Policies on the simplex, over level sets of the exploitability (darker is more exploitable). Dots are the "
+    "recorded rows, about ten per decade of iterations, so fast cycles look like jumps."
+)
 
 
 def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure | None:
@@ -34,18 +39,23 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
     shown = runs[runs["folder"].isin(list(found))].sort_values(["setting", "method"]).to_dict("records")
     if not shown:
         return None
-    looks, names = base.looks(runs), base.marked(runs["method"], caveats)
+    looks, names = looks_of(runs), marked(runs["method"], caveats)
     several = len({row["setting"] for row in shown}) > 1
     titles = [f"{names[row['method']]}, {row['setting']}" if several else names[row["method"]] for row in shown]
-    with base.style():
-        figure, axes = base.panels(titles, across=4, size=(2.5, 2.45))
+    with style():
+        figure, axes = layout.panels(titles, across=4, size=(2.5, 2.45))
         for axis, row in zip(axes, shown, strict=False):
             _panel(axis, found[row["folder"]], float(row["beta"]), looks[row["method"]])
-        base.below(figure, {
-            "reference": Line2D([], [], marker="o", mfc="white", mec=base.INK, ls="", ms=5),
-            "equilibrium": Line2D([], [], marker="*", color=base.INK, ls="", ms=9),
-            "last policy": Line2D([], [], marker="s", color="0.45", ls="", ms=5),
-        }, caveats, [row["method"] for row in shown])  # fmt: skip
+        layout.below(
+            figure,
+            {
+                "reference": Line2D([], [], marker="o", mfc="white", mec=INK, ls="", ms=5),
+                "equilibrium": Line2D([], [], marker="*", color=INK, ls="", ms=9),
+                "last policy": Line2D([], [], marker="s", color="0.45", ls="", ms=5),
+            },
+            caveats,
+            [row["method"] for row in shown],
+        )
     return figure
 
 
@@ -76,18 +86,25 @@ def _game(run: Path) -> dict[str, np.ndarray] | None:
     return game | {"path": np.exp(path)} if path else None
 
 
-def _panel(axis: Axes, game: dict[str, np.ndarray], beta: float, look: base.Look) -> None:
+def _panel(axis: Axes, game: dict[str, np.ndarray], beta: float, look: Look) -> None:
     reference = np.exp(game["log_reference"][0, 0])
     _level_sets(axis, game["preference"][0, 0], reference, beta)
-    axis.plot(*CORNERS[[0, 1, 2, 0]].T, color=base.INK, lw=0.8)
+    axis.plot(*CORNERS[[0, 1, 2, 0]].T, color=INK, lw=0.8)
     path = game["path"] @ CORNERS
     axis.plot(*path.T, color=look.colour, lw=1, marker=".", ms=3.5, alpha=0.9)
-    axis.plot(*(reference @ CORNERS), marker="o", mfc="white", mec=base.INK, ms=5)
+    axis.plot(*(reference @ CORNERS), marker="o", mfc="white", mec=INK, ms=5)
     axis.plot(*path[-1], marker="s", color=look.colour, ms=5, mec="white", mew=0.6)
     if "log_equilibrium" in game:
-        axis.plot(*(np.exp(game["log_equilibrium"][0, 0]) @ CORNERS), marker="*", color=base.INK, ms=9, mec="white",
-                  mew=0.6, ls="")  # fmt: skip
-    names = [base.wrapped(str(item), 16) for item in game["items"]]
+        axis.plot(
+            *(np.exp(game["log_equilibrium"][0, 0]) @ CORNERS),
+            marker="*",
+            color=INK,
+            ms=9,
+            mec="white",
+            mew=0.6,
+            ls="",
+        )
+    names = [layout.wrapped(str(item), 16) for item in game["items"]]
     for corner, name, dy, va in zip(CORNERS, names, (-0.04, -0.04, 0.03), ("top", "top", "bottom"), strict=True):
         axis.text(corner[0], corner[1] + dy, name, ha="center", va=va, fontsize=8)
     below, above = (0.17 * max(name.count("\n") for name in part) for part in (names[:2], names[2:]))
@@ -103,6 +120,7 @@ def _level_sets(axis: Axes, preference: np.ndarray, reference: np.ndarray, beta:
     values = np.maximum(exploitability(grid, preference, reference, beta), 1e-6)
     levels = np.geomspace(max(values.min(), values.max() * 1e-3), values.max(), 9)
     mesh = Triangulation(*(grid @ CORNERS).T)
-    axis.tricontourf(mesh, values, levels=[0, *levels[1:]], cmap="Greys", norm=LogNorm(levels[0], 1e5 * levels[-1]),
-                     extend="max")  # fmt: skip
+    axis.tricontourf(
+        mesh, values, levels=[0, *levels[1:]], cmap="Greys", norm=LogNorm(levels[0], 1e5 * levels[-1]), extend="max"
+    )
     axis.tricontour(mesh, values, levels=levels[1:-1], colors="white", linewidths=0.5)

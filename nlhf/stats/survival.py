@@ -1,0 +1,46 @@
+"""The median cost to a target, where some observations end before they reach it (Kaplan and Meier's estimate)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nlhf.stats.bootstrap import NONE, Interval, blocks, enough, quantiles
+
+
+def censored_median(costs: np.ndarray, reached: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """The median cost, (draws) for counts (draws, n); inf if half or more never reach the target.
+
+    If exactly half have reached it between two costs, the result is the geometric mean of the two.
+
+    Args:
+        costs: (n), at which the target was reached, or at which the observation ended without it.
+        reached: (n) bool.
+        counts: (draws, n), how often each observation was drawn; once each by default.
+    """
+    order = np.lexsort((~reached, costs))  # at equal costs, observations that reach the target come first
+    ordered, events = costs[order], reached[order]
+    weights = (np.ones((1, len(costs))) if counts is None else counts)[:, order].astype(float)
+    at_risk = weights[:, ::-1].cumsum(1)[:, ::-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        survival = np.cumprod(np.where(at_risk > 0, 1 - weights * events / at_risk, 1.0), axis=1)
+    first, second = (
+        np.where(below.any(1), ordered[below.argmax(1)], np.inf)
+        for below in (survival <= 0.5 + 1e-12, survival < 0.5 - 1e-12)
+    )
+    with np.errstate(invalid="ignore"):
+        middle = np.where(np.isinf(second), np.inf, np.sqrt(first) * np.sqrt(second))
+    return np.asarray(np.where(first == second, first, middle))
+
+
+def censored_median_interval(costs: np.ndarray, reached: np.ndarray, strata: np.ndarray | None = None) -> Interval:
+    """The percentile interval of `censored_median`."""
+    strata = np.zeros(len(costs), np.int64) if strata is None else strata
+    if not enough(strata):
+        return NONE
+    return quantiles(np.concatenate([censored_median(costs, reached, _counts(drawn)) for drawn in blocks(strata)]))
+
+
+def _counts(drawn: np.ndarray) -> np.ndarray:
+    """How often each of n observations occurs in each row of (draws, n) indices."""
+    draws, n = drawn.shape
+    return np.bincount((drawn + n * np.arange(draws)[:, None]).ravel(), minlength=draws * n).reshape(draws, n)
