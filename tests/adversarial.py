@@ -22,7 +22,8 @@ from nlhf.games.listed import numbered
 from nlhf.games.matrix import MatrixGame
 from nlhf.games.preference import PreferenceTable
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.prox.base import Parts, ProxEngine
+from nlhf.prox.base import Parts
+from nlhf.prox.engine import ProxEngine
 from nlhf.prox.exact import ExactProx
 
 EPS = float(np.finfo(np.float64).eps)

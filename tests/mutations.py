@@ -85,7 +85,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the mask of active seeds is inverted",
-        "nlhf/prox/base.py",
+        "nlhf/prox/engine.py",
         "as_mask(self.active, self.beta)",
         "as_mask(~self.active, self.beta)",
         ("tests/test_resume.py",),
@@ -120,7 +120,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the bill is no part of a checkpoint",
-        "nlhf/prox/base.py",
+        "nlhf/prox/ledger.py",
         'self.queries = np.array(snapshot["queries"], dtype=np.int64)',
         'self.queries = 0 * np.array(snapshot["queries"], dtype=np.int64)',
         ("tests/test_resume.py",),

@@ -381,11 +381,44 @@ def test_the_sources_are_those_that_the_readme_names(name):
     assert len(set(sources)) == len(sources)
 
 
+CITED = {
+    "adaptive_nash_mp": ["2505.19731", "2105.15186"],
+    "adaptive_optimistic": ["2505.19731", "2105.15186"],
+    "comal": ["2410.16714", "2410.23223", "2505.19731", "2206.05825", "2407.00617", "2403.08635"],
+    "egpo": ["2503.08942"],
+    "inpo": ["2206.05825", "2407.00617", "2403.08635"],
+    "ipo_md": ["2312.00886", "2403.08635"],
+    "mpo": ["2410.16714", "2410.23223", "2505.19731", "2206.05825", "2407.00617", "2403.08635"],
+    "nash_ema_pg": ["2505.19731", "2312.00886"],
+    "nash_md": ["2312.00886"],
+    "nash_md_pg": ["2312.00886", "2403.08635"],
+    "nash_mp": ["2505.19731"],
+    "nash_mp_ema": ["2505.19731", "2312.00886"],
+    "nash_prox": ["2505.19731", "2312.00886"],
+    "nash_prox_fast": ["2505.19731", "2312.00886"],
+    "omd": ["2206.05825", "2407.00617", "2403.08635"],
+    "online_dpo": ["2402.04792"],
+    "online_ipo": ["2206.05825", "2407.00617", "2403.08635"],
+    "optimistic": ["2105.15186", "2512.24818", "2502.16852"],
+    "predictive_regret_matching": ["1407.5042", "2007.14358"],
+    "proximal_point": ["2410.16714", "2410.23223", "2505.19731", "2105.15186"],
+    "regret_matching": ["1407.5042", "2007.14358"],
+    "secant": ["2505.19731"],
+    "self_play": ["2206.05825", "2407.00617", "2403.08635"],
+    "sppo": ["2405.00675", "2401.04056"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_algorithm_cites_its_papers_in_order(name):
+    assert list(configured(name).cited) == CITED[name]
+
+
 def test_an_algorithm_cites_the_one_inside_it_behind_its_own_sources():
     inner = OnlineMirrorDescent("theory")
     outer = ProximalPoint("theory", inner_steps=10, accuracy=1.0, grow=1.0, inner=inner)
-    assert outer.sources[0] == "2410.16714"
-    assert outer.sources[-len(inner.sources) :] == inner.sources
+    assert outer.cited[0] == "2410.16714"
+    assert outer.cited[-len(inner.cited) :] == inner.cited
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 
 from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, composed, plain
-from nlhf.policies.base import Memory, Policy, choose
+from nlhf.policies.base import Memory, Policy
 from nlhf.policies.mlp import Inputs
+from nlhf.policies.select import choose
 from nlhf.runner.assemble import assemble
 from nlhf.runner.groups import GROUPS
 from nlhf.runner.specification import specify

@@ -23,7 +23,7 @@ from nlhf.language.game import TextGame
 from nlhf.language.measure import TextMeasure
 from nlhf.language.model import LanguageModel, Turn, wrapped
 from nlhf.language.policy import CausalLM, CausalLMPolicy
-from nlhf.policies.base import Categorical
+from nlhf.policies.distributions import Categorical
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.prox.gradient import GradientProx

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nlhf.games.feedback import Feedback
-from nlhf.policies.base import GeometricMixture
+from nlhf.policies.mixture import GeometricMixture
 from nlhf.policies.mlp import Inputs, MLPPolicy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts

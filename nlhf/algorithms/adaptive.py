@@ -1,47 +1,49 @@
-"""Steps that grow while they prove themselves, by identity (M) and without a further query.
+"""Adaptive steps: a step grows as long as identity (M) proves that it contracts, which takes no further query.
 
     half = prox(opponent = o, anchor = pi_k, lambda);   new = prox(opponent = half, anchor = pi_k, lambda)
 
 Adaptive Nash-MP, o = pi_k: accept iff (1 + lambda beta) KL(half || new) <= KL(half || pi_k). An accepted iteration
-contracts KL(pi* || pi) by 1/(1 + lambda beta); every lambda up to 2 beta + 2 sqrt(1 + beta^2), the first one, passes.
-Adaptive optimistic, o = the half step before: accept iff 2 (1 + lambda beta) KL(half || new) <= KL(half || pi_k) + E_k,
-then E_{k+1} = KL(half || new), E_0 = 0; KL + E contracts by 1/(1 + lambda beta), with one query an iteration.
-Accepted: lambda *= grow. Refused: lambda *= shrink, again from pi_k; its queries are charged. Contexts are independent
-games: each has its own lambda, and in each the step is accepted or refused by itself.
-Source: ours, upon arXiv:2505.19731 and arXiv:2105.15186.
+contracts KL(pi* || pi) by 1/(1 + lambda beta). The first lambda is 2 beta + 2 sqrt(1 + beta^2); every lambda up to it
+is accepted.
+Adaptive optimistic, o = the previous half step: accept iff 2 (1 + lambda beta) KL(half || new) <= KL(half || pi_k) +
+E_k, then E_{k+1} = KL(half || new), E_0 = 0; KL + E contracts by 1/(1 + lambda beta), with one query per iteration.
+After an accepted step lambda *= grow. After a rejected step lambda *= shrink and the algorithm stays at pi_k; the
+queries are still charged. Contexts are independent games: each has its own lambda and its own test.
+See docs/mathematics.md, "Adaptive steps". Source: ours, based on arXiv:2505.19731 and arXiv:2105.15186.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
 from nlhf.numerics import simplex
 
-ROUNDING = 1e-24  # a step this short, in KL, no longer tells a good lambda from a bad one
+ROUNDING = 1e-24  # KL of a step below which rounding decides the test
 
 
 @dataclass(frozen=True)
 class AdaptiveState(State):
-    """The policy, the half step before, the error E, the step to try next, and log KL(pi*||pi) - log KL_0 as proved."""
+    """The policy, the previous half step, the error E, the next step size and the proved log contraction of KL."""
 
-    previous: Policy
-    error: Tensor  # (S, X, 1), as the others
+    previous: TrainablePolicy
+    error: Tensor  # (S, X, 1), as all tensors below
     step_size: Tensor
     log_contraction: Tensor
 
 
 @dataclass(frozen=True)
 class Adaptive(ProximalAlgorithm):
-    """Nash-MP or, with `optimistic`, optimistic mirror descent, with a step size per seed and context that adapts."""
+    """Nash-MP or, with `optimistic`, optimistic mirror descent, with an adaptive step size per seed and context."""
 
     optimistic: bool
     grow: float
     shrink: float
 
+    sources = ("2505.19731", "2105.15186")
     needs = frozenset({"exact"})
 
-    def init(self, policy: Policy) -> AdaptiveState:
+    def init(self, policy: TrainablePolicy) -> AdaptiveState:
         zero = policy.log_probabilities.new_zeros(*policy.log_probabilities.shape[:2], 1)
         return AdaptiveState(policy, policy, error=zero, step_size=zero + self.step_size, log_contraction=zero)
 
@@ -49,15 +51,15 @@ class Adaptive(ProximalAlgorithm):
         pi, step = state.policy, state.step_size
         half = prox(opponent=state.previous if self.optimistic else pi, anchor=pi, step_size=step)
         new = prox(opponent=half, anchor=pi, step_size=step, start=half)
-        moved, missed = kl(half, pi), kl(half, new)
+        moved, error = kl(half, pi), kl(half, new)
         growth = 1 + step * prox.beta
-        accept = (1 + self.optimistic) * growth * missed <= moved + state.error
+        accept = (1 + self.optimistic) * growth * error <= moved + state.error
         tiny = moved <= ROUNDING
         accept = accept | tiny
         return AdaptiveState(
             prox.select(accept, new, pi),
             prox.select(accept, half, state.previous) if self.optimistic else pi,
-            error=missed.where(accept, state.error) if self.optimistic else state.error,
+            error=error.where(accept, state.error) if self.optimistic else state.error,
             step_size=step.where(tiny, (step * self.grow).where(accept, step * self.shrink)),
             log_contraction=state.log_contraction - growth.log().where(accept, 0.0),
         )

@@ -1,37 +1,45 @@
-"""An algorithm says which proximal problems are solved, in which order: an immutable value with `init` and `update`.
+"""An algorithm decides which proximal problems are solved, in which order: an immutable value with `init` and `update`.
 
-It is written against `prox` (nlhf/prox/base.py) and knows neither the game nor the class of policies nor how a problem
-is solved. Every tensor of a `State` has the seeds as its first dimension, so that a stopped seed can be frozen.
+It is written against `prox` (nlhf/prox/base.py) and does not depend on the game, the class of policies or the engine.
+Every tensor of a `State` has the seeds as its first dimension, so that a stopped seed can be frozen.
 """
 
 from __future__ import annotations
 
-import re
-import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from nlhf.config import ConfigError
-from nlhf.policies.base import Advice, Policy
+from nlhf.policies.base import Advice, Policy, TrainablePolicy
 from nlhf.prox.base import Prox
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    StepSize = Tensor  # (S, 1, 1), what `bind` makes of it
+    StepSize = Tensor  # (S, 1, 1), set by `bind`
 else:
-    Tensor = Any  # an algorithm needs no torch to be imported
-    StepSize = float | Literal["theory"]  # what the config says
+    Tensor = Any  # algorithms are imported without torch
+    StepSize = float | Literal["theory"]  # in the config
 
-__all__ = ["Algorithm", "ConfigError", "CountingState", "Policy", "Prox", "ProximalAlgorithm", "State", "Tensor"]
+__all__ = [
+    "Algorithm",
+    "ConfigError",
+    "CountingState",
+    "Policy",
+    "Prox",
+    "ProximalAlgorithm",
+    "State",
+    "Tensor",
+    "TrainablePolicy",
+]
 
 
 @dataclass(frozen=True)
 class State:
-    """What an algorithm carries from one iteration to the next; its `policy` is what is measured."""
+    """The values that an algorithm carries from one iteration to the next; `policy` is the one that is measured."""
 
-    policy: Policy
+    policy: TrainablePolicy
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class CountingState(State):
     iteration: Tensor
 
     @classmethod
-    def first(cls, policy: Policy) -> Self:
-        """Before the first iteration."""
+    def first(cls, policy: TrainablePolicy) -> Self:
+        """The state before the first iteration."""
         return cls(policy, policy.per_seed())
 
 
@@ -51,19 +59,28 @@ class Algorithm(ABC):
     """Base of all algorithms.
 
     Args:
-        gradient: how its authors take gradient steps, the defaults of prox=gradient: surrogate, inner_steps, baseline.
+        gradient: defaults of prox=gradient, as in the algorithm's paper: surrogate, inner_steps, baseline.
+
+    Class attributes: `sources`, the arXiv numbers of the papers that the algorithm is from.
     """
 
     gradient: Advice | None = field(default=None, kw_only=True)
 
+    sources: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """The arXiv numbers to cite for this algorithm with its options."""
+        return self.sources
+
     @property
     def needs(self) -> frozenset[str]:
-        """What game, policy and prox must offer, words of nlhf/runner/specification.py."""
+        """Capabilities that game, policy and prox must offer, by their names in nlhf/runner."""
         return frozenset()
 
     @property
     def provides(self) -> frozenset[str]:
-        """What it offers to prox."""
+        """Capabilities that it offers to prox."""
         return frozenset()
 
     @property
@@ -73,25 +90,14 @@ class Algorithm(ABC):
 
     @property
     def target_rate(self) -> float:
-        """Rate by which a moving target follows the policy, which averages the noise of 1/rate answers.
+        """Rate of the moving target, which averages the noise of 1/rate answers.
 
-        1 where there is no such target. 0 for methods whose own steps decrease as the theory under noise asks.
+        1 without a moving target, 0 for methods whose own steps decrease as the theory under noise requires.
         """
         return 1.0
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The arXiv numbers that the docstring of the algorithm's module names, those of inner algorithms behind."""
-        text = sys.modules[type(self).__module__].__doc__ or ""
-        inner = [value for part in fields(self) if isinstance(value := getattr(self, part.name), Algorithm)]
-        found = [
-            *re.findall(r"arXiv:(\d{4}\.\d{4,5})", text),
-            *(source for algorithm in inner for source in algorithm.sources),
-        ]
-        return tuple(dict.fromkeys(found))
-
     def caveat(self, beta: float) -> str | None:
-        """Where the method rests, if that is not the equilibrium: its floor is then bias, not noise. None where it is.
+        """How the fixed point differs from the equilibrium: the floor is then bias, not noise. None if it does not.
 
         Args:
             beta: of the game.
@@ -106,11 +112,11 @@ class Algorithm(ABC):
     def update(self, state: Any, prox: Prox) -> Any:
         """One iteration."""
 
-    def init(self, policy: Policy) -> State:
+    def init(self, policy: TrainablePolicy) -> State:
         """The state before the first iteration."""
         return State(policy)
 
-    def check(self, beta: float) -> None:  # noqa: B027 (nothing to refuse is the usual case)
+    def check(self, beta: float) -> None:  # noqa: B027 (most algorithms work with every beta)
         """Refuse a beta that this algorithm, with its options, cannot work with.
 
         Raises: ConfigError.
@@ -121,7 +127,7 @@ class Algorithm(ABC):
         return self
 
     def current_step(self, state: Any, beta: Tensor) -> Tensor:
-        """The step size of the iteration that starts from `state`, the log's column, (S, 1, 1); nan where none is."""
+        """The step size of the iteration that starts from `state`, (S, 1, 1), for the log; nan if there is none."""
         return beta.new_full(beta.shape, float("nan"))
 
     def step_taken(self, state: Any, prox: Prox) -> Tensor:
@@ -129,16 +135,16 @@ class Algorithm(ABC):
         return prox.step(self.current_step(state, prox.beta))
 
     def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
-        """What theory promises for KL(pi* || pi) in `state`, after `iteration` iterations from `initial`.
+        """The proved bound on KL(pi* || pi) in `state`, after `iteration` iterations from KL `initial`.
 
-        All shapes (S, 1, 1); nan where no theorem covers this algorithm and step size.
+        All shapes (S, 1, 1); nan if no theorem covers this algorithm and step size.
         """
         return beta.new_full(beta.shape, float("nan"))
 
 
 @dataclass(frozen=True)
 class ProximalAlgorithm(Algorithm):
-    """Base of the algorithms that move by proximal steps of a size that is given.
+    """Base of the algorithms that take proximal steps with a `step_size` option.
 
     Args:
         step_size: lambda > 0 in payoff units, `.inf`, or `theory` for the default of the theorem.
@@ -153,7 +159,7 @@ class ProximalAlgorithm(Algorithm):
 
     @property
     def by_theory(self) -> bool:
-        """Is the step size left to the theorem?"""
+        """True if the theorem sets the step size."""
         return isinstance(self.step_size, str)
 
     def check(self, beta: float) -> None:
@@ -167,14 +173,17 @@ class ProximalAlgorithm(Algorithm):
         return replace(self, step_size=self.theory_step(beta) if self.by_theory else beta * 0 + self.step_size)
 
     def theory_step(self, beta: Tensor) -> Tensor:
-        """The step size that the theorem recommends, shape (S, 1, 1)."""
-        raise NotImplementedError(f"{type(self).__name__} has no theorem")
+        """The step size that the theorem recommends, shape (S, 1, 1).
+
+        Raises: ConfigError, unless a subclass implements it.
+        """
+        raise ConfigError(f"algorithm.step_size=theory: {type(self).__name__} has no theorem, give a number > 0.")
 
     def current_step(self, state: Any, beta: Tensor) -> Tensor:
         return self.step_size
 
     def contraction(self, beta: Tensor) -> Tensor:
-        """A factor by which every iteration is proved to shrink KL(pi* || pi); nan where no theorem covers the step."""
+        """The proved factor by which every iteration shrinks KL(pi* || pi); nan if no theorem covers the step."""
         return beta.new_full(beta.shape, float("nan"))
 
     def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:

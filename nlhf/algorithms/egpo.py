@@ -3,16 +3,16 @@
     t'      = (1-w) t + w (t_ref + A softmax(t)  / beta),      w = lambda beta / (1 + lambda beta)
     t_{k+1} = (1-w) t + w (t_ref + A softmax(t') / beta)
 
-Two queries an iteration. It is the trajectory of Nash Mirror Prox with step size lambda, and has its guarantee; it is
-coded on logits, not through prox, so that the equality of the two is a test of both.
+Two queries per iteration. The trajectory and the guarantee are those of Nash Mirror Prox with step size lambda. It is
+written on logits instead of prox, so that comparing the two tests both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import ConfigError, Policy, Prox, State, Tensor
-from nlhf.algorithms.nash_mp import NashMP
+from nlhf.algorithms.base import ConfigError, Prox, State, Tensor, TrainablePolicy
+from nlhf.algorithms.nash_mp import MirrorProxRate
 from nlhf.policies.tabular import TabularPolicy
 
 
@@ -24,15 +24,16 @@ class EGPOState(State):
 
 
 @dataclass(frozen=True)
-class EGPO(NashMP):
-    """Extragradient preference optimisation; step size and bound are those of Nash Mirror Prox."""
+class EGPO(MirrorProxRate):
+    """Extragradient preference optimisation; with the step size and bound of Nash Mirror Prox."""
 
+    sources = ("2503.08942",)
     needs = frozenset({"answers", "table"})
 
-    def init(self, policy: Policy) -> EGPOState:
+    def init(self, policy: TrainablePolicy) -> EGPOState:
         return EGPOState(policy, policy.log_probabilities)
 
-    def update(self, state: EGPOState, prox: Prox) -> EGPOState:  # type: ignore[override]
+    def update(self, state: EGPOState, prox: Prox) -> EGPOState:
         beta, reference = prox.beta, prox.reference.log_probabilities
         step = prox.step(self.step_size)
         weight = (step * beta / (1 + step * beta)).where(step.isfinite(), 1.0)

@@ -2,9 +2,9 @@
 
     pi_{k+1} = prox(opponent = mix_k, lambda = inf) from pi_k,     mix_k ∝ pi_k^(1-w) ref^w,   w = `mixture`
 
-By one gradient step in the papers, with the policy gradient (Nash-MD-PG) or on pairs that are both drawn from the
-mixture (IPO-MD). Without Nash-MD's anchor it is biased: it rests at the best response to mix = pi*(beta/(1-w)), the
-equilibrium of a game with more regularisation.
+The papers take one gradient step, with the policy gradient (Nash-MD-PG) or on pairs that are both drawn from the
+mixture (IPO-MD). Without Nash-MD's anchor it is biased: its fixed point is the best response to mix = pi*(beta/(1-w)),
+the equilibrium of a game with more regularisation.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import ConfigError, Policy, Prox, ProximalAlgorithm, State
-from nlhf.policies.base import GeometricMixture
+from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State
+from nlhf.policies.mixture import GeometricMixture
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class MixturePlay(ProximalAlgorithm):
 
     mixture: float
 
+    sources = ("2312.00886", "2403.08635")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.mixture < 1:
-            raise ConfigError(
-                f"algorithm.mixture={self.mixture} is no share of the reference: give a number in [0, 1)."
-            )
+            raise ConfigError(f"algorithm.mixture={self.mixture} is out of range: give a number in [0, 1).")
 
     def update(self, state: State, prox: Prox) -> State:
-        pi: Policy = state.policy
+        pi = state.policy
         mixture = GeometricMixture(pi, prox.reference, prox.beta * 0 + self.mixture)
         return State(prox(opponent=mixture, anchor=pi, step_size=self.step_size))
 

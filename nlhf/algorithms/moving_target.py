@@ -1,13 +1,13 @@
-"""Moving targets: the anchor, and perhaps the opponent, is a running average of the parameters (arXiv:2505.19731 v2).
+"""Moving targets: the anchor, or anchor and opponent, is a running average of the parameters (arXiv:2505.19731 v2).
 
     pi_{k+1} = prox(opponent = pi_k or target_k, anchor = target_k, lambda), from pi_k
     target_{k+1} = (1 - rate) target_k + rate pi_{k+1},  of parameters (logits for tables),   target_0 = pi_0
 
-Opponent pi_k: Nash Prox, the proximal point method whose anchor follows; with one gradient step a problem and a rate of
-about one over the steps that a problem needs it is the practical default. Opponent target_k: Nash-MP without its
-look-ahead, which needs a far smaller rate where beta is small; with lambda = inf, which leaves no anchor, Nash-EMA-PG
-(arXiv:2312.00886). All rest at the equilibrium, if they come to rest. The default `theory` is lambda = 2: with it
-kappa = beta + 1/lambda > 1/2, and best responses within a problem contract even without a gradient step's damping.
+Opponent pi_k: Nash Prox, a proximal point method whose anchor follows the policy. With one gradient step per problem
+and a rate of about one over the number of steps that a problem needs, it is the practical default. Opponent target_k:
+Nash-MP without the half step, which needs a far smaller rate if beta is small; with lambda = inf, which removes the
+anchor, Nash-EMA-PG (arXiv:2312.00886). The only fixed point of all of them is the equilibrium. The default `theory` is
+lambda = 2: then kappa = beta + 1/lambda > 1/2, and exact best responses within a problem contract.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlhf.algorithms.base import ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
 
 
 @dataclass(frozen=True)
 class MovingTargetState(State):
     """The policy and its running average."""
 
-    target: Policy
+    target: TrainablePolicy
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,24 @@ class MovingTarget(ProximalAlgorithm):
 
     Args:
         opponent: the `policy` itself, or the `target`.
-        rate: by which the target follows, in (0, 1].
+        rate: weight of the new policy in the running average, in (0, 1].
     """
 
     opponent: Literal["policy", "target"]
     rate: float
 
+    sources = ("2505.19731", "2312.00886")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.rate <= 1:
-            raise ConfigError(f"algorithm.rate={self.rate} is no rate: give a number in (0, 1].")
+            raise ConfigError(f"algorithm.rate={self.rate} is out of range: give a number in (0, 1].")
 
     @property
     def target_rate(self) -> float:
         return self.rate
 
-    def init(self, policy: Policy) -> MovingTargetState:
+    def init(self, policy: TrainablePolicy) -> MovingTargetState:
         return MovingTargetState(policy, target=policy)
 
     def update(self, state: MovingTargetState, prox: Prox) -> MovingTargetState:

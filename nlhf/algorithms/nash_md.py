@@ -3,24 +3,27 @@
     mix ∝ pi_k^(1 - w) ref^w,  w = lambda beta;      pi_{k+1} ∝ mix exp(lambda P mix)
         = prox(opponent = mix, anchor = pi_k, lambda / (1 - w))
 
-One query an iteration; KL_{k+1} <= (1 - lambda beta) KL_k + lambda^2/8. The default `theory` is the decreasing step
+One query per iteration; KL_{k+1} <= (1 - lambda beta) KL_k + lambda^2/8. The default `theory` is the decreasing step
 lambda_k = 2/(beta (k+2)), for which KL_N <= 1/(2 beta^2 (N+1)); its first step has w = 1, an infinite step for prox.
-A constant step is biased: it rests where mix is the equilibrium of the game with beta/(1 - lambda beta).
+A constant step is biased: at the fixed point, mix is the equilibrium of the game with beta/(1 - lambda beta).
+See docs/mathematics.md, "Nash-MD".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import ConfigError, CountingState, Policy, Prox, ProximalAlgorithm, Tensor
-from nlhf.policies.base import GeometricMixture
+from nlhf.algorithms.base import ConfigError, CountingState, Prox, ProximalAlgorithm, Tensor, TrainablePolicy
+from nlhf.policies.mixture import GeometricMixture
 
 
 @dataclass(frozen=True)
 class NashMD(ProximalAlgorithm):
     """Nash mirror descent with a decreasing (`theory`) or a constant step size, lambda beta <= 1."""
 
-    def init(self, policy: Policy) -> CountingState:
+    sources = ("2312.00886",)
+
+    def init(self, policy: TrainablePolicy) -> CountingState:
         return CountingState.first(policy)
 
     def update(self, state: CountingState, prox: Prox) -> CountingState:
@@ -61,12 +64,12 @@ class NashMD(ProximalAlgorithm):
         if self.by_theory:
             bound = 1 / (2 * beta**2 * (iteration + 1))
         else:
-            kept = (1 - self.step_size * beta) ** iteration
-            bound = kept * initial + (1 - kept) * self.step_size / (8 * beta)
+            shrink = (1 - self.step_size * beta) ** iteration
+            bound = shrink * initial + (1 - shrink) * self.step_size / (8 * beta)
         return initial.where(iteration == 0, bound)
 
     def _step_and_weight(self, state: CountingState, beta: Tensor) -> tuple[Tensor, Tensor]:
-        """lambda and the reference's weight lambda beta, the weight first where it is known exactly."""
+        """lambda and the reference's weight lambda beta; `theory` computes the weight first, which is exact."""
         if self.by_theory:
             weight = 2 / (state.iteration + 2)
             return weight / beta, weight

@@ -2,24 +2,28 @@
 
     pi_{k+1} = prox(opponent = pi_k, anchor = pi_k, lambda)
 
-One query an iteration. KL(pi* || pi) shrinks by 1/(1 + lambda beta) for lambda <= 4 beta, the default `theory`, and by
-1/(1 + 2 lambda beta - lambda^2/4) for 4 beta <= lambda < 8 beta; from about lambda = 2 pi^2 beta on it can cycle.
-Sources: MMD, arXiv:2206.05825; INPO, arXiv:2407.00617, is this map solved by regression. With lambda = inf there is no
-anchor, pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by 1/(4 beta^2) where beta > 1/2; online
-IPO, arXiv:2403.08635, steps towards it by gradients.
+One query per iteration. KL(pi* || pi) shrinks by 1/(1 + lambda beta) for lambda <= 4 beta, the default `theory`, and by
+1/(1 + 2 lambda beta - lambda^2/4) for 4 beta <= lambda < 8 beta; above about lambda = 2 pi^2 beta it can cycle.
+With lambda = inf there is no anchor, pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by
+1/(4 beta^2) if beta > 1/2. Sources: MMD, arXiv:2206.05825; INPO, arXiv:2407.00617, solves this step by regression;
+online IPO, arXiv:2403.08635, takes gradient steps towards the best response.
+See docs/mathematics.md, "Online mirror descent and self-play".
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Tensor
 
 
 @dataclass(frozen=True)
 class OnlineMirrorDescent(ProximalAlgorithm):
-    """Online mirror descent with a constant step size; self-play where it is infinite."""
+    """Online mirror descent with a constant step size; self-play if it is infinite."""
+
+    sources: ClassVar[tuple[str, ...]] = ("2206.05825", "2407.00617", "2403.08635")
 
     @property
     def provides(self) -> frozenset[str]:

@@ -2,10 +2,10 @@
 
     minimise  -E_{y,y' ~ pi_k} [P log sig(b D) + (1 - P) log sig(-b D)],   D = log(pi/ref)(y) - log(pi/ref)(y')
 
-with b = beta_dpo, one gradient step for every policy that it plays. If P is a Bradley-Terry model with rewards r it
-rests at ref exp(r/b); else about at the equilibrium of the game regularised by b/4: the slope of sig at 0 is 1/4, so
-that D = 4 (P - 1/2)/b where D is small, against D = (P - 1/2)/beta in the game. Comparisons take beta_dpo = 4 beta, the
-default. The loss is what defines it: no other engine can take its steps.
+with b = beta_dpo and one gradient step per iteration. If P is a Bradley-Terry model with rewards r, its fixed point is
+ref exp(r/b). Otherwise it is close to the equilibrium of the game regularised by b/4: the slope of sig at 0 is 1/4, so
+that D = 4 (P - 1/2)/b for small D, while the game has D = (P - 1/2)/beta. For comparisons the default is
+beta_dpo = 4 beta. The loss defines the algorithm, so no other engine can run it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from nlhf.algorithms.omd import OnlineMirrorDescent
 
 @dataclass(frozen=True)
 class OnlineDPO(OnlineMirrorDescent):
-    """Self-play whose loss is logistic."""
+    """Self-play with a logistic loss."""
 
+    sources = ("2402.04792",)
     needs = frozenset({"logistic"})
 
     def contraction(self, beta: Tensor) -> Tensor:

@@ -1,33 +1,35 @@
-"""Optimistic mirror descent: Nash Mirror Prox that looks ahead with the previous half step, one query an iteration.
+"""Optimistic mirror descent: Nash Mirror Prox that reuses the previous half step, one query per iteration.
 
     half_{k+1} = prox(opponent = half_k, anchor = pi_k, lambda),   half_0 = pi_0
     pi_{k+1}   = prox(opponent = half_{k+1}, anchor = pi_k, lambda)
 
 KL(pi* || pi_k) <= (1 + lambda beta)^-k KL(pi* || pi_0) for lambda^2 <= 1 + lambda beta; the default `theory` is the
-largest such step, (beta + sqrt(beta^2 + 4))/2; lambda = 2 breaks. One query more at the start. At beta = 0 this is
-optimistic multiplicative weights (OMWU), whose last iterate converges. Sources: arXiv:2105.15186, arXiv:2512.24818;
-ONPO, arXiv:2502.16852.
+largest such step, (beta + sqrt(beta^2 + 4))/2; lambda = 2 can diverge. The first iteration takes one more query. At
+beta = 0 this is optimistic multiplicative weights (OMWU), whose last iterate converges. Sources: arXiv:2105.15186,
+arXiv:2512.24818; ONPO, arXiv:2502.16852. See docs/mathematics.md, "Optimistic mirror descent".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.algorithms.base import Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
 
 
 @dataclass(frozen=True)
 class OptimisticState(State):
     """The policy and the half step that led to it."""
 
-    previous: Policy
+    previous: TrainablePolicy
 
 
 @dataclass(frozen=True)
 class Optimistic(ProximalAlgorithm):
     """Optimistic mirror descent with a constant step size."""
 
-    def init(self, policy: Policy) -> OptimisticState:
+    sources = ("2105.15186", "2512.24818", "2502.16852")
+
+    def init(self, policy: TrainablePolicy) -> OptimisticState:
         return OptimisticState(policy, previous=policy)
 
     def update(self, state: OptimisticState, prox: Prox) -> OptimisticState:

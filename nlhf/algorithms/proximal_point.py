@@ -5,18 +5,19 @@
     anchor <- n  as soon as (1 + lambda beta) KL(h || n) <= accuracy KL(h || anchor), or after `inner_steps`
 
 By identity (M) any accuracy <= 1 contracts KL(pi* || anchor) by 1/(1 + lambda beta), for any lambda. At beta = 0 it
-never rises then, for every pi*, but falls by (1 - accuracy) KL(h || anchor) only: with accuracy 1 it may stand still.
-A fixed inner length is the papers' version; with one step of self-play inside it is Nash-MP. What is measured is the
-anchor. Sources: arXiv:2410.16714, arXiv:2410.23223, arXiv:2505.19731 v2.
+never rises, for every pi*, but it falls by (1 - accuracy) KL(h || anchor) only: with accuracy 1 it may stay constant.
+The papers use a fixed inner length; with one inner step of self-play it is Nash-MP. The anchor is the policy that is
+measured. Sources: arXiv:2410.16714, arXiv:2410.23223, arXiv:2505.19731 v2. See docs/mathematics.md, "Proximal point".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
 from nlhf.numerics import simplex
-from nlhf.policies.base import GeometricMixture, choose
+from nlhf.policies.mixture import GeometricMixture
+from nlhf.policies.select import choose
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ProximalPointState(State):
     """The anchor as `policy`, the inner algorithm's state and length so far, lambda, and the proved contraction."""
 
     inner: State
-    length: Tensor  # (S, 1, 1), as the others
+    length: Tensor  # (S, 1, 1), as all tensors below
     step_size: Tensor
     log_contraction: Tensor
 
@@ -45,10 +46,16 @@ class ProximalPoint(ProximalAlgorithm):
     accuracy: float
     grow: float
 
+    sources = ("2410.16714", "2410.23223", "2505.19731")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.accuracy <= 1:
-            raise ConfigError(f"algorithm.accuracy={self.accuracy} certifies nothing: give a number in (0, 1].")
+            raise ConfigError(f"algorithm.accuracy={self.accuracy} is out of range: give a number in (0, 1].")
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.sources, *self.inner.cited)))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -59,7 +66,7 @@ class ProximalPoint(ProximalAlgorithm):
         """The anchor moves once in `inner_steps` iterations, so the inner iterations average the noise."""
         return 1.0 if self.inner_steps is None else 1 / self.inner_steps
 
-    def init(self, policy: Policy) -> ProximalPointState:
+    def init(self, policy: TrainablePolicy) -> ProximalPointState:
         zero = self.step_size * 0
         inner = self.inner.bind(1 / self.step_size).init(policy)
         return ProximalPointState(policy, inner, length=zero, step_size=self.step_size, log_contraction=zero)

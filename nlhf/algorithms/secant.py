@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor
+from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
 from nlhf.algorithms.secant_model import Path, smallest_game
 from nlhf.equilibria import metrics
 from nlhf.numerics import simplex
@@ -55,6 +55,7 @@ class Secant(ProximalAlgorithm):
     grow: float
     shrink: float
 
+    sources = ("2505.19731",)
     needs = frozenset({"exact"})
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class Secant(ProximalAlgorithm):
         if beta == 0:
             raise ConfigError("beta=0 leaves nothing that contracts: set beta > 0, or algorithm=proximal_point.")
 
-    def init(self, policy: Policy) -> SecantState:
+    def init(self, policy: TrainablePolicy) -> SecantState:
         seeds, contexts, actions = policy.log_probabilities.shape
         none = policy.log_probabilities.new_zeros(seeds, contexts, min(self.memory, 2 * actions), actions)
         zero = none[:, :, 0, :1] * 0

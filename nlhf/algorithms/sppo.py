@@ -1,11 +1,12 @@
-"""Self-play without regularisation: multiplicative weights against oneself (Hedge; SPO, SPPO).
+"""Self-play without regularisation: multiplicative weights against itself (Hedge; SPO, SPPO).
 
     pi_{k+1} ∝ pi_k exp(lambda A pi_k)                                   constant step
     pi_{k+1} ∝ ref exp(lambda_{k+1} sum_{j<=k} A pi_j)                   `theory`: lambda_k = 2 sqrt(log n / k)
 
-One query an iteration. The *average* of the iterates is exploitable by at most log(1/min ref)/(lambda N) + lambda/8,
-and with the anytime step by sqrt(log n / N) from a uniform start, both at beta = 0; the last cycles or diverges.
-It steps with beta = 0 whatever the game's beta, which metrics keep. Sources: arXiv:2405.00675, arXiv:2401.04056.
+One query per iteration. The *average* of the iterates is exploitable by at most log(1/min ref)/(lambda N) + lambda/8,
+and with the anytime step by sqrt(log n / N) from a uniform start, both at beta = 0; the last one cycles or diverges.
+It steps with beta = 0 for every beta of the game, while metrics use the game's beta. Sources: arXiv:2405.00675,
+arXiv:2401.04056. See docs/mathematics.md, "Averages at beta = 0".
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import ConfigError, CountingState, Policy, Prox, ProximalAlgorithm, Tensor
+from nlhf.algorithms.base import ConfigError, CountingState, Prox, ProximalAlgorithm, Tensor, TrainablePolicy
 
 
 @dataclass(frozen=True)
 class SPPO(ProximalAlgorithm):
-    """Multiplicative weights; an anytime step is a proximal step pulled to ref with 1/lambda_{k+1} - 1/lambda_k."""
+    """Multiplicative weights; an anytime step is a proximal step with beta = 1/lambda_{k+1} - 1/lambda_k."""
+
+    sources = ("2405.00675", "2401.04056")
 
     @property
     def target_rate(self) -> float:
         return 0.0 if self.by_theory else 1.0
 
-    def init(self, policy: Policy) -> CountingState:
+    def init(self, policy: TrainablePolicy) -> CountingState:
         return CountingState.first(policy)
 
     def update(self, state: CountingState, prox: Prox) -> CountingState:
@@ -43,11 +46,11 @@ class SPPO(ProximalAlgorithm):
 
     def check(self, beta: float) -> None:
         if self.step_size == float("inf"):
-            raise ConfigError("algorithm.step_size=.inf leaves SPPO nothing to stay close to: give a number.")
+            raise ConfigError("algorithm.step_size=.inf leaves SPPO without an anchor: give a finite number.")
 
     def caveat(self, beta: float) -> str | None:
-        last = "its last iterate cycles, its average goes to the equilibrium"
-        return f"{last} of beta = 0: it knows no KL term" if beta > 0 else last
+        last = "its last iterate cycles, its average converges to the equilibrium"
+        return f"{last} of beta = 0: it has no KL term" if beta > 0 else last
 
     def bind(self, beta: Tensor) -> SPPO:
         return self if self.by_theory else super().bind(beta)

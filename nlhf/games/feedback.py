@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from nlhf.games.protocol import FiniteGame
+    from nlhf.games.protocol import PairGame
     from nlhf.numerics.streams import Uniforms
 
 
@@ -60,7 +60,7 @@ class Judge:
         uniforms: draw votes and orders.
     """
 
-    def __init__(self, game: FiniteGame, feedback: Feedback, uniforms: Uniforms) -> None:
+    def __init__(self, game: PairGame, feedback: Feedback, uniforms: Uniforms) -> None:
         self.game, self.feedback, self.uniforms = game, feedback, uniforms
 
     def __call__(self, contexts: Tensor, first: Tensor, second: Tensor, active: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a game can be asked."""
+"""The two kinds of games: those that compare pairs only, and those that also answer about whole policies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class FiniteGame(Protocol):
-    """A game whose contexts and actions can be listed. S seeds, X contexts, Y actions."""
+class PairGame(Protocol):
+    """A game that compares two actions in a context; its actions need not be listed."""
 
     @property
     def contexts(self) -> tuple[str, ...]:
         """Names of the contexts."""
+
+    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """P(first > second | context) - 1/2 for contexts (S, B) and actions (S, B, k), shape (S, B, k)."""
+
+
+class FiniteGame(PairGame, Protocol):
+    """A game whose actions are listed, so that it answers about whole policies. S seeds, X contexts, Y actions."""
 
     @property
     def items(self) -> Sequence[str]:
@@ -25,36 +32,35 @@ class FiniteGame(Protocol):
 
     @property
     def votes(self) -> np.ndarray | None:
-        """Votes behind each pair of the first instance and how many of them are ties, (2, X, Y, Y), or None."""
+        """Number of votes and of ties on each pair of the first instance, (2, X, Y, Y), or None."""
 
     @property
     def wins(self) -> np.ndarray | None:
-        """Counted wins of rows over columns of every kept instance, (1 or S, X, Y, Y), or None."""
+        """Counted wins of rows over columns in every instance, (1 or S, X, Y, Y), or None."""
 
     @property
     def features(self) -> Tensor | None:
-        """What a policy can know of the contexts, (1 or S, X, d), or None."""
+        """Features of the contexts, the input of policies, (1 or S, X, d), or None."""
 
     @property
     def content(self) -> Tensor:
-        """What the game is made of, the instances as first dimension."""
+        """The numbers that define the game, with the instances as first dimension."""
 
     @property
     def work(self) -> int:
         """Multiplications of a query for one seed."""
 
     def payoff(self, probabilities: Tensor) -> Tensor:
-        """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y), as precise as its own numbers are
-        and of the type of the question."""
+        """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y).
 
-    def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """P(first > second | context) - 1/2 for contexts (S, B) and actions (S, B, k), shape (S, B, k)."""
+        Computed in the precision of the game's own numbers, returned in the type of `probabilities`.
+        """
 
     def split(self) -> tuple[FiniteGame, FiniteGame | None]:
-        """The game on the contexts that are trained on, and that on the held-out ones, if there are any."""
+        """The game on the training contexts, and on the held-out contexts if there are any."""
 
     def to(self, where: torch.device | torch.dtype) -> FiniteGame:
         """The same game on another device, or with its numbers in another precision."""
 
     def dense(self) -> Tensor:
-        """The advantages A = P - 1/2 of the kept instances, shape (1 or S, X, Y, Y), rows preferred to columns."""
+        """The advantages A = P - 1/2 of all instances, shape (1 or S, X, Y, Y), rows preferred to columns."""

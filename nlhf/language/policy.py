@@ -15,7 +15,7 @@ from nlhf.config import ConfigError
 from nlhf.io.files import replacing_folder
 from nlhf.io.links import make_folder
 from nlhf.models.content import InputModel
-from nlhf.policies.base import Memory, Policy, PolicyFamily
+from nlhf.policies.base import Memory, Policy, PolicyFamily, TrainablePolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,12 +70,12 @@ class CausalLM(PolicyFamily):
             raise ConfigError(f"policy.top_p={self.top_p} is out of range: give a number in (0, 1].")
 
     def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
-                seeds: list[int]) -> Policy:  # fmt: skip
-        raise NotImplementedError("a language model's policy is made by its world")
+                seeds: list[int]) -> TrainablePolicy:  # fmt: skip
+        raise ConfigError("policy=CausalLM needs prompts to complete: set game=text.")
 
 
 @dataclass(frozen=True, eq=False)
-class CausalLMPolicy(Policy):
+class CausalLMPolicy(TrainablePolicy):
     """One set of weights (1, ...) by name, or None for the base model; the model and the prompts are shared.
 
     Args:
@@ -90,14 +90,8 @@ class CausalLMPolicy(Policy):
     turns: tuple[Turn, ...] = field(default=(), repr=False)
 
     @property
-    def trainable(self) -> bool:
-        return self.weights is not None
-
-    @property
     def parameters(self) -> dict[str, Tensor]:
-        if self.weights is None:
-            raise NotImplementedError("the base model is not trained")
-        return self.weights
+        return {} if self.weights is None else self.weights
 
     @property
     def actions(self) -> int:
@@ -110,14 +104,14 @@ class CausalLMPolicy(Policy):
     def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> CausalLMPolicy:
         return replace(self, weights=dict(parameters), memory=memory)
 
-    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Completions:  # type: ignore[override]
+    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Completions:
         assert self.model is not None
         chosen = range(len(self.turns)) if contexts is None else contexts[0].tolist()
         return Completions(self.model, ((parameters or self.weights, 1.0),), [self.turns[index] for index in chosen])
 
-    def at_work(self, like: Policy) -> CausalLMPolicy:
-        assert isinstance(like, CausalLMPolicy)
-        return replace(self, model=like.model, turns=like.turns)
+    def at_work(self, template: Policy) -> CausalLMPolicy:
+        assert isinstance(template, CausalLMPolicy)
+        return replace(self, model=template.model, turns=template.turns)
 
     def save(self, folder: Path) -> None:
         """`policy/`: an adapter that peft loads, or a model that transformers loads, and the tokenizer."""
@@ -196,8 +190,8 @@ class Completions:
         twin._origin = self
         return twin
 
-    def mixed(self, other: Completions, weight: Tensor) -> Completions:
+    def mixed(self, partner: Completions, weight: Tensor) -> Completions:
         """The token-wise geometric mixture with another one; weight (1, 1, 1) in [0, 1]."""
         share = float(weight)
-        parts = [(own, w * (1 - share)) for own, w in self.parts] + [(own, w * share) for own, w in other.parts]
+        parts = [(own, w * (1 - share)) for own, w in self.parts] + [(own, w * share) for own, w in partner.parts]
         return Completions(self.model, tuple(part for part in parts if part[1] > 0), self.turns)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from nlhf.policies.base import choose
+from nlhf.policies.select import choose
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,17 +1,17 @@
 """A policy is an immutable value: for every seed and context, a distribution over the actions.
 
-Two policies are the same only if they are the same object: answers of the preference model are remembered by object.
+Policies are compared by identity, since answers of the preference model are stored by policy object.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nlhf.numerics import simplex
+from nlhf.policies.distributions import Categorical, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.protocol import FiniteGame
+    from nlhf.policies.distributions import Distribution
 
 Advice = dict[str, str | float | None]  # defaults of prox=gradient by their keys
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What an optimiser remembers of the steps that led to a policy.
+    """The state of the optimiser that trained a policy.
 
     Args:
-        step: how many.
+        step: number of steps so far.
         moments: by parameter and quantity; the seeds are the first dimension.
     """
 
@@ -37,7 +38,11 @@ class Memory:
 
 
 class Policy:
-    """What every policy over finitely many actions can say of itself; subclasses are frozen dataclasses."""
+    """Base of all policies; subclasses are frozen dataclasses.
+
+    A policy over listed actions has `log_probabilities`; every other method follows from it. A policy whose actions
+    cannot be listed implements `at`, `per_seed` and `actions`.
+    """
 
     if TYPE_CHECKING:
 
@@ -54,7 +59,7 @@ class Policy:
 
     @property
     def held_out(self) -> Tensor | None:
-        """log pi(y | x) at contexts that it was not trained on, (S, X', Y); None where it has nothing to say there."""
+        """log pi(y | x) at held-out contexts, (S, X', Y); None for a policy that is not defined there."""
         return None
 
     def per_seed(self) -> Tensor:
@@ -63,103 +68,61 @@ class Policy:
 
     @property
     def actions(self) -> int:
-        """How many there are."""
+        """The number of actions."""
         return self.log_probabilities.shape[-1]
 
-    @property
-    def trainable(self) -> bool:
-        """Does it have parameters that gradient steps change?"""
-        return False
+    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Distribution:
+        """The distributions at contexts (S, B), or at all of them.
 
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        """What training changes, the seeds as first dimension."""
-        raise NotImplementedError(f"{type(self).__name__} has no parameters")
-
-    @property
-    def sound(self) -> bool:
-        """Are its parameters free of overflow? Those of a table may be -inf."""
-        return not any(bool((value.isnan() | value.isposinf()).any()) for value in self.parameters.values())
-
-    def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> Self:
-        """A policy of this kind with other parameters."""
-        raise NotImplementedError(f"{type(self).__name__} has no parameters")
-
-    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
-        """The distributions at contexts (S, B), or at all of them; differentiable in `parameters`, where they take the
-        place of its own."""
+        Args:
+            parameters: replace the policy's parameters; the result is differentiable in them.
+        """
         return Categorical(rows(self.log_probabilities, contexts))
 
-    def towards(self, other: Self, weight: Tensor) -> Self:
-        """Its parameters, moved to those of `other` by `weight` (S, 1, 1) in [0, 1]: a moving target."""
-        mine, others = self.parameters, other.parameters
-        return self.trained({name: mine[name].lerp(others[name], weight.to(mine[name])) for name in mine}, None)
-
-    def at_work(self, like: Policy) -> Policy:
-        """This policy with what a checkpoint does not hold, as `like` has it."""
+    def at_work(self, template: Policy) -> Policy:
+        """This policy with the parts of `template` that a checkpoint does not store."""
         return self
 
     def save(self, folder: Path) -> None:
-        """Write what log-probabilities do not tell of it, for other programs to load."""
+        """Write files for other programs, in addition to the log-probabilities."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Fields alone: what can be derived again is not written to a checkpoint."""
+        """The fields only: a checkpoint does not store derived values."""
         return {name: self.__dict__[name] for name in getattr(self, "__dataclass_fields__", ())}
 
 
-@dataclass(frozen=True, eq=False)
-class Categorical:
-    """Distributions over the actions at some contexts: log-probabilities (S, B, Y)."""
+class TrainablePolicy(Policy, ABC):
+    """Base of the policies with parameters that training changes."""
 
-    log_probabilities: Tensor
+    @property
+    @abstractmethod
+    def parameters(self) -> dict[str, Tensor]:
+        """The trained parameters, with the seeds as first dimension; empty for a policy that stays fixed."""
 
-    def log_prob(self, actions: Tensor) -> Tensor:
-        """Log-probabilities of actions (S, B, k)."""
-        return self.log_probabilities.expand(len(actions), -1, -1).gather(-1, actions)  # seeds may share a table
+    @abstractmethod
+    def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> Self:
+        """The same kind of policy with other parameters."""
 
-    def sample(self, uniforms: Tensor) -> Tensor:
-        """Actions (S, B, k) by inversion of the distribution function, from numbers (S, B, k) on [0, 1)."""
-        import torch
+    @property
+    def sound(self) -> bool:
+        """True if the parameters are free of overflow; those of a table may be -inf."""
+        return not any(bool((value.isnan() | value.isposinf()).any()) for value in self.parameters.values())
 
-        mass = self.log_probabilities.detach().exp().cumsum(-1)
-        levels = uniforms.to(mass) * mass[..., -1:]
-        return torch.searchsorted(mass, levels, right=True).clamp_(max=mass.shape[-1] - 1)
-
-    def detached(self) -> Categorical:
-        """The same, constant."""
-        return Categorical(self.log_probabilities.detach())
-
-    def mixed(self, other: Categorical, weight: Tensor) -> Categorical:
-        """The geometric mixture with another one; weight (S, 1, 1) in [0, 1]."""
-        mine = self.log_probabilities
-        return Categorical(simplex.geometric_mixture(mine, other.log_probabilities.to(mine), weight.to(mine)))
-
-
-@dataclass(frozen=True, eq=False)
-class GeometricMixture(Policy):
-    """The policy proportional to first^(1-weight) second^weight (Nash-MD's opponent); weight (S, 1, 1) in [0, 1]."""
-
-    first: Policy
-    second: Policy
-    weight: Tensor
-
-    @cached_property
-    def log_probabilities(self) -> Tensor:
-        return simplex.geometric_mixture(self.first.log_probabilities, self.second.log_probabilities, self.weight)
-
-    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
-        return self.first.at(contexts).mixed(self.second.at(contexts), self.weight)
+    def towards(self, target: Self, weight: Tensor) -> Self:
+        """The parameters interpolated to those of `target` with `weight` (S, 1, 1) in [0, 1]."""
+        start, end = self.parameters, target.parameters
+        return self.trained({name: start[name].lerp(end[name], weight.to(start[name])) for name in start}, None)
 
 
 @dataclass(frozen=True)
 class PolicyFamily(ABC):
-    """What `policy=<name>` builds: the family a run's policies belong to. Subclasses are frozen dataclasses.
+    """Base of the choices of `policy=<name>`: the class of policies of a run. Subclasses are frozen dataclasses.
 
     Args:
         gradient: defaults of prox=gradient for this family: learning_rate, decay_steps, clip, contexts, samples.
-        budget: limits of budget=short, default and long for this family, where those of the engine do not fit.
+        budget: limits of budget=short, default and long for this family, where they differ from the engine's.
 
-    Class attributes: a run that its query budget ends after fewer than `few_iterations` says so.
+    Class attributes: a run that ends by its query budget before `few_iterations` logs a warning.
     """
 
     gradient: Advice | None = field(default=None, kw_only=True, compare=False)  # loaded models are cached by policy
@@ -168,53 +131,29 @@ class PolicyFamily(ABC):
     few_iterations: ClassVar[int] = 100
     provides: ClassVar[frozenset[str]]
     needs: ClassVar[frozenset[str]] = frozenset()
-    random: ClassVar[bool] = False  # does the seed draw the initial policy?
-    averaged: ClassVar[bool] = True  # is the average of the iterates a policy that one could use?
+    random: ClassVar[bool] = False  # True if the seed draws the initial policy
+    averaged: ClassVar[bool] = True  # True if the average of the iterates is a usable policy
     spares_memory: ClassVar[str] = "fewer seeds at once, or a smaller game"
 
     @abstractmethod
-    def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
-                seeds: list[int]) -> Policy:  # fmt: skip
+    def initial(
+        self,
+        log_reference: Tensor,
+        game: FiniteGame,
+        held_out: tuple[Tensor, Tensor] | None,
+        seeds: list[int],
+    ) -> TrainablePolicy:
         """The policy that a run starts from.
 
         Args:
             log_reference: (S, X, Y).
-            game: its contexts' features are what a policy can know of them.
-            held_out: reference (S, X', Y) and features (1 or S, X', d) of contexts that it is not trained on.
-            seeds: S of them; they draw what is drawn.
+            game: has the features of the contexts.
+            held_out: reference (S, X', Y) and features (1 or S, X', d) of the held-out contexts.
+            seeds: S of them, for random initial values.
         """
 
 
-def rows(table: Tensor, contexts: Tensor | None) -> Tensor:
-    """The rows (S, B, Y) of a table (1 or S, X, Y) at contexts (S, B), or all of them."""
-    if contexts is None:
-        return table
-    width = table.shape[-1]
-    places = simplex.stacked(contexts, *table.shape[:2])
-    return table.reshape(-1, width).index_select(0, places.reshape(-1)).view(*contexts.shape, width)
-
-
-def at_work(state: Any, like: Policy) -> Any:
-    """A state from a checkpoint, its policies at work again."""
-    found = {field.name: getattr(state, field.name) for field in fields(state)}
-    return replace(state, **{name: p.at_work(like) for name, p in found.items() if isinstance(p, Policy)})
-
-
-def choose(mask: Tensor, first: Any, second: Any, policies: Callable[[Policy, Policy], Policy] | None = None) -> Any:
-    """`first` where `mask` is true and `second` elsewhere, for values of one type built of dataclasses, dicts and
-    tensors with the seeds as first dimension; `policies` chooses between two policies. A mask (S) is of seeds, one
-    (S, X, 1) of contexts of tables.
-
-    What belongs to the batch (a number of steps, what has no counterpart) is taken from `first`."""
-    if first is second:
-        return first
-    if policies and isinstance(first, Policy):
-        return policies(first, second)
-    if hasattr(first, "__dataclass_fields__") and type(first) is type(second):
-        pairs = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in fields(first)}
-        return replace(first, **{name: choose(mask, *pair, policies) for name, pair in pairs.items()})
-    if isinstance(first, dict) and isinstance(second, dict):
-        return {name: choose(mask, value, second[name], policies) for name, value in first.items()}
-    if hasattr(first, "where") and hasattr(second, "where"):
-        return first.where(mask if mask.ndim > 1 else mask.view(-1, *[1] * (first.ndim - 1)), second)
-    return first
+def at_work(state: Any, template: Policy) -> Any:
+    """A state from a checkpoint whose policies have the parts of `template` that a checkpoint does not store."""
+    values = {field.name: getattr(state, field.name) for field in fields(state)}
+    return replace(state, **{name: p.at_work(template) for name, p in values.items() if isinstance(p, Policy)})

@@ -1,10 +1,10 @@
-"""A multi-layer perceptron over features of the context: the policy of deep work whose every metric is still exact.
+"""A multi-layer perceptron over features of the context: a neural policy whose metrics are all exact.
 
     logits(y | x) = log ref(y | x) + f(features(x))_y,       f = W_L relu(... relu(W_1 features + b_1) ...) + b_L
 
-W_L = 0 and b = 0 at first, so that it starts at the reference, as a language model does. Its weights are stacked over
-the seeds: one batched product trains all of them, and no seed sees another. float32; log-probabilities for metrics are
-normalised in float64. Games without features have one indicator per context.
+W_L = 0 and b = 0 initially, so that it starts at the reference, as a language model does. The weights of all seeds are
+stacked: one batched product trains all seeds, independently of each other. Weights are float32; log-probabilities for
+metrics are normalised in float64. In games without features, each context has a one-hot vector.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.io.files import replacing
 from nlhf.numerics.streams import stream
-from nlhf.policies.base import Categorical, Memory, Policy, PolicyFamily, rows
+from nlhf.policies.base import Memory, PolicyFamily, TrainablePolicy
+from nlhf.policies.distributions import Categorical, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,15 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network knows of some contexts, float32: features (1 or S, X, d) and log ref (S, X, Y)."""
+    """The input of a network at some contexts, float32: features (1 or S, X, d) and log ref (S, X, Y)."""
 
     features: Tensor
     log_reference: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class MLPPolicy(Policy):
-    """Weights `w0`, `b0`, `w1` ... of shape (S, in, out) and (S, 1, out), and what they are applied to."""
+class MLPPolicy(TrainablePolicy):
+    """Weights `w0`, `b0`, `w1` ... of shape (S, in, out) and (S, 1, out), and the inputs of the network."""
 
     weights: dict[str, Tensor]
     inputs: Inputs
@@ -63,10 +64,6 @@ class MLPPolicy(Policy):
         return self.inputs.log_reference.shape[-1]
 
     @property
-    def trainable(self) -> bool:
-        return True
-
-    @property
     def parameters(self) -> dict[str, Tensor]:
         return self.weights
 
@@ -77,7 +74,7 @@ class MLPPolicy(Policy):
         return Categorical(self._logits(self.inputs, contexts, parameters or self.weights).log_softmax(-1))
 
     def save(self, folder: Path) -> None:
-        """`policy.safetensors`: the weights, with all seeds."""
+        """Write `policy.safetensors`: the weights of all seeds."""
         from safetensors.torch import save
 
         with replacing(folder / "policy.safetensors", "wb", sync=False) as stream:
@@ -97,7 +94,7 @@ class MLP(PolicyFamily):
     """Fully connected layers with ReLU; the hidden weights are drawn by the seed (He et al. 2015, arXiv:1502.01852).
 
     Args:
-        hidden: units of each hidden layer; [] makes the logits linear in the features.
+        hidden: units of each hidden layer; with [] the logits are linear in the features.
     """
 
     hidden: list[int]
@@ -110,8 +107,13 @@ class MLP(PolicyFamily):
         if any(width < 1 for width in self.hidden):
             raise ConfigError(f"policy.hidden={self.hidden} has a layer without units: give counts of 1 or more.")
 
-    def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
-                seeds: list[int]) -> Policy:  # fmt: skip
+    def initial(
+        self,
+        log_reference: Tensor,
+        game: FiniteGame,
+        held_out: tuple[Tensor, Tensor] | None,
+        seeds: list[int],
+    ) -> MLPPolicy:
         features = game.features
         if features is None:
             features = log_reference.new_tensor(np.eye(len(game.contexts)))[None]

@@ -1,4 +1,4 @@
-"""A table of log-probabilities: the policy of exact work, and softmax of its logits where gradients are taken."""
+"""A table of log-probabilities; gradient steps treat them as logits of a softmax."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from nlhf.policies.base import Categorical, Memory, Policy, PolicyFamily, rows
+from nlhf.policies.base import Memory, PolicyFamily, TrainablePolicy
+from nlhf.policies.distributions import Categorical, rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,15 +16,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TabularPolicy(Policy):
-    """Log-probabilities (S, X, Y), normalised over the last dimension; they are its parameters, too."""
+class TabularPolicy(TrainablePolicy):
+    """Log-probabilities (S, X, Y), normalised over the last dimension; they are also its parameters."""
 
     log_probabilities: Tensor
     memory: Memory | None = None
-
-    @property
-    def trainable(self) -> bool:
-        return True
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -34,7 +31,7 @@ class TabularPolicy(Policy):
 
     def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
         if parameters is None:
-            return super().at(contexts)
+            return Categorical(rows(self.log_probabilities, contexts))
         return Categorical(rows(parameters["logits"], contexts).log_softmax(-1))
 
 
@@ -44,6 +41,11 @@ class Tabular(PolicyFamily):
 
     provides: ClassVar[frozenset[str]] = frozenset({"enumerate", "table", "gradient", "sample"})
 
-    def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
-                seeds: list[int]) -> Policy:  # fmt: skip
+    def initial(
+        self,
+        log_reference: Tensor,
+        game: FiniteGame,
+        held_out: tuple[Tensor, Tensor] | None,
+        seeds: list[int],
+    ) -> TabularPolicy:
         return TabularPolicy(log_reference)

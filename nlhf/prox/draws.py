@@ -1,13 +1,13 @@
-"""Where a surrogate's expectations come from: draws that are put to the judge, or all actions with their weights."""
+"""The sources of a surrogate's expectations: sampled actions that are compared, or all actions with their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from nlhf.policies.base import Categorical, Policy, rows
+from nlhf.policies.distributions import Categorical, Distribution, rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from nlhf.games.feedback import Judge
     from nlhf.games.protocol import FiniteGame
     from nlhf.numerics.streams import Uniforms
+    from nlhf.policies.base import Policy
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One proximal problem at a batch of contexts (S, B), for a learner under training; all but the learner constant.
+    """One proximal problem at a batch of contexts (S, B); all distributions but the learner are constant.
 
     Args:
         learner, opponent, anchor, reference: distributions.
@@ -28,10 +29,10 @@ class Problem:
         beta_dpo: (S, 1, 1), of the logistic loss.
     """
 
-    learner: Categorical
-    opponent: Categorical
-    anchor: Categorical
-    reference: Categorical
+    learner: Distribution
+    opponent: Distribution
+    anchor: Distribution
+    reference: Distribution
     beta: Tensor
     inverse_step: Tensor
     beta_dpo: Tensor
@@ -49,12 +50,14 @@ class Problem:
 
 
 class Draws(Protocol):
-    """Weighted actions and what the preference model says about them; weights sum to 1 over the last dimension."""
+    """Weighted actions and preferences between them; weights sum to 1 over the last dimension."""
 
-    def actions(self, policy: Categorical) -> tuple[Tensor, Tensor | float]:
+    queries: int  # charged to every active seed
+
+    def actions(self, policy: Distribution) -> tuple[Tensor, Tensor | float]:
         """Actions (S, B, k) of a policy and their weights."""
 
-    def pairs(self, policy: Categorical) -> tuple[Tensor, Tensor, Tensor | float]:
+    def pairs(self, policy: Distribution) -> tuple[Tensor, Tensor, Tensor | float]:
         """Independent pairs of actions (S, B, k) of a policy, first and second, and their weights."""
 
     def against_opponent(self, actions: Tensor) -> Tensor:
@@ -64,38 +67,45 @@ class Draws(Protocol):
         """Unbiased P(first > second) - 1/2, (S, B, k)."""
 
     def centred(self, gain: Tensor) -> Tensor:
-        """Gains P - 1/2 - m(y) of `actions` (S, B, k), less a baseline that does not depend on the action."""
+        """Gains P - 1/2 - m(y) of `actions` (S, B, k), minus a baseline that does not depend on the action."""
 
 
 class Sampled:
-    """A few draws in each context, each put to the judge once.
+    """A few draws in each context; each is compared once.
 
     Args:
-        judge: is asked.
-        uniforms: draw.
+        judge: compares.
+        uniforms: random numbers of the draws.
         opponent: of the problem, at `contexts` (S, B).
-        samples: m, actions in each context; pairs are m/2.
+        samples: m, actions in each context; there are m/2 pairs.
         active: the seeds that draw, (S) bool.
-        baseline: takes a baseline off gains at `contexts`.
+        baseline: subtracts a baseline from gains at `contexts`.
     """
 
-    def __init__(self, judge: Judge, uniforms: Uniforms, opponent: Categorical, contexts: Tensor, samples: int,
-                 active: np.ndarray, baseline: Callable[[Tensor, Tensor], Tensor]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        judge: Judge,
+        uniforms: Uniforms,
+        opponent: Distribution,
+        contexts: Tensor,
+        samples: int,
+        active: np.ndarray,
+        baseline: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
         self.judge, self.uniforms, self.opponent = judge, uniforms, opponent
         self.contexts, self.samples, self.active, self.baseline = contexts, samples, active, baseline
-        self.queries = 0  # pairs that were put to the judge, per seed
+        self.queries = 0  # compared pairs, per seed
 
-    def actions(self, policy: Categorical) -> tuple[Tensor, float]:
-        drawn = self._drawn(policy, self.samples)
-        return drawn, 1 / self.samples
+    def actions(self, policy: Distribution) -> tuple[Tensor, float]:
+        return self._draw(policy, self.samples), 1 / self.samples
 
-    def pairs(self, policy: Categorical) -> tuple[Tensor, Tensor, float]:
+    def pairs(self, policy: Distribution) -> tuple[Tensor, Tensor, float]:
         half = self.samples // 2
-        drawn = self._drawn(policy, 2 * half)
+        drawn = self._draw(policy, 2 * half)
         return drawn[..., :half], drawn[..., half:], 1 / half
 
     def against_opponent(self, actions: Tensor) -> Tensor:
-        return self.duel(actions, self._drawn(self.opponent, actions.shape[-1]))
+        return self.duel(actions, self._draw(self.opponent, actions.shape[-1]))
 
     def duel(self, first: Tensor, second: Tensor) -> Tensor:
         self.queries += first[0].numel()
@@ -104,7 +114,7 @@ class Sampled:
     def centred(self, gain: Tensor) -> Tensor:
         return self.baseline(gain, self.contexts)
 
-    def _drawn(self, policy: Categorical, count: int) -> Tensor:
+    def _draw(self, policy: Distribution, count: int) -> Tensor:
         return policy.sample(self.uniforms(self.contexts.shape[1], count, active=self.active))
 
 
@@ -113,23 +123,24 @@ class Enumerated:
 
     Args:
         game: answers exactly.
-        answer: gives y -> P(y > opponent) - 1/2, (S, X, Y), and charges it.
+        answer: returns y -> P(y > opponent) - 1/2, (S, X, Y), and charges for it.
         contexts: (S, B).
     """
 
     def __init__(self, game: FiniteGame, answer: Callable[[], Tensor], contexts: Tensor) -> None:
         self.game, self.answer, self.contexts = game, answer, contexts
-        self.queries = 0  # evaluations of y -> P(y > y') that duels took, per seed
+        self.queries = 0  # evaluations of y -> P(y > y') by duels, per seed
 
-    def actions(self, policy: Categorical) -> tuple[Tensor, Tensor]:
+    def actions(self, policy: Distribution) -> tuple[Tensor, Tensor]:
+        assert isinstance(policy, Categorical)
         weights = policy.log_probabilities.detach().exp()
         return self.contexts.new_tensor(range(weights.shape[-1])).expand(weights.shape), weights
 
-    def pairs(self, policy: Categorical) -> tuple[Tensor, Tensor, Tensor]:
-        everyone, weights = self.actions(policy)
+    def pairs(self, policy: Distribution) -> tuple[Tensor, Tensor, Tensor]:
+        actions, weights = self.actions(policy)
         n = weights.shape[-1]
         joint = weights[..., :, None] * weights[..., None, :]
-        return everyone.repeat_interleave(n, -1), everyone.repeat(1, 1, n), joint.flatten(-2)
+        return actions.repeat_interleave(n, -1), actions.repeat(1, 1, n), joint.flatten(-2)
 
     def against_opponent(self, actions: Tensor) -> Tensor:
         return rows(self.answer(), self.contexts).gather(-1, actions)
@@ -142,9 +153,12 @@ class Enumerated:
         return gain
 
 
-def seen(policies: Sequence[Policy], contexts: Tensor | None, known: dict[Policy, Categorical]) -> list[Categorical]:
-    """Every policy at `contexts`, each evaluated once; `known` are those that have been."""
+def evaluated(
+    policies: tuple[Policy, Policy, Policy], contexts: Tensor | None, cache: dict[Policy, Distribution]
+) -> tuple[Distribution, Distribution, Distribution]:
+    """The three policies at `contexts`; each is evaluated once and added to `cache`."""
     for policy in policies:
-        if policy not in known:
-            known[policy] = policy.at(contexts)
-    return [known[policy] for policy in policies]
+        if policy not in cache:
+            cache[policy] = policy.at(contexts)
+    first, second, third = (cache[policy] for policy in policies)
+    return first, second, third

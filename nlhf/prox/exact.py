@@ -7,36 +7,41 @@ from typing import TYPE_CHECKING
 
 from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.prox.base import Parts, ProxEngine, ProxFamily
+from nlhf.prox.base import Parts, ProxFamily
+from nlhf.prox.engine import ProxEngine
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from nlhf.games.protocol import FiniteGame
     from nlhf.policies.base import Policy
 
 
 @dataclass(frozen=True)
 class ExactProx(ProxFamily):
-    """The closed form, from exact answers: one query is one evaluation of y -> P(y > opponent), in every context."""
+    """The closed form with exact answers: one query evaluates y -> P(y > opponent) in every context."""
 
     needs = frozenset({"advantage", "enumerate", "table"})
     provides = frozenset({"answers", "exact"})
 
-    def engine(self, parts: Parts) -> ProxEngine:
+    def engine(self, parts: Parts[FiniteGame]) -> ProxEngine:
         return ClosedForm(parts)
 
 
 class ClosedForm(ProxEngine):
     """log pi+ = (log anchor + lambda beta log reference + lambda A opponent) / (1 + lambda beta) - log Z."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts[FiniteGame]) -> None:
         super().__init__(parts)
+        self.game = parts.game
         self._weights: tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor]] = (None, None, (self.beta, self.beta))
 
-    def __call__(self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None) -> Policy:
+    def __call__(
+        self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
+    ) -> TabularPolicy:
         for_step, for_beta, weights = self._weights
-        if for_step is not step_size or for_beta is not self.beta:  # kept while both stay the same tensors
+        if for_step is not step_size or for_beta is not self.beta:  # the weights of the last two tensors are cached
             weights = simplex.step_weights(self.beta, step_size)
             self._weights = (step_size, self.beta, weights)
         step = simplex.weighted_step(

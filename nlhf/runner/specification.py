@@ -85,7 +85,7 @@ class Specification:
         beta, options = self.options.beta, self.options
         cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta)
         caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), options.caveat]
-        sources = dict.fromkeys((*self.algorithm.sources, *self.prox.sources))
+        sources = dict.fromkeys((*self.algorithm.cited, *self.prox.cited))
         return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
 
     @property

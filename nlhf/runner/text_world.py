@@ -53,7 +53,7 @@ class TextWorld:
 
     def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
         """The trainer of a run at its start."""
-        prox = run.prox.engine(Parts(self.game, self.base, self.beta, run.options.seeds, run.feedback))  # type: ignore[arg-type]
+        prox = run.prox.pair_engine(Parts(self.game, self.base, self.beta, run.options.seeds, run.feedback))
         policy = self.base.trained(self.game.model.initial, None)
         bound = run.algorithm.bind(self.beta)
         return Trainer(bound, prox, policy, NoAverage(), self.measure, run.budget, recorder, **options)

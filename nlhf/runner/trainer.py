@@ -13,8 +13,9 @@ from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget, Progress, spent
 from nlhf.equilibria.metrics import Grades
 from nlhf.policies.average import Average
-from nlhf.policies.base import Policy, at_work, choose
-from nlhf.prox.base import ProxEngine
+from nlhf.policies.base import TrainablePolicy, at_work
+from nlhf.policies.select import choose
+from nlhf.prox.engine import ProxEngine
 from nlhf.records import DivergedError, Recorder
 
 
@@ -32,7 +33,7 @@ class Trainer:
 
     algorithm: Algorithm
     prox: ProxEngine
-    policy: Policy
+    policy: TrainablePolicy
     average: Average
     measure: Grades
     budget: Budget

@@ -1,0 +1,61 @@
+"""Distributions over actions at some contexts: what a policy is sampled from and differentiated through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+from nlhf.numerics import simplex
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Distribution(Protocol):
+    """Distributions at contexts (S, B); their actions need not be listed."""
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log-probabilities of actions (S, B, k)."""
+
+    def sample(self, uniforms: Tensor) -> Tensor:
+        """Actions (S, B, k) from uniform numbers (S, B, k) on [0, 1)."""
+
+    def detached(self) -> Self:
+        """The same distributions without gradients."""
+
+    def mixed(self, partner: Self, weight: Tensor) -> Self:
+        """The geometric mixture with another one, self^(1-weight) partner^weight; weight (S, 1, 1) in [0, 1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Categorical:
+    """Distributions over listed actions: log-probabilities (S, B, Y)."""
+
+    log_probabilities: Tensor
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        return self.log_probabilities.expand(len(actions), -1, -1).gather(-1, actions)  # seeds may share a table
+
+    def sample(self, uniforms: Tensor) -> Tensor:
+        """Actions by inversion of the cumulative distribution function."""
+        import torch
+
+        mass = self.log_probabilities.detach().exp().cumsum(-1)
+        levels = uniforms.to(mass) * mass[..., -1:]
+        return torch.searchsorted(mass, levels, right=True).clamp_(max=mass.shape[-1] - 1)
+
+    def detached(self) -> Categorical:
+        return Categorical(self.log_probabilities.detach())
+
+    def mixed(self, partner: Categorical, weight: Tensor) -> Categorical:
+        first = self.log_probabilities
+        return Categorical(simplex.geometric_mixture(first, partner.log_probabilities.to(first), weight.to(first)))
+
+
+def rows(table: Tensor, contexts: Tensor | None) -> Tensor:
+    """The rows (S, B, Y) of a table (1 or S, X, Y) at contexts (S, B), or all of them."""
+    if contexts is None:
+        return table
+    width = table.shape[-1]
+    indices = simplex.stacked(contexts, *table.shape[:2])
+    return table.reshape(-1, width).index_select(0, indices.reshape(-1)).view(*contexts.shape, width)
