@@ -1,8 +1,9 @@
 """The measurements behind the defaults under noise, as the tables of docs/defaults.md.
 
-Parts: `sampled` compares constant steps with those of prox.step_limit=theory; `tabular` and `mlp` compare learning
+Parts: `sampled` compares constant steps with those of prox.step_limit=theory, `unregularised` does so at beta = 0 for
+the last policy and for the average; `tabular` and `mlp` compare learning
 rates and decay_steps of prox=gradient; `language` compares learning rates of the bundled language model and `costs`
-times its steps and rows (extra lm, half an hour on two cores). Each cell of the first three is the exploitability at
+times its steps and rows (extra lm, half an hour on two cores). Each cell of the first four is the exploitability at
 the end over that of the reference, averaged over seeds: above 1 the method made the policy worse.
 
 Run from the checkout: python -m benchmarks.defaults [PART ...].
@@ -76,11 +77,16 @@ def ratio(overrides: Sequence[str], column: str = "exploitability") -> str:
     return f"{np.mean([rows.last[seed][column] / rows.first[seed][column] for seed in rows.first]):.3f}"
 
 
-def table(rows: Iterable[str], columns: dict[str, Sequence[str]], common: Sequence[str]) -> None:
-    """Print one table: an algorithm in each row, overrides in each column."""
+def table(
+    rows: Iterable[str],
+    columns: dict[str, Sequence[str]],
+    common: Sequence[str],
+    quantity: str = "exploitability",
+) -> None:
+    """Print one table of `quantity`: an algorithm in each row, overrides in each column."""
     print(f"\n`{' '.join(common)}`\n\n| algorithm | {' | '.join(columns)} |\n| --- |{' --- |' * len(columns)}")
     for algorithm in rows:
-        cells = [ratio([*common, f"algorithm={algorithm}", *overrides]) for overrides in columns.values()]
+        cells = [ratio([*common, f"algorithm={algorithm}", *overrides], quantity) for overrides in columns.values()]
         print(f"| `{algorithm}` | {' | '.join(cells)} |", flush=True)
 
 
@@ -90,6 +96,14 @@ def sampled() -> None:
     columns = {f"{name}, beta {beta}": [f"prox.step_limit={limit}", f"beta={beta}"]
                for beta, (name, limit) in itertools.product((0.003, 0.05), limits.items())}  # fmt: skip
     table(SAMPLED, columns, [*VOTES, "prox.opponents=4", "seeds=2"])
+
+
+def unregularised() -> None:
+    """Both kinds of steps at beta = 0, where theory is about the average of the policies."""
+    columns = {"constant": ["prox.step_limit=null"], "theory": ["prox.step_limit=theory"]}
+    for quantity in ("exploitability", "average_exploitability"):
+        print(f"\n{quantity}:")
+        table(("nash_mp", "optimistic", "sppo"), columns, [*VOTES, "beta=0", "prox.opponents=4", "seeds=2"], quantity)
 
 
 def tabular() -> None:
@@ -137,7 +151,14 @@ def costs() -> None:
         print(f"{name}: {time.process_time() - started:.1f} CPU seconds", flush=True)
 
 
-PARTS = {"sampled": sampled, "tabular": tabular, "mlp": mlp, "language": language, "costs": costs}
+PARTS = {
+    "sampled": sampled,
+    "unregularised": unregularised,
+    "tabular": tabular,
+    "mlp": mlp,
+    "language": language,
+    "costs": costs,
+}
 
 
 def main() -> None:
