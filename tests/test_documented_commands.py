@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nlhf.__main__ import COMMANDS
 from tests.documents import PAGES, ROOT, TABLE_PAGES, TEXT_PAGES, VOTES, block, blocks, commands
 from tests.launch.commands import command
 from tests.test_input_folders import reward_model
 
-COMMANDS = pytest.importorskip("nlhf.__main__").COMMANDS
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHORT = ["progress=false", "budget.iterations=3", "seeds=2"]
