@@ -6,6 +6,9 @@ if __name__ == "__main__":
     from nlhf.cli.early import end_at_interrupts
 
     end_at_interrupts()
-    from nlhf.cli.entry import main
+    import sys
 
+    from nlhf.__main__ import main
+
+    sys.argv.insert(1, "run")
     main()

@@ -19,7 +19,7 @@ import tempfile
 
 import numpy as np
 
-from nlhf.cli.judge import train
+from nlhf.cli.judge_train import train
 from nlhf.judges.learned import LearnedJudge, LearnedModel
 from nlhf.judges.text_votes import read
 

@@ -23,7 +23,7 @@ class StudySweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from nlhf.launch import sweep
-        from nlhf.launch.compose import Composer
+        from nlhf.launch.composer import Composer
 
         context, master, launcher = self.hydra_context, self.config, self.launcher
         assert context is not None
@@ -65,7 +65,7 @@ class _NlhfLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """A job that is refused has the value inf, as one that fails: a search goes on."""
         from nlhf.launch import sweep
-        from nlhf.launch.compose import Composer
+        from nlhf.launch.composer import Composer
 
         compose = Composer(self.hydra_context.config_loader, self.config)
         jobs = [sweep.job_of(overrides, compose) for overrides in job_overrides]

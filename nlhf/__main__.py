@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import nlhf
@@ -40,6 +42,9 @@ def main() -> NoReturn:
     """Run the subcommand that the program's arguments name, and end with its exit code."""
     name, *arguments = sys.argv[1:] or ["--help"]
     module = importlib.import_module(f"nlhf.cli.{COMMANDS[name][0]}") if name in COMMANDS else None
+    with contextlib.suppress(FileNotFoundError):  # the current folder was removed
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)  # for own algorithms, games and judges, as with `python -m`
     if name == "run" and module is not None:
         sys.argv[1:] = arguments
         module.main()

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, the commit, threads and memory."""
+"""What a run was made with: versions, commits, threads and memory."""
 
 from __future__ import annotations
 
@@ -10,30 +10,59 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    pass
+import nlhf
+
+PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scipy")
 
 
 @cache
 def environment() -> Mapping[str, Any]:
-    """Versions and the commit, for summary.json."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("nlhf", "torch", "numpy", "hydra-core", "omegaconf", "scipy"):
+    """Versions and commits, for summary.json.
+
+    `commit` is that of the checkout that nlhf runs from, None for an installed package. `user_commit` is that of the
+    repository around the current folder, if it is another one.
+    """
+    versions: dict[str, str | None] = {"python": platform.python_version(), "nlhf": nlhf.__version__}
+    for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    source, here = Path(nlhf.__file__).resolve().parent, Path()
+    root, user_root = _git(source, "rev-parse", "--show-toplevel"), _git(here, "rev-parse", "--show-toplevel")
+    is_checkout = root is not None and Path(root) == source.parent and _tracks_package(source)
+    user_commit = _commit(here) if user_root is not None and not (is_checkout and user_root == root) else None
+    return {
+        "versions": versions,
+        "commit": _commit(source) if is_checkout else None,
+        **({} if user_commit is None else {"user_commit": user_commit}),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _tracks_package(package: Path) -> bool:
+    """True if the repository around the package tracks its source and its pyproject.toml."""
+    files = ("__init__.py", "../pyproject.toml")
+    return _git(package, "ls-files", "--error-unmatch", *files) is not None
+
+
+def _commit(folder: Path) -> str | None:
+    """The commit of the repository around a folder; `-dirty` follows if tracked files differ from it."""
+    return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """The output of a git command in a folder, None if it fails."""
     try:
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        done = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
-        commit = None
-    return {"versions": versions, "commit": commit, "platform": platform.platform(), "threads": torch.get_num_threads()}
+        return None
+    return done.stdout.strip()
 
 
 def peak_memory() -> int:

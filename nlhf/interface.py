@@ -64,11 +64,12 @@ class Run:
             return np.array(saved["log_policy"])
 
 
-def run(overrides: Sequence[str] = ()) -> Run:
+def run(overrides: Sequence[str] = (), config_dir: str | PathLike[str] | None = None) -> Run:
     """Run what `nlhf run OVERRIDES` would, into the same folder, and skip what is completed.
 
     Args:
         overrides: as on the command line, ["game=random_tournament", "beta=0.01"].
+        config_dir: a folder with further choices of groups, such as algorithm/mine.yaml.
 
     Raises: ConfigError for bad input; KeyboardInterrupt after an interruption, behind a checkpoint.
 
@@ -79,20 +80,23 @@ def run(overrides: Sequence[str] = ()) -> Run:
     from nlhf.launch.compose import composed, plain
     from nlhf.runner.run_one import run_one
 
-    with composed(overrides) as config:
+    with composed(overrides, config_dir=config_dir) as config:
         outcome = run_one(plain(config), overrides=overrides)
     if outcome.signal:
         raise KeyboardInterrupt(f"{outcome.folder} was interrupted: run it again to go on.")
     return Run(outcome.folder, outcome.summary, outcome.budget)
 
 
-def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict[str, float]:
+def evaluate(
+    policy: str | PathLike[str], overrides: Sequence[str] = (), config_dir: str | PathLike[str] | None = None
+) -> dict[str, float]:
     """Grade a policy that was trained elsewhere: the metrics of one row, means over its seeds.
 
     Args:
         policy: .npz with `log_policy` (and `seeds`, which choose the instances unless the overrides do; and `items`,
             which must be the game's), or .npy; log-probabilities (n), (X, n) or (S, X, n).
         overrides: the game, reference and beta to grade it in.
+        config_dir: a folder with further choices of groups, such as game/mine.yaml.
 
     Raises: ConfigError for a file that does not fit.
     """
@@ -105,7 +109,7 @@ def evaluate(policy: str | PathLike[str], overrides: Sequence[str] = ()) -> dict
     seeds = saved.get("seeds")
     if seeds is not None and not any(override.startswith("seeds=") for override in overrides):
         overrides = [*overrides, f"seeds={[int(seed) for seed in seeds]}"]
-    with composed(overrides) as config:
+    with composed(overrides, config_dir=config_dir) as config:
         world = assemble(specify(plain(config)))
     if not isinstance(world, TableWorld):
         raise ConfigError(f"{policy} is a table, and game=text has completions that cannot be listed: choose its game.")

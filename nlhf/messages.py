@@ -38,7 +38,7 @@ def quoted_override(key: str, text: str | Sequence[str]) -> str:
         >>> print(quoted_override("study", "a=b"), quoted_override("game.drop", ["a", "1"]))
         'study="a=b"' 'game.drop=["a","1"]'
     """
-    value = _quoted(text) if isinstance(text, str) else f"[{','.join(map(_quoted, text))}]"
+    value = quoted(text) if isinstance(text, str) else f"[{','.join(map(quoted, text))}]"
     return shlex.quote(f"{key}={value}")
 
 
@@ -52,7 +52,8 @@ def override(key: str, text: str | Path) -> str:
     return shlex.quote(f"{key}={text}") if PLAIN.fullmatch(str(text)) else quoted_override(key, str(text))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text in double quotes, as Hydra's grammar of overrides reads it."""
     escaped = text.replace('"', r"\"")
     return f'"{escaped}"'
 

@@ -9,7 +9,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from omegaconf.basecontainer import BaseContainer
 
-from nlhf.launch.compose import Composer, composed
+from nlhf.launch.compose import composed
+from nlhf.launch.composer import Composer
 
 
 def configured(*overrides: str) -> dict[str, Any]:

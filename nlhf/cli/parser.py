@@ -28,6 +28,11 @@ class Parser(argparse.ArgumentParser):
         epilog = f"example:\n  {example}" if example else None
         super().__init__(prog=prog, epilog=epilog, formatter_class=formatter, allow_abbrev=False, **options)
 
+    def add_config_dir(self) -> None:
+        """Add `--config-dir`."""
+        help_line = "a folder with further choices, such as judge/mine.yaml"
+        self.add_argument("--config-dir", metavar="DIR", help=help_line)
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}: see {self.prog} --help.")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from hydra.core.global_hydra import GlobalHydra
 
 from nlhf.launch.choices import CONF
-from nlhf.launch.compose import Composer, composed
+from nlhf.launch.compose import composed
+from nlhf.launch.composer import Composer
 from nlhf.runner.run_one import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

@@ -14,7 +14,8 @@ from nlhf.stats.calibration import calibration
 
 pytest.importorskip("transformers")
 
-from nlhf.cli.judge import main, train
+from nlhf.cli.judge import main
+from nlhf.cli.judge_train import train
 from nlhf.config import ConfigError
 from nlhf.io.json_files import CHECKSUM
 from nlhf.judges import grades

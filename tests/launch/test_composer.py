@@ -16,7 +16,8 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.config import ConfigError
-from nlhf.launch.compose import CONF, Composer, plain
+from nlhf.launch.compose import CONF, plain
+from nlhf.launch.composer import Composer
 from nlhf.launch.explain import explained
 from tests.selection import mostly_long
 

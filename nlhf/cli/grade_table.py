@@ -1,0 +1,36 @@
+"""The table of a judge's grades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nlhf.judges.grades import VOTER
+from nlhf.stats.bootstrap import Estimate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH = 160  # columns, if the output is not a terminal
+TITLES = ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error")
+
+
+def grade_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One block for each source of votes: accuracy and log-loss of judges, baselines and voters."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in TITLES:
+        long = title.startswith("source")
+        table.add_column(title, no_wrap=title == "method", overflow="fold" if long else "ellipsis")
+    for row in rows:
+        source = f"{row['source']} ({row['pairs']}/{row['prompts']})"
+        for method, loss in row["log_loss"].items():
+            estimates = (row[column].get(method) for column in ("accuracy", "over_longer"))
+            cells = [str(Estimate(**estimate)) if estimate else "" for estimate in estimates]
+            error = row["calibration_error"].get(method)
+            table.add_row(source, method, *cells, str(Estimate(**loss)), "" if error is None else f"{error:.3f}")
+            source = ""
+        table.add_row("", VOTER, str(Estimate(**row["accuracy"][VOTER])))
+        table.add_row("", "two voters agree", str(Estimate(**row["two_voters_agree"])))
+    return table
