@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from nlhf.equilibria import solve as reference_equilibrium
-from nlhf.equilibria.solve import Equilibrium
+from nlhf.equilibria.certificates import Equilibrium
 from nlhf.games.low_rank import LowRank
 
 THREADS = 2

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import nlhf
-from nlhf.equilibria.solve import CERTIFIED, recertify, rounding_floor, solve
+from nlhf.equilibria.certificates import CERTIFIED, recertify, rounding_floor
+from nlhf.equilibria.solve import solve
 from tests.adversarial import FAMILIES, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from nlhf.equilibria import solve as reference_equilibrium
-from nlhf.equilibria.cache import _digest, _key, reference_equilibria
+from nlhf.equilibria import cache, store
+from nlhf.equilibria.cache import reference_equilibria
+from nlhf.equilibria.store import digest_of, key_of
 from nlhf.games.listed import numbered
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame
@@ -47,14 +48,14 @@ def rewritten(change):
     return lambda path: np.savez(path, **change(arrays_of(path)))
 
 
-def with_digest(path, policy):
+def withdigest_of(path, policy):
     """What somebody writes who knows the format."""
-    np.savez(path, log_policy=policy, digest=np.array(_digest(path.stem, policy)))
+    np.savez(path, log_policy=policy, digest=np.array(digest_of(path.stem, policy)))
 
 
 def bent(path):
     """Somebody exchanges the equilibrium for the uniform policy, with the right digest."""
-    with_digest(path, np.full((1, N), -np.log(N)))
+    withdigest_of(path, np.full((1, N), -np.log(N)))
 
 
 DAMAGES = {
@@ -72,9 +73,9 @@ DAMAGES = {
     "float32": rewritten(lambda arrays: arrays | {"log_policy": arrays["log_policy"].astype(np.float32)}),
     "words": rewritten(lambda arrays: arrays | {"log_policy": np.array([["a"] * N])}),
     "nan": rewritten(lambda arrays: arrays | {"log_policy": np.full((1, N), np.nan)}),
-    "nan with digest": lambda path: with_digest(path, np.full((1, N), np.nan)),
-    "infinite with digest": lambda path: with_digest(path, np.full((1, N), np.inf)),
-    "not normalised with digest": lambda path: with_digest(path, np.zeros((1, N))),
+    "nan with digest": lambda path: withdigest_of(path, np.full((1, N), np.nan)),
+    "infinite with digest": lambda path: withdigest_of(path, np.full((1, N), np.inf)),
+    "not normalised with digest": lambda path: withdigest_of(path, np.zeros((1, N))),
     "permuted": rewritten(lambda arrays: arrays | {"log_policy": arrays["log_policy"][:, ::-1]}),
 }  # fmt: skip
 
@@ -104,7 +105,7 @@ def test_a_damaged_file_is_computed_again_and_rewritten(tmp_path, damage, beta):
 
 def test_a_whole_file_is_read_and_not_computed_again(tmp_path, monkeypatch):
     first = {beta: solved(tmp_path, beta=beta) for beta in (0.1, 0.0)}
-    monkeypatch.setattr(reference_equilibrium, "solve", None)
+    monkeypatch.setattr(cache, "solve", None)
     for beta in (0.1, 0.0):
         assert same(solved(tmp_path, beta=beta), first[beta])
 
@@ -151,14 +152,14 @@ def test_every_byte_that_is_flipped_or_cut_gives_the_same_equilibrium(tmp_path, 
 
 def test_a_new_version_of_the_method_reads_no_old_file(tmp_path, monkeypatch):
     solved(tmp_path)
-    monkeypatch.setattr(reference_equilibrium, "VERSION", reference_equilibrium.VERSION + 1)
+    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
     solved(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_keys_tell_games_methods_and_strengths_apart():
     tensors = (GAME.dense()[0], REFERENCE[0])
-    keys = {_key(method, pair, beta) for method in ("newton", "linear programme") for beta in (0.0, 0.1, 0.2)
+    keys = {key_of(method, pair, beta) for method in ("newton", "linear programme") for beta in (0.0, 0.1, 0.2)
             for pair in (tensors, tensors[::-1], (GAME.dense(), REFERENCE))}  # fmt: skip
     assert len(keys) == 2 * 3 * 3
 
@@ -171,12 +172,12 @@ def test_games_without_matrices_are_measured_when_they_are_read_too(tmp_path, be
     first = reference_equilibria(game, log_reference, beta, "always", tmp_path)
     assert first.summary["certified"]
     (path,) = tmp_path.iterdir()
-    with_digest(path, np.full((1, 1, 40), -np.log(40)))
+    withdigest_of(path, np.full((1, 1, 40), -np.log(40)))
     assert not reference_equilibria(game, log_reference, beta, "always", tmp_path).summary["certified"]
     path.write_bytes(path.read_bytes()[:-30])
     again = reference_equilibria(game, log_reference, beta, "always", tmp_path)
     assert again.summary == first.summary
-    assert again.found.log_policy.equal(first.found.log_policy)
+    assert again.solution.log_policy.equal(first.solution.log_policy)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +223,8 @@ def test_a_solution_that_takes_long_is_announced_before_it_starts(
         raise InterruptedError
 
     for name in ("solve", "solve_matrix_free"):
-        monkeypatch.setattr(reference_equilibrium, name, solve)
+        monkeypatch.setattr(cache, name, solve)
     with pytest.raises(InterruptedError):
         reference_equilibria(game, reference, beta, "auto", tmp_path)
     words = f"solving the reference equilibrium of {actions} actions at beta={beta:g} may take about {seconds} s; "
-    assert announced == ([f"{words}equilibrium=never leaves it out"] if seconds else [])
+    assert announced == ([f"{words}equilibrium=never skips it"] if seconds else [])

@@ -8,7 +8,7 @@ import torch
 
 import nlhf
 from nlhf.equilibria.metrics import exploitability_floor
-from nlhf.equilibria.newton import Dense, MatrixFree
+from nlhf.equilibria.problems import Dense, MatrixFree
 from nlhf.equilibria.solve import solve, solve_matrix_free
 from nlhf.games.low_rank import LowRank
 from nlhf.games.matrix import MatrixGame

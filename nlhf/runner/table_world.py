@@ -101,7 +101,7 @@ class TableWorld:
         """Write game.npz for figures: names, reference, equilibrium, votes, and P of a limited number of instances."""
         arrays: dict[str, Any] = {**self._names, "log_reference": self.log_reference.cpu().numpy()}
         if self.equilibria is not None:
-            arrays["log_equilibrium"] = self.equilibria.found.log_policy.numpy()
+            arrays["log_equilibrium"] = self.equilibria.solution.log_policy.numpy()
         n = len(self.game.items)
         entries = n * n * len(self.game.contexts)
         if n <= PREFERENCE_ACTIONS and entries <= LARGEST_DENSE:
