@@ -18,14 +18,14 @@ TABLE_PAGES = [
     "docs/guides/sweeps.md",
     "docs/guides/comparing.md",
 ]
-VOTES = """item_a,item_b,wins_a,wins_b,question_id,judge
-x,y,3,1,1,human
-y,z,2,1,1,human
-z,x,2,1,1,human
-x,y,1,4,2,human
-y,z,3,1,2,human
-z,x,1,2,2,human
-z,gpt4,1,2,2,human
+VOTES = """item_a,item_b,wins_a,wins_b,question_id,judge,topic
+x,y,3,1,1,human,code
+y,z,2,1,1,human,code
+z,x,2,1,1,human,code
+x,y,1,4,2,human,prose
+y,z,3,1,2,human,prose
+z,x,1,2,2,human,prose
+z,gpt4,1,2,2,human,prose
 """
 
 

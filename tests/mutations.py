@@ -19,7 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("nlhf", "conf", "hydra_plugins", "tests", "main.py", "README.md", "pyproject.toml", "Makefile", "docs")
+COPIED = (
+    "nlhf",
+    "conf",
+    "hydra_plugins",
+    "tests",
+    "main.py",
+    "README.md",
+    "pyproject.toml",
+    "Makefile",
+    "docs",
+    "CONTRIBUTING.md",
+    "CITATION.cff",
+)
 CAUGHT, PASSED, HUNG = 1, 0, -1  # exit codes of pytest, and one more
 TIMEOUT = 1800.0  # seconds
 
