@@ -99,8 +99,8 @@ def test_the_judge_of_the_guide_is_antisymmetric(importable):
 
 
 def test_the_experiment_of_the_guide_composes():
-    text = block("docs/guides/outside.md", "yaml", "# my_conf/experiment/steps.yaml")
+    text = block("docs/guides/outside.md", "yaml", "# @package _global_")
     values = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
     for algorithm in values["algorithm"].split(","):
         for step in values["algorithm.step_size"].split(","):
-            assert configured("game=circle", f"algorithm={algorithm}", f"algorithm.step_size={step}")
+            assert configured("game=random_tournament", f"algorithm={algorithm}", f"algorithm.step_size={step}")
