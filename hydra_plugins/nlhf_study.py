@@ -22,34 +22,37 @@ class StudySweeper(BasicSweeper):
     """All combinations, as Hydra's basic sweeper makes them, but composed fast and without those that are done."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        from nlhf.launch import sweep
         from nlhf.launch.composer import Composer
+        from nlhf.launch.job import check_values
+        from nlhf.launch.plan import jobs_to_run, make_folders, show_plan
+        from nlhf.launch.sweep import errors_as_sentences, record_of
 
         context, master, launcher = self.hydra_context, self.config, self.launcher
         assert context is not None
         assert master is not None
         assert launcher is not None
-        words = [f"{key}={value}" for key, value in (self.params or {}).items()]
-        parsed = OverridesParser.create(context.config_loader).parse_overrides([*words, *arguments])
-        with sweep.in_sentences():
+        record = record_of(context)
+        params = [f"{key}={value}" for key, value in (self.params or {}).items()]
+        parsed = OverridesParser.create(context.config_loader).parse_overrides([*params, *arguments])
+        with errors_as_sentences():
             for override in parsed:
-                sweep.check_values(override)
+                check_values(override)
         (batch,) = self.split_arguments(parsed, None)
         begin = getattr(launcher, "begin", lambda: None) if master.dry_run is not True else lambda: None
-        with sweep.in_sentences():
-            jobs = sweep.jobs_to_run(batch, Composer(context.config_loader, master), begin)
+        with errors_as_sentences():
+            jobs = jobs_to_run(batch, Composer(context.config_loader, master), record, begin)
         if master.dry_run is True:
-            sweep.show_plan(jobs)
+            show_plan(jobs, record)
             return []
-        sweep.make_folders(jobs)
+        make_folders(jobs)
         try:
             return [launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)] if jobs else []
         except BaseException:
-            sweep.note_from_files(jobs)
-            sweep.show_table()
+            record.note_from_files(jobs)
+            record.show()
             raise
         finally:
-            sweep.note_from_files(jobs, getattr(launcher, "submits", False))
+            record.note_from_files(jobs, getattr(launcher, "submits", False))
 
 
 class _NlhfLauncher(Launcher):
@@ -63,14 +66,15 @@ class _NlhfLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """A job that is refused has the value inf, as one that fails: a search goes on."""
-        from nlhf.launch import sweep
+        """A refused job has the value inf, like a failed one, so that a search goes on."""
         from nlhf.launch.composer import Composer
+        from nlhf.launch.sweep import errors_as_sentences, record_of
 
+        self.record = record_of(self.hydra_context)
         compose = Composer(self.hydra_context.config_loader, self.config)
-        jobs = [sweep.job_of(overrides, compose) for overrides in job_overrides]
-        with sweep.in_sentences():
-            jobs = sweep.start_anew(jobs)
+        jobs = [self.record.job(overrides, compose) for overrides in job_overrides]
+        with errors_as_sentences():
+            jobs = [job and self.record.without_force(job) for job in jobs]
             ready = [job for job in jobs if job]
             known = iter(self.values(ready) if ready else ())
         values = [next(known) if job else None for job in jobs]
@@ -88,7 +92,7 @@ class PoolLauncher(_NlhfLauncher):
 
     def begin(self) -> None:
         """Get workers ready while the sweep is composed."""
-        from nlhf.launch.pool import warm
+        from nlhf.launch.worker import warm
 
         warm()
 
@@ -98,7 +102,7 @@ class PoolLauncher(_NlhfLauncher):
         from nlhf.terminal import warn
 
         log_to_console()
-        pool = Pool(jobs, **self.options)
+        pool = Pool(jobs, **self.options, record=self.record)
         values = pool.run()
         if pool.signal:
             warn(f"stopped by signal {pool.signal}: repeat the same command to go on.")
@@ -117,4 +121,4 @@ class SlurmLauncher(_NlhfLauncher):
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
         from nlhf.launch.slurm import launch
 
-        return launch(jobs, str(self.config.hydra.sweeper._target_), **self.options)
+        return launch(jobs, self.record, str(self.config.hydra.sweeper._target_), **self.options)

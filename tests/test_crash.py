@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from nlhf.launch import sweep
 from nlhf.launch.batch import attempt_all
+from nlhf.launch.job import Job
 from nlhf.launch.pool import Pool
-from nlhf.launch.sweep import Job
 from nlhf.runner.run_one import run_one
 from nlhf.runner.specification import specify
 from tests.composing import configured
@@ -183,8 +182,7 @@ def sweep_of_two(tmp_path):
 
     plan.write_text(json.dumps({"root": str(root), "at": NEVER, "begun": str(plan)}))
     run.operations = killed(lambda: run_one(jobs()[0].config), root).operations
-    yield run
-    sweep._tasks.clear()
+    return run
 
 
 def test_a_worker_that_is_killed_at_a_file_operation_loses_nothing(sweep_of_two):

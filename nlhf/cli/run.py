@@ -17,8 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from nlhf.config import ConfigError
-from nlhf.launch import sweep
 from nlhf.launch.compose import plain
+from nlhf.launch.plan import jobs_to_run, show_plan
+from nlhf.launch.sweep import SweepRecord, errors_as_sentences, record_of_task
 from nlhf.runner import console
 from nlhf.runner.finished import finished
 from nlhf.runner.outcome import Ended
@@ -55,12 +56,13 @@ def run_command(config: DictConfig) -> float:
 
 
 def _alone(config: DictConfig, overrides: list[str]) -> Ended:
-    with sweep.in_sentences():
+    with errors_as_sentences():
         plain_config = plain(config)
         if plain_config.get("dry_run") is True:
             if plain_config.get("force") is not True:
                 finished(specify(plain_config))
-            sweep.show_plan(sweep.jobs_to_run([overrides], lambda _: plain_config))
+            record = SweepRecord()
+            show_plan(jobs_to_run([overrides], lambda _: plain_config, record), record)
             return Ended("", "would run")
         outcome = run_one(plain_config, console.progress_bar, overrides)
     console.show_run(outcome.folder, outcome.summary, outcome.skipped)
@@ -72,8 +74,9 @@ def _alone(config: DictConfig, overrides: list[str]) -> Ended:
 
 def _task(config: DictConfig, overrides: list[str]) -> Ended:
     """A task of a sweep: one line, and a note for the table at its end."""
+    record = record_of_task()
     try:
-        ended = attempt(sweep.forced_once(plain(config)), overrides)
+        ended = attempt(record.forced_once(plain(config)), overrides)
     except ConfigError as error:
         ended = Ended(" ".join(overrides), "refused", message=str(error))
     if ended.state == "refused":
@@ -81,7 +84,7 @@ def _task(config: DictConfig, overrides: list[str]) -> Ended:
     else:
         say(f"{ended.task}  {ended.state}  {ended.message}")
     study = Path(str(config.runs_dir), str(config.study)) if ended.state != "refused" else None
-    sweep.note(ended.task, ended.state, ended.message, ended.budget, study)
+    record.note(ended.task, ended.state, ended.message, ended.budget, study)
     return ended
 
 

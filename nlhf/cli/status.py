@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nlhf.cli.parser import Parser, in_sentences
 from nlhf.config import ConfigError
-from nlhf.launch import slurm, status
+from nlhf.launch import slurm_queue, status
 from nlhf.launch.choices import CONF
 from nlhf.terminal import say, say_lines, warn
 
@@ -54,7 +54,7 @@ def _parser() -> Parser:
 
 def _status(options: argparse.Namespace) -> int:
     while True:
-        not_begun = slurm.not_begun(options.study)
+        not_begun = slurm_queue.not_begun(options.study)
         if options.json:
             say_lines(json.dumps(status.as_json(options.study, not_begun)))
         else:
@@ -76,7 +76,7 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    tasks = slurm.cancel(options.study)
+    tasks = slurm_queue.cancel(options.study)
     cancelled = f"cancelled {len(tasks)} tasks; repeat the command that submitted them to go on"
     say(cancelled if tasks else f"SLURM has no task of {options.study}")
     return 0

@@ -1,4 +1,4 @@
-"""Composes the configs of a sweep's jobs faster than Hydra, and to the same result. No torch import."""
+"""The configs of a sweep's jobs, equal to what Hydra composes for each, and a hundred times faster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,19 +20,19 @@ from nlhf.config import ConfigError
 from nlhf.launch.compose import NotComposedError, plain
 from nlhf.launch.explain import explained
 
-Kind = Literal["group", "value", "other"]
-INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)[,}]")  # that reads one key
+Kind = Literal["group", "value", "complex"]
+INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)[,}]")  # an interpolation that reads one key
 
 
 class Composer:
-    """The plain configs of a sweep's jobs, equal to what Hydra composes for each, and a hundred times faster.
+    """Composes the plain configs of a sweep's jobs.
 
     Hydra composes once per combination of group choices (`game=`, `algorithm=`, ...); overrides of values are applied
-    to a copy of that. Whatever is neither (additions, deletions, packages, interpolations, Hydra's own keys) is left to
-    Hydra, with the values that it touches.
+    to a copy of the result. Hydra also composes all complex overrides (additions, deletions, packages, interpolations,
+    Hydra's own keys) with the values that they affect.
 
     Args:
-        loader: Hydra's.
+        loader: Hydra's loader.
         master: the config of the sweep itself.
     """
 
@@ -42,7 +41,7 @@ class Composer:
         self._groups: dict[str, bool] = {}
         self._parsed: dict[str, tuple[Override, Kind]] = {}
         self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
-        self._plains: dict[tuple[str, ...], _Plain | None] = {}
+        self._templates: dict[tuple[str, ...], _Template | None] = {}
 
     def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The plain config of a job.
@@ -52,20 +51,13 @@ class Composer:
         hydra: Any = HydraConfig.instance()
         before = hydra.cfg
         try:
-            parsed = {text: self._parse(text) for text in overrides}
-            others = [override.key_or_group for override, kind in parsed.values() if kind == "other"]
-            if any("${hydra" in text for text in overrides):  # which may stand for any of the others
-                others += [override.key_or_group for override, _ in parsed.values()]
-            fast = {text: override for text, (override, kind) in parsed.items()
-                    if kind == "value" and not any(_overlap(override.key_or_group, key) for key in others)}  # fmt: skip
-            rest = tuple(text for text in overrides if text not in fast)
-            whole, task = self._base(rest)
-            hydra.cfg = whole  # what ${hydra:...} stands for
-            if (known := self._plain(rest, task)) is not None and all(map(known.takes, fast.values())):
-                return known.with_values(fast.values())
-            config = copy.deepcopy(task)
-            ConfigLoaderImpl._apply_overrides_to_config(list(fast.values()), config)
-            return plain(config)
+            values = self._independent_values(overrides)
+            base_overrides = tuple(text for text in overrides if text not in values)
+            hydra.cfg, task = self._base(base_overrides)  # interpolations of ${hydra:...} read hydra.cfg
+            template = self._template(base_overrides, task)
+            if template is not None and all(map(template.accepts, values.values())):
+                return template.with_values(values.values())
+            return plain(self._updated(task, values.values(), overrides))
         except ConfigError:
             raise
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -73,74 +65,96 @@ class Composer:
         finally:
             hydra.cfg = before
 
+    def _independent_values(self, overrides: Sequence[str]) -> dict[str, Override]:
+        """The overrides of values that no complex override affects, by their texts."""
+        parsed = {text: self._parse(text) for text in overrides}
+        complex_keys = [override.key_or_group for override, kind in parsed.values() if kind == "complex"]
+        if any("${hydra" in text for text in overrides):  # which may read any of the overrides
+            complex_keys += [override.key_or_group for override, _ in parsed.values()]
+        return {
+            text: override
+            for text, (override, kind) in parsed.items()
+            if kind == "value" and not any(_overlap(override.key_or_group, key) for key in complex_keys)
+        }
+
     def _parse(self, text: str) -> tuple[Override, Kind]:
-        """An override, and whether it chooses from a group, sets a value that is there, or does something else."""
+        """An override, and whether it chooses from a group, sets an existing value, or does anything else."""
         if text not in self._parsed:
             override = self.parser.parse_overrides([text])[0]
-            kind: Kind = "other"
+            kind: Kind = "complex"
             key, changes = override.key_or_group, override.is_add() or override.is_delete() or override.is_force_add()
             if key not in self._groups:
                 self._groups[key] = bool(self.loader.get_group_options(key))
             if self._groups[key]:
-                kind = "other" if isinstance(override.value(), dict) else "group"
+                kind = "complex" if isinstance(override.value(), dict) else "group"
             elif not (changes or override.package or key.partition(".")[0] == "hydra" or "${" in text):
                 kind = "value"
             self._parsed[text] = override, kind
         return self._parsed[text]
 
     def _base(self, overrides: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
-        """What Hydra composes for these, with and without its own node."""
+        """The config that Hydra composes for these overrides, with and without its own node."""
         if overrides not in self._bases:
-            whole = self.loader.load_sweep_config(self.master, list(overrides))
-            with open_dict(task := copy.deepcopy(whole)):
+            config = self.loader.load_sweep_config(self.master, list(overrides))
+            with open_dict(task := copy.deepcopy(config)):
                 del task["hydra"]
-            self._bases[overrides] = whole, task
+            self._bases[overrides] = config, task
         return self._bases[overrides]
 
-    def _plain(self, overrides: tuple[str, ...], task: DictConfig) -> _Plain | None:
-        """What these compose to as plain values, where no interpolation can read what a job overrides."""
-        if overrides not in self._plains:
+    def _updated(self, task: DictConfig, values: Iterable[Override], overrides: Sequence[str]) -> DictConfig:
+        """A copy of a config with these values; Hydra composes what OmegaConf refuses, and explains the error."""
+        config = copy.deepcopy(task)
+        try:
+            for override in values:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            return self.loader.load_sweep_config(self.master, list(overrides))
+        return config
+
+    def _template(self, overrides: tuple[str, ...], task: DictConfig) -> _Template | None:
+        """The plain config of these overrides; None if its interpolations may read keys that a job overrides."""
+        if overrides not in self._templates:
             text = json.dumps(OmegaConf.to_container(task, resolve=False), default=str)
             read = INTERPOLATION.findall(text)
             simple = text.count("${") == text.count("${hydra:runtime.choices.") + len(read) and "???" not in text
-            self._plains[overrides] = _Plain(plain(task), frozenset(read)) if simple else None
-        return self._plains[overrides]
+            self._templates[overrides] = _Template(plain(task), frozenset(read)) if simple else None
+        return self._templates[overrides]
 
 
-class _Plain:
-    """A plain config of which numbers, texts and lists of them can be replaced.
+class _Template:
+    """A plain config whose numbers, texts and lists can be replaced.
 
     Args:
-        config: with its interpolations resolved.
-        read: the keys that these interpolations read, which cannot be replaced.
+        config: the config with resolved interpolations.
+        read: the keys that the interpolations read; they cannot be replaced.
     """
 
     def __init__(self, config: dict[str, Any], read: frozenset[str]) -> None:
         self.text, self.config, self.read = json.dumps(config), config, read
-        self.faithful = json.loads(self.text) == config  # infinity is, nan and other keys than texts are not
+        self.faithful = json.loads(self.text) == config  # false for nan and for keys that are not texts
 
-    def takes(self, override: Override) -> bool:
-        """Is this a value in place of one that is there?"""
-        value, (node, name) = override.value(), _place(self.config, override)
-        there = node is not None and name in node and not isinstance(node[name], dict)
+    def accepts(self, override: Override) -> bool:
+        """True if the override replaces an existing value by a plain one, and no interpolation reads it."""
+        value, (node, name) = override.value(), _parent(self.config, override)
+        exists = node is not None and name in node and not isinstance(node[name], dict)
         scalars = value if isinstance(value, list) else [value]
-        known = all(type(entry) in (int, float, str, bool, type(None)) and entry != "???" for entry in scalars)
+        plain_value = all(type(entry) in (int, float, str, bool, type(None)) and entry != "???" for entry in scalars)
         unread = not any(_overlap(override.key_or_group, key) for key in self.read)
-        return self.faithful and there and known and unread
+        return self.faithful and exists and plain_value and unread
 
     def with_values(self, overrides: Iterable[Override]) -> dict[str, Any]:
-        """A copy with them; each is one that it `takes`."""
+        """A copy with the values of overrides that it accepts."""
         config: dict[str, Any] = json.loads(self.text)
         for override in overrides:
-            node, name = _place(config, override)
+            node, name = _parent(config, override)
             assert node is not None
             value: Any = override.value()
             node[name] = list(value) if isinstance(value, list) else value
         return config
 
 
-def _place(config: dict[str, Any], override: Override) -> tuple[dict[str, Any] | None, str]:
-    """The node that an override's key lies in, None where there is none, and its last part."""
+def _parent(config: dict[str, Any], override: Override) -> tuple[dict[str, Any] | None, str]:
+    """The node that contains an override's key, or None, and the last part of the key."""
     *path, name = override.key_or_group.split(".")
     node: Any = config
     for key in path:
@@ -148,5 +162,6 @@ def _place(config: dict[str, Any], override: Override) -> tuple[dict[str, Any] |
     return node if isinstance(node, dict) else None, name
 
 
-def _overlap(one: str, other: str) -> bool:
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+def _overlap(first: str, second: str) -> bool:
+    """True if two keys are equal or one contains the other."""
+    return f"{first}.".startswith(f"{second}.") or f"{second}.".startswith(f"{first}.")

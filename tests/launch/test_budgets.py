@@ -10,20 +10,12 @@ import pytest
 import nlhf
 from nlhf.budget import DENSE, Budget
 from nlhf.config import ConfigError
-from nlhf.launch import sweep
 from nlhf.runner.within_budget import exceeds, limits, rows_within
 from tests.launch.commands import GAME, command
 from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NONE = {"queries": None, "iterations": None, "seconds": None, "target": None}
-
-
-@pytest.fixture(autouse=True)
-def no_tasks():
-    sweep._tasks.clear()
-    yield
-    sweep._tasks.clear()
 
 
 def run(folder, *overrides, **budget):

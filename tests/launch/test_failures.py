@@ -38,13 +38,6 @@ def config(base, tmp_path):
     return base | {"runs_dir": str(tmp_path / "runs")}
 
 
-@pytest.fixture(autouse=True)
-def no_notes():
-    sweep._tasks.clear()
-    yield
-    sweep._tasks.clear()
-
-
 def failing(config):
     return config | {"algorithm": config["algorithm"] | {"_target_": "tests.launch.plugins.Failing"}}
 
@@ -241,7 +234,7 @@ def test_two_processes_never_hold_one_lock(tmp_path):
               "            done += 1\n"
               "    except BusyError:\n"
               "        time.sleep(0.0005)\n")  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(sweep.Path(sweep.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(sweep.__file__).parents[2])}
     racing = [subprocess.Popen(["python3", "-c", script, str(tmp_path)], env=environment) for _ in range(3)]
     assert [process.wait(timeout=600) for process in racing] == [0, 0, 0]
 

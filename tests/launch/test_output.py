@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from nlhf.launch import sweep
 from nlhf.launch.compose import composed, plain
+from nlhf.launch.job import Job
 from nlhf.runner.specification import specify
 from tests.launch.commands import GAME, MAIN
 
@@ -87,7 +87,7 @@ def test_a_pool_that_cannot_tell_a_result_ends(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pool.Pool, "_note", fail)
     with composed([*GAME, "progress=false", f"runs_dir={tmp_path}"]) as config:
-        job = sweep.Job((), plain(config), specify(plain(config)))
+        job = Job((), plain(config), specify(plain(config)))
     with pytest.raises(BrokenPipeError):
         pool.Pool([job], 1, 1, 5).run()
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nlhf.launch import pool, sweep
+from nlhf.launch import pool
 from nlhf.launch.compose import composed, plain
+from nlhf.launch.job import Job
 from nlhf.launch.pool import Pool, Worker
 from nlhf.runner.specification import specify
 from tests.launch.commands import GAME, SLOW, command, ended, process, results, rows, until, workers
@@ -26,9 +27,7 @@ DEADLY = "algorithm._target_=tests.launch.plugins.Deadly"
 @pytest.fixture
 def study(tmp_path):
     """A sweep's folder and the arguments that put it there, by the pool."""
-    sweep._tasks.clear()
-    yield tmp_path / "runs" / "s", ["-m", *GAME, f"runs_dir={tmp_path / 'runs'}", "study=s", "hydra/launcher=pool"]
-    sweep._tasks.clear()
+    return tmp_path / "runs" / "s", ["-m", *GAME, f"runs_dir={tmp_path / 'runs'}", "study=s", "hydra/launcher=pool"]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +40,10 @@ def configs(tmp_path_factory):
         made = []
         for beta, queries in changes:
             config = base | {"study": study, "beta": beta, "budget": base["budget"] | {"queries": queries}}
-            made.append(sweep.Job((f"beta={beta}", f"budget.queries={queries}"), config, specify(config)))
+            made.append(Job((f"beta={beta}", f"budget.queries={queries}"), config, specify(config)))
         return made
 
-    yield jobs
-    sweep._tasks.clear()
+    return jobs
 
 
 # --- the same as without it ------------------------------------------------------------------------------------------

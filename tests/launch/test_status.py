@@ -15,7 +15,6 @@ import pytest
 
 from nlhf.cli.status import GROUPS, main
 from nlhf.io.json_files import read_json, write_json
-from nlhf.launch import sweep
 from nlhf.launch.compose import CONF
 from tests.launch.commands import GAME, MAIN, SLOW, command, ended, process, until
 
@@ -28,7 +27,6 @@ def finished(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     failing = "algorithm._target_=tests.launch.plugins.Failing"
     command("-m", *GAME, f"runs_dir={runs}", "study=s", "beta=0.05,0.2,0.3", failing)
-    sweep._tasks.clear()
     return runs / "s"
 
 

@@ -8,7 +8,6 @@ import math
 import pytest
 import yaml
 
-from nlhf.launch import sweep
 from tests.launch.commands import GAME, MAIN, command, results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,9 +20,7 @@ def arguments(tmp_path, monkeypatch):
     """Of a sweep, whose processes find the tests' plug-ins and use one thread."""
     monkeypatch.setenv("PYTHONPATH", str(MAIN.parent))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    sweep._tasks.clear()
-    yield ["-m", *GAME, f"runs_dir={tmp_path}"]
-    sweep._tasks.clear()
+    return ["-m", *GAME, f"runs_dir={tmp_path}"]
 
 
 def needed(plugin):

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from nlhf.io.json_files import read_json, write_json
-from nlhf.launch import sweep
 from tests.launch.commands import GAME, MAIN, command, results, rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,8 +19,7 @@ FAILING = "algorithm._target_=tests.launch.plugins.Failing"
 @pytest.fixture
 def study(tmp_path):
     """A sweep's folder and the arguments that put it there."""
-    yield tmp_path / "runs" / "s", ["-m", *GAME, f"runs_dir={tmp_path / 'runs'}", "study=s"]
-    sweep._tasks.clear()
+    return tmp_path / "runs" / "s", ["-m", *GAME, f"runs_dir={tmp_path / 'runs'}", "study=s"]
 
 
 def contents(folder):
@@ -198,7 +196,6 @@ def test_a_dry_run_of_one_run_says_whether_it_is_done(tmp_path):
     assert "new" in done.out
     assert not list(tmp_path.iterdir())
     command(*arguments)
-    sweep._tasks.clear()
     assert "  completed\n0 runs to do\n" in command(*arguments, "dry_run=true").out
     refused = command(*arguments, "dry_run=true", "beta=-1")
     assert refused.code == 2

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from nlhf.launch import batch
-from nlhf.launch.batch import attempt_all, packs
+from nlhf.launch.batch import attempt_all, batches
 from nlhf.launch.compose import CONF
-from nlhf.launch.sweep import Job
+from nlhf.launch.job import Job
 from nlhf.runner.batch import Folders
 from nlhf.runner.run_one import attempt
 from nlhf.runner.specification import specify
@@ -187,11 +187,11 @@ def test_packs_hold_what_is_alike_and_fits(tasks, monkeypatch):
     sampled = jobs(tasks("s", "prox=sampled", "algorithm=omd", "beta=0.2"))
     plain_runs = jobs(tasks("s", "vectorise=false", "algorithm=sppo"))
     unlimited = jobs(tasks("s", "algorithm=optimistic", "budget.seconds=3"))
-    found = packs([*alike, *other, *sampled, *plain_runs, *unlimited], 1)
+    found = batches([*alike, *other, *sampled, *plain_runs, *unlimited], 1)
     assert sorted(map(len, found), reverse=True) == [3] + [1] * 10
-    assert [len(pack) for pack in packs(alike, 3)] == [1, 1, 1]  # one for every worker
+    assert [len(pack) for pack in batches(alike, 3)] == [1, 1, 1]  # one for every worker
     monkeypatch.setattr(batch, "ENTRIES", 2 * 36 * 2)
-    assert [len(pack) for pack in packs(alike, 1)] == [2, 1]
+    assert [len(pack) for pack in batches(alike, 1)] == [2, 1]
     names = list(itertools.chain.from_iterable([job.run.name for job in pack] for pack in found))
     assert len(names) == 13
 

@@ -1,0 +1,83 @@
+"""Worker processes of a pool: they import torch once, and compute the batches that they get through a pipe."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from nlhf.launch.batch import attempt_all
+from nlhf.launch.job import Job
+from nlhf.terminal import show_warnings
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+@dataclass
+class Worker:
+    """A process, this process's end of the pipe to it, and the batch of jobs that it works on."""
+
+    process: BaseProcess
+    pipe: Connection
+    batch: Sequence[Job] = ()
+
+    @classmethod
+    def start(cls, threads: int) -> Worker:
+        """A new process that waits for jobs."""
+        pipe, end_of_worker = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=work, args=(end_of_worker, threads), daemon=True)
+        with _interrupts_blocked():  # it may have to start the fork server
+            process.start()
+        end_of_worker.close()
+        return cls(process, pipe)
+
+
+def warm() -> None:
+    """Start the process that workers are forked from, which imports torch in the background."""
+    CONTEXT.set_forkserver_preload(["nlhf.launch.preload"])
+    with _interrupts_blocked():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread; processes that start within the block never receive it.
+
+    Ctrl-C reaches all processes of a terminal, but only the pool stops its workers.
+    """
+    resource_tracker.ensure_running()  # its start unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def work(pipe: Connection, threads: int) -> None:
+    """The loop of a worker: read lists of (config, overrides) and send their `Ended`, until the pipe closes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # also if another process started the fork server
+    import torch
+
+    show_warnings()
+    threading.Thread(target=_end_with_pool, daemon=True).start()
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            pipe.send(attempt_all(pipe.recv()))
+        except (EOFError, OSError):  # the pool has ended
+            return
+
+
+def _end_with_pool() -> None:
+    """End this worker, after a checkpoint, when the pool is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
