@@ -84,7 +84,7 @@ def test_values_come_in_the_order_of_the_jobs_whatever_came_first(configs):
 def test_progress_says_how_many_are_done_run_and_failed_and_how_long_it_may_take(configs, monkeypatch, capsys):
     ready = pool.wait
     monkeypatch.setattr(pool, "wait", lambda pipes, timeout: ready(pipes, timeout)[:1])  # one run ends at a time
-    monkeypatch.setattr(pool, "SAY_EVERY", 0.0)
+    monkeypatch.setattr(pool, "REPORT_EVERY", 0.0)
     Pool(configs("said", [(0.1, 20), (0.2, 20), (0.3, 20)]), 2, 1, 5).run()
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("1 done, 2 running, 0 failed, about ")
