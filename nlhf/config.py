@@ -1,7 +1,7 @@
 """From a config node to a checked object. No torch import.
 
 The dataclass of a plug-in is the schema of its config node, and `_target_` names it: `build` refuses unknown keys and
-wrong types in a sentence, before any work is done. Defaults live in conf/ alone.
+wrong types in a sentence, before any work is done. Defaults stand in conf/ only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import importlib
 import inspect
-import json
 import math
 import re
 import sys
@@ -19,7 +18,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from nlhf.messages import described, did_you_mean, remedy
+from nlhf.messages import described, did_you_mean, remedy, shown
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -29,7 +28,7 @@ class ConfigError(ValueError):
 
 
 def whole_text(text: str, key: str) -> str:
-    """The text, if a file in UTF-8 can hold it; `key` names it in the sentence.
+    """Return the text if UTF-8 can encode it; `key` names it in the error message.
 
     Raises: ConfigError for half of a surrogate pair.
     """
@@ -41,15 +40,15 @@ def whole_text(text: str, key: str) -> str:
 def build(node: Mapping[str, Any], key: str, base: type = object) -> Any:
     """The object that a config node describes: its `_target_`, a subclass of `base`, called with its other entries.
 
-    Raises: ConfigError for a target that cannot be imported or is no subclass, an unknown or missing key, a wrong type,
-    or a value that the dataclass itself refuses.
+    Raises: ConfigError for a target that cannot be imported or is not a subclass, an unknown or missing key, a wrong
+    type, or a value that the dataclass itself refuses.
     """
     target, options = schema(node, key, base)
     return target(**options)
 
 
 def schema(node: Mapping[str, Any], key: str, base: type = object) -> tuple[type, dict[str, Any]]:
-    """The dataclass of a config node, a subclass of `base`, and its entries, checked."""
+    """The dataclass of a config node, a subclass of `base`, and its checked entries."""
     target = _locate(node, key, base)
     entries = {name: value for name, value in node.items() if name != "_target_"}
     return target, checked(target, entries, key)
@@ -58,9 +57,9 @@ def schema(node: Mapping[str, Any], key: str, base: type = object) -> tuple[type
 def checked(
     target: type, entries: Mapping[str, Any], key: str = "", parts: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """`entries` coerced to the types of a dataclass's fields.
+    """`entries` coerced to the types of a dataclass's fields; `parts` are fields that are not config entries.
 
-    Raises: ConfigError for an unknown or missing entry, one of a wrong type, or a text that no file can hold.
+    Raises: ConfigError for an unknown or missing entry, an entry of a wrong type, or a text that no file can hold.
     """
     prefix = f"{key}." if key else ""
     fields = {field.name: field for field in dataclasses.fields(target) if field.name not in parts and field.init}
@@ -78,7 +77,7 @@ def checked(
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts within a config's value, keys of mappings too."""
+    """All texts in a config's value, including the keys of mappings."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -90,15 +89,15 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def coerce(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None) -> Any:
-    """`value` as the type `kind`: whole floats serve as ints and ints as floats, and nothing else is converted.
+    """`value` as the type `kind`: whole floats are accepted as ints and ints as floats; nothing else is converted.
 
     A class with a method `from_config(text, key)`, such as `nlhf.io.inputs.InputFile`, is made from a text.
 
     Args:
-        value: of a config.
-        kind: a type, or what `typing` offers beside types.
-        key: of the value, for the message.
-        entries: the list that the value is an entry of, for the message.
+        value: a value of a config.
+        kind: a type or a type expression of `typing`.
+        key: the key of the value, for the message.
+        entries: the list that contains the value, for the message.
 
     Raises: ConfigError.
     """
@@ -131,14 +130,14 @@ def coerce(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None
         return value
     if entries is None:
         raise ConfigError(f"{key}={shown(value)} is not {described(kind)}: {remedy(value, kind, key)}.")
-    holds = f"{key}={shown(entries)} holds {shown(value)}, which is not {described(kind)}"
-    raise ConfigError(f"{holds}: {remedy(value, kind, key, entries)}.")
+    problem = f"{key}={shown(entries)} holds {shown(value)}, which is not {described(kind)}"
+    raise ConfigError(f"{problem}: {remedy(value, kind, key, entries)}.")
 
 
 def _locate(node: Mapping[str, Any], key: str, base: type) -> type:
-    """The dataclass that a node's `_target_` names, imported.
+    """Import the dataclass that a node's `_target_` names.
 
-    Raises: ConfigError for a name of nothing, or of something that is no dataclass below `base`.
+    Raises: ConfigError if the name is missing or wrong, or does not name a dataclass below `base`.
     """
     name = node.get("_target_")
     if not isinstance(name, str) or "." not in name or not all(name.split(".")):
@@ -147,12 +146,12 @@ def _locate(node: Mapping[str, Any], key: str, base: type) -> type:
     if not isinstance(target, type) or not dataclasses.is_dataclass(target):
         raise ConfigError(f"{key}._target_={name} is not a dataclass, whose fields are the schema: make it one.")
     if not issubclass(target, base):
-        raise ConfigError(f"{key}._target_={name} is no {base.__name__}: derive it from {_full_name(base)}.")
+        raise ConfigError(f"{key}._target_={name} is not a {base.__name__}: derive it from {_full_name(base)}.")
     return target
 
 
 def _imported(name: str, key: str) -> Any:
-    """What a dotted name means, in an imported module; user code may raise anything."""
+    """The object with a dotted name; importing its module may run user code, which may raise anything."""
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -167,29 +166,24 @@ def _full_name(kind: type) -> str:
 
 @functools.cache
 def _hint(target: type, name: str) -> Any:
-    """A field's type. Fields that are run-time parts may be annotated with names that exist for type checkers alone."""
+    """The type of one field. Other fields, of run-time parts, may have types that exist for type checkers only."""
     owner = next(base for base in target.__mro__ if name in inspect.get_annotations(base))
-    annotation = inspect.get_annotations(owner)[name]
-    return eval(annotation, vars(sys.modules[owner.__module__])) if isinstance(annotation, str) else annotation
+    annotations = {name: inspect.get_annotations(owner)[name]}
+    return typing.get_type_hints(type(name, (), {"__annotations__": annotations, "__module__": owner.__module__}))[name]
 
 
 def is_number(value: Any) -> bool:
-    """A number, and not a truth value."""
+    """True for a number that is not a truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_whole(value: Any) -> bool:
-    """A number without a fraction."""
+    """True for a number without a fraction."""
     return is_number(value) and (isinstance(value, int) or value.is_integer())
 
 
-def shown(value: Any) -> str:
-    """A value as the command line writes it."""
-    return json.dumps(value) if isinstance(value, list | tuple | dict | bool) or value is None else str(value)
-
-
 def fields_of(node: Mapping[str, Any]) -> frozenset[str]:
-    """The fields of the dataclass that a config node names; empty if it names none."""
+    """The fields of the dataclass that a config node names; empty if it does not name a dataclass."""
     try:
         return frozenset(field.name for field in dataclasses.fields(_locate(node, "", object)) if field.init)
     except ConfigError:

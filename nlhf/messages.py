@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import shlex
 import types
@@ -29,6 +30,11 @@ def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
     """The closest known name, or all of them."""
     close = nearest(name, known)
     return f"did you mean {close}" if close else f"known keys are {', '.join(known) or 'none'}"
+
+
+def shown(value: Any) -> str:
+    """A value in the notation of the command line."""
+    return json.dumps(value) if isinstance(value, list | tuple | dict | bool) or value is None else str(value)
 
 
 def quoted_override(key: str, text: str | Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nlhf.config import ConfigError, is_whole, shown
+from nlhf.config import ConfigError, is_whole
+from nlhf.messages import shown
 from nlhf.numerics.streams import LARGEST_SEED
 
 MOST_SEEDS = 1_000_000

@@ -10,9 +10,10 @@ from typing import Any
 
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget
-from nlhf.config import ConfigError, checked, schema, shown
+from nlhf.config import ConfigError, checked, schema
 from nlhf.games.base import GameFamily
 from nlhf.games.feedback import Feedback
+from nlhf.messages import shown
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nlhf.config import ConfigError, shown
+from nlhf.config import ConfigError
 from nlhf.io.yaml_files import read_yaml
+from nlhf.messages import shown
 
 REMOTE_CODE = "trust_remote_code"
 ENDPOINTS = "nlhf.judges.endpoint"  # trusting this module means trusting the addresses that a config gives it

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite
 
-from nlhf.config import ConfigError, shown
+from nlhf.config import ConfigError
 from nlhf.io.tables import NamedRows, Record, listed, number
+from nlhf.messages import shown
 
 Value = str | int | float | bool
 
