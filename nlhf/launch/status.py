@@ -16,7 +16,7 @@ from nlhf.io.files import is_moved_aside
 from nlhf.io.json_files import read_json
 from nlhf.io.yaml_files import read_yaml
 from nlhf.records import read_rows
-from nlhf.runner.lock import is_alive, owner_of
+from nlhf.runner.owner import is_alive, owner_of
 
 Kind = tuple[str, str]  # game and algorithm, by name
 METRICS = "metrics.csv"

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from nlhf.config import ConfigError
 from nlhf.io.files import WriteError
 from nlhf.runner import lock
-from nlhf.runner.lock import BusyError, LostError, is_alive, locked, owner_of
+from nlhf.runner.lock import BusyError, LostError, locked
+from nlhf.runner.owner import is_alive, owner_of
 
 HERE, NOBODY = socket.gethostname(), 2**22 + 1  # a process id that the kernel never gives
 OWNER = {"host": "elsewhere", "pid": 77, "token": "theirs", "heartbeat": 1}
