@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 
 from nlhf.arena.completion_file import Writer
+from nlhf.arena.contest import hold
 from nlhf.arena.contestants import Model, gathered
 from nlhf.arena.games import LEAST, Arena, Rules, _settled
 from nlhf.arena.ranking import _bounds, standings
-from nlhf.cli.arena import hold, main
+from nlhf.cli.arena import main
 from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
@@ -643,7 +644,7 @@ def test_a_line_that_is_no_completion_is_named(tmp_path, capsys):
 def test_a_study_plays_its_checkpoints_and_reference_under_its_own_judge(text_config, tmp_path):
     outcome = run_one(text_config("log_policy=true", "budget.iterations=6", "study=played"))
     study = outcome.folder.parent
-    found = hold([str(study)], ["redraws=20", "most_prompts=4", "block=2"])
+    found = hold([str(study)], ["redraws=20", "most_prompts=4", "block=2"]).standings
     names = set(found.pooled.items)
     assert {"reference", "nash_prox@6"} < names
     assert any(name.startswith("nash_prox@") and name != "nash_prox@6" for name in names), names

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from nlhf.cli.arena import hold
+from nlhf.arena.contest import hold
 from nlhf.cli.judge import train
 from nlhf.exploit import train as exploit
 from nlhf.judges import panel as panels
@@ -146,9 +146,9 @@ def test_an_arena_is_the_same_there(text_config):
     config = text_config("budget.iterations=1", "policy.lora=true")
     folder, words = ran(config, "cpu"), ["redraws=20", "most_prompts=2"]
     with sdpa_kernel(SDPBackend.MATH):
-        here = hold([str(folder)], words)
+        here = hold([str(folder)], words).standings
     with pretend_device():
-        there = hold([str(folder)], [*words, f"device={DEVICE}"])
+        there = hold([str(folder)], [*words, f"device={DEVICE}"]).standings
     assert there.pooled.items == here.pooled.items
     np.testing.assert_allclose(there.pooled.preference, here.pooled.preference)
 
@@ -166,7 +166,7 @@ def learned(encoder, tmp_path_factory):
                "pairs": train([*words, "judge=pairwise_model", f"out={place / 'pairs'}"])}  # fmt: skip
     with pretend_device():
         trained[DEVICE] = train([*words, "judge=general_preference", "fine_tune=true", f"out={place / 'there'}",
-                                 f"device={DEVICE}"])  # fmt: skip
+                                 f"device={DEVICE}"]).standings  # fmt: skip
     return trained
 
 

@@ -1,0 +1,34 @@
+"""The keys of conf/arena.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlhf.config import ConfigError
+from nlhf.io.inputs import InputFile
+from nlhf.numerics.streams import LARGEST_SEED
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of conf/arena.yaml, which explains them; `judge` and `policy` are built apart."""
+
+    prompts: InputFile | None
+    most_prompts: int
+    completions: int
+    reference: bool
+    block: int
+    precision: float | None
+    redraws: int
+    seed: int
+    device: str
+    out: str | None
+
+    def __post_init__(self) -> None:
+        for name in ("most_prompts", "completions", "block", "redraws"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} is too small: give 1 or more.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ConfigError(f"seed={self.seed} is out of range: give a whole number from 0 to {LARGEST_SEED}.")
+        if self.precision is not None and not 0 < self.precision < 0.5:
+            raise ConfigError(f"precision={self.precision} is out of range: give a number in (0, 0.5), or null.")
