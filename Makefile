@@ -12,10 +12,10 @@ QUICK := nlhf $(addprefix tests/,test_average.py test_bad_input.py test_config.p
   test_prox_accounting.py test_records.py test_simplex.py) $(addprefix tests/analysis/,test_bootstrap.py \
   test_statistics.py test_units.py test_votes.py)
 
-.PHONY: run lint test test-all quick mutations figures docs bench clean
+.PHONY: run lint test test-all quick mutations figures docs wheel bench clean
 
 run: .venv/installed
-	$(BIN)/python main.py $(ARGS)
+	$(BIN)/nlhf run $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -38,13 +38,16 @@ mutations: .venv/installed-dev
 # Every preset from nothing, its figures and report.html in runs/PRESET, and the README's pictures in docs/.
 figures: .venv/installed
 	for preset in $(PRESETS); do \
-	  $(BIN)/python main.py experiment=$$preset hydra/launcher=pool && $(BIN)/python -m nlhf.analysis runs/$$preset || exit 1; \
+	  $(BIN)/nlhf run experiment=$$preset hydra/launcher=pool && $(BIN)/nlhf compare runs/$$preset || exit 1; \
 	done
 	for name in $(PICTURES); do cp runs/$$name/figures/$$name.png docs/$$name.png; done
 
 # The site in site/, with warnings as errors; `python -m docs.generate` writes the generated pages.
 docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+wheel: .venv/installed
+	$(BIN)/pip wheel --quiet --no-deps -w dist .
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
@@ -67,4 +70,4 @@ bench: .venv/installed-bench
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,6 +26,8 @@ COPIED = (
     "tests",
     "main.py",
     "README.md",
+    "LICENSE",
+    ".gitignore",
     "pyproject.toml",
     "Makefile",
     "docs",
