@@ -22,6 +22,12 @@ def test_every_arrow_of_the_picture_of_imports_points_down():
     assert all(float(start) < float(end) for start, end in arrows)
 
 
+def test_the_page_of_the_architecture_lists_the_packages_in_their_order():
+    text = (ROOT / "architecture.md").read_text(encoding="utf-8").partition("| package |")[2]
+    positions = [text.index(f"`{package}`") for package in imports.edges()]
+    assert positions == sorted(positions)
+
+
 def test_the_readme_is_short():
     assert len((ROOT.parent / "README.md").read_text(encoding="utf-8").split()) <= 1300
 
