@@ -31,7 +31,7 @@ A laboratory for Nash learning from human feedback.
 {chr(10).join(f"  {f'{name} {operands}':<19} {summary}" for name, (_, operands, summary) in COMMANDS.items())}
 
   nlhf COMMAND --help shows options and an example.
-  --version prints the version.
+  --version prints the version, --completion bash a script for bash to eval.
 
 examples:
   nlhf run -m algorithm=nash_mp,omd seeds=10 study=first
@@ -65,6 +65,10 @@ def _about(arguments: list[str]) -> int:
         say_lines(HELP)
     elif name == "--version":
         say(f"nlhf {nlhf.__version__}")
+    elif arguments == ["--completion", "bash"]:
+        from nlhf.cli.completion import bash
+
+        say_lines(bash(COMMANDS))
     else:
         meant = ["run", *arguments] if "=" in name else [nearest(name, COMMANDS) or "--help", *arguments[1:]]
         warn(f"error: {name} is not a command: did you mean {command('nlhf', *meant)}")

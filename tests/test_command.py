@@ -62,3 +62,24 @@ def test_a_former_command_names_the_new_one(former, words):
                                             (["votes", "x"], ["votes", "show", "x"])])  # fmt: skip
 def test_the_former_command_of_analysis_is_an_alias(words, new):
     assert ended("nlhf.analysis", *words) == ended("nlhf", *new)
+
+
+@pytest.mark.parametrize(("line", "completions"), [
+    ("nlhf co", ["compare"]), ("nlhf judge ", ["train", "grade"]), ("nlhf votes s", ["show"]),
+    ("nlhf run algorithm=nash_md", ["algorithm=nash_md", "algorithm=nash_md_pg"]),
+    ("nlhf run algorithm=omd pro", ["prox=", "prox."]),
+])  # fmt: skip
+def test_bash_completes_subcommands_and_overrides(line, completions):
+    script = """
+nlhf() { "$PYTHON" -m nlhf "$@"; }
+eval "$(nlhf --completion bash)"
+read -ra COMP_WORDS <<< "$COMP_LINE"
+[[ "$COMP_LINE" == *" " ]] && COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_nlhf
+printf "%s\\n" "${COMPREPLY[@]}"
+"""
+    environment = os.environ | {"PYTHONPATH": str(MAIN.parent), "PYTHON": sys.executable, "COMP_LINE": line}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert set(completions) <= set(done.stdout.split())
+    assert all(word.startswith(line.rpartition(" ")[2]) for word in done.stdout.split())
