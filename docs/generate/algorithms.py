@@ -35,8 +35,8 @@ def page() -> str:
 def _configs(name: str) -> dict[str, dict[str, Any]]:
     """A config of the algorithm for each engine, on a game with every kind of answer."""
     config = configured(f"algorithm={name}", "prox=gradient", "policy=tabular", "game=contextual")
-    others = {engine: configured(f"prox={engine}")["prox"] for engine in ENGINES[:2]}
-    return {engine: config | {"prox": others.get(engine, config["prox"])} for engine in ENGINES}
+    closed_form = {engine: configured(f"prox={engine}")["prox"] for engine in ENGINES[:2]}
+    return {engine: config | {"prox": closed_form.get(engine, config["prox"])} for engine in ENGINES}
 
 
 def _engines(configs: dict[str, dict[str, dict[str, Any]]]) -> str:
@@ -83,8 +83,8 @@ def _short(value: Any) -> str:
     """A value in the words of yaml, with the class of a node shortened."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_short(entry)}" for key, entry in value.items()) + "}"
-    words = {None: "null", True: "true", False: "false", float("inf"): ".inf"}
-    text = words.get(value, str(value)) if not isinstance(value, list) else str(value)
+    spelled = {None: "null", True: "true", False: "false", float("inf"): ".inf"}
+    text = spelled.get(value, str(value)) if not isinstance(value, list) else str(value)
     return re.sub(r"^nlhf\.algorithms\.\w+\.", "", text)
 
 

@@ -20,17 +20,21 @@ STYLE = """
 
 
 def edges() -> dict[str, set[str]]:
-    """The packages that each package imports, without those that it also reaches through another one."""
+    """The packages that each package imports, without those that it also reaches through another package."""
     direct: dict[str, set[str]] = {package: set() for package in ORDER if package != "__main__"}
     for name, imported in IMPORTS.items():
         package = name.split(".")[0]
         if package in direct and not name.endswith("__main__"):
-            direct[package] |= {other.split(".")[0] for other in imported} & set(direct) - {package}
+            direct[package] |= {imported_package.split(".")[0] for imported_package in imported} & set(direct) - {
+                package
+            }
     reached: dict[str, set[str]] = {}
     for package in TopologicalSorter(direct).static_order():
-        reached[package] = direct[package].union(*(reached[other] for other in direct[package]))
+        reached[package] = direct[package].union(*(reached[imported_package] for imported_package in direct[package]))
     return {
-        package: {other for other in below if not any(other in reached[via] for via in below)}
+        package: {
+            imported_package for imported_package in below if not any(imported_package in reached[via] for via in below)
+        }
         for package, below in direct.items()
     }
 
@@ -40,18 +44,22 @@ def picture() -> str:
     below = edges()
     floors: dict[str, int] = {}
     for package in TopologicalSorter(below).static_order():
-        floors[package] = max((floors[other] + 1 for other in below[package]), default=0)
+        floors[package] = max((floors[imported_package] + 1 for imported_package in below[package]), default=0)
     rows = defaultdict(list)
     for package in below:
         rows[floors[package]].append(package)
     top = max(rows)
     centre: dict[str, tuple[float, float]] = {}
     for floor in range(top + 1):
-        names = sorted(rows[floor], key=lambda name: _mean([centre[other][0] for other in below[name]]))
+        names = sorted(
+            rows[floor], key=lambda name: _mean([centre[imported_package][0] for imported_package in below[name]])
+        )
         for number, name in enumerate(names):
             shift = 40 * (floor % 2 * 2 - 1) if len(names) < 4 else 0
             centre[name] = (WIDTH * (number + 0.5) / len(names) + shift, MARGIN + HEIGHT / 2 + (top - floor) * ROW)
-    lines = [_arrow(centre[name], centre[other]) for name in below for other in sorted(below[name])]
+    lines = [
+        _arrow(centre[name], centre[imported_package]) for name in below for imported_package in sorted(below[name])
+    ]
     lines += [_box(name, *centre[name]) for name in below]
     height = 2 * MARGIN + HEIGHT + top * ROW
     return (

@@ -42,14 +42,14 @@ class Choice:
     @property
     def parent(self) -> str | None:
         """The choice of the same group from which this one differs."""
-        found = re.search(r"^defaults: \[(\w+)\]", self.text, re.MULTILINE)
-        return found[1] if found else None
+        match = re.search(r"^defaults: \[(\w+)\]", self.text, re.MULTILINE)
+        return match[1] if match else None
 
     @property
     def target(self) -> Any:
         """The class that the yaml names, or its parent's; None if it names none."""
-        if found := re.search(r"^_target_: (\S+)", self.text, re.MULTILINE):
-            module, _, name = found[1].rpartition(".")
+        if match := re.search(r"^_target_: (\S+)", self.text, re.MULTILINE):
+            module, _, name = match[1].rpartition(".")
             return getattr(importlib.import_module(module), name)
         return Choice(self.path.with_stem(self.parent)).target if self.parent else None
 
