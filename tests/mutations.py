@@ -184,8 +184,8 @@ MUTATIONS = [
     Mutation(
         "annotators who flip answer the other way round",
         "nlhf/games/feedback.py",
-        "advantage * (1 - 2 * told.flip)",
-        "advantage * (2 * told.flip - 1)",
+        "advantage * (1 - 2 * noise.flip)",
+        "advantage * (2 * noise.flip - 1)",
         ("tests/test_judge.py",),
     ),
     Mutation(

@@ -182,7 +182,7 @@ def test_names_are_numbered_when_they_are_asked_for():
 
 
 def test_what_needs_a_matrix_is_refused_where_it_would_be_too_large(tmp_path):
-    with pytest.raises(ConfigError, match=r"game\.actions=20000 is too much for a matrix"):
+    with pytest.raises(ConfigError, match=r"game\.actions=20000 is too many for a matrix"):
         nlhf.run(["game=low_rank", "game.actions=20000", "reference=bradley_terry", f"runs_dir={tmp_path}"])
 
 

@@ -350,7 +350,7 @@ def test_counts_of_any_other_size_give_their_share(tmp_path, wins_a, wins_b):
 
 
 def test_pseudo_votes_beyond_exact_numbers_are_refused(tmp_path):
-    assert "game.pseudo_count=1e+308 is no count" in refusal(tmp_path, HEAD + "a,b,1,1\n", pseudo_count=1e308)
+    assert "game.pseudo_count=1e+308 is out of range" in refusal(tmp_path, HEAD + "a,b,1,1\n", pseudo_count=1e308)
 
 
 # --- comparisons -----------------------------------------------------------------------------------------------------

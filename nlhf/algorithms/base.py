@@ -105,7 +105,7 @@ class Algorithm(ABC):
         return None
 
     def cycling(self, beta: float) -> str | None:
-        """Why the last iterate can cycle with steps of this size, if it can. Steps that decrease end the cycles."""
+        """Why the last iterate can cycle with a constant step of this size, or None; decreasing steps end cycles."""
         return None
 
     @abstractmethod
@@ -183,7 +183,7 @@ class ProximalAlgorithm(Algorithm):
         return self.step_size
 
     def contraction(self, beta: Tensor) -> Tensor:
-        """The proved factor by which every iteration shrinks KL(pi* || pi); nan if no theorem covers the step."""
+        """The proved contraction factor of KL(pi* || pi) per iteration; nan if no theorem covers the step."""
         return beta.new_full(beta.shape, float("nan"))
 
     def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
     t'      = (1-w) t + w (t_ref + A softmax(t)  / beta),      w = lambda beta / (1 + lambda beta)
     t_{k+1} = (1-w) t + w (t_ref + A softmax(t') / beta)
 
-Two queries per iteration. The trajectory and the guarantee are those of Nash Mirror Prox with step size lambda. It is
+Two queries per iteration. It has the trajectory and the guarantee of Nash Mirror Prox with step size lambda. It is
 written on logits instead of prox, so that comparing the two tests both.
 """
 

@@ -55,10 +55,10 @@ class NashMD(ProximalAlgorithm):
 
     def step_taken(self, state: CountingState, prox: Prox) -> Tensor:
         step, weight = self._step_and_weight(state, prox.beta)
-        asked = step / (1 - weight)
-        taken = prox.step(asked)
+        requested = step / (1 - weight)
+        taken = prox.step(requested)
         scale = (1 - weight).where(weight < 1, 1.0)
-        return step.where(taken == asked, taken * scale)
+        return step.where(taken == requested, taken * scale)
 
     def kl_bound(self, state: CountingState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         if self.by_theory:

@@ -22,8 +22,8 @@ class EquilibriumResult:
     Args:
         log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
         exploitability: measured, the mean over contexts.
-        method: `newton` (beta > 0) or `linear programme` (beta = 0, where it need not be the only one).
-        certified: True if, in every context, the exploitability is at most 1e-12 and at most what rounding explains.
+        method: `newton` (beta > 0) or `linear programme` (beta = 0, where other equilibria may exist).
+        certified: True if the exploitability of every context is at most 1e-12 and can be explained by rounding.
     """
 
     log_policy: np.ndarray
@@ -33,14 +33,14 @@ class EquilibriumResult:
 
 
 def equilibrium(preference: Any, beta: float, reference: Any = None) -> EquilibriumResult:
-    """The equilibrium of a KL-regularised preference game, to rounding where it is `certified`.
+    """The equilibrium of a KL-regularised preference game, exact up to rounding if it is `certified`.
 
     Args:
         preference: P(row preferred to column), (n, n) or (X, n, n), P + P^T = 1.
         beta: strength of the KL term, >= 0.
         reference: positive weights (n) or (X, n); default uniform.
 
-    Raises: ConfigError for arrays that are not that.
+    Raises: ConfigError for invalid arrays.
 
     Example:
         >>> import numpy as np
@@ -103,7 +103,7 @@ def normalised(values: np.ndarray, shape: tuple[int, ...], source: str) -> Tenso
     if array.shape[1:] != tuple(shape):
         raise ConfigError(
             f"{source} has shape {np.shape(values)}, the game {shape[0]} contexts and {shape[1]} actions: "
-            "grade it in the game that it was trained in."
+            "pass the game that it was trained in."
         )
     policy = torch.from_numpy(array)
     mass = policy.logsumexp(-1)

@@ -1,7 +1,7 @@
-"""What is measured: pure functions of log-probabilities and answers of the game, float64, shapes (S, X, Y) -> (S).
+"""Metrics: pure functions of log-probabilities and answers of the game, float64, shapes (S, X, Y) -> (S).
 
-Averages over contexts of quantities that are computed as sums of non-negative terms: an exploitability of 1e-25 is
-measured to a per cent. None of these evaluations is charged to an algorithm.
+They are averages over contexts of sums of non-negative terms, so that an exploitability of 1e-25 is measured to a per
+cent. These evaluations are not charged to an algorithm.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Ten
 def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
     """max_mu P_beta(mu > pi) - 1/2 per context, for advantage = A pi; (..., n) -> (...).
 
-    beta is a scalar tensor or broadcasts as (..., 1). For beta > 0 this is beta KL(pi || BR(pi)), good far below
-    1e-16, where a difference of two log-sum-exps drowns; for beta = 0 it is max_y (A pi)_y.
+    beta is a scalar tensor or broadcasts as (..., 1). For beta > 0 this is beta KL(pi || BR(pi)), which stays accurate
+    far below 1e-16, unlike a difference of two log-sum-exps; for beta = 0 it is max_y (A pi)_y.
+    See docs/mathematics.md, "Best response and exploitability".
     """
     scale = beta[..., 0] if beta.ndim else beta
     response = best_response(advantage, log_reference, beta.where(beta > 0, 1.0))
@@ -37,14 +38,17 @@ def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, 
 
 
 def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float | Tensor) -> Tensor:
-    """The exploitability that rounding in float64 alone would show, about beta (eps (max |log pi| + max |log ref| +
-    1/(2 beta)))^2, the first maximum over the support; log-probabilities (..., n) -> (...)."""
+    """The exploitability that rounding in float64 causes, for log-probabilities (..., n) -> (...).
+
+    About beta (eps (max |log pi| + max |log ref| + 1/(2 beta)))^2, the first maximum over the support.
+    See docs/mathematics.md, "Rounding".
+    """
     largest = policy.abs().where(policy > -700, 0.0).amax(-1) + log_reference.abs().amax(-1)
     return beta * (sys.float_info.epsilon * (largest + 1 / (2 * beta))) ** 2
 
 
 class Grades(Protocol):
-    """What a trainer asks of a measure.
+    """The measure of a run, as the trainer uses it.
 
     Class attributes: `watched`, the column that must be finite, and `schedule`, when rows are recorded.
     """
@@ -57,30 +61,30 @@ class Grades(Protocol):
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]: ...
 
     def promised(self, bound: Tensor) -> Tensor:
-        """The bound (S, 1, 1) of KL(pi* || pi) that a row states, from the theorem's; nan where none applies."""
+        """The bound (S, 1, 1) on KL(pi* || pi) of a row, from the theorem's bound; nan if no theorem applies."""
         return bound * float("nan")
 
     def snapshot(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
+        """The content of a checkpoint."""
         return {}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a snapshot."""
         return
 
 
 @dataclass(frozen=True)
 class Measure(Grades):
-    """Grades policies of one batch of seeds.
+    """Measures policies of one batch of seeds.
 
     Args:
-        game: answers payoffs.
+        game: computes payoffs.
         log_reference: (1 or S, X, Y).
         beta: (S, 1, 1).
-        log_equilibrium: (1 or S, X, Y), nan where none is certified, or None.
-        held_out: grades the same policies at contexts that they are not trained on.
-        rounding: of the answers that policies are trained on, relative, where it is coarser than float64; else 0.
-        exact: True if every proximal step is solved exactly, which all theorems on KL(pi* || pi) assume.
+        log_equilibrium: (1 or S, X, Y), nan without a certified equilibrium, or None.
+        held_out: measures the same policies at held-out contexts.
+        rounding: relative rounding of the answers in training if it is coarser than float64, else 0.
+        exact: True if every proximal step is solved exactly, as the theorems on KL(pi* || pi) assume.
     """
 
     game: FiniteGame
@@ -94,14 +98,14 @@ class Measure(Grades):
     watched: ClassVar[str] = "exploitability"
 
     def initial_kl(self, policy: Policy) -> Tensor:
-        """KL(pi* || pi) of the policy that a run starts from, (S)."""
+        """KL(pi* || pi) of the initial policy, (S)."""
         return self.kl_to_equilibrium(policy.log_probabilities)
 
     def promised(self, bound: Tensor) -> Tensor:
-        """The theorem's bound where steps are exact, plus the effect of rounding; nan elsewhere.
+        """The theorem's bound plus the effect of rounding; nan if steps are not exact.
 
-        Logits with an error d move a fixed point by at most d^2 in KL, which is a squared distance. Policies are kept
-        in float64; answers, at most 1/2 large, with a relative error r move the logits of a response by r/(2 beta).
+        An error d of the logits moves a fixed point by at most d^2 in KL, which is a squared distance. Policies are
+        float64; a relative error r of the answers, which are at most 1/2, moves the logits of a response by r/(2 beta).
         """
         if not self.exact:
             return super().promised(bound)
@@ -111,7 +115,7 @@ class Measure(Grades):
         return (bound.sqrt() + error) ** 2
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
-        """The columns of one row, each (S), for a policy and the average (S, X, Y) of those before, if there is one."""
+        """The columns of one row, each (S), for a policy and the average (S, X, Y) of all policies, if there is one."""
         row = self.grade(policy.log_probabilities)
         if average is not None:
             answer = self.game.payoff(average.exp())
@@ -121,7 +125,7 @@ class Measure(Grades):
         return row
 
     def grade(self, policy: Tensor) -> dict[str, Tensor]:
-        """What can be said of log-probabilities (S, X, Y), each (S)."""
+        """The metrics of log-probabilities (S, X, Y), each (S)."""
         advantage = self.game.payoff(policy.exp())
         row = {
             "exploitability": self._exploitability(policy, advantage),

@@ -1,29 +1,26 @@
-"""A game answers preference queries; a game family, what `game=<name>` builds, makes the instance of every seed."""
+"""Game families, the choices of `game=<name>`: each builds the instance of every seed."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.numerics.streams import stream
-
-if TYPE_CHECKING:
-    pass
 from nlhf.games.check import check_table
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
+from nlhf.numerics.streams import stream
 
-LARGEST_DENSE = 1 << 26  # entries up to which a structured game is written down for those who ask
-STRUCTURED = 1 << 13  # actions from which a family that can does without matrices
+LARGEST_DENSE = 1 << 26  # entries up to which a game without a matrix builds one on request
+STRUCTURED = 1 << 13  # actions above which a family avoids matrices if it can
 
 
 class GameFamily(ABC):
     """Base of the game families; subclasses are frozen dataclasses whose fields are the keys of conf/game/<name>.yaml.
 
-    A family whose instances fit in a matrix defines `table`, one that can do without defines `structured`.
+    A family defines `table` for instances that fit in a matrix, `structured` for instances without a matrix, or both.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate", "pairs"})
@@ -32,18 +29,18 @@ class GameFamily(ABC):
     @property
     @abstractmethod
     def random(self) -> bool:
-        """Does the seed draw the instance?"""
+        """True if the seed draws the instance."""
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         """One instance; only a `random` family may draw from `rng`."""
-        raise NotImplementedError(f"{type(self).__name__} is not held as a matrix")
+        raise ConfigError(f"game={type(self).__name__} defines neither `table` nor `structured`: define one.")
 
     def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
-        """The game of one stream per instance without a matrix; None where a matrix serves it."""
+        """The game without a matrix, from one stream per instance; None if a matrix fits."""
         return None
 
     def build(self, seeds: list[int]) -> FiniteGame:
-        """The game of these seeds: one instance each, or a single one that they share."""
+        """The game of these seeds: one instance each, or one shared instance."""
         streams = [stream(seed, "game") for seed in (seeds if self.random else seeds[:1])]
         if (game := self.structured(streams)) is not None:
             return game
@@ -57,20 +54,20 @@ class GameFamily(ABC):
         return MatrixGame.from_tables(drawn)
 
 
-def check_size(least: int = 2, **sizes: int) -> None:
-    """Refuse a size of the game that is below `least`."""
+def check_size(smallest: int = 2, **sizes: int) -> None:
+    """Refuse a size of the game that is below `smallest`."""
     for name, size in sizes.items():
-        if size < least:
-            raise ConfigError(f"game.{name}={size} is too small: give at least {least}.")
+        if size < smallest:
+            raise ConfigError(f"game.{name}={size} is too small: give at least {smallest}.")
 
 
 def check_dense(instances: int, actions: int) -> None:
-    """Refuse to write down matrices that are too large.
+    """Refuse to build matrices that are too large.
 
     Raises: ConfigError.
     """
     if instances * actions**2 > LARGEST_DENSE:
-        raise ConfigError(f"game.actions={actions} is too much for a matrix, which this choice needs: give fewer, or "
+        raise ConfigError(f"game.actions={actions} is too many for a matrix, which this choice needs: give fewer, or "
                           "choose equilibrium=never and reference=uniform.")  # fmt: skip
 
 
@@ -78,4 +75,4 @@ def check_spread(**spreads: float) -> None:
     """Refuse a standard deviation that is negative or infinite."""
     for name, spread in spreads.items():
         if not 0 <= spread < float("inf"):
-            raise ConfigError(f"game.{name}={spread} is no spread: give a finite number >= 0.")
+            raise ConfigError(f"game.{name}={spread} is out of range: give a finite number >= 0.")

@@ -1,7 +1,7 @@
 """Bradley-Terry models: preferences from scores, P(y > y') = sigmoid(score_y - score_y'), averaged over annotators.
 
-One annotator is transitive. The mean of several, each with scores of their own, can be intransitive although every
-one of them is transitive: Condorcet's paradox.
+One annotator is transitive. The mean of several annotators with different scores can be intransitive, although each
+of them is transitive: Condorcet's paradox.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BradleyTerry(GameFamily):
         check_size(actions=self.actions)
         check_spread(scale=self.scale)
         if self.annotators < 1:
-            raise ConfigError(f"game.annotators={self.annotators} leaves nobody to ask: give at least 1.")
+            raise ConfigError(f"game.annotators={self.annotators} is too small: give at least 1.")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         scores = self._scores(rng)

@@ -1,6 +1,6 @@
-"""Checks of every game that is built: names, shapes, and that its answers are preferences.
+"""Checks of every game that is built: names, shapes, and whether its answers are preferences.
 
-Matrices are checked entry by entry. A game without a matrix is asked about two policies and a few pairs, which takes as
+Matrices are checked entry by entry. A game without a matrix answers about two policies and a few pairs, which takes as
 long as two queries.
 """
 
@@ -20,17 +20,17 @@ from nlhf.games.protocol import FiniteGame
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOLERANCE = 1e-6  # as of tables, which are printed with few digits
+TOLERANCE = 1e-6  # the same as for tables, which are printed with few digits
 PAIRS = 64  # compared in each instance, in a random context
 SUPPORT = 8  # actions of the sparse policies
 
 
 def check_table(table: PreferenceTable, key: str) -> None:
-    """Refuse a table that is no game.
+    """Refuse a table that does not define a game.
 
     Args:
-        table: of one instance.
-        key: names the game in the sentence, `game=MyGame`.
+        table: one instance.
+        key: the game in messages, `game=MyGame`.
 
     Raises: ConfigError.
     """
@@ -50,7 +50,7 @@ def check_table(table: PreferenceTable, key: str) -> None:
 
 
 def check_names(names: Sequence[str], kind: str, key: str) -> None:
-    """Refuse names that are missing, blank or not unique; `kind` is what they name.
+    """Refuse names that are missing, blank or not unique; `kind` is `item` or `context`.
 
     Raises: ConfigError, with the positions of two equal names.
     """
@@ -78,21 +78,21 @@ def _check_array(array: Any, name: str, shape: tuple[int | None, ...], key: str)
         size in (None, actual) for size, actual in zip(shape, np.shape(array), strict=True)
     )
     if not fits:
-        wanted = ", ".join("d" if size is None else str(size) for size in shape)
-        raise ConfigError(f"{key} has {name} of shape {np.shape(array)}: give ({wanted}), as its names say.")
+        expected = ", ".join("d" if size is None else str(size) for size in shape)
+        raise ConfigError(f"{key} has {name} of shape {np.shape(array)}: give ({expected}), as its names say.")
     if not np.isfinite(array).all() or (name in ("votes", "wins") and (np.asarray(array) < 0).any()):
         raise ConfigError(f"{key} has {name} that are not all finite numbers of the right sign: correct them.")
 
 
 def check_game(game: FiniteGame, provides: frozenset[str], key: str) -> None:
-    """Refuse a built game whose answers are no preferences.
+    """Refuse a built game whose answers are not preferences.
 
     Args:
         game: with or without a matrix.
-        provides: which questions its family says that it answers.
-        key: names the game in the sentence, `game=MyGame`.
+        provides: the queries that its family answers.
+        key: the game in messages, `game=MyGame`.
 
-    Raises: ConfigError for names that are not unique, for P outside [0, 1], for P(y > y') + P(y' > y) != 1, and where
+    Raises: ConfigError for names that are not unique, for P outside [0, 1], for P(y > y') + P(y' > y) != 1, and if
     `payoff` and `compare` disagree.
     """
     from nlhf.games.matrix import MatrixGame
@@ -117,15 +117,15 @@ def _check_pairs(game: FiniteGame, key: str, rng: np.random.Generator) -> None:
     shape = len(game.content), PAIRS
     contexts = torch.from_numpy(rng.integers(len(game.contexts), size=shape))
     first, second = torch.from_numpy(rng.integers(len(game.items), size=(2, *shape, 1)))
-    there, back = (
+    forward, backward = (
         _answer(game.compare(contexts, *pair), first.shape, "compare", key)
         for pair in ((first, second), (second, first))
     )
-    _check_sum(there, back, f"{key}: compare answers P =")
+    _check_sum(forward, backward, f"{key}: compare answers P =")
 
 
 def _check_policies(game: FiniteGame, pairs: bool, key: str, rng: np.random.Generator) -> None:
-    """A policy on all actions and one on few of them, against themselves and each other, and against `compare`."""
+    """Check answers about a policy on all actions and one on a few: against each other and against `compare`."""
     import torch
 
     shape = len(game.content), len(game.contexts), len(game.items)
@@ -135,12 +135,12 @@ def _check_policies(game: FiniteGame, pairs: bool, key: str, rng: np.random.Gene
     dense /= dense.sum(-1, keepdim=True)
     sparse = torch.zeros(shape, dtype=torch.float64).scatter_add_(-1, support, weights)
     against_dense, against_sparse = (_answer(game.payoff(p), shape, "payoff", key) for p in (dense, sparse))
-    for policy, answer, other, reply in (
+    for policy, answer, opponent, reply in (
         (dense, against_dense, dense, against_dense),
         (sparse, against_sparse, sparse, against_sparse),
         (dense, against_sparse, sparse, against_dense),
     ):
-        _check_sum((policy * answer).sum(-1), (other * reply).sum(-1), f"{key}: payoff answers P =")
+        _check_sum((policy * answer).sum(-1), (opponent * reply).sum(-1), f"{key}: payoff answers P =")
     if pairs:
         contexts = torch.arange(shape[1]).repeat(shape[0], 1)
         first = support[..., :1]
@@ -153,24 +153,24 @@ def _check_policies(game: FiniteGame, pairs: bool, key: str, rng: np.random.Gene
             )
 
 
-def _check_sum(there: Tensor, back: Tensor, words: str) -> None:
-    """Refuse advantages in both directions that are not opposite."""
-    off = (there + back).abs()
+def _check_sum(forward: Tensor, backward: Tensor, start: str) -> None:
+    """Refuse advantages in both directions whose sum is not 0; `start` begins the message."""
+    off = (forward + backward).abs()
     if bool((off > TOLERANCE).any()):
-        place = int(off.argmax())
-        values = [float(side.flatten()[place]) + 0.5 for side in (there, back)]
-        raise ConfigError(f"{words} {values[0]:g} one way round and {values[1]:g} the other: their sum must be 1.")
+        worst = int(off.argmax())
+        values = [float(side.flatten()[worst]) + 0.5 for side in (forward, backward)]
+        raise ConfigError(f"{start} {values[0]:g} one way round and {values[1]:g} the other: their sum must be 1.")
 
 
 def _answer(answer: Tensor, shape: Sequence[int], name: str, key: str) -> Tensor:
     """An answer, P - 1/2, in float64 on the host.
 
-    Raises: ConfigError for another shape, and for what is no probability.
+    Raises: ConfigError for another shape, and for values that are not probabilities.
     """
     if tuple(answer.shape) != tuple(shape):
         raise ConfigError(f"{key}: {name} answers with shape {tuple(answer.shape)}: give {tuple(shape)}.")
     values = answer.double().cpu()
-    if not bool((values.abs() <= 0.5 + TOLERANCE).all()):  # nan is neither
+    if not bool((values.abs() <= 0.5 + TOLERANCE).all()):  # nan is refused too
         wrong = values[~(values.abs() <= 0.5 + TOLERANCE)][0]
         raise ConfigError(f"{key}: {name} answers P = {float(wrong) + 0.5:g}: give probabilities in [0, 1].")
     return values

@@ -16,7 +16,7 @@ from nlhf.games.preference import PreferenceTable
 
 @dataclass(frozen=True)
 class Circle(GameFamily):
-    """Equally spaced angles, the same game for every seed; opposite actions (n even) are even.
+    """Equally spaced angles, the same game for every seed; P is 1/2 for opposite actions (n even).
 
     Args:
         actions: n >= 3.
@@ -27,7 +27,7 @@ class Circle(GameFamily):
     random = False
 
     def __post_init__(self) -> None:
-        check_size(least=3, actions=self.actions)
+        check_size(smallest=3, actions=self.actions)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         action = np.arange(self.actions)

@@ -1,4 +1,4 @@
-"""Contextual games: preferences that depend on features of the context, so that a policy can learn across contexts.
+"""Contextual games: preferences depend on features of the context, so that a policy can generalise.
 
 In context x with features c, action y has the embedding v_y(x) = tanh(W_y c), and P(y > y' | x) = sigmoid(<Rv_y, v_y'>)
 as in `general_preference`. The maps W are the same for all contexts, train and test; the seed draws them.
@@ -20,12 +20,12 @@ from nlhf.numerics.bradley_terry import sigmoid
 
 @dataclass(frozen=True)
 class Contextual(GameFamily):
-    """Train contexts come first, then test contexts, which nobody is trained on; both are measured.
+    """Training contexts come first, then test contexts, which are only measured.
 
     Args:
         actions: n >= 2.
-        contexts: train contexts, X >= 1.
-        test_contexts: held-out contexts, >= 0; they do not change the others.
+        contexts: training contexts, X >= 1.
+        test_contexts: held-out contexts, >= 0; they do not change the training contexts.
         features: dimension of the context's features.
         dimension: of the embeddings, even.
         scale: multiplies the logits of P.
@@ -42,11 +42,11 @@ class Contextual(GameFamily):
 
     def __post_init__(self) -> None:
         check_size(actions=self.actions)
-        check_size(least=1, contexts=self.contexts, features=self.features)
-        check_size(least=0, test_contexts=self.test_contexts)
+        check_size(smallest=1, contexts=self.contexts, features=self.features)
+        check_size(smallest=0, test_contexts=self.test_contexts)
         check_spread(scale=self.scale)
         if self.dimension < 2 or self.dimension % 2:
-            raise ConfigError(f"game.dimension={self.dimension} has no pairs of coordinates: give an even number.")
+            raise ConfigError(f"game.dimension={self.dimension} is not an even number >= 2: give one.")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         maps = rng.standard_normal((self.actions, self.dimension, self.features)) / np.sqrt(self.features)

@@ -1,6 +1,6 @@
-"""The annotator: how a game answers when it is asked about one pair at a time.
+"""The annotator: answers about single pairs, with noise.
 
-    q = sigmoid(logit((1 - flip) P + flip (1 - P)) + position_bias)        the one shown first is chosen with q
+    q = sigmoid(logit((1 - flip) P + flip (1 - P)) + position_bias)        probability of choosing the first one
 
 `flip` and `position_bias` are the annotator's noise, part of the game that is played; metrics keep P.
 """
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What `feedback=<name>` means: what is told about a pair.
+    """The choices of `feedback=<name>`: the answer about a pair.
 
     Args:
-        votes_per_pair: votes that are cast on every pair, in every order; null tells the annotator's probability.
+        votes_per_pair: votes on every pair in every order; null gives the annotator's probability itself.
         orders: `given`, the order in which the algorithm names the pair; `random`, a fair coin; `both`, the mean of the
             two, which makes the answer antisymmetric. A pair is one query in each case.
-        flip: the probability that an annotator chooses the other one than they prefer, in [0, 1/2].
-        position_bias: added to the logit of the one that is shown first.
+        flip: probability that an annotator chooses the action they do not prefer, in [0, 1/2].
+        position_bias: added to the logit of the action that is shown first.
     """
 
     votes_per_pair: int | None
@@ -39,7 +39,7 @@ class Feedback:
 
     def __post_init__(self) -> None:
         if self.votes_per_pair is not None and self.votes_per_pair < 1:
-            raise ConfigError(f"feedback.votes_per_pair={self.votes_per_pair} is no count: give 1 or more, or null.")
+            raise ConfigError(f"feedback.votes_per_pair={self.votes_per_pair} is too small: give 1 or more, or null.")
         if not 0 <= self.flip <= 0.5:
             raise ConfigError(f"feedback.flip={self.flip} is out of range: give a probability in [0, 0.5].")
         if not abs(self.position_bias) < float("inf"):
@@ -47,7 +47,7 @@ class Feedback:
 
     @property
     def plain(self) -> bool:
-        """Is what is told P itself?"""
+        """True if answers are P itself."""
         return self.votes_per_pair is None and self.flip == 0 and self.position_bias == 0
 
 
@@ -55,9 +55,9 @@ class Judge:
     """Answers about pairs, with the annotator's noise.
 
     Args:
-        game: has P.
-        feedback: what is told about it.
-        uniforms: draw votes and orders.
+        game: gives P.
+        feedback: the noise.
+        uniforms: random numbers of votes and orders.
     """
 
     def __init__(self, game: PairGame, feedback: Feedback, uniforms: Uniforms) -> None:
@@ -66,18 +66,18 @@ class Judge:
     def __call__(self, contexts: Tensor, first: Tensor, second: Tensor, active: np.ndarray) -> Tensor:
         """Estimates of P(first > second | context) - 1/2, float64, for contexts (S, B) and actions (S, B, k)."""
         advantage = self.game.compare(contexts, first, second)
-        told = self.feedback
-        if told.flip:
-            advantage = advantage * (1 - 2 * told.flip)
-        if told.orders == "both":
+        noise = self.feedback
+        if noise.flip:
+            advantage = advantage * (1 - 2 * noise.flip)
+        if noise.orders == "both":
             return (self._shown(advantage, active) - self._shown(-advantage, active)) / 2
-        if told.orders == "random" and told.position_bias:
+        if noise.orders == "random" and noise.position_bias:
             sign = (self.uniforms(*first.shape[1:], active=active) < 0.5).to(advantage.dtype) * 2 - 1
             return self._shown(advantage * sign, active) * sign
         return self._shown(advantage, active)
 
     def _shown(self, advantage: Tensor, active: np.ndarray) -> Tensor:
-        """The answer, less 1/2, where the one of this advantage is shown first."""
+        """The answer minus 1/2, for pairs whose first action has this advantage and is shown first."""
         if self.feedback.position_bias:
             chosen = ((advantage + 0.5).logit() + self.feedback.position_bias).sigmoid()
         else:

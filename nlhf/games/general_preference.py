@@ -1,5 +1,7 @@
-"""General preferences: skew-symmetric embeddings, P(y > y') = sigmoid(<R v_y, v_y'>), R a rotation by a right angle in
-every pair of coordinates (the general preference model, arXiv:2410.02197), and the spinning top made of such a part.
+"""General preferences, P(y > y') = sigmoid(<R v_y, v_y'>) with embeddings v, and the spinning top.
+
+R rotates every pair of coordinates by a right angle: the general preference model (arXiv:2410.02197). A spinning top
+adds a transitive part.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class GeneralPreference(GameFamily):
         check_size(actions=self.actions)
         check_spread(scale=self.scale)
         if self.dimension < 2 or self.dimension % 2:
-            raise ConfigError(f"game.dimension={self.dimension} has no pairs of coordinates: give an even number.")
+            raise ConfigError(f"game.dimension={self.dimension} is not an even number >= 2: give one.")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         logits = self.scale / np.sqrt(self.dimension) * skew_products(self._embedding(rng))
@@ -56,7 +58,7 @@ class GeneralPreference(GameFamily):
 
 @dataclass(frozen=True)
 class SpinningTop(GameFamily):
-    """A dial from transitive to cyclic: logits (1 - cyclicity) (s_y - s_y') + cyclicity <R v_y, v_y'>, v on a circle.
+    """From transitive to cyclic: logits (1 - cyclicity) (s_y - s_y') + cyclicity <R v_y, v_y'>, v on a circle.
 
     Args:
         actions: n >= 2.
@@ -74,7 +76,7 @@ class SpinningTop(GameFamily):
         check_size(actions=self.actions)
         check_spread(scale=self.scale)
         if not 0 <= self.cyclicity <= 1:
-            raise ConfigError(f"game.cyclicity={self.cyclicity} is off the dial: give a number in [0, 1].")
+            raise ConfigError(f"game.cyclicity={self.cyclicity} is out of range: give a number in [0, 1].")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         score, circle = self._drawn(rng)
@@ -91,7 +93,7 @@ class SpinningTop(GameFamily):
         return tiled([self._embedding(*self._drawn(rng)) for rng in streams])
 
     def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Scores (n) and points of the circle (n, 2)."""
+        """Scores (n) and points on the circle (n, 2)."""
         score = rng.standard_normal(self.actions)
         angle = rng.uniform(0, 2 * np.pi, self.actions)
         return score, np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -103,7 +105,7 @@ class SpinningTop(GameFamily):
 
 
 def skew_products(embedding: np.ndarray) -> np.ndarray:
-    """<R v_y, v_y'> for embeddings (..., n, 2d): skew-symmetric to the bit, shape (..., n, n)."""
+    """<R v_y, v_y'> for embeddings (..., n, 2d): exactly skew-symmetric, shape (..., n, n)."""
     even, odd = embedding[..., 0::2], embedding[..., 1::2]
     forward = odd @ even.swapaxes(-1, -2)
     return np.asarray(forward - forward.swapaxes(-1, -2))

@@ -1,11 +1,11 @@
 """Sigmoid-linked preferences of many actions, evaluated without a matrix: A = tanh(logits / 2) / 2.
 
-`TiledGame` computes the logits <R v_y, v_y'> of a general preference model (arXiv:2410.02197) tile by tile and forgets
-them, in O(n^2 d) time and O(n) memory; A is skew-symmetric, so that a tile serves both of its sides.
+`TiledGame` computes the logits <R v_y, v_y'> of a general preference model (arXiv:2410.02197) tile by tile without
+storing them, in O(n^2 d) time and O(n) memory; A is skew-symmetric, so each tile is used for both triangles.
 
 `ScoreGame` is a mixture of Bradley-Terry models, in O(n) time. As a function of one score, sigmoid(s - t) is analytic
-in the strip |Im s| < pi: on a cell of length 1 the polynomial through m Chebyshev points is off by about 12.6^-m, in
-both arguments, and a sum over all actions becomes sums over cells and points.
+in the strip |Im s| < pi: on a cell of length 1 the polynomial through m Chebyshev points has an error of about 12.6^-m
+in both arguments, and a sum over all actions becomes sums over cells and points.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from nlhf.games.low_rank import turned
 from nlhf.numerics import simplex
 
 TILE = 512  # actions on either side of a tile
-ENTRIES = 1 << 20  # of the tiles of all contexts that are worked on together
-FAR = 38  # cells, over which a sigmoid is 0 or 1 to rounding
+ENTRIES = 1 << 20  # of the tiles of all contexts that are processed together
+FAR = 38  # cells; at this distance a sigmoid is 0 or 1 to rounding
 POINTS = 14  # Chebyshev points of a cell: exact to rounding
 
 
@@ -49,13 +49,13 @@ class TiledGame(Listed):
 
     def _summed(self, probabilities: Tensor) -> Tensor:
         total, width = torch.zeros_like(probabilities), self.embedding.shape[-1]
-        room = probabilities.new_empty(0)  # of one tile: a fresh one each time would cost more than what is in it
+        buffer = probabilities.new_empty(0)  # for one tile: allocating each tile would cost more than computing it
         for contexts, rows, columns in self._tiles():
             first, second = self._turned[:, contexts, rows], self.embedding[:, contexts, columns]
             shape = (*first.shape[:-1], second.shape[-2])
-            if room.numel() < math.prod(shape):
-                room = room.new_empty(math.prod(shape))
-            tile = room[: math.prod(shape)].view(-1, *shape[2:])
+            if buffer.numel() < math.prod(shape):
+                buffer = buffer.new_empty(math.prod(shape))
+            tile = buffer[: math.prod(shape)].view(-1, *shape[2:])
             torch.bmm(first.reshape(-1, shape[2], width), second.reshape(-1, shape[3], width).mT, out=tile)
             tile = tile.tanh_().view(shape)
             total[:, contexts, rows] += (tile @ probabilities[:, contexts, columns, None])[..., 0]
@@ -65,7 +65,7 @@ class TiledGame(Listed):
 
     @cached_property
     def _turned(self) -> Tensor:
-        """R v / 2 of every action: half of the logits are one product."""
+        """R v / 2 of every action, so that one product gives half of the logits."""
         return turned(self.embedding).mul_(0.5)
 
     def _tiles(self) -> Iterator[tuple[slice, slice, slice]]:
@@ -75,15 +75,15 @@ class TiledGame(Listed):
         together = max(1, ENTRIES // (games * side * side))
         parts = [slice(start, min(start + side, n)) for start in range(0, n, side)]
         for first in range(0, count, together):
-            for place, rows in enumerate(parts):
-                for columns in parts[place:]:
+            for index, rows in enumerate(parts):
+                for columns in parts[index:]:
                     yield slice(first, first + together), rows, columns
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         games, count, n, width = self.embedding.shape
-        places = simplex.stacked(contexts, games, count)[..., None] * n
+        offsets = simplex.stacked(contexts, games, count)[..., None] * n
         table = self.embedding.view(-1, width)
-        return linked(table[places + first][..., None, :], table[places + second][..., None, :])[..., 0, 0]
+        return linked(table[offsets + first][..., None, :], table[offsets + second][..., None, :])[..., 0, 0]
 
     def dense(self) -> Tensor:
         games, contexts, n, _ = self.embedding.shape
@@ -113,7 +113,7 @@ def linked(first: Tensor, second: Tensor) -> Tensor:
 class ScoreGame(Listed):
     """The mean over K annotators of sigmoid(score - score') - 1/2; scores (G, K, n), float64; one context.
 
-    Scores far from zero and sums over a cell need float64: no other precision is offered.
+    Large scores and sums over a cell need float64, so `to` ignores other precisions.
     """
 
     scores: Tensor
@@ -132,7 +132,7 @@ class ScoreGame(Listed):
     def payoff(self, probabilities: Tensor) -> Tensor:
         total = torch.zeros_like(probabilities)
         for seed, mass in enumerate(probabilities[:, 0]):
-            for scale in self._scales[seed % len(self._scales)]:  # one instance is all seeds'
+            for scale in self._scales[seed % len(self._scales)]:  # seeds may share one instance
                 total[seed, 0] += scale(mass)
         return total.div_(self.scores.shape[1])
 
@@ -161,8 +161,8 @@ class _Scale:
     """
 
     def __init__(self, scores: Tensor) -> None:
-        place = scores - scores.min()
-        self.cell = place.floor().long()
+        position = scores - scores.min()
+        self.cell = position.floor().long()
         cells = int(self.cell.max()) + 1
         angles = (torch.arange(POINTS, dtype=torch.float64) + 0.5) * (np.pi / POINTS)
         degrees = torch.arange(POINTS, dtype=torch.float64)[:, None]
@@ -171,22 +171,22 @@ class _Scale:
         apart = torch.arange(-self.reach, self.reach + 1)[:, None, None]
         self.kernel = ((apart + ticks[:, None] - ticks) / 2).tanh().div_(2).to(scores)  # (distance, point, point)
         weights = (degrees * angles).cos() * (2 - (degrees == 0).double()) / POINTS  # (degree, point)
-        inside = (2 * (place - self.cell) - 1).clamp_(-1, 1).acos_()
+        inside = (2 * (position - self.cell) - 1).clamp_(-1, 1).acos_()
         self.basis = weights.mT.to(scores) @ (degrees.to(scores) * inside).cos_()  # (point, action)
 
     def __call__(self, mass: Tensor) -> Tensor:
-        """For weights (n), the sums (n)."""
+        """The sums (n) for weights (n)."""
         none = mass.new_zeros(self.cells)
         gathered = torch.stack([none.index_add(0, self.cell, mass * values) for values in self.basis], 1)
-        told = torch.zeros_like(gathered)
+        sums = torch.zeros_like(gathered)
         for apart, kernel in enumerate(self.kernel, -self.reach):
-            here, there = (slice(max(0, way * apart), self.cells + min(0, way * apart)) for way in (1, -1))
-            told[here] += gathered[there] @ kernel.mT
-        below = gathered.sum(1).cumsum(0)  # of cells further away than that, all is won or lost
-        if (left := self.cells - self.reach - 1) > 0:
-            told[-left:] += below[:left, None] / 2
-            told[:left] -= (below[-1] - below[-left - 1 : -1, None]) / 2
-        found = torch.zeros_like(mass)
-        for values, column in zip(self.basis, told.mT, strict=True):
-            found.addcmul_(values, column.contiguous()[self.cell])
-        return found
+            near, far = (slice(max(0, way * apart), self.cells + min(0, way * apart)) for way in (1, -1))
+            sums[near] += gathered[far] @ kernel.mT
+        below = gathered.sum(1).cumsum(0)  # in cells further away, the sigmoid is 0 or 1
+        if (count := self.cells - self.reach - 1) > 0:
+            sums[-count:] += below[:count, None] / 2
+            sums[:count] -= (below[-1] - below[-count - 1 : -1, None]) / 2
+        result = torch.zeros_like(mass)
+        for values, column in zip(self.basis, sums.mT, strict=True):
+            result.addcmul_(values, column.contiguous()[self.cell])
+        return result

@@ -1,18 +1,21 @@
-"""What games whose actions can be listed have in common."""
+"""Shared parts of games whose actions can be listed: a base class, moving tensors, numbered names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar, overload
 
 if TYPE_CHECKING:
     import torch
+    from _typeshed import DataclassInstance
+
+Game = TypeVar("Game", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """What games of listed actions without features of their contexts have in common.
+    """Base of games with listed actions and without features of contexts.
 
     Args:
         items, contexts: names.
@@ -26,26 +29,28 @@ class Listed:
     features: ClassVar[None] = None
 
     def split(self) -> tuple[Self, None]:
-        """Nothing is held out."""
+        """The game itself: nothing is held out."""
         return self, None
 
     def to(self, where: torch.device | torch.dtype) -> Self:
         """The same game on another device, or with its numbers in another precision."""
-        return moved(self, where)  # type: ignore[no-any-return]
+        return moved(self, where)
 
 
-def moved(game: Any, where: torch.device | torch.dtype) -> Any:
-    """A game with its tensors on another device, or in another precision, which whole numbers have not; the game
-    itself, with what it has worked out, where they are there already."""
+def moved(game: Game, where: torch.device | torch.dtype) -> Game:
+    """A game with its tensors on another device, or its floating-point tensors in another precision.
+
+    If nothing changes, the result is the game itself, with its cached values.
+    """
     tensors = {field.name: value for field in fields(game) if hasattr(value := getattr(game, field.name), "to")}
-    there = {name: value.to(where) for name, value in tensors.items()
+    converted = {name: value.to(where) for name, value in tensors.items()
              if value.is_floating_point() or not hasattr(where, "itemsize")}  # fmt: skip
-    return replace(game, **there) if any(tensors[name] is not value for name, value in there.items()) else game
+    return replace(game, **converted) if any(tensors[name] is not value for name, value in converted.items()) else game
 
 
 @dataclass(frozen=True)
 class Numbered(Sequence[str]):
-    """The names of `numbered` where they are too many to be written down."""
+    """Names `prefix0`, `prefix1`, ... that are computed on request, for many actions."""
 
     prefix: str
     size: int
@@ -54,16 +59,18 @@ class Numbered(Sequence[str]):
         return self.size
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
 
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
-        found = range(self.size)[place]
-        return f"{self.prefix}{found}" if isinstance(found, int) else [f"{self.prefix}{index}" for index in found]
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        numbers = range(self.size)[index]
+        if isinstance(numbers, int):
+            return f"{self.prefix}{numbers}"
+        return [f"{self.prefix}{number}" for number in numbers]
 
 
 def numbered(prefix: str, count: int) -> tuple[str, ...]:
-    """Names for things that have none."""
+    """Names `prefix0`, `prefix1`, ... for items or contexts without names."""
     return tuple(Numbered(prefix, count))

@@ -1,4 +1,4 @@
-"""Games of low rank: advantages A = U J U^T that are never written down, with a query in O(n d).
+"""Games of low rank: advantages A = U J U^T without a matrix, with a query in O(n d).
 
 Row y of U holds the d features of an action, J is block-diagonal with blocks [[0, 1], [-1, 0]]: A is skew-symmetric for
 any U, and what an action gains against a policy is linear in the policy's mean features. The linear cousin of the
@@ -20,19 +20,20 @@ from nlhf.numerics import simplex
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCK = 1 << 16  # actions that are drawn at a time
+BLOCK = 1 << 16  # actions that are drawn at once
 
 
 @dataclass(frozen=True)
 class LowRank(GameFamily):
-    """Features on a sphere of radius sqrt(1/2), around a mean that keeps the game from fading as actions are added:
-    normal vectors, moved by `shift` in the first coordinate, brought to that length; |A| <= 1/2.
+    """Features on a sphere of radius sqrt(1/2): normal vectors, shifted in one coordinate and rescaled; |A| <= 1/2.
+
+    The shift keeps preferences of the mean action from vanishing as actions are added.
 
     Args:
         actions: n >= 2.
         rank: d of A, even.
         contexts: independent games.
-        shift: of the mean, in standard deviations; at 0 the equilibrium of many actions is the reference.
+        shift: of the first coordinate, in standard deviations; at 0 the equilibrium of many actions is the reference.
     """
 
     actions: int
@@ -59,7 +60,7 @@ class LowRank(GameFamily):
                            torch.from_numpy(features))  # fmt: skip
 
     def _draw(self, rows: np.ndarray, rng: np.random.Generator) -> None:
-        """Fill rows (m, d), some at a time: the next ones do not depend on how many follow."""
+        """Fill rows (m, d) in blocks, so that the first rows do not depend on the number of rows."""
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
             rng.standard_normal(out=block)
@@ -69,7 +70,7 @@ class LowRank(GameFamily):
 
 @dataclass(frozen=True, eq=False)
 class LowRankGame(Listed):
-    """Features (G, X, n, d), float64, of every action; G is 1 where the seeds share the instance."""
+    """Features (G, X, n, d), float64, of every action; G is 1 if the seeds share the instance."""
 
     factors: Tensor
 
@@ -91,25 +92,25 @@ class LowRankGame(Listed):
         return (probabilities[..., None, :] @ self.factors)[..., 0, :]
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        mine, other = self._rows(contexts, first), self._rows(contexts, second)
-        return (mine * turned(other)).sum(-1)
+        row, column = self._rows(contexts, first), self._rows(contexts, second)
+        return (row * turned(column)).sum(-1)
 
     def _rows(self, contexts: Tensor, actions: Tensor) -> Tensor:
         """Features (S, B, k, d) of actions (S, B, k) in contexts (S, B)."""
         games, count, n, rank = self.factors.shape
-        places = simplex.stacked(contexts, games, count)[..., None] * n + actions
-        return self.factors.view(-1, rank)[places]
+        rows = simplex.stacked(contexts, games, count)[..., None] * n + actions
+        return self.factors.view(-1, rank)[rows]
 
     def dense(self) -> Tensor:
         games, contexts, n, _ = self.factors.shape
         check_dense(games * contexts, n)
         product = self.factors @ turned(self.factors).mT
-        return (product - product.mT) / 2  # skew-symmetric to the bit
+        return (product - product.mT) / 2  # exactly skew-symmetric
 
 
 def turned(vectors: Tensor) -> Tensor:
     """J z for vectors z (..., d): (z_1, -z_0, z_3, -z_2, ...)."""
     pairs = vectors.reshape(*vectors.shape[:-1], -1, 2)
-    found = pairs.flip(-1)
-    found[..., 1].neg_()
-    return found.view(vectors.shape)
+    flipped = pairs.flip(-1)
+    flipped[..., 1].neg_()
+    return flipped.view(vectors.shape)

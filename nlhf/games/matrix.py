@@ -1,4 +1,4 @@
-"""Games held as matrices: the only module that touches one."""
+"""Games stored as matrices; only this module works on the matrix itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nlhf.numerics import simplex
 class MatrixGame:
     """One matrix of advantages per instance and context.
 
-    `advantage[g, x, y, y']` = P(y > y' | x) - 1/2, float64 (G, X, n, n), contiguous; G is 1 where the seeds share the
+    `advantage[g, x, y, y']` = P(y > y' | x) - 1/2, float64 (G, X, n, n), contiguous; G is 1 if the seeds share the
     instance. `features` has shape (G, X, d). The last `held_out` contexts are for testing.
     """
 
@@ -31,7 +31,7 @@ class MatrixGame:
 
     @classmethod
     def from_tables(cls, tables: list[PreferenceTable]) -> MatrixGame:
-        """The game of these instances. A = (P - P^T)/2, skew-symmetric to the bit."""
+        """The game of these instances. A = (P - P^T)/2, exactly skew-symmetric."""
         first = tables[0]
         advantage = torch.empty((len(tables), *first.preference.shape), dtype=torch.float64)
         for index, table in enumerate(tables):
@@ -51,13 +51,13 @@ class MatrixGame:
 
     def to(self, where: torch.device | torch.dtype) -> MatrixGame:
         """The same game on another device, or with its numbers in another precision."""
-        return moved(self, where)  # type: ignore[no-any-return]
+        return moved(self, where)
 
     def split(self) -> tuple[MatrixGame, MatrixGame | None]:
         if not self.held_out:
             return self, None
-        kept = len(self.contexts) - self.held_out
-        return self._part(slice(0, kept)), self._part(slice(kept, None))
+        trained = len(self.contexts) - self.held_out
+        return self._part(slice(0, trained)), self._part(slice(trained, None))
 
     def _part(self, contexts: slice) -> MatrixGame:
         return replace(
@@ -72,8 +72,8 @@ class MatrixGame:
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         games, count, n, _ = self.advantage.shape
-        places = simplex.stacked(contexts, games, count)
-        return self.advantage.view(-1).take((places[..., None] * n + first) * n + second)
+        matrices = simplex.stacked(contexts, games, count)
+        return self.advantage.view(-1).take((matrices[..., None] * n + first) * n + second)
 
     def payoff(self, probabilities: Tensor) -> Tensor:
         return self._products(probabilities.to(self.advantage)).to(probabilities)
@@ -84,8 +84,8 @@ class MatrixGame:
         if seeds == contexts == 1:  # a batched product of one is slower than a plain one
             return (self.advantage.view(n, n) @ probabilities.view(n)).view(1, 1, n)
         if games == 1:  # seeds share the matrix: one product of matrices per context
-            together = torch.bmm(probabilities.transpose(0, 1), self.advantage[0].mT)  # (X, S, n)
-            return together.transpose(0, 1)
+            by_context = torch.bmm(probabilities.transpose(0, 1), self.advantage[0].mT)  # (X, S, n)
+            return by_context.transpose(0, 1)
         columns = probabilities.reshape(-1, 1, n).mT  # with these strides the product is three times as fast
         return torch.bmm(self.advantage.view(-1, n, n), columns).view(seeds, contexts, n)
 

@@ -16,7 +16,7 @@ from nlhf.io.inputs import InputFile
 from nlhf.io.tables import check_unique
 
 log = logging.getLogger(__name__)
-LARGEST_DEVIATION = 0.01  # of P + P^T from 1 that is rounded away: two digits of each probability are known
+LARGEST_DEVIATION = 0.01  # of P + P^T from 1 that `round` removes: probabilities with two digits
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class MatrixFile(GameFamily):
         path: .npy (the array), .npz (arrays `preference` and optionally `items`, `contexts`, as `game.npz` of a run,
             or a single array), or a table of numbers as a text (.csv, .tsv, .txt, .dat), with or without names.
         round: accept probabilities with two or three digits, whose P + P^T differs from 1 by at most 0.01: the mean of
-            P and 1 - P^T takes the place of P.
+            P and 1 - P^T replaces P.
     """
 
     path: InputFile | None
@@ -50,9 +50,9 @@ class MatrixFile(GameFamily):
         return PreferenceTable(preference, names, rows)
 
     def _complementary(self, preference: np.ndarray) -> np.ndarray:
-        """The probabilities (X, n, n), rounded if that is wanted.
+        """The probabilities (X, n, n), rounded if `round` is set.
 
-        Raises: ConfigError for an array that is no preference, or would be one only after a larger change.
+        Raises: ConfigError for an array that is not a preference, or would need a larger change to become one.
         """
         source, deviation = f"game.path={self.path}", _deviation(preference)
         small = deviation <= LARGEST_DEVIATION + COMPLEMENTARY
@@ -66,11 +66,11 @@ class MatrixFile(GameFamily):
 
 
 def _deviation(preference: np.ndarray) -> float:
-    """The largest deviation of P + P^T from 1; infinite for what cannot be a preference for other reasons."""
+    """The largest deviation of P + P^T from 1; infinite for arrays that are invalid for other reasons."""
     numeric = preference.dtype.kind in "fiu" and preference.ndim in (2, 3) and preference.size > 0
     if not numeric or preference.shape[-1] != preference.shape[-2]:
         return np.inf
-    if not ((preference >= 0) & (preference <= 1)).all():  # nan is neither
+    if not ((preference >= 0) & (preference <= 1)).all():  # nan is refused too
         return np.inf
     return float(np.abs(preference + preference.swapaxes(-1, -2) - 1).max())
 
@@ -81,7 +81,7 @@ Named = tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]
 def _read_arrays(file: InputFile) -> Named:
     arrays = file.arrays()
     if arrays is None:
-        raise ConfigError(f"game.path={file} is no file of numpy arrays: save it with numpy.savez or numpy.save.")
+        raise ConfigError(f"game.path={file} is not a file of NumPy arrays: save it with numpy.savez or numpy.save.")
     if "preference" not in arrays and len(arrays) != 1:
         raise ConfigError(f"game.path={file} holds {', '.join(arrays) or 'nothing'}: name the matrix `preference`.")
     preference = arrays.get("preference", next(iter(arrays.values())))

@@ -1,7 +1,7 @@
 """A square table of numbers in a text file, with or without names, as spreadsheets, pandas, NumPy and R write it.
 
-Cells are separated by commas, semicolons, tabs or white space; after anything but commas, 0,5 means 0.5. Names may
-stand in a first row, in a first column, or in a comment before the numbers (`# a b c`, as of numpy.savetxt).
+Cells are separated by commas, semicolons, tabs or white space; without comma separators, 0,5 means 0.5. Names are in
+the first row, the first column, or a comment before the numbers (`# a b c`, as written by numpy.savetxt).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ SEPARATORS = (",", ";", "\t", " ")
 COMMENT = "# "
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
-Row = tuple[int, list[str]]  # with its line number
+Row = tuple[int, list[str]]  # line number and cells
 
 
 def read_table(file: InputFile) -> tuple[np.ndarray, tuple[str, ...]]:
     """The numbers (n, n) of a text file, and the names of the items, () if it has none.
 
-    Raises: ConfigError for a file without numbers, a row of another length, a cell that is no number, and for rows and
-    columns of different names.
+    Raises: ConfigError for a file without numbers, rows of different lengths, cells that are not numbers, and different
+    names of rows and columns.
     """
     lines = file.lines()
     comments = {line: text for line, text in lines if f"{text.strip()} ".startswith(COMMENT)}
@@ -52,7 +52,7 @@ def read_table(file: InputFile) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """The separator that makes the most numbers of a line; a comma for no line."""
+    """The separator with which the first line has the most numbers; a comma without lines."""
 
     def merit(separator: str) -> tuple[float, int]:
         cells = _cells(lines[0].strip(), separator)
@@ -67,7 +67,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _number(cell: str, separator: str) -> float | None:
-    """The number in a cell; a decimal comma counts as a point where commas do not separate cells."""
+    """The number in a cell; a comma is a decimal point unless commas separate cells."""
     if separator != "," and DECIMAL_COMMA.fullmatch(cell.strip()):
         cell = cell.replace(",", ".")
     return number(cell)
@@ -83,7 +83,7 @@ def _is_header(rows: Sequence[Row]) -> bool:
     """True if the first row names the columns."""
     first = rows[0][1]
     names = [cell for cell in first if number(cell) is None and not DECIMAL_COMMA.fullmatch(cell.strip())]
-    if not names:  # numbers that name columns: counts, or numbers that are no probabilities (2019, 2020)
+    if not names:  # numbers name columns if they count them or lie outside [0, 1], such as years
         cells = [cell.strip() for cell in first]
         values = [_number(cell, ";") or 0.0 for cell in cells]
         are_names = len(set(cells)) == len(cells) and not all(0 <= value <= 1 for value in values)
@@ -93,7 +93,7 @@ def _is_header(rows: Sequence[Row]) -> bool:
 
 
 def _labels(header: Sequence[str], body: Sequence[Row], separator: str) -> list[str]:
-    """The first column where it names the rows, else nothing."""
+    """The first column if it names the rows, else an empty list."""
     if not body:
         return []
     width, first = len(body[0][1]), [row[0].strip() for _, row in body]
@@ -106,12 +106,12 @@ def _labels(header: Sequence[str], body: Sequence[Row], separator: str) -> list[
 
 
 def _are_counts(labels: Sequence[str]) -> bool:
-    """True for 0, 1, 2 or 1, 2, 3, which pandas and R write where rows have no names."""
+    """True for 0, 1, 2 or 1, 2, 3, which pandas and R write for rows without names."""
     return any(list(labels) == [str(start + row) for row in range(len(labels))] for start in (0, 1))
 
 
 def _commented(comments: Iterable[str], count: int) -> list[str]:
-    """The names in a comment that has as many as there are items."""
+    """The names in a comment that has one name per item."""
     for text in (comment.strip().removeprefix("#").strip() for comment in comments):
         separator = next((separator for separator in SEPARATORS if separator in text), " ")
         names = [name.strip() for name in _cells(text, separator)]
@@ -123,8 +123,8 @@ def _commented(comments: Iterable[str], count: int) -> list[str]:
 def _order(labels: Sequence[str], names: Sequence[str], file: InputFile) -> list[int]:
     """The rows in the order of the columns, by their names."""
     check_unique(labels, "row names", file.name)
-    if other := [label for label in labels if label not in names] or [name for name in names if name not in labels]:
+    if different := [label for label in labels if label not in names] or [name for name in names if name not in labels]:
         raise ConfigError(
-            f"{file.name} has rows and columns of different names, {listed(other)} among them: name both alike."
+            f"{file.name} has rows and columns of different names, {listed(different)} among them: name both alike."
         )
     return [labels.index(name) for name in names]

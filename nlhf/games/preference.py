@@ -1,17 +1,12 @@
-"""Matrices of preference probabilities, and the checks that they are."""
+"""Matrices of preference probabilities and their checks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nlhf.config import ConfigError
-
-if TYPE_CHECKING:
-    pass
-
 
 COMPLEMENTARY = 1e-6  # by how much P + P^T may differ from 1
 
@@ -20,11 +15,10 @@ COMPLEMENTARY = 1e-6  # by how much P + P^T may differ from 1
 class PreferenceTable:
     """Preference probabilities P(row > column | context), shape (X, n, n), with the names of items and contexts.
 
-    `features`, where contexts have any, has shape (X, d). The last `held_out` contexts are for testing only.
+    `features` of contexts, if there are any, have shape (X, d). The last `held_out` contexts are for testing only.
 
-    Where P comes from counted votes, `votes` (2, X, n, n) has the number of votes on each pair and how many of them are
-    ties, and `wins` (X, n, n) how often the row won, ties as half wins, with pseudo-votes: what a model of the votes is
-    fitted to.
+    If P comes from counted votes, `votes` (2, X, n, n) has the number of votes and of ties on each pair, and `wins`
+    (X, n, n) the wins of the row, with ties as half wins and with pseudo-votes: the data to fit a model of the votes.
     """
 
     preference: np.ndarray
@@ -47,7 +41,7 @@ def check_preference(preference: np.ndarray, source: str, note: str = "") -> np.
 
     Args:
         preference: the array.
-        source: names it in messages.
+        source: its name in messages.
         note: ends the message about P + P^T.
 
     Raises: ConfigError for a wrong shape, one item only, entries that are not numbers in [0, 1], or P + P^T != 1

@@ -27,7 +27,7 @@ class RandomTournament(GameFamily):
 
     def __post_init__(self) -> None:
         check_size(actions=self.actions)
-        check_size(least=1, contexts=self.contexts)
+        check_size(smallest=1, contexts=self.contexts)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         preference = antisymmetric(rng.random((self.contexts, self.actions, self.actions)))

@@ -14,7 +14,7 @@ from nlhf.games.preference import PreferenceTable
 
 @dataclass(frozen=True)
 class RockPaperScissors(GameFamily):
-    """A single game, the same for every seed; its unregularised equilibrium is uniform.
+    """One game for all seeds; its unregularised equilibrium is uniform.
 
     Args:
         actions: an odd number n >= 3.
@@ -30,7 +30,7 @@ class RockPaperScissors(GameFamily):
         if self.actions < 3 or self.actions % 2 == 0:
             raise ConfigError(f"game.actions={self.actions} makes no cycle: give an odd number from 3 on.")
         if not 0 <= self.win_probability <= 1:
-            raise ConfigError(f"game.win_probability={self.win_probability} is no probability: give one in [0, 1].")
+            raise ConfigError(f"game.win_probability={self.win_probability} is out of range: give one in [0, 1].")
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         action = np.arange(self.actions)

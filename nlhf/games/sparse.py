@@ -1,4 +1,4 @@
-"""Votes on few of the pairs of many items: what was voted on is kept, and all other pairs are even."""
+"""Games of many items with votes on few pairs: P is 1/2 for all other pairs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nlhf.games.listed import Listed
 
 @dataclass(frozen=True, eq=False)
 class SparseGame(Listed):
-    """A game whose pairs are even but for E ordered ones; the seeds share it.
+    """A game with P = 1/2 except for E ordered pairs; the seeds share it.
 
     Args:
         keys: (context n + row) n + column of each, ascending, int64 (E).
@@ -29,10 +29,10 @@ class SparseGame(Listed):
            items: tuple[str, ...]) -> SparseGame:  # fmt: skip
         """From P(first > second) of pairs (context, first, second), each in one order."""
         n = len(items)
-        found = {(x * n + i) * n + j: share - 0.5 for (x, i, j), share in wins.items()}
-        found |= {(x * n + j) * n + i: 0.5 - share for (x, i, j), share in wins.items()}
-        keys = torch.tensor(sorted(found), dtype=torch.int64)
-        return cls(items, contexts, keys, torch.tensor([found[key] for key in keys.tolist()], dtype=torch.float64))
+        advantages = {(x * n + i) * n + j: share - 0.5 for (x, i, j), share in wins.items()}
+        advantages |= {(x * n + j) * n + i: 0.5 - share for (x, i, j), share in wins.items()}
+        keys = torch.tensor(sorted(advantages), dtype=torch.int64)
+        return cls(items, contexts, keys, torch.tensor([advantages[key] for key in keys.tolist()], dtype=torch.float64))
 
     @property
     def content(self) -> Tensor:
@@ -45,16 +45,16 @@ class SparseGame(Listed):
     def payoff(self, probabilities: Tensor) -> Tensor:
         n = len(self.items)
         rows, columns = self.keys // n, self.keys % n
-        columns = columns + (rows // n) * n  # of all contexts in a row
+        columns = columns + (rows // n) * n  # index in the flattened contexts
         flat = probabilities.to(self.values).reshape(len(probabilities), -1)
         gains = self.values * flat[:, columns]
         return torch.zeros_like(flat).index_add_(1, rows, gains).view(probabilities.shape).to(probabilities)
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         n = len(self.items)
-        wanted = (contexts[..., None] * n + first) * n + second
-        places = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
-        return self.values[places].where(self.keys[places] == wanted, 0.0)
+        pairs = (contexts[..., None] * n + first) * n + second
+        indices = torch.searchsorted(self.keys, pairs).clamp_(max=len(self.keys) - 1)
+        return self.values[indices].where(self.keys[indices] == pairs, 0.0)
 
     def dense(self) -> Tensor:
         contexts, n = len(self.contexts), len(self.items)

@@ -1,6 +1,6 @@
 """Games of votes: a tidy CSV of pairwise counts, read by `nlhf.votes.file`.
 
-P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-count c, a tie being half a win for each,
+P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-count c, with ties as half wins,
 summed over all rows of the pair (per context, if there are context columns).
 """
 
@@ -27,12 +27,12 @@ class Votes(GameFamily):
 
     Args:
         path: the CSV file.
-        context: columns whose combined values are the contexts; [] pools all votes.
+        context: columns whose combined values name the context; [] pools all votes.
         where: column -> value, or list of values, that a row must have; null for all rows. Numbers match by value.
         drop: items to leave out.
         pseudo_count: votes added to both sides of every pair with votes, >= 0.
-        unseen: what to do where a pair has no vote: 1/2 (`half`), leave out items until none is missing (`drop_item`),
-            or `refuse`.
+        unseen: for pairs without votes: P = 1/2 (`half`), drop items until no such pair is left (`drop_item`), or
+            `refuse`.
         bootstrap: resample the votes of every pair with replacement, one game per seed.
     """
 
@@ -46,7 +46,7 @@ class Votes(GameFamily):
 
     def __post_init__(self) -> None:
         if not 0 <= self.pseudo_count <= MOST_VOTES:
-            raise ConfigError(f"game.pseudo_count={self.pseudo_count} is no count: give 0 or more votes, at most 2^53.")
+            raise ConfigError(f"game.pseudo_count={self.pseudo_count} is out of range: give 0 to 2^53 votes.")
         if counts := [name for name in self.context if name in (*COLUMNS[2:], TIES)]:
             raise ConfigError(f"game.context={counts[0]} counts votes: name columns that do not.")
 
@@ -64,10 +64,10 @@ class Votes(GameFamily):
         return self._sparse()
 
     def _sparse(self) -> FiniteGame:
-        """The game of those pairs that have votes."""
+        """The game that stores only the pairs with votes."""
         from nlhf.games.sparse import SparseGame
 
-        index = {item: place for place, item in enumerate(self._items)}
+        index = {item: number for number, item in enumerate(self._items)}
         counts: dict[tuple[int, int, int], list[float]] = {}
         for vote in self._votes:
             i, j, x = index[vote.a], index[vote.b], self._contexts[self._context(vote)]
@@ -75,12 +75,14 @@ class Votes(GameFamily):
             counted[i > j] += vote.wins_a
             counted[i < j] += vote.wins_b
         c = self.pseudo_count
-        shares = {pair: (wins + c) / (wins + other + 2 * c) for pair, (wins, other) in counts.items() if wins + other}
+        shares = {
+            pair: (wins + c) / (wins + losses + 2 * c) for pair, (wins, losses) in counts.items() if wins + losses
+        }
         return SparseGame.of(shares, self._context_names, self._items)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         self._warn()
-        index = {item: place for place, item in enumerate(self._items)}
+        index = {item: number for number, item in enumerate(self._items)}
         votes = np.zeros((3, len(self._contexts), len(index), len(index)))  # wins, losses, ties of row against column
         for vote in self._votes:
             i, j, x = index[vote.a], index[vote.b], self._contexts[self._context(vote)]
@@ -102,21 +104,21 @@ class Votes(GameFamily):
                 f"game.path={self.path} has no vote on {items[i]} against {items[j]} in context {contexts[x]} "
                 f"(such pairs: {int(unseen.sum()) // 2}): set game.unseen=half or game.unseen=drop_item."
             )
-        kept = np.arange(len(items))
-        while self.unseen == "drop_item" and unseen[:, kept][:, :, kept].any():
-            missing = unseen[:, kept][:, :, kept].sum((0, 2))
-            kept = np.delete(kept, missing.argmax())
-            if len(kept) < 2:
+        remaining = np.arange(len(items))
+        while self.unseen == "drop_item" and unseen[:, remaining][:, :, remaining].any():
+            missing = unseen[:, remaining][:, :, remaining].sum((0, 2))
+            remaining = np.delete(remaining, missing.argmax())
+            if len(remaining) < 2:
                 raise ConfigError("game.unseen=drop_item leaves fewer than two items: set game.unseen=half.")
         with np.errstate(invalid="ignore"):
             preference = (wins + self.pseudo_count) / (total + 2 * self.pseudo_count)
-        preference = np.where(total == 0, 0.5, preference)[:, kept][:, :, kept]
-        votes = np.stack([total, ties])[:, :, kept][..., kept]
-        counted = np.where(total > 0, wins + self.pseudo_count, 0.0)[:, kept][:, :, kept]
-        return PreferenceTable(preference, tuple(items[k] for k in kept), contexts, votes=votes, wins=counted)
+        preference = np.where(total == 0, 0.5, preference)[:, remaining][:, :, remaining]
+        votes = np.stack([total, ties])[:, :, remaining][..., remaining]
+        counted = np.where(total > 0, wins + self.pseudo_count, 0.0)[:, remaining][:, :, remaining]
+        return PreferenceTable(preference, tuple(items[k] for k in remaining), contexts, votes=votes, wins=counted)
 
     def _resampled(self, votes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """As many votes on every pair, drawn from those that were cast on it."""
+        """A bootstrap sample: as many votes on every pair, drawn from its votes with replacement."""
         if (votes % 1).any():
             raise ConfigError(
                 "game.bootstrap=true needs whole votes and ties (0.5 and 0.5): this file has other parts."
@@ -138,7 +140,7 @@ class Votes(GameFamily):
         return read_votes(self.path, self.context, self.where, self.drop)
 
     def _warn(self) -> None:
-        """Warn once of items that the votes do not compare."""
+        """Warn once about items that the votes do not compare."""
         return self._warned
 
     @cached_property
@@ -152,15 +154,15 @@ class Votes(GameFamily):
 
     @cached_property
     def _items(self) -> tuple[str, ...]:
-        """As people sort them."""
+        """Item names in natural order."""
         return tuple(sorted({item for vote in self._votes for item in (vote.a, vote.b)}, key=_natural))
 
     @cached_property
     def _contexts(self) -> dict[tuple[str, ...], int]:
-        """A number for the cells of each context, as people sort them."""
+        """The index of each context by its cells, in natural order."""
         cells = {self._context(vote) for vote in self._votes}
         ordered = sorted(cells, key=lambda context: [_natural(cell) for cell in context])
-        return {context: place for place, context in enumerate(ordered)}
+        return {context: index for index, context in enumerate(ordered)}
 
     def _context(self, vote: Vote) -> tuple[str, ...]:
         return tuple(vote.cells[column] for column in self.context)
@@ -172,11 +174,11 @@ class Votes(GameFamily):
     def cast(self) -> list[tuple[dict[str, str], tuple[str, str, float, float]]]:
         """Every row that passes the filters: its cells by column; both items and both counts, ties as half wins.
 
-        Raises: ConfigError for a row, a filter or an item that cannot be.
+        Raises: ConfigError for an invalid row, filter or item.
         """
         return [(vote.cells, (vote.a, vote.b, vote.wins_a, vote.wins_b)) for vote in self._votes]
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Sort numbers by value, before texts; parts between slashes one after the other."""
+    """A sort key: numbers by value and before texts; the parts between slashes one by one."""
     return [(0, float(p), p) if p.replace(".", "", 1).isdecimal() else (1, 0.0, p) for p in name.split("/")]

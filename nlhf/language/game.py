@@ -50,7 +50,7 @@ class Text(GameFamily):
     def __post_init__(self) -> None:
         if self.path is not None and self.dataset is not None:
             raise ConfigError(f"game.path={self.path} and game.dataset={self.dataset} both name prompts: give one.")
-        check_size(least=1, test_prompts=self.test_prompts, completions=self.completions)
+        check_size(smallest=1, test_prompts=self.test_prompts, completions=self.completions)
         if len(self.prompts) <= self.test_prompts:
             raise ConfigError(
                 f"game.test_prompts={self.test_prompts} leaves none of the {len(self.prompts)} prompts for training: "

@@ -17,8 +17,8 @@ def bradley_terry_scores(preference: np.ndarray, ridge: float, votes: np.ndarray
 
     Args:
         preference: P (n, n).
-        ridge: > 0 keeps the scores of items finite that win or lose against all others for certain.
-        votes: V (n, n), how many votes are behind each pair; once each by default.
+        ridge: > 0 keeps the scores of items finite that always win or always lose.
+        votes: V (n, n), the number of votes on each pair; 1 by default.
     """
     scores = np.zeros(len(preference))
     weight = np.ones_like(preference) if votes is None else votes
@@ -48,10 +48,10 @@ def likelihood_scores(wins: np.ndarray, prior: float = 0.0) -> np.ndarray:
     Without a prior the scores of every connected part of the votes have mean 0.
 
     Args:
-        wins: W (n, n), how often the row won against the column, >= 0; a tie is half a win for each.
-        prior: precision of a normal prior on the scores, >= 0. At 0 the maximum exists where `unbounded` finds nothing.
+        wins: W (n, n), wins of the row against the column, >= 0; a tie counts as half a win for each.
+        prior: precision of a normal prior on the scores, >= 0. At 0 the maximum exists if `unbounded` returns None.
 
-    Raises: ArithmeticError where Newton's method does not converge, as for counts from 1 to 1e15 with a tiny prior.
+    Raises: ArithmeticError if Newton's method does not converge, as for counts from 1 to 1e15 with a tiny prior.
 
     Example:
         >>> scores = likelihood_scores(np.array([[0.0, 7.0], [3.0, 0.0]]))
@@ -77,7 +77,7 @@ def likelihood_scores(wins: np.ndarray, prior: float = 0.0) -> np.ndarray:
         if spread > 0:  # this length never overshoots: the logistic loss is self-concordant (F. Bach, arXiv:0910.4627)
             scores = scores + np.log1p(spread) / spread * step
         size = spread / (1 + float(np.abs(scores).max()))
-        if size <= 1e-13 or (size <= 1e-8 and size > last / 2):  # rounding is all that is left
+        if size <= 1e-13 or (size <= 1e-8 and size > last / 2):  # only rounding is left
             return np.asarray(scores - (np.bincount(parts, scores) / np.bincount(parts))[parts])
         last = size
     raise ArithmeticError("Newton's method does not converge")
@@ -91,15 +91,17 @@ def _derivatives(wins: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def connected_parts(wins: np.ndarray) -> np.ndarray:
-    """The part (n) to which each item belongs; items of different parts were never compared, not even indirectly."""
+    """The connected part (n) of each item; items of different parts were not compared, not even indirectly."""
     from scipy.sparse.csgraph import connected_components
 
     return np.asarray(connected_components(wins + wins.T > 0, directed=False)[1])
 
 
 def unbounded(wins: np.ndarray) -> tuple[np.ndarray, bool] | None:
-    """Why the likelihood of votes W (n, n) has no maximum: a smallest set of items that won every vote against the
-    others it was compared with (True) or lost every one (False); None where the maximum exists (L. R. Ford, 1957)."""
+    """Why the likelihood of votes W (n, n) has no maximum (L. R. Ford, 1957); None if it has one.
+
+    Returns: a smallest set of items that won every vote against other items (True), or lost every one (False).
+    """
     from scipy.sparse.csgraph import connected_components
 
     beats = wins > 0

@@ -1,7 +1,7 @@
 """Log-probability algebra on tensors (..., Y): the last dimension is the action.
 
-Everything stays in log-probabilities, so that policies may put e^-1000000 on an action without a clip. Only tensor
-methods are used: importing this module, or a module that is written with it, does not import torch.
+Everything stays in log-probabilities, so that a policy may give an action the probability e^-1000000 without a clip.
+Only tensor methods are used, so this module, and modules built on it, are imported without torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-PART = 1 << 17  # actions that are summed at once
+PART = 1 << 17  # actions that are processed at once
 SINGLE = 2.0**-23  # the relative rounding of float32
 
 
@@ -25,8 +25,8 @@ def proximal_step(anchor: Tensor, reference: Tensor, advantage: Tensor, beta: Te
 
     the maximiser of  <pi, advantage> - beta KL(pi || reference) - (1/step_size) KL(pi || anchor).
 
-    With kappa = beta + 1/step_size it reads  log anchor + (beta/kappa)(log reference - log anchor) + advantage/kappa:
-    finite for an infinite step, and its fixed point does not depend on how the two weights of a mean are rounded.
+    With kappa = beta + 1/step_size it reads  log anchor + (beta/kappa)(log reference - log anchor) + advantage/kappa.
+    This form is finite for an infinite step, and its fixed point does not depend on the rounding of the two weights.
 
     Args:
         anchor, reference: log-probabilities, broadcastable to (S, X, Y).
@@ -45,7 +45,7 @@ def step_weights(beta: Tensor, step_size: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def weighted_step(anchor: Tensor, reference: Tensor, advantage: Tensor, pull: Tensor, gain: Tensor) -> Tensor:
-    """`proximal_step` with the coefficients of `step_weights` at hand."""
+    """`proximal_step` with the coefficients of `step_weights`."""
 
     def logits(anchor: Tensor, reference: Tensor, advantage: Tensor) -> Tensor:
         return anchor.lerp(reference, pull).addcmul_(advantage, gain)
@@ -61,9 +61,10 @@ def geometric_mixture(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
 def kl(p: Tensor, q: Tensor) -> Tensor:
     """KL(p || q) over the last dimension, of log-probabilities (..., Y) -> (...).
 
-    A sum of non-negative terms: with d = log p - log q, a term is p (d + exp(-d) - 1), computed through `expm1` where
-    |d| < 1, and p d - p + q elsewhere (q where p = 0, +inf where q = 0 < p). The terms p - q cancel in the sum, as both
-    are distributions. Good to a relative 3 eps/|d| a term, far below the square root of the smallest double.
+    A sum of non-negative terms: with d = log p - log q, a term is p (d + exp(-d) - 1), computed with `expm1` if
+    |d| < 1, and p d - p + q otherwise (q if p = 0, +inf if q = 0 < p). The terms p - q cancel in the sum, since both
+    are distributions. The relative error of a term is 3 eps/|d|. See docs/mathematics.md, "KL divergence in floating
+    point".
     """
     return summed(_kl, p, q)
 
@@ -96,33 +97,35 @@ def _mean_under(p: Tensor, values: Tensor) -> Tensor:
 
 
 def normalised(logits: Callable[..., Tensor], *tables: Tensor) -> Tensor:
-    """log-softmax of what `logits` makes of tables (..., Y), action by action; of many actions part by part."""
+    """log-softmax of `logits(*tables)`, tables (..., Y); many actions are processed part by part."""
     actions = tables[0].shape[-1]
     if actions <= PART:
         return logits(*tables).log_softmax(-1)
     first = logits(*(table[..., :1] for table in tables))
-    found, totals = first.new_empty(*first.shape[:-1], actions), []
-    for here, part in _parts(tables):
-        found[..., here] = values = logits(*part)
+    result, totals = first.new_empty(*first.shape[:-1], actions), []
+    for actions_of_part, part in _parts(tables):
+        result[..., actions_of_part] = values = logits(*part)
         totals.append(values.logsumexp(-1, keepdim=True))
-    return found.sub_(reduce(lambda total, other: total.logaddexp(other), totals))
+    return result.sub_(reduce(lambda total, part_total: total.logaddexp(part_total), totals))
 
 
 def summed(terms: Callable[..., Tensor], *tables: Tensor) -> Tensor:
-    """What `terms` makes of tables (..., Y), a sum over actions, (...): of many actions part by part, for temporaries
-    as large as the tables cost more than the arithmetic."""
+    """`terms(*tables)`, a sum over the actions of tables (..., Y), shape (...).
+
+    Many actions are processed part by part, since temporaries as large as the tables cost more than the arithmetic.
+    """
     return reduce(add, (terms(*part) for _, part in _parts(tables)))
 
 
 def _parts(tables: Sequence[Tensor]) -> Iterator[tuple[slice, Sequence[Tensor]]]:
-    """Some actions at a time, with what tables (..., Y) say of them; the tables themselves where these are few."""
+    """Slices of actions with the same slices of tables (..., Y); the tables themselves if the actions are few."""
     actions = tables[0].shape[-1]
     if actions <= PART:
         yield slice(None), tables
         return
     for start in range(0, actions, PART):
-        here = slice(start, start + PART)
-        yield here, [table[..., here] for table in tables]
+        part = slice(start, start + PART)
+        yield part, [table[..., part] for table in tables]
 
 
 def products(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -137,8 +140,7 @@ def span(p: Tensor, q: Tensor) -> Tensor:
 
 
 def stacked(contexts: Tensor, tables: int, count: int) -> Tensor:
-    """Contexts (S, B), each below `count`, as rows of S tables of that length laid one below the other; of one table
-    that the seeds share, as they are."""
+    """Row indices of contexts (S, B) in S stacked tables of `count` rows; the contexts themselves for one table."""
     if tables == 1:
         return contexts
     return contexts + contexts.new_tensor(range(0, tables * count, count))[:, None]

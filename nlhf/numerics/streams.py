@@ -1,8 +1,8 @@
-"""Random streams: every use of randomness has a child of its own of every seed.
+"""Random streams: each seed has a separate stream for every use of randomness.
 
-A game's instance, the reference, the initial policy and the feedback draw from separate streams, so that the seed draws
-the same instance for every algorithm (comparisons are paired), and a seed's draws do not depend on the other seeds.
-All draws are made on the CPU by numpy, whatever the device.
+A game's instance, the reference, the initial policy and the feedback use separate streams. A seed therefore draws the
+same instance for every algorithm (comparisons are paired), and its draws do not depend on the other seeds. All draws
+are made by NumPy on the CPU, for every device.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 STREAMS = ("game", "reference", "policy", "feedback")
 LARGEST_SEED = 2**63 - 1  # tables, arrays and torch hold seeds as signed 64-bit integers
-REFILL = 16  # requests that one visit to the generators serves
+REFILL = 16  # requests for which numbers are drawn at once
 
 
 def stream(seed: int, use: str, position: int = 0) -> np.random.Generator:
-    """The generator of one `use` (an entry of STREAMS) of one seed, past its first `position` numbers; the same bits at
-    every call.
+    """The generator of one seed for one `use` (an entry of STREAMS), after its first `position` numbers.
 
     Raises: ValueError for an unknown use.
     """
@@ -34,11 +33,11 @@ def stream(seed: int, use: str, position: int = 0) -> np.random.Generator:
 class Uniforms:
     """Uniform numbers on [0, 1), float64, for a batch of seeds, each from its own stream.
 
-    Only seeds that are asked for move on, so that a seed's numbers depend on how many it has used and on nothing else.
+    Only active seeds use numbers up, so that a seed's numbers depend only on how many it has used.
 
     Args:
         seeds: S of them.
-        device: where the numbers are wanted; they are copied there many requests at a time.
+        device: of the numbers; they are copied to it for many requests at once.
     """
 
     def __init__(self, seeds: list[int], device: torch.device) -> None:
@@ -47,7 +46,7 @@ class Uniforms:
         self._first, self._numbers = self.position, self._filled(0)
 
     def __call__(self, *shape: int, active: np.ndarray) -> Tensor:
-        """Numbers of shape (S, *shape); those of seeds that are not `active` (S) bool are not used up."""
+        """Numbers of shape (S, *shape); seeds that are not `active`, (S) bool, do not use theirs up."""
         count = math.prod(shape)
         if (self.position - self._first + count > self._numbers.shape[1]).any():
             self._first, self._numbers = self.position, self._filled(count * REFILL)
@@ -69,10 +68,10 @@ class Uniforms:
         return torch.from_numpy(numbers).to(self.device)
 
     def snapshot(self) -> list[int]:
-        """What a checkpoint must hold to go on with the same numbers."""
+        """The content of a checkpoint, with which a resumed run draws the same numbers."""
         return list(self.position.tolist())
 
     def restore(self, snapshot: list[Any]) -> None:
-        """Take up where `snapshot` was taken."""
+        """Continue from a snapshot."""
         self.position = np.array(snapshot, np.int64)
         self._first, self._numbers = self.position, self._filled(0)

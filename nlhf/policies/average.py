@@ -1,4 +1,4 @@
-"""The average of the policies so far, where it is a policy that one could use."""
+"""The average of the policies of a run, for policies whose average is usable."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ if TYPE_CHECKING:
 
 
 class Average(Protocol):
-    """What a trainer keeps of the policies so far."""
+    """The weighted average of the policies so far."""
 
     total: Tensor | None
 
     def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
-        """Count a policy in, with a weight for each seed (S) or none, in the seeds where `mask` (S) is true; a number
-        that all share is no tensor, for which a device would have to wait."""
+        """Add a policy for the seeds in `mask` (S), or for all.
+
+        Args:
+            log_weight: of each seed, (S), or None for weight 1. A weight shared by all seeds stays a Python float,
+                which avoids a device sync.
+        """
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
-        """Its log-probabilities (S, X, Y), those of `policy` in the seeds at iteration 0; None where there is none."""
+        """Log-probabilities of the average (S, X, Y), at iteration 0 of `policy`; None without an average."""
 
 
 class TableAverage:
-    """The mean of the probabilities, accumulated by their logarithms."""
+    """The mean of the probabilities, accumulated as logarithms."""
 
     def __init__(self, policy: Policy) -> None:
         start = policy.log_probabilities
@@ -39,8 +43,8 @@ class TableAverage:
         assert self.total is not None
         term = policy.log_probabilities
         if log_weight is not None:
-            alike = (log_weight == log_weight[0]).all()
-            term = term + (log_weight[0] if alike else term.new_tensor(log_weight)[:, None, None])
+            shared = (log_weight == log_weight[0]).all()
+            term = term + (log_weight[0] if shared else term.new_tensor(log_weight)[:, None, None])
         if mask is None:
             torch.logaddexp(self.total, term, out=self.total)
         else:
@@ -52,7 +56,7 @@ class TableAverage:
 
 
 class NoAverage:
-    """For networks: the average of their outputs is no network."""
+    """No average, for networks: the average of their outputs is not a network."""
 
     def __init__(self) -> None:
         self.total: Tensor | None = None

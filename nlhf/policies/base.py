@@ -105,11 +105,11 @@ class TrainablePolicy(Policy, ABC):
 
     @property
     def sound(self) -> bool:
-        """True if the parameters are free of overflow; those of a table may be -inf."""
+        """True if the parameters have not overflowed; a table may contain -inf."""
         return not any(bool((value.isnan() | value.isposinf()).any()) for value in self.parameters.values())
 
     def towards(self, target: Self, weight: Tensor) -> Self:
-        """The parameters interpolated to those of `target` with `weight` (S, 1, 1) in [0, 1]."""
+        """This policy with parameters interpolated towards `target` by `weight` (S, 1, 1) in [0, 1]."""
         start, end = self.parameters, target.parameters
         return self.trained({name: start[name].lerp(end[name], weight.to(start[name])) for name in start}, None)
 

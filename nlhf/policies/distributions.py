@@ -1,4 +1,4 @@
-"""Distributions over actions at some contexts: what a policy is sampled from and differentiated through."""
+"""Distributions over actions at some contexts, for sampling and for gradients."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Prox(Protocol):
         """The same game with another beta (S, 1, 1) and reference; answers and query counts are shared.
 
         Args:
-            current: the policy at the start of an inner iteration; by default that of the outer one.
+            current: the policy at the start of an inner iteration; by default the policy of the outer iteration.
         """
 
 

@@ -47,11 +47,11 @@ class ProxEngine(ABC):
         """Solve one problem (see `Prox`)."""
 
     @abstractmethod
-    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
+    def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
         """A new answer y -> P(y > policy) - 1/2, shape (S, X, Y), and the number of queries per seed that it costs.
 
         Args:
-            asking: the seeds that ask, (S) bool.
+            active: the seeds that ask, (S) bool.
         """
 
     @property

@@ -49,5 +49,5 @@ class ClosedForm(ProxEngine):
         )
         return TabularPolicy(step)
 
-    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
+    def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
         return self.game.payoff(policy.probabilities), 1

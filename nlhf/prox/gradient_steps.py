@@ -120,7 +120,7 @@ class EnumeratedGradient(GradientSteps):
         super().__init__(parts, options)
         self.game = parts.game
 
-    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
+    def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
         return self.game.payoff(policy.probabilities), 1
 
     def draws(self, problem: Problem, opponent: Policy, contexts: Tensor) -> Draws:
@@ -139,7 +139,7 @@ class SampledGradient(GradientSteps):
         self.game, self.samples = parts.game, samples
         self.judge = Judge(parts.game, parts.feedback, self.uniforms)
 
-    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
+    def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
         raise ConfigError("the algorithm queries whole policies, but prox=gradient with prox.samples compares pairs "
                           "only: set prox.samples=null or prox=sampled.")  # fmt: skip
 

@@ -56,9 +56,9 @@ class Ledger:
         available = first or second
         if available is None:
             return
-        nobody = np.zeros(len(self.queries), bool)
+        no_seed = np.zeros(len(self.queries), bool)
         (answer, answered), (other_answer, other_answered) = (
-            entry or (available[0], nobody) for entry in (first, second)
+            entry or (available[0], no_seed) for entry in (first, second)
         )
         answered = np.asarray(np.where(by_context, answered[:, None], other_answered[:, None]).all(1))
         if answered.any():

@@ -93,12 +93,12 @@ class SampledClosedForm(ClosedForm):
         unregularised = (math.log(len(self.game.items)) / iteration).sqrt() / 2
         return step_size.minimum(regularised.minimum(unregularised) / self.rate) if self.rate else step_size
 
-    def ask(self, policy: Policy, asking: np.ndarray) -> tuple[Tensor, int]:
+    def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
         seeds, contexts, actions = policy.log_probabilities.shape
-        drawn = policy.at(None).sample(self.uniforms(contexts, self.opponents, active=asking))  # (S, X, m)
+        drawn = policy.at(None).sample(self.uniforms(contexts, self.opponents, active=active))  # (S, X, m)
         first = drawn.new_tensor(range(actions)).repeat_interleave(self.opponents).expand(seeds, contexts, -1)
         all_contexts = drawn.new_tensor(range(contexts)).expand(seeds, -1)
-        votes = self.judge(all_contexts, first, drawn.repeat(1, 1, actions), active=asking)
+        votes = self.judge(all_contexts, first, drawn.repeat(1, 1, actions), active=active)
         answer = votes.view(seeds, contexts, actions, self.opponents).mean(-1)
         return answer, contexts * actions * self.opponents
 

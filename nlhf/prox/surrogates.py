@@ -8,12 +8,13 @@ With kappa = beta + 1/lambda and m(y) = beta log(pi/ref)(y) + (1/lambda) log(pi/
     sppo              E_{y~mu} (m(y) - (p(y) - 1/2))^2 / (2 kappa)                              log Z is dropped
     logistic          -E_{y,y'~mu} [P log sig(b D) + (1-P) log sig(-b D)] / (2 b),   D = log(pi/ref)(y) - (y')
 
-`pair` and `ipo` have the gradient -grad J where pairs are drawn from the policy as it stands; for `ipo` that is
-self-play with one step for every opponent (online IPO), and pairs from a frozen opponent regress towards the step
-(INPO). `ipo` asks one query per pair, `pair` two. `sppo` has the minimiser of the problem where log Z = 0, an error of
-O(lambda^2); `logistic` knows the opponent by its pairs and no anchor: online DPO with b = beta_dpo. Where P - 1/2 is
-small, sig is 1/2 + z/4 and its minimiser has D = 4 (P - 1/2)/b: compare at beta_dpo = 4 beta. All gradients have the
-same scale, that of -grad J, so that a learning rate means the same.
+`pair` and `ipo` have the gradient -grad J if pairs are drawn from the current policy. For `ipo` this is self-play with
+one step per opponent (online IPO); pairs from a frozen opponent are a regression towards the proximal step (INPO).
+`ipo` takes one query per pair, `pair` two. `sppo` has the minimiser of the problem if log Z = 0, which is an error of
+O(lambda^2). `logistic` uses the opponent in its pairs only, and has no anchor: online DPO with b = beta_dpo. If
+P - 1/2 is small, sig(z) is 1/2 + z/4 and the minimiser has D = 4 (P - 1/2)/b, so beta_dpo = 4 beta is comparable. All
+gradients have the scale of -grad J, so that learning rates are comparable. See docs/mathematics.md, "Policy gradient
+and pair loss".
 
 Sources: policy gradient, arXiv:2312.00886; IPO, arXiv:2310.12036; online IPO, arXiv:2403.08635; INPO, arXiv:2407.00617;
 SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; the pair loss for any opponent, arXiv:2505.19731.
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A loss and what is to be known about it.
+    """A loss and its properties.
 
     Args:
-        loss: of every seed, (S); its gradient is what is stepped along.
-        paired: does it take actions in pairs?
+        loss: of every seed, (S).
+        paired: True if it uses actions in pairs.
         sources: arXiv numbers.
-        caveat: where it rests, if not at the problem's solution.
-        self_play: does it mean anything only where the opponent is the policy itself and there is no anchor?
+        caveat: how its fixed point differs from the problem's solution, or None.
+        self_play: True if it requires that the opponent is the policy itself and that the step has no anchor.
     """
 
     loss: Callable[[Problem, Draws], Tensor]
@@ -59,7 +60,7 @@ def policy_gradient(problem: Problem, draws: Draws) -> Tensor:
 
 
 def pair(problem: Problem, draws: Draws) -> Tensor:
-    """Pairs of the policy, each side against opponents of its own."""
+    """Pairs of the policy, each action against its own opponents."""
     first, second, weights = draws.pairs(problem.learner)
     target = draws.against_opponent(first) - draws.against_opponent(second)
     return _regression(problem, first, second, weights, target)
@@ -86,8 +87,8 @@ def logistic(problem: Problem, draws: Draws) -> Tensor:
     first, second, weights = draws.pairs(problem.opponent)
     ratios = [problem.learner.log_prob(side) - problem.reference.log_prob(side) for side in (first, second)]
     logit = problem.beta_dpo * (ratios[0] - ratios[1])
-    told = draws.duel(first, second).to(logit) + 0.5
-    loss = told * logsigmoid(logit) + (1 - told) * logsigmoid(-logit)
+    preference = draws.duel(first, second).to(logit) + 0.5
+    loss = preference * logsigmoid(logit) + (1 - preference) * logsigmoid(-logit)
     return -((weights * loss).sum(-1) / (2 * problem.beta_dpo[..., 0])).mean(-1)
 
 

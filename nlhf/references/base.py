@@ -1,4 +1,4 @@
-"""Reference policies: what the KL term keeps a policy close to. `reference=<name>` builds one of these."""
+"""Reference policies of the KL term, the choices of `reference=<name>`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ log = logging.getLogger(__name__)
 class Reference(ABC):
     """Base of the references; subclasses are frozen dataclasses."""
 
-    random: ClassVar[bool] = False  # does the seed draw it?
+    random: ClassVar[bool] = False  # True if the seed draws it
 
     @abstractmethod
     def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
-        """Log-probabilities (S, X, Y), or (1, X, Y) where the seeds share the reference."""
+        """Log-probabilities (S, X, Y), or (1, X, Y) if the seeds share the reference."""
 
 
 class Independent(Reference):
-    """Base of the references that know the game's size alone."""
+    """Base of the references that depend only on the size of the game."""
 
     @abstractmethod
     def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
@@ -66,7 +66,7 @@ class RandomLogits(Independent):
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale < float("inf"):
-            raise ConfigError(f"reference.scale={self.scale} is no standard deviation: give a finite number >= 0.")
+            raise ConfigError(f"reference.scale={self.scale} is out of range: give a finite number >= 0.")
 
     def logits(self, contexts: int, actions: int, rng: np.random.Generator) -> np.ndarray:
         with np.errstate(over="ignore"):  # refused by `check_reference`
@@ -75,7 +75,7 @@ class RandomLogits(Independent):
 
 @dataclass(frozen=True)
 class FromFile(Reference):
-    """Positive weights from a file, csv, npz or npy, matched with the game's items by name where the file has names."""
+    """Positive weights from a csv, npz or npy file, matched with the game's items by name if the file has names."""
 
     path: InputFile | None
 
@@ -89,19 +89,19 @@ class FromFile(Reference):
 
 @dataclass(frozen=True)
 class BradleyTerryFit(Reference):
-    """The strengths of a Bradley-Terry model of the game: what a reward model would make of it.
+    """The strengths of a Bradley-Terry model fitted to the game, as a reward model would learn them.
 
     The policy is proportional to exp(s). In a game of votes the scores s maximise the likelihood of the counted votes,
 
-        sum_ij W_ij log sigmoid(s_i - s_j) - prior |s|^2/2,    W_ij the wins of i over j, a tie half a win for each,
+        sum_ij W_ij log sigmoid(s_i - s_j) - prior |s|^2/2,    W_ij the wins of i over j, ties as half wins,
 
-    so that pairs without votes carry no weight; game.pseudo_count counts as votes. In any other game they maximise
+    so that pairs without votes have no weight; game.pseudo_count counts as votes. In any other game they maximise
     sum_ij P_ij log sigmoid(s_i - s_j) - ridge |s|^2/2. A transitive game has P_ij = pi_i/(pi_i + pi_j).
 
     Args:
-        ridge: > 0, of games without votes; keeps the scores of items finite that always win or lose.
-        prior: >= 0, of games of votes: precision of a normal prior on the scores. At 0 an item that won or lost every
-            vote is refused, as its score would be infinite.
+        ridge: > 0, for games without votes; keeps the scores of items finite that always win or lose.
+        prior: >= 0, for games of votes: precision of a normal prior on the scores. At 0 an item that won or lost
+            every vote is refused, since its score would be infinite.
     """
 
     ridge: float
@@ -149,10 +149,10 @@ class BradleyTerryFit(Reference):
 def _without_maximum(items: list[str], won: bool, where: str) -> str:
     """Why the likelihood has no maximum: these items won every vote, or lost every one."""
     names = ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
-    others = " against the other items" if len(items) > 1 else ""
+    opponents = " against the other items" if len(items) > 1 else ""
     return (
-        f"reference=bradley_terry: {names} {'won' if won else 'lost'} every vote{others}{where}, and the likelihood of "
-        "the votes has no maximum: set reference.prior=0.1 or game.pseudo_count=0.5, or drop items."
+        f"reference=bradley_terry: {names} {'won' if won else 'lost'} every vote{opponents}{where}, and the likelihood "
+        "of the votes has no maximum: set reference.prior=0.1 or game.pseudo_count=0.5, or drop items."
     )
 
 
@@ -163,10 +163,10 @@ def _normalised(logits: np.ndarray) -> Tensor:
 
 
 def check_reference(log_reference: Tensor, game: FiniteGame, seeds: int, key: str) -> None:
-    """Refuse a reference that is no policy of this game; `key` names it in the sentence, `reference=MyReference`.
+    """Refuse a reference that is not a policy of this game; `key` names it in messages, `reference=MyReference`.
 
-    Raises: ConfigError for another shape than (1 or `seeds`, X, Y), and for logarithms that are not finite or whose
-    probabilities do not sum to 1.
+    Raises: ConfigError for a shape other than (1 or `seeds`, X, Y), for logarithms that are not finite, and for
+    probabilities that do not sum to 1.
     """
     shape = len(game.contexts), len(game.items)
     if tuple(log_reference.shape) not in {(count, *shape) for count in (1, seeds)}:
@@ -181,7 +181,7 @@ def check_reference(log_reference: Tensor, game: FiniteGame, seeds: int, key: st
 def reference_logits(weights: np.ndarray, contexts: int, actions: int, source: str) -> np.ndarray:
     """Logarithms (X, n) of weights of shape (n), (1, n), (n, 1) or (X, n).
 
-    Raises: ConfigError for another shape, or a weight that is not positive and finite.
+    Raises: ConfigError for other shapes and for weights that are not positive and finite.
     """
     array = np.asarray(weights, dtype=np.float64)
     if array.shape in ((actions,), (1, actions), (actions, 1)):

@@ -1,6 +1,6 @@
 """Weights of items from a file, matched by name: CSV with `item,weight` or `context,item,weight`, npz, npy, or numbers.
 
-Numbers without names are taken in the order of the game's items (a game of votes sorts them); that is logged.
+Numbers without names are assigned in the order of the game's items (sorted, in a game of votes), with a warning.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def _from_table(file: InputFile, game: FiniteGame) -> np.ndarray:
     weights = np.full((len(contexts), len(items)), np.nan)
     lines: dict[tuple[int, int], int] = {}
     for line, record in rows.records:
-        place = f"{file.name}: row {line}"
-        x = _place(contexts, record["context"], "context", place) if by_context else 0
-        y = _place(items, record["item"], "item", place)
+        source = f"{file.name}: row {line}"
+        x = _index(contexts, record["context"], "context", source) if by_context else 0
+        y = _index(items, record["item"], "item", source)
         if (x, y) in lines:
             raise ConfigError(f"{file.name}: rows {lines[x, y]} and {line} both give a weight for {record['item']}"
                               f"{_in(record.get('context'))}: remove one.")  # fmt: skip
         if (weight := number(record["weight"])) is None:
-            raise ConfigError(f"{place} has weight={record['weight']!r}, not a number: mend it.")
+            raise ConfigError(f"{source} has weight={record['weight']!r}, not a number: mend it.")
         lines[x, y], weights[x, y] = line, weight
     for x, context in enumerate(contexts):
         if missing := [item for item, y in items.items() if (x, y) not in lines]:
@@ -103,30 +103,30 @@ def _from_npz(file: InputFile, game: FiniteGame) -> np.ndarray:
 
 
 def _in_order(
-    weights: np.ndarray, axis: int, given: list[str], wanted: Sequence[str], key: str, file: InputFile
+    weights: np.ndarray, axis: int, file_names: list[str], game_names: Sequence[str], key: str, file: InputFile
 ) -> np.ndarray:
-    """Weights with one axis brought from the order of the file's names to that of the game's."""
-    check_unique(given, key, file.name)
-    if weights.ndim not in (1, 2) or weights.shape[axis] != len(given):
-        raise ConfigError(f"{file.name} has {len(given)} {key} and weights of shape {weights.shape}: give one weight "
-                          "for each.")  # fmt: skip
-    places = _numbered(given)
-    for name in given:
-        _place(_numbered(wanted), name, key.removesuffix("s"), file.name)
-    if missing := [name for name in wanted if name not in places]:
+    """Weights with one axis reordered from the file's names to the game's names."""
+    check_unique(file_names, key, file.name)
+    if weights.ndim not in (1, 2) or weights.shape[axis] != len(file_names):
+        raise ConfigError(f"{file.name} has {len(file_names)} {key} and weights of shape {weights.shape}: give one "
+                          "weight for each.")  # fmt: skip
+    positions = _numbered(file_names)
+    for name in file_names:
+        _index(_numbered(game_names), name, key.removesuffix("s"), file.name)
+    if missing := [name for name in game_names if name not in positions]:
         raise ConfigError(f"{file.name} has no weight for {listed(missing)}: add it.")
-    return np.take(weights, [places[name] for name in wanted], axis)
+    return np.take(weights, [positions[name] for name in game_names], axis)
 
 
 def _numbered(names: Sequence[str]) -> dict[str, int]:
-    return {name: place for place, name in enumerate(names)}
+    return {name: index for index, name in enumerate(names)}
 
 
-def _place(places: dict[str, int], name: str, kind: str, source: str) -> int:
-    if name not in places:
+def _index(indices: dict[str, int], name: str, kind: str, source: str) -> int:
+    if name not in indices:
         raise ConfigError(f"{source} names the {kind} {name!r}, which the game does not have: it has "
-                          f"{listed(list(places))}.")  # fmt: skip
-    return places[name]
+                          f"{listed(list(indices))}.")  # fmt: skip
+    return indices[name]
 
 
 def _in(context: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Which items votes compare, directly or through other items. Votes say nothing of items in different groups."""
+"""Groups of items that votes compare, directly or through other items."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nlhf.io.tables import listed
 
 log = logging.getLogger(__name__)
-MOST_NAMES = 5  # of a group, in a message
+MOST_NAMES = 5  # of a group in a message
 
 
 def groups_of(items: Sequence[str], pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
@@ -38,23 +38,23 @@ def warn_of_groups(source: str, items: Sequence[str], pairs: Mapping[str, set[tu
     """Log a warning if the items of a context fall into several groups.
 
     Args:
-        source: names the file.
-        items: all of them.
-        pairs: those with votes, by context.
+        source: name of the file.
+        items: all items.
+        pairs: pairs with votes, by context.
     """
-    found = {context: groups_of(items, compared) for context, compared in pairs.items()}
-    apart = {context: groups for context, groups in found.items() if len(groups) > 1}
+    groups_by_context = {context: groups_of(items, compared) for context, compared in pairs.items()}
+    apart = {context: groups for context, groups in groups_by_context.items() if len(groups) > 1}
     if not apart:
         return
     context, groups = next(iter(apart.items()))
     names = " and ".join(f"({listed(group, MOST_NAMES)})" for group in groups[:2])
-    more = f" and {len(groups) - 2} more" if len(groups) > 2 else ""
-    where = f"in {len(apart)} of {len(found)} contexts, first in {context}, " if len(found) > 1 else ""
+    rest_of_groups = f" and {len(groups) - 2} more" if len(groups) > 2 else ""
+    where = f"in {len(apart)} of {len(pairs)} contexts, first in {context}, " if len(pairs) > 1 else ""
     log.warning(
         "%s: %sthe votes never compare items of different groups, not even indirectly, and all such pairs count as "
         "even: %s%s",
         source,
         where,
         names,
-        more,
+        rest_of_groups,
     )

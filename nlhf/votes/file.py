@@ -1,7 +1,7 @@
-"""Votes from a CSV: one row a pair of items and the votes on it, `item_a,item_b,wins_a,wins_b`, and `ties` if wanted.
+"""Votes from a CSV: each row has a pair of items and its votes, `item_a,item_b,wins_a,wins_b`, optionally `ties`.
 
-A tie is half a win for each, written as such (0.5 and 0.5) or counted in `ties`, in addition to the wins. Other columns
-may be filtered on or split by. A column that looks like a count and is not read is refused.
+A tie counts as half a win for each item, written as 0.5 and 0.5 or counted in `ties` in addition to the wins. Other
+columns may be used as filters or contexts. A column that looks like a count but is not read is refused.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from nlhf.votes.where import Value, select
 
 COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
 TIES = "ties"
-MOST_VOTES = 2.0**53  # up to here every count is exact in float64
+MOST_VOTES = 2.0**53  # up to this number every count is exact in float64
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One row.
+    """One row of a file of votes.
 
     Args:
-        cells: of the row, by column, but for `ties`.
+        cells: of the row by column, without `ties`.
         a, b: the items.
-        wins_a, wins_b: how often each was preferred, half of the ties included.
-        ties: how many votes were ties.
+        wins_a, wins_b: wins of each item, with ties as half wins.
+        ties: number of ties.
     """
 
     cells: Record
@@ -46,9 +46,9 @@ def read_votes(
     where: Mapping[str, Value | list[Value]] | None = None,
     drop: Sequence[str] = (),
 ) -> list[Vote]:
-    """Every row that passes the filters and names no dropped item.
+    """Every row that passes the filters and has no dropped item.
 
-    Raises: ConfigError for a column, a row, a filter or an item that cannot be.
+    Raises: ConfigError for an invalid column, row, filter or item.
     """
     rows = named_rows(file)
     used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}}
@@ -60,14 +60,14 @@ def read_votes(
     read = {*COLUMNS, TIES, *context, *(where or {})}
     votes, items, dropped = [], set(), {item.strip() for item in drop}
     for line, record in select(rows, where or {}, file.name):
-        place = f"{file.name}: row {line}"
-        vote = _vote(record, place)
-        check_unread(record, read, vote.ties, vote.wins_a + vote.wins_b, place)
+        source = f"{file.name}: row {line}"
+        vote = _vote(record, source)
+        check_unread(record, read, vote.ties, vote.wins_a + vote.wins_b, source)
         items |= {vote.a, vote.b}
         if not dropped & {vote.a, vote.b}:
             votes.append(vote)
     if unknown := sorted(dropped - items):
-        raise ConfigError(f"game.drop={unknown[0]} is no item of {file}: it has {listed(sorted(items), 50)}.")
+        raise ConfigError(f"game.drop={unknown[0]} is not an item of {file}: it has {listed(sorted(items), 50)}.")
     if not votes:
         raise ConfigError(f"{file.name} has no vote left: loosen game.where or game.drop.")
     total = sum(vote.wins_a + vote.wins_b for vote in votes)
@@ -82,45 +82,45 @@ def read_votes(
 
 
 def _check_columns(file: InputFile, columns: Sequence[str], used: Mapping[str, Iterable[str]]) -> None:
-    """Refuse a file that lacks a column; `used` has the columns that each key names."""
+    """Refuse a file that lacks a column; `used` has the columns by the key that names them."""
     for key, names in used.items():
         for name in names:
             if name not in columns:
-                wanted = f"{file.name} lacks" if key == "game.path" else f"{key}={name}: {file} lacks"
+                start = f"{file.name} lacks" if key == "game.path" else f"{key}={name}: {file} lacks"
                 printed = listed([column if column.isprintable() else ascii(column) for column in columns], 50)
-                raise ConfigError(f"{wanted} the column {name}: it has {printed or 'none'}.")
+                raise ConfigError(f"{start} the column {name}: it has {printed or 'none'}.")
 
 
-def _vote(record: Record, place: str) -> Vote:
+def _vote(record: Record, source: str) -> Vote:
     a, b = record["item_a"], record["item_b"]
     if not a or not b or a == b:
-        raise ConfigError(f"{place} compares {a!r} with {b!r}: name two different items.")
-    wins_a, wins_b = (_count(record, name, place) for name in ("wins_a", "wins_b"))
+        raise ConfigError(f"{source} compares {a!r} with {b!r}: name two different items.")
+    wins_a, wins_b = (_count(record, name, source) for name in ("wins_a", "wins_b"))
     half = wins_a % 1 == wins_b % 1 == 0.5
-    ties = _count(record, TIES, place) if TIES in record else 0.0
+    ties = _count(record, TIES, source) if TIES in record else 0.0
     if half and ties:
         raise ConfigError(
-            f"{place} has ties={record[TIES]} and half wins: count a tie in `ties` or as half a win for each, not both."
+            f"{source} has ties={record[TIES]} and half wins: count a tie in `ties` or as two half wins, not both."
         )
     cells = {name: cell for name, cell in record.items() if name != TIES} if TIES in record else record
     return Vote(cells, a, b, wins_a + ties / 2, wins_b + ties / 2, ties + half)
 
 
-def _count(record: Record, name: str, place: str) -> float:
+def _count(record: Record, name: str, source: str) -> float:
     count = number(record[name])
     if count is None:
-        raise ConfigError(f"{place} has {name}={record[name]!r}, not a number: mend or remove it.")
+        raise ConfigError(f"{source} has {name}={record[name]!r}, not a number: mend or remove it.")
     if not 0 <= count < float("inf"):
-        raise ConfigError(f"{place} has {name}={record[name]}: counts are finite and not negative.")
+        raise ConfigError(f"{source} has {name}={record[name]}: counts are finite and not negative.")
     if count > MOST_VOTES:
-        raise ConfigError(f"{place} has {name}={record[name]}: counts are exact up to 2^53 only, give a smaller one.")
+        raise ConfigError(f"{source} has {name}={record[name]}: counts are exact up to 2^53 only, give a smaller one.")
     return count
 
 
 def context_name(cells: Sequence[str]) -> str:
     r"""The name of a context from the cells of its columns; different cells have different names.
 
-    Several cells are joined by `/`, a `/` or backslash within a cell behind a backslash. An empty cell is `(empty)`.
+    Several cells are joined by `/`; a backslash escapes `/` and backslash within a cell. An empty cell is `(empty)`.
 
     Example:
         >>> context_name(["a", "b/c"]), context_name(["a/b", "c"]), context_name([""]), context_name([])

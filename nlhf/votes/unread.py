@@ -1,4 +1,4 @@
-"""Columns of a votes file that look like counts and are not read: refused unless they agree with what is read."""
+"""Columns of a votes file that look like counts but are not read: refused unless they agree with the votes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from nlhf.config import ConfigError
 from nlhf.io.tables import number
 
-# How columns are called, without case and signs, that hold ties, weights, and all votes of a row
+# Names of columns with ties, weights or totals, in lower case and without punctuation
 TIE_NAMES = frozenset(
     {
         "tie",
@@ -60,20 +60,20 @@ TOTAL_NAMES = frozenset(
 
 @lru_cache(maxsize=4096)
 def count_kind(column: str) -> str | None:
-    """What a column of this name counts: ties, the total of a row, its weight; None where it is no count."""
+    """The kind of count in a column of this name, `ties`, `total` or `weight`; None for other columns."""
     name = re.sub(r"[\W_]", "", column).casefold()
     kinds = {"ties": TIE_NAMES, "total": TOTAL_NAMES, "weight": WEIGHT_NAMES}
     return next((kind for kind, names in kinds.items() if name in names), None)
 
 
-def check_unread(cells: Mapping[str, Any], read: Container[str], ties: float, total: float, place: str) -> None:
-    """Refuse a count that is not read, unless it agrees with those that are.
+def check_unread(cells: Mapping[str, Any], read: Container[str], ties: float, total: float, source: str) -> None:
+    """Refuse a count that is not read, unless it agrees with the counts that are read.
 
     Args:
-        cells: of a row, by column.
+        cells: of a row by column.
         read: the columns that are read.
-        ties, total: how many ties and votes the row has.
-        place: names the row.
+        ties, total: numbers of ties and votes of the row.
+        source: names the row.
 
     Raises: ConfigError.
     """
@@ -84,6 +84,6 @@ def check_unread(cells: Mapping[str, Any], read: Container[str], ties: float, to
         value = {"true": 1.0, "false": 0.0}.get(str(cell).casefold(), number(str(cell)))
         if value is None or not math.isclose(value, due, rel_tol=1e-9):
             raise ConfigError(
-                f"{place} has {column}={cell}, which is not read, and what is read says {due:g}: count ties in `ties`, "
-                "or rename this."
+                f"{source} has {column}={cell}, which is not read, but the other columns give {due:g}: count ties in "
+                "`ties`, or rename the column."
             )

@@ -14,7 +14,7 @@ Value = str | int | float | bool
 
 
 def parsed(word: str) -> Value:
-    """A value as the command line means it: a number or a truth value where it reads as one, else a text."""
+    """A value of the command line: a number or a boolean if it can be read as one, else a text."""
     if word.strip().casefold() in ("true", "false"):
         return word.strip().casefold() == "true"
     value = number(word)
@@ -27,11 +27,11 @@ def select(rows: NamedRows, where: Mapping[str, Value | list[Value]], source: st
     """The rows that pass all filters.
 
     Args:
-        rows: of a file that has all these columns.
+        rows: of a file with all these columns.
         where: column -> value, or list of values, that a row must have.
-        source: names the file in messages.
+        source: name of the file in messages.
 
-    Raises: ConfigError for a value that no row has, with the values that the column has, and where no row is left.
+    Raises: ConfigError for a value that no row has, and if no row is left.
     """
     chosen, counts = rows.records, []
     for column, values in where.items():
@@ -40,9 +40,9 @@ def select(rows: NamedRows, where: Mapping[str, Value | list[Value]], source: st
         for value in values if isinstance(values, list) else [values]:
             matched = {cell for cell in cells if matches(cell, value)}
             if not matched:
-                known = listed([cell or "empty cells" for cell in cells]) or "no rows"
+                available = listed([cell or "empty cells" for cell in cells]) or "no rows"
                 raise ConfigError(
-                    f"{source} has no row with {column}={shown(value)}: loosen game.where, the column has {known}."
+                    f"{source} has no row with {column}={shown(value)}: loosen game.where, the column has {available}."
                 )
             allowed |= matched
         counts.append(f"{column}: {sum(record[column] in allowed for _, record in rows.records)} rows")
@@ -53,11 +53,11 @@ def select(rows: NamedRows, where: Mapping[str, Value | list[Value]], source: st
 
 
 def matches(cell: str, value: Value) -> bool:
-    """Does a cell hold this value? 1 matches 1.0 and 01, true matches True, and a text matches itself alone."""
+    """True if a cell has this value: 1 matches 1.0 and 01, true matches True, a text matches only itself."""
     if isinstance(value, bool):
         return cell.casefold() == str(value).casefold()
     if isinstance(value, str):
         return cell == value.strip()
-    if (found := number(cell)) is None:
+    if (numeric := number(cell)) is None:
         return False
-    return Decimal(cell.strip()) == value if isinstance(value, int) else found == value
+    return Decimal(cell.strip()) == value if isinstance(value, int) else numeric == value

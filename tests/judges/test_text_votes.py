@@ -26,7 +26,7 @@ REFUSED = {
     "a key twice": (['{"prompt": "why", "a": "x", "b": "y", "votes": [1, 0], "votes": [0, 1]}'], "the key votes twice"),
     "ties beside": ([line(ties=2)], "line 1 has ties=2, which is not read"),
     "both bad": ([line(), line(both_bad=True)], "line 2 has both_bad=True, which is not read"),
-    "a total": ([line(total=3)], "line 1 has total=3, which is not read, and what is read says 1"),
+    "a total": ([line(total=3)], "line 1 has total=3, which is not read, but the other columns give 1"),
     "too many": ([line(votes=[1.5e308, 0.5e308])], "line 1 has votes=", "counts from 0 to 2^53"),
     "source all": ([line(source="all"), line(source="people")], "the source `all` beside others"),
 }
