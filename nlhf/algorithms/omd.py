@@ -4,7 +4,7 @@
 
 One query per iteration. KL(pi* || pi) shrinks by 1/(1 + lambda beta) for lambda <= 4 beta, the default `theory`, and by
 1/(1 + 2 lambda beta - lambda^2/4) for 4 beta <= lambda < 8 beta; above about lambda = 2 pi^2 beta it can cycle.
-With lambda = inf the anchor drops out, pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by
+With lambda = inf the anchor drops out, so pi_{k+1} is the best response to pi_k (`self_play`), and KL shrinks by
 1/(4 beta^2) if beta > 1/2. Sources: MMD, arXiv:2206.05825; INPO, arXiv:2407.00617, solves this step by regression;
 online IPO, arXiv:2403.08635, takes gradient steps towards the best response.
 See docs/mathematics.md, "Online mirror descent and self-play".

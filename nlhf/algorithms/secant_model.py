@@ -27,7 +27,7 @@ def smallest_game(policies: Tensor, answers: Tensor, weights: Tensor) -> tuple[T
 
     root = weights.clamp(min=1e-300).sqrt()[:, None]
     basis, images = policies / root, answers.clone()
-    noise = policies.new_zeros(policies.shape[:2])  # squared error of an image, relative to that of an answer
+    noise = policies.new_zeros(policies.shape[:2])  # squared relative error of each image
     for i in range(basis.shape[1]):
         first, image = basis[:, i].clone(), images[:, i].clone()
         part, size = first, product(first, first)
