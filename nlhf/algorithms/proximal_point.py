@@ -74,8 +74,9 @@ class ProximalPoint(ProximalAlgorithm):
     def update(self, state: ProximalPointState, prox: Prox) -> ProximalPointState:
         anchor, step = state.policy, state.step_size
         pull, gain = simplex.step_weights(prox.beta, step)
-        inner_prox = prox.regularised(1 / gain, GeometricMixture(anchor, prox.reference, pull),
-                                      current=state.inner.policy)  # fmt: skip
+        inner_prox = prox.regularised(
+            1 / gain, GeometricMixture(anchor, prox.reference, pull), current=state.inner.policy
+        )
         solver = self.inner.bind(1 / gain)
         inner = solver.update(state.inner, inner_prox)
         new = prox(opponent=inner.policy, anchor=anchor, step_size=step, start=inner.policy)

@@ -120,8 +120,9 @@ class Secant(ProximalAlgorithm):
             solution[seeds], step[seeds] = log_policy.view(-1, contexts, n), length.view(-1, contexts, 1)
         return solution, step
 
-    def step(self, state: SecantState, query: Tensor, answer: Tensor, reference: Tensor,
-             beta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    def step(
+        self, state: SecantState, query: Tensor, answer: Tensor, reference: Tensor, beta: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The next policy, the step that was taken, log_contraction and remainder."""
         anchor, zero = state.policy.log_probabilities, state.step_size * 0
         moved, noise = kl(query, anchor), rounding(query, reference, beta)

@@ -62,8 +62,16 @@ class Path:
         start: initial point of Newton's method for `step_size`; if that fails, the path starts at the anchor.
     """
 
-    def __init__(self, features: Tensor, form: Tensor, anchor: Tensor, reference: Tensor, beta: Tensor,
-                 step_size: Tensor, start: Tensor) -> None:  # fmt: skip
+    def __init__(
+        self,
+        features: Tensor,
+        form: Tensor,
+        anchor: Tensor,
+        reference: Tensor,
+        beta: Tensor,
+        step_size: Tensor,
+        start: Tensor,
+    ) -> None:
         self.features, self.form, self.anchor, self.beta = features, form, anchor, beta
         self.pull = beta * (reference - anchor)
         self.goal = self.s = 1 / (beta + 1 / step_size)
@@ -152,8 +160,16 @@ class Path:
         s = (self.solved * self.stride).where(self.solved > 0, self.first).minimum(self.goal)
         theta = self.solved_theta + (s - self.solved) * self.tangent
         point, answer, error = self.look(theta, s)
-        self.put(forward | failed, s=s, theta=theta, point=point, answer=answer, error=error,
-                 steps=self.steps * 0, stalled=self.stalled & False)  # fmt: skip
+        self.put(
+            forward | failed,
+            s=s,
+            theta=theta,
+            point=point,
+            answer=answer,
+            error=error,
+            steps=self.steps * 0,
+            stalled=self.stalled & False,
+        )
 
     def put(self, where: Tensor, **values: Tensor) -> None:
         """Set attributes to `values` for the problems `where`."""

@@ -135,14 +135,27 @@ def _summarised(equilibria: Equilibrium, beta: float) -> Certified:
     usable = (equilibria.certified & equilibria.determined(beta)).all(-1)
     count = len(certified)
     if not certified.all():
-        log.warning("no certified equilibrium for %d of %d instances (exploitability up to %.1e): their KL columns "
-                    "stay empty", int((~certified).sum()), count, equilibria.exploitability.max())  # fmt: skip
+        log.warning(
+            "no certified equilibrium for %d of %d instances (exploitability up to %.1e): their KL columns stay empty",
+            int((~certified).sum()),
+            count,
+            equilibria.exploitability.max(),
+        )
     elif not unique.all():
-        log.warning("beta=0 leaves %d of %d instances more than one equilibrium, or none that is certified unique: "
-                    "their KL columns stay empty", int((~unique).sum()), count)  # fmt: skip
+        log.warning(
+            "beta=0 leaves %d of %d instances more than one equilibrium, or none that is certified unique: "
+            "their KL columns stay empty",
+            int((~unique).sum()),
+            count,
+        )
     elif not usable.all():
-        log.warning("beta=%g is so small that rounding moves the equilibrium of %d of %d instances: their KL columns "
-                    "stay empty", beta, int((~usable).sum()), count)  # fmt: skip
+        log.warning(
+            "beta=%g is so small that rounding moves the equilibrium of %d of %d instances: their KL columns "
+            "stay empty",
+            beta,
+            int((~usable).sum()),
+            count,
+        )
     worst = int((equilibria.exploitability / equilibria.floor.clamp(max=CERTIFIED)).argmax())
     summary = {
         "method": equilibria.method,

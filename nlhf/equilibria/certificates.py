@@ -91,8 +91,9 @@ def recertify_matrix_free(game: FiniteGame, policy: Tensor, log_reference: Tenso
     return _certified(policy, game.payoff(policy.exp()), log_reference, beta, unique, matrix_free_method(beta))
 
 
-def _certified(policy: Tensor, answer: Tensor, log_reference: Tensor, beta: float, unique: Tensor,
-               method: str) -> Equilibrium:  # fmt: skip
+def _certified(
+    policy: Tensor, answer: Tensor, log_reference: Tensor, beta: float, unique: Tensor, method: str
+) -> Equilibrium:
     """Policies (..., n) with their certificates, from answer = A policy."""
     value = metrics.exploitability_of(policy, answer, log_reference, policy.new_tensor(beta))
     return Equilibrium(policy, value, rounding_floor(policy, log_reference, beta), unique, method)

@@ -67,8 +67,10 @@ def check_dense(instances: int, actions: int) -> None:
     Raises: ConfigError.
     """
     if instances * actions**2 > LARGEST_DENSE:
-        raise ConfigError(f"game.actions={actions} is too many for a matrix, which this choice needs: give fewer, or "
-                          "choose equilibrium=never and reference=uniform.")  # fmt: skip
+        raise ConfigError(
+            f"game.actions={actions} is too many for a matrix, which this choice needs: give fewer, or "
+            "choose equilibrium=never and reference=uniform."
+        )
 
 
 def check_spread(**spreads: float) -> None:

@@ -43,8 +43,11 @@ def moved(game: Game, where: torch.device | torch.dtype) -> Game:
     If nothing changes, the result is the game itself, with its cached values.
     """
     tensors = {field.name: value for field in fields(game) if hasattr(value := getattr(game, field.name), "to")}
-    converted = {name: value.to(where) for name, value in tensors.items()
-             if value.is_floating_point() or not hasattr(where, "itemsize")}  # fmt: skip
+    converted = {
+        name: value.to(where)
+        for name, value in tensors.items()
+        if value.is_floating_point() or not hasattr(where, "itemsize")
+    }
     return replace(game, **converted) if any(tensors[name] is not value for name, value in converted.items()) else game
 
 

@@ -56,8 +56,9 @@ class LowRank(GameFamily):
         features = np.empty((len(streams), self.contexts, self.actions, self.rank))
         for rows, rng in zip(features, streams, strict=True):
             self._draw(rows.reshape(-1, self.rank), rng)
-        return LowRankGame(Numbered("action", self.actions), numbered("context", self.contexts),
-                           torch.from_numpy(features))  # fmt: skip
+        return LowRankGame(
+            Numbered("action", self.actions), numbered("context", self.contexts), torch.from_numpy(features)
+        )
 
     def _draw(self, rows: np.ndarray, rng: np.random.Generator) -> None:
         """Fill rows (m, d) in blocks, so that the first rows do not depend on the number of rows."""

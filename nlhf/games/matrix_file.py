@@ -43,8 +43,10 @@ class MatrixFile(GameFamily):
         names = items or numbered("item", preference.shape[1])
         rows = contexts or numbered("context", preference.shape[0])
         if (len(rows), len(names)) != preference.shape[:2]:
-            raise ConfigError(f"game.path={self.path}: {len(names)} item names and {len(rows)} context names do not "
-                              f"fit a table of shape {preference.shape}: give one name each.")  # fmt: skip
+            raise ConfigError(
+                f"game.path={self.path}: {len(names)} item names and {len(rows)} context names do not "
+                f"fit a table of shape {preference.shape}: give one name each."
+            )
         check_unique(names, "items", self.path.name)
         check_unique(rows, "contexts", self.path.name)
         return PreferenceTable(preference, names, rows)

@@ -25,8 +25,9 @@ class SparseGame(Listed):
     values: Tensor
 
     @classmethod
-    def of(cls, wins: Mapping[tuple[int, int, int], float], contexts: tuple[str, ...],
-           items: tuple[str, ...]) -> SparseGame:  # fmt: skip
+    def of(
+        cls, wins: Mapping[tuple[int, int, int], float], contexts: tuple[str, ...], items: tuple[str, ...]
+    ) -> SparseGame:
         """From P(first > second) of pairs (context, first, second), each in one order."""
         n = len(items)
         advantages = {(x * n + i) * n + j: share - 0.5 for (x, i, j), share in wins.items()}

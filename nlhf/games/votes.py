@@ -58,8 +58,10 @@ class Votes(GameFamily):
         if len(self._items) <= STRUCTURED:
             return None
         if self.bootstrap or self.unseen != "half":
-            raise ConfigError(f"game.path={self.path} has more than {STRUCTURED} items, too many to list all pairs: "
-                              "set game.bootstrap=false game.unseen=half, or drop items.")  # fmt: skip
+            raise ConfigError(
+                f"game.path={self.path} has more than {STRUCTURED} items, too many to list all pairs: "
+                "set game.bootstrap=false game.unseen=half, or drop items."
+            )
         self._warn()
         return self._sparse()
 

@@ -137,5 +137,7 @@ class ProxFamily(ABC):
 
         Raises: ConfigError, unless a subclass implements it.
         """
-        raise ConfigError(f"prox={type(self).__name__} queries whole policies, but this game compares pairs only: set "
-                          "prox=gradient with prox.samples.")  # fmt: skip
+        raise ConfigError(
+            f"prox={type(self).__name__} queries whole policies, but this game compares pairs only: set "
+            "prox=gradient with prox.samples."
+        )

@@ -65,8 +65,10 @@ class GradientProx(ProxFamily):
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"prox.momentum={self.momentum} is out of range: give a number in [0, 1).")
         if self.samples is not None and SURROGATES[self.surrogate].paired and self.samples % 2:
-            raise ConfigError(f"prox.samples={self.samples} is odd, and prox.surrogate={self.surrogate} takes pairs: "
-                              "give an even number.")  # fmt: skip
+            raise ConfigError(
+                f"prox.samples={self.samples} is odd, and prox.surrogate={self.surrogate} takes pairs: "
+                "give an even number."
+            )
         if self.surrogate == "policy_gradient" and self.baseline == "leave_one_out" and self.samples == 1:
             raise ConfigError("prox.samples=1 leaves no other sample for prox.baseline=leave_one_out: give 2 or more.")
 

@@ -140,8 +140,10 @@ class SampledGradient(GradientSteps):
         self.judge = Judge(parts.game, parts.feedback, self.uniforms)
 
     def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
-        raise ConfigError("the algorithm queries whole policies, but prox=gradient with prox.samples compares pairs "
-                          "only: set prox.samples=null or prox=sampled.")  # fmt: skip
+        raise ConfigError(
+            "the algorithm queries whole policies, but prox=gradient with prox.samples compares pairs "
+            "only: set prox.samples=null or prox=sampled."
+        )
 
     def draws(self, problem: Problem, opponent: Policy, contexts: Tensor) -> Draws:
         return Sampled(

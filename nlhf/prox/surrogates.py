@@ -106,7 +106,10 @@ SURROGATES = {
         sppo, paired=False, sources=("2405.00675",), caveat="its regression drops log Z, an error of O(step_size^2)"
     ),
     "logistic": Surrogate(
-        logistic, paired=True, sources=("2402.04792",), self_play=True,
+        logistic,
+        paired=True,
+        sources=("2402.04792",),
+        self_play=True,
         caveat="it fits a Bradley-Terry model: elsewhere it rests near the equilibrium for beta_dpo/4",
     ),
-}  # fmt: skip
+}

@@ -129,9 +129,12 @@ class BradleyTerryFit(Reference):
             scores[instance, context] = self._scores(wins[instance, context], game.items, where)
             separate += connected_parts(wins[instance, context]).max() > 0
         if separate:
-            log.warning("reference=bradley_terry: in %d of %d tables of votes some items were never compared, not "
-                        "even indirectly; the scores of each connected part have mean 0", separate,
-                        scores[..., 0].size)  # fmt: skip
+            log.warning(
+                "reference=bradley_terry: in %d of %d tables of votes some items were never compared, not "
+                "even indirectly; the scores of each connected part have mean 0",
+                separate,
+                scores[..., 0].size,
+            )
         return scores
 
     def _scores(self, wins: np.ndarray, items: Sequence[str], where: str) -> np.ndarray:

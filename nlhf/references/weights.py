@@ -43,8 +43,12 @@ def read_weights(file: InputFile, game: FiniteGame) -> np.ndarray:
 
 def _unnamed(weights: np.ndarray, file: InputFile, game: FiniteGame) -> np.ndarray:
     first = f"{', '.join(game.items[:3])}{', ...' if len(game.items) > 3 else ''}"
-    log.warning("%s names no items: its weights are taken in the order of the game's items, %s; to match them "
-                "by name, %s", file.name, first, REMEDY)  # fmt: skip
+    log.warning(
+        "%s names no items: its weights are taken in the order of the game's items, %s; to match them by name, %s",
+        file.name,
+        first,
+        REMEDY,
+    )
     return weights
 
 
@@ -53,8 +57,9 @@ def _numbers(rows: Sequence[tuple[int, list[str]]], file: InputFile) -> np.ndarr
     for line, row in rows:
         values = [number(cell) for cell in row]
         if None in values:
-            raise ConfigError(f"{file.name}: row {line} has {row[values.index(None)]!r}, not a number: mend it, or "
-                              f"{REMEDY}.")  # fmt: skip
+            raise ConfigError(
+                f"{file.name}: row {line} has {row[values.index(None)]!r}, not a number: mend it, or {REMEDY}."
+            )
         if table and len(row) != len(table[0]):
             raise ConfigError(f"{file.name}: row {line} has another length than the first: mend it.")
         table.append([value for value in values if value is not None])
@@ -76,15 +81,19 @@ def _from_table(file: InputFile, game: FiniteGame) -> np.ndarray:
         x = _index(contexts, record["context"], "context", source) if by_context else 0
         y = _index(items, record["item"], "item", source)
         if (x, y) in lines:
-            raise ConfigError(f"{file.name}: rows {lines[x, y]} and {line} both give a weight for {record['item']}"
-                              f"{_in(record.get('context'))}: remove one.")  # fmt: skip
+            raise ConfigError(
+                f"{file.name}: rows {lines[x, y]} and {line} both give a weight for {record['item']}"
+                f"{_in(record.get('context'))}: remove one."
+            )
         if (weight := number(record["weight"])) is None:
             raise ConfigError(f"{source} has weight={record['weight']!r}, not a number: mend it.")
         lines[x, y], weights[x, y] = line, weight
     for x, context in enumerate(contexts):
         if missing := [item for item, y in items.items() if (x, y) not in lines]:
-            raise ConfigError(f"{file.name} has no weight for {listed(missing)}{_in(context)}: add it, or drop the "
-                              "item from the game.")  # fmt: skip
+            raise ConfigError(
+                f"{file.name} has no weight for {listed(missing)}{_in(context)}: add it, or drop the "
+                "item from the game."
+            )
     return weights if by_context else weights[0]
 
 
@@ -108,8 +117,9 @@ def _in_order(
     """Weights with one axis reordered from the file's names to the game's names."""
     check_unique(file_names, key, file.name)
     if weights.ndim not in (1, 2) or weights.shape[axis] != len(file_names):
-        raise ConfigError(f"{file.name} has {len(file_names)} {key} and weights of shape {weights.shape}: give one "
-                          "weight for each.")  # fmt: skip
+        raise ConfigError(
+            f"{file.name} has {len(file_names)} {key} and weights of shape {weights.shape}: give one weight for each."
+        )
     positions = _numbered(file_names)
     for name in file_names:
         _index(_numbered(game_names), name, key.removesuffix("s"), file.name)
@@ -124,8 +134,9 @@ def _numbered(names: Sequence[str]) -> dict[str, int]:
 
 def _index(indices: dict[str, int], name: str, kind: str, source: str) -> int:
     if name not in indices:
-        raise ConfigError(f"{source} names the {kind} {name!r}, which the game does not have: it has "
-                          f"{listed(list(indices))}.")  # fmt: skip
+        raise ConfigError(
+            f"{source} names the {kind} {name!r}, which the game does not have: it has {listed(list(indices))}."
+        )
     return indices[name]
 
 
