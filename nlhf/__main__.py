@@ -43,8 +43,8 @@ def main() -> NoReturn:
     name, *arguments = sys.argv[1:] or ["--help"]
     module = importlib.import_module(f"nlhf.cli.{COMMANDS[name][0]}") if name in COMMANDS else None
     with contextlib.suppress(FileNotFoundError):  # the current folder was removed
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.append(here)  # for own algorithms, games and judges, as with `python -m`
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.append(folder)  # for own algorithms, games and judges, as with `python -m`
     if name == "run" and module is not None:
         sys.argv[1:] = arguments
         module.main()

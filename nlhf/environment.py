@@ -23,8 +23,8 @@ PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scipy")
 def environment() -> Mapping[str, Any]:
     """Versions and commits, for summary.json.
 
-    `commit` is that of the checkout that nlhf runs from, None for an installed package. `user_commit` is that of the
-    repository around the current folder, if it is another one.
+    `commit` belongs to the checkout that nlhf runs from; it is None for an installed package. `user_commit` belongs to
+    the repository around the current folder, if that is another one.
     """
     versions: dict[str, str | None] = {"python": platform.python_version(), "nlhf": nlhf.__version__}
     for package in PACKAGES:
@@ -32,10 +32,10 @@ def environment() -> Mapping[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
-    source, here = Path(nlhf.__file__).resolve().parent, Path()
-    root, user_root = _git(source, "rev-parse", "--show-toplevel"), _git(here, "rev-parse", "--show-toplevel")
+    source, current = Path(nlhf.__file__).resolve().parent, Path()
+    root, user_root = _git(source, "rev-parse", "--show-toplevel"), _git(current, "rev-parse", "--show-toplevel")
     is_checkout = root is not None and Path(root) == source.parent and _tracks_package(source)
-    user_commit = _commit(here) if user_root is not None and not (is_checkout and user_root == root) else None
+    user_commit = _commit(current) if user_root is not None and not (is_checkout and user_root == root) else None
     return {
         "versions": versions,
         "commit": _commit(source) if is_checkout else None,
@@ -56,13 +56,15 @@ def _commit(folder: Path) -> str | None:
     return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     """The output of a git command in a folder, None if it fails."""
     try:
-        done = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=30, check=True)
+        completed = subprocess.run(
+            ["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def peak_memory() -> int:

@@ -7,7 +7,9 @@ import json
 import pytest
 
 import nlhf
+from nlhf.cli.arena import main as arena
 from nlhf.cli.judge import main as judge
+from nlhf.cli.votes import main as votes
 from nlhf.config import ConfigError
 from tests.launch.commands import command
 
@@ -68,3 +70,20 @@ def test_an_own_judge_is_graded(own, capsys):
 def test_a_folder_that_is_missing_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"config_dir=.*nowhere is not a folder: give one with folders such as"):
         nlhf.run([], config_dir=tmp_path / "nowhere")
+
+
+def test_the_votes_of_an_own_game_are_described(own, capsys):
+    assert votes(["show", "game=pairs", "--config-dir", "conf", "--out", "page"]) == 0
+    assert "12 votes on 3 items" in capsys.readouterr().out
+    assert (own.parent / "page" / "report.html").is_file()
+    assert votes(["show", "game=circle"]) == 2
+    assert "game=circle does not read a file of votes: give a file" in capsys.readouterr().err
+
+
+def test_an_own_judge_judges_an_arena(own):
+    for name in ("near", "far"):
+        lines = [{"prompt": f"p{k}", "completion": f"{name} {k}"} for k in range(3)]
+        (own.parent / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["near.jsonl", "far.jsonl", "judge=short", "redraws=5", "out=arena"]
+    assert arena([*words, "--config-dir", "conf"]) == 0
+    assert (own.parent / "arena" / "votes.csv").is_file()

@@ -18,7 +18,7 @@ WIDTH = 100  # columns, if the output is not a terminal
 TITLES = ("", "contestant", "preferred to others", "exploitability", "equilibrium, redrawn")
 DESCRIPTION = """\
 Let every policy and checkpoint play every other one on prompts under a judge, and rank them. Repeating the command
-plays only what is missing. Keys are those of conf/arena.yaml."""
+plays only missing games. conf/arena.yaml explains the keys."""
 
 
 @in_sentences

@@ -49,15 +49,15 @@ def start(main: Callable[[], Any]) -> None:
     raise_at_interrupts()
     sys.argv[1:] = _options_first(sys.argv[1:])
     if dashed := next(filter(_is_no_option, sys.argv[1:]), None):
-        warn(f"error: {dashed} is no option: write KEY=VALUE without dashes, as in beta=0.1, or see --help.")
+        warn(f"error: {dashed} is not an option: write KEY=VALUE without dashes, as in beta=0.1, or see --help.")
         sys.exit(2)
     with interrupts_end_the_program("stopped at once: repeat the same command to go on from the last checkpoint."):
-        asked = os.environ.get(FULL_ERROR) == "1"
+        wants_traceback = os.environ.get(FULL_ERROR) == "1"
         try:
             with _raised_by_hydra():
                 main()
         except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-            if asked or is_interrupt(error) or not _is_of_hydra(error):
+            if wants_traceback or is_interrupt(error) or not _is_of_hydra(error):
                 raise
             multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
             warn(f"error: {explained(error, sys.argv[1:], multirun)}")

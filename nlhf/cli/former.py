@@ -8,7 +8,9 @@ from nlhf.messages import command
 from nlhf.terminal import warn
 
 
-def moved(package: str, *words: str) -> int:
+def moved(package: str, *replacement: str) -> int:
     """Print what replaced `python -m nlhf.PACKAGE` with the program's arguments; exit code 2."""
-    warn(f"error: python -m nlhf.{package} is now {command(*words)}: write {command(*words, *sys.argv[1:])}")
+    warn(
+        f"error: python -m nlhf.{package} is now {command(*replacement)}: write {command(*replacement, *sys.argv[1:])}"
+    )
     return 2

@@ -19,7 +19,7 @@ examples:
   nlhf judge train data=votes.jsonl judge=general_preference
   nlhf judge grade data=votes.jsonl judge=panel
 
-Keys are those of conf/train_judge.yaml and conf/grade_judge.yaml."""
+conf/train_judge.yaml and conf/grade_judge.yaml explain the keys."""
 DESCRIPTIONS = {
     "train": "Learn a judge from votes over texts, grade it on held-out prompts, and write its folder.",
     "grade": "Grade a judge of conf/judge on votes over texts, and count its cycles.",
@@ -29,7 +29,7 @@ DESCRIPTIONS = {
 @in_sentences
 def main(arguments: Sequence[str]) -> int:
     """Run the subcommand that the first argument names; exit code 130 for an interrupt."""
-    name, *words = arguments or ["--help"]
+    name, *operands = arguments or ["--help"]
     if name in ("-h", "--help"):
         say_lines(HELP)
         return 0
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=f"keys of conf/{name}_judge.yaml")
     parser.add_config_dir()
-    options = parser.parse_intermixed_args(words)
+    options = parser.parse_intermixed_args(operands)
     show_warnings()
     try:
         command = getattr(importlib.import_module(f"nlhf.cli.judge_{name}"), name)

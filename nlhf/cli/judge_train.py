@@ -89,12 +89,12 @@ def _progress() -> Iterator[Callable[..., Callable[[int], None]]]:
     """Counters on the standard error, if it is a terminal."""
 
     def counter(title: str, count: bool = True) -> Callable[[int], None]:
-        done = 0
+        total = 0
 
         def tick(number: int) -> None:
-            nonlocal done
-            done = done + number if count else number
-            show_progress(f"{title} ({done})")
+            nonlocal total
+            total = total + number if count else number
+            show_progress(f"{title} ({total})")
 
         return tick
 

@@ -11,7 +11,7 @@ from nlhf.judges.text_votes import TextVotes, read
 
 
 def read_votes(data: str, sources: Sequence[str] | None) -> TextVotes:
-    """The votes of a file or folder, only those of some sources if these are named.
+    """The votes of a file or folder; if sources are named, only the votes of these.
 
     Raises: ConfigError for data that cannot be read, and for a source that they lack.
     """

@@ -1,4 +1,4 @@
-"""What happens when nobody can take the output of a command: its reader is gone (`| head -1`), or the disk is full.
+"""Handles output that cannot be written: the reader has gone (`| head -1`), or the disk is full.
 
 Every command starts through `run`, or calls `guard_output` before it prints anything.
 """
@@ -60,9 +60,10 @@ def _end_silently_at_interrupts() -> None:
 
 
 def guard_output() -> None:
-    """End the program where the standard output cannot be written, and ignore that of the standard error.
+    """End the program if the standard output cannot be written; ignore write errors of the standard error.
 
-    A reader that is gone ends it silently, as other programs end (exit code 141); a full disk with a sentence (1).
+    If the reader has gone, the program ends silently with exit code 141, as other programs do; if the disk is full, it
+    prints a sentence and ends with exit code 1.
     """
     atexit.register(_flush)
     for number, name, failed in ((1, "stdout", _stop), (2, "stderr", lambda _: None)):
@@ -79,7 +80,7 @@ class _Guarded(io.FileIO):
 
     Args:
         number: of the descriptor.
-        failed: called with the error of a write; what was to be written is dropped.
+        failed: called with the error of a write, whose data are dropped.
     """
 
     def __init__(self, number: int, failed: Callable[[OSError], None]) -> None:

@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
     Args:
         prog: the command, "nlhf diff".
         example: an example of the command, shown at the end of its help.
-        options: those of argparse.
+        options: further arguments of ArgumentParser.
     """
 
     def __init__(self, prog: str, example: str = "", **options: Any) -> None:

@@ -67,8 +67,8 @@ def _alone(config: DictConfig, overrides: list[str]) -> Ended:
         outcome = run_one(plain_config, console.progress_bar, overrides)
     console.show_run(outcome.folder, outcome.summary, outcome.skipped)
     if outcome.larger_budget:
-        asked, words = limits(asdict(outcome.budget)), console.result(outcome.summary_at_budget)
-        say(f"note  these are the results of {outcome.larger_budget}; at {asked} the run had {words}")
+        budget, result = limits(asdict(outcome.budget)), console.result(outcome.summary_at_budget)
+        say(f"note  these are the results of {outcome.larger_budget}; at {budget} the run had {result}")
     return Ended("", outcome.status, outcome.log10_exploitability, "", outcome.signal)
 
 

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.command == "list":
         return _list()
     if not options.study.is_dir():
-        raise ConfigError(f"{options.study} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).")
+        raise ConfigError(f"{options.study} is not a folder: give runs/STUDY (for logs runs/STUDY/RUN).")
     try:
         return {"status": _status, "logs": _logs, "cancel": _cancel}[options.command](options)
     except KeyboardInterrupt:  # the end of --watch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nlhf.cli.parser import Parser, in_sentences
 from nlhf.config import ConfigError
@@ -22,11 +22,16 @@ def main(arguments: Sequence[str]) -> int:
     from nlhf.leaderboard import report
 
     context, drop = (list(filter(None, text.split(","))) for text in (options.context, options.drop))
-    ballots = report.examine(options.file, context, _where(options.where), drop)
+    where = _where(options.where)
+    game = _game(options.file, options.config_dir) if options.file.startswith("game=") else {"path": options.file}
+    path = game["path"]
+    summary = report.examine(
+        path, context or game.get("context", []), where or game.get("where"), drop or game.get("drop", [])
+    )
     output = console()
-    for line in ballots.lines:
+    for line in summary.lines:
         output.print(line)
-    page = report.write(ballots, options.file, options.out or Path("runs/votes", Path(options.file).stem))
+    page = report.write(summary, path, options.out or Path("runs/votes", Path(path.removeprefix("embedded:")).stem))
     output.print(f"{page}", soft_wrap=True)
     return 0
 
@@ -41,7 +46,10 @@ def _parser() -> argparse.ArgumentParser:
         "plays, and how often voters agree. Writes report.html.",
         help="describe a file of votes",
     )
-    show.add_argument("file", metavar="FILE", help="a CSV with item_a,item_b,wins_a,wins_b, as of game=votes")
+    show.add_argument(
+        "file", metavar="FILE", help="a CSV with item_a,item_b,wins_a,wins_b; or game=NAME, a game that reads one"
+    )
+    show.add_config_dir()
     show.add_argument("--context", default="", metavar="COLUMNS", help="describe each context too, as question_id")
     show.add_argument(
         "--where",
@@ -53,6 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
     show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")
     return parser
+
+
+def _game(choice: str, config_dir: str | None) -> dict[str, Any]:
+    """The keys of the game `game=NAME`, which must be a game of votes."""
+    from nlhf.launch.compose import composed, plain
+
+    with composed([choice], config_dir=config_dir) as config:
+        game: dict[str, Any] = plain(config)["game"]
+    if not {"path", "context", "where", "drop"} <= set(game) or game["path"] is None:
+        raise ConfigError(f"{choice} does not read a file of votes: give a file, or a game such as game=mtbench.")
+    return game
 
 
 def _where(conditions: Sequence[str]) -> dict[str, list[Value]]:

@@ -1,4 +1,4 @@
-"""What the files of conf/ offer: the groups, their choices and the keys of these."""
+"""The groups of conf/, their choices and the keys of each choice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 @cache
 def keys_of(group: str, choice: str) -> frozenset[str]:
-    """The keys of a choice, with those of its defaults; empty if conf/ has no such choice."""
+    """The keys of a choice and of its defaults; empty if conf/ has no such choice."""
     file = CONF / group / f"{choice}.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
     if not isinstance(content, Mapping):
