@@ -50,7 +50,7 @@ SINGLE = [
     (["-m", "beta=tag(t, interval(0,1))"], 2, "or let a search choose them with hydra/sweeper=optuna."),
     (["-m", "beta=interval(0,1)", "hydra/launcher=pool"], 2, "gives no values to run one by one"),
     (["-m", "beta=interval(0,1)", "hydra/sweeper=basic"], 2, "BasicSweeper does not support sweep type"),
-    (["-m", "beta=glob(*)"], 2, "beta=glob(*) matches nothing, and no run is left"),
+    (["-m", "beta=glob(*)"], 2, "beta=glob(*) matches nothing, so there is no run"),
     (["-m", "hydra/launcher=pool", "hydra.launcher.workers=x", "beta=0.1,0.2"], 2, "hydra.launcher.workers=x"),
     (["-m", f"study=RUNS,{LONG}"], 1, "give a relative name"),
     (["dry_run=true", f"study={LONG}"], 2, "has a name of 300 bytes"),

@@ -1,6 +1,6 @@
-"""`force=true`: the folder of a run is moved aside, NAME to NAME.1, and the run starts anew.
+"""`force=true`: the folder of a run is moved aside, NAME to NAME.1, and the run starts again.
 
-Whenever the process is killed, the old folder is whole, under its old name or the new one.
+If the process is killed at any time, the old folder is complete, under its old or its new name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger("nlhf")
 
 
 def move_aside(folder: Path) -> Path | None:
-    """Move a run's folder to the first free name of NAME.1, NAME.2, ...; None if there is no folder.
+    """Move a run's folder to the first free name of NAME.1, NAME.2, ...; None without a folder.
 
     Raises: BusyError while another process works on the run; ConfigError for a link; WriteError.
     """
@@ -31,13 +31,13 @@ def move_aside(folder: Path) -> Path | None:
             target = _renamed(folder)
             sync_folder(folder.parent)
             with suppress(OSError):
-                (target / "lock").unlink(missing_ok=True)  # ours; under the old name there is none any more
+                (target / "lock").unlink(missing_ok=True)  # the lock of this process, which moved with the folder
     log.info("force=true moved %s to %s", folder, target.name)
     return target
 
 
 def _renamed(folder: Path) -> Path:
-    """Rename a folder to the first free name; an empty folder claims the name, and is what the rename replaces."""
+    """Rename a folder to the first free name; an empty folder claims the name until the rename replaces it."""
     for number in itertools.count(1):
         target = folder.with_name(f"{folder.name}.{number}")
         try:

@@ -1,7 +1,7 @@
-"""Runs that differ in numbers alone, as one batch: what is computed together, and which part of it is whose.
+"""Runs that differ in numbers only, as one batch: their worlds are joined, and the results are divided again.
 
-Seeds are the first dimension of every tensor, so that runs are laid one behind the other, and cut apart again for their
-own rows, checkpoints and policies. A run that stops is masked as a seed that stops.
+Seeds are the first dimension of every tensor, so a batch concatenates the seeds of its runs, and slices give the rows,
+checkpoints and policies of each run. A run that stops is masked like a seed that stops.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def shape_of(world: TableWorld) -> tuple[int, ...] | None:
 
 
 def joined(worlds: Sequence[TableWorld]) -> TableWorld:
-    """The world of all seeds of worlds of one `shape_of`; matrices that all of them share are kept once."""
+    """The world of all seeds of worlds with the same `shape_of`; a matrix that all of them share is stored once."""
     counts = [len(world.beta) for world in worlds]
 
     def stacked(tables: Sequence[Tensor]) -> Tensor:
@@ -58,14 +58,16 @@ def joined(worlds: Sequence[TableWorld]) -> TableWorld:
     )
 
 
-def _equilibria(found: Sequence[Certified | None], stacked: Callable[[Sequence[Tensor]], Tensor]) -> Certified | None:
-    """What is measured against; certificates stay with the runs."""
-    known = [each for each in found if each is not None]
-    return replace(known[0], log_policy=stacked([each.log_policy for each in known])) if known else None
+def _equilibria(parts: Sequence[Certified | None], stacked: Callable[[Sequence[Tensor]], Tensor]) -> Certified | None:
+    """The joined reference equilibria; certificates stay with the runs."""
+    equilibria = [part for part in parts if part is not None]
+    if not equilibria:
+        return None
+    return replace(equilibria[0], log_policy=stacked([part.log_policy for part in equilibria]))
 
 
 def merged(values: Sequence[Any]) -> Any:
-    """One value of several that differ in tensors with the seeds as first dimension and in nothing else."""
+    """Join values that differ only in tensors whose first dimension is the seeds."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.cat(list(values))
@@ -80,75 +82,75 @@ class Share:
     """The part of one run in a batch.
 
     Args:
-        seeds: which are its.
-        runs: how many there are; they share the time equally.
+        seeds: the positions of its seeds in the batch.
+        runs: the number of runs in the batch; they share the time equally.
     """
 
     seeds: slice
     runs: int
 
-    def of(self, value: Any, known: dict[int, Any]) -> Any:
+    def of(self, value: Any, memo: dict[int, Any]) -> Any:
         """This run's part of a value built of dataclasses, dicts, tensors and policies; a policy stays one object.
 
         Args:
-            known: parts of policies by the identity of the whole ones.
+            memo: parts of policies by the identity of the policy of the batch.
         """
         if isinstance(value, Policy):
-            if id(value) not in known:
-                known[id(value)] = self._fields(value, known)
-            return known[id(value)]
+            if id(value) not in memo:
+                memo[id(value)] = self._fields(value, memo)
+            return memo[id(value)]
         if isinstance(value, Tensor):
             return value[self.seeds].clone()
         if isinstance(value, dict):
-            return {name: self.of(entry, known) for name, entry in value.items()}
-        return self._fields(value, known) if is_dataclass(value) else value
+            return {name: self.of(entry, memo) for name, entry in value.items()}
+        return self._fields(value, memo) if is_dataclass(value) else value
 
-    def _fields(self, value: Any, known: dict[int, Any]) -> Any:
-        return replace(value, **{field.name: self.of(getattr(value, field.name), known) for field in fields(value)})
+    def _fields(self, value: Any, memo: dict[int, Any]) -> Any:
+        return replace(value, **{field.name: self.of(getattr(value, field.name), memo) for field in fields(value)})
 
     def checkpoint(self, content: dict[str, Any]) -> dict[str, Any]:
-        """This run's part of what `Recorder.checkpoint` takes."""
-        known: dict[int, Any] = {}
+        """This run's part of the content of a checkpoint."""
+        memo: dict[int, Any] = {}
         prox = content["prox"]
-        answers = [(self.of(policy, known), self.of(answer, known), seen[self.seeds])
+        answers = [(self.of(policy, memo), self.of(answer, memo), seen[self.seeds])
                    for policy, answer, seen in prox["answers"]]  # fmt: skip
         return content | {
-            "state": self.of(content["state"], known),
-            "total": self.of(content["total"], known),
+            "state": self.of(content["state"], memo),
+            "total": self.of(content["total"], memo),
             "progress": self.progress(Progress.from_json(content["progress"])).to_json(),
             "next_row": content["next_row"][self.seeds],
             "prox": {"queries": prox["queries"][self.seeds], "answers": answers},
         }
 
-    def progress(self, whole: Progress) -> Progress:
-        """How far its seeds have come."""
-        return Progress(whole.iterations[self.seeds], whole.queries[self.seeds], whole.best[self.seeds],
-                        whole.seconds / self.runs)  # fmt: skip
+    def progress(self, total: Progress) -> Progress:
+        """The progress of its seeds."""
+        return Progress(total.iterations[self.seeds], total.queries[self.seeds], total.best[self.seeds],
+                        total.seconds / self.runs)  # fmt: skip
 
 
 class Folders(Recorder):
-    """Sends every row to the run that its seed belongs to.
+    """The recorder of a batch: sends every row to the run of its seed.
 
     Args:
-        folders: of the runs, in the order of the batch.
+        folders: the folders of the runs in the order of the batch.
     """
 
     def __init__(self, folders: Sequence[RunFolder]) -> None:
         self.folders = list(folders)
         ends = np.cumsum([len(folder.run.options.seeds) for folder in folders]).tolist()
         self.shares = [Share(slice(start, end), len(ends)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-        self.places = [(folder, seed) for folder in folders for seed in range(len(folder.run.options.seeds))]
+        self.positions = [(folder, seed) for folder in folders for seed in range(len(folder.run.options.seeds))]
 
     def row(self, seed: int, values: dict[str, Any], policy: Policy) -> None:
-        folder, own = self.places[seed]
-        own_seeds = slice(seed - own, seed - own + len(folder.run.options.seeds))
-        part = TabularPolicy(policy.log_probabilities[own_seeds])
-        folder.row(own, values | {"seconds": values["seconds"] / len(self.folders)}, part)
+        folder, position = self.positions[seed]
+        seeds = slice(seed - position, seed - position + len(folder.run.options.seeds))
+        part = TabularPolicy(policy.log_probabilities[seeds])
+        folder.row(position, values | {"seconds": values["seconds"] / len(self.folders)}, part)
 
     def checkpoint(self, content: dict[str, Any]) -> None:
         self.each(lambda folder, share: folder.checkpoint(share.checkpoint(content)))
 
     def each(self, work: Callable[[RunFolder, Share], T]) -> list[T]:
-        """What `work` makes of every run and its seeds; some at a time, as they wait for the disk."""
+        """Call `work` for every run and its share, in threads, because most of the time they wait for the disk."""
         with ThreadPoolExecutor(WRITERS) as pool:
             return list(pool.map(work, self.folders, self.shares))

@@ -1,7 +1,7 @@
 """The source of a user's plug-ins is part of a run's fingerprint: an edited plug-in is another run.
 
-What counts are the source files of a plug-in's class, of its bases, and of every module that they name in an import
-statement, as far as these files are the user's: nlhf, the standard library and installed packages do not count.
+The source files of a plug-in's class, its bases, and every module that they import, if the user wrote them:
+nlhf, the standard library and installed packages are not included.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from nlhf.config import ConfigError
 from nlhf.io.checksums import sha256
 
 INSTALLED = {"site-packages", "dist-packages"}
-WHERE = {"__firstlineno__", "__static_attributes__"}  # of a class, and no part of what it does
-_digests: dict[str, tuple[ModuleSpec | None, str]] = {}  # by module: which import of it was digested, and the digest
+WHERE = {"__firstlineno__", "__static_attributes__"}  # attributes of a class that do not affect its behaviour
+_digests: dict[str, tuple[ModuleSpec | None, str]] = {}  # by module: the digested import, and the digest
 
 
 def sources(classes: Iterable[type]) -> dict[str, str]:
-    """SHA-256 of the user's source behind these classes, by module; empty if they all are nlhf's own.
+    """SHA-256 of the user's source files of these classes, by module; empty for classes of nlhf.
 
     Raises: ConfigError for a source file that has changed since Python imported it.
     """
@@ -36,14 +36,14 @@ def sources(classes: Iterable[type]) -> dict[str, str]:
     bases = {base for one in plug_ins for base in one.__mro__}
     waiting = {base.__module__ for base in bases}
     digests: dict[str, str] = {}
-    seen: set[str] = set()
+    visited: set[str] = set()
     while waiting:
-        seen.add(name := waiting.pop())
+        visited.add(name := waiting.pop())
         if not (_package(name) in packages or _is_users(_package(name))):
             continue
         if (file := _file(name)) is not None:
             digests[name] = _digest(name, file)
-            waiting |= set(_imports(name, file, digests[name])) - seen
+            waiting |= set(_imports(name, file, digests[name])) - visited
         elif name in sys.modules:
             digests[name] = _digest_of_code([base for base in bases if base.__module__ == name])
     return digests
@@ -65,16 +65,16 @@ def _package(module: str) -> str:
 
 
 def _is_users(package: str) -> bool:
-    """True unless a top-level module or package is nlhf, of the standard library, installed, or not there."""
+    """True unless a top-level module is nlhf, part of the standard library, installed, or missing."""
     if package == "nlhf" or package in sys.stdlib_module_names:
         return False
     spec = _spec(package)
-    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
-    return bool(places) and not any(INSTALLED & set(Path(place).parts) for place in places)
+    locations = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
+    return bool(locations) and not any(INSTALLED & set(Path(location).parts) for location in locations)
 
 
 def _file(name: str) -> Path | None:
-    """The source file of a module, imported or not; None if there is none, as for a class of a notebook."""
+    """The source file of a module, imported or not; None without a source file, as for a class of a notebook."""
     if name in sys.modules:
         origin = getattr(sys.modules[name], "__file__", None)
     else:
@@ -84,14 +84,14 @@ def _file(name: str) -> Path | None:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """What an import of a module would find; nothing is imported for it, other than by importlib's `find_spec`."""
+    """The spec of a module, found without importing its packages."""
     package, *parts = name.split(".")
     try:
         spec = find_spec(package)
-        for place in range(len(parts)):
+        for depth in range(len(parts)):
             if spec is None or not spec.submodule_search_locations:
                 return None
-            full_name = ".".join([package, *parts[: place + 1]])
+            full_name = ".".join([package, *parts[: depth + 1]])
             spec = PathFinder.find_spec(full_name, spec.submodule_search_locations)
     except (ImportError, ValueError):
         return None
@@ -110,17 +110,17 @@ def _digest(name: str, file: Path) -> str:
     module = sys.modules.get(name)
     if module is not None:
         _refuse_stale_bytecode(module, file)
-    imported = None if module is None else module.__spec__  # importlib.reload gives a module another one
+    imported = None if module is None else module.__spec__  # importlib.reload creates a new one
     before, first = _digests.get(name, (imported, digest))
     same = before is None or before is imported  # specs of one module are equal
     if imported is not None and same and digest != first:
-        raise ConfigError(f"{file} has changed since Python imported it: start Python again to run what it says now.")
+        raise ConfigError(f"{file} has changed since Python imported it: start Python again to run the new version.")
     _digests[name] = imported, digest
     return digest
 
 
 def _refuse_stale_bytecode(module: ModuleType, file: Path) -> None:
-    """Refuse bytecode from before an edit, which Python runs if the edit kept the second and the size of the file."""
+    """Refuse bytecode older than an edit that kept the file's size and second: Python would run it."""
     cached = Path(getattr(module, "__cached__", None) or "")
     if not cached.is_file() or cached.stat().st_mtime_ns >= file.stat().st_mtime_ns:
         return
@@ -132,7 +132,7 @@ def _refuse_stale_bytecode(module: ModuleType, file: Path) -> None:
 
 
 def _imports(name: str, file: Path, digest: str) -> Iterator[str]:
-    """The modules that a source file imports, wherever it does, and the packages that they lie in."""
+    """The modules that a source file imports anywhere, and the packages that contain them."""
     module = sys.modules.get(name)
     is_package = hasattr(module, "__path__") or file.name == "__init__.py"
     for one in _import_statements(file, digest, name if is_package else name.rpartition(".")[0]):
@@ -142,7 +142,7 @@ def _imports(name: str, file: Path, digest: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _import_statements(file: Path, digest: str, package: str) -> tuple[str, ...]:  # noqa: ARG001 (part of the cache's key)
-    """What may be a module in the import statements of a source file with this digest."""
+    """The names in the import statements of a source file that may be modules."""
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):  # an extension in C, say
@@ -161,13 +161,13 @@ def _import_statements(file: Path, digest: str, package: str) -> tuple[str, ...]
 
 
 def _digest_of_code(classes: list[type]) -> str:
-    """SHA-256 of what classes do that have no source file, those of a notebook for example."""
+    """SHA-256 of the code of classes without a source file, for example classes of a notebook."""
     texts = sorted(f"{one.__qualname__} {_described(vars(one))}" for one in classes)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _described(value: Any) -> str:
-    """Code and constants as a text that is the same in every process."""
+    """Code and constants as a text that does not depend on the process."""
     if isinstance(value, property):
         return _described([value.fget, value.fset, value.fdel])
     if isinstance(value, cached_property):

@@ -1,7 +1,7 @@
-"""Stopping by signal: the first INT, TERM or USR1 ends the iteration behind a checkpoint, a second INT ends at once.
+"""Stopping by signal: the first INT, TERM or USR1 stops after the iteration and a checkpoint, a second INT at once.
 
-Under submitit it is the signal with which SLURM announces a preemption or the time limit. Submitit's own handler, which
-requeues the job and exits, is called once the checkpoint is written.
+Under submitit the signal is the one by which SLURM announces a preemption or the time limit. Submitit's handler, which
+requeues the job and exits, is called after the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Remembers the first signal; calling it asks whether there was one."""
+    """Remembers the first signal; a call returns True if there was one."""
 
     received: signal.Signals | None = None
 
@@ -33,23 +33,23 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Handle the signals inside the block, where handlers are ours to set: in a main thread."""
-    request, within = StopRequest(), "SUBMITIT_EXECUTOR" in os.environ
-    signals = (_preemption(),) if within else SIGNALS
-    ours = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, request.handle) for number in signals if ours}
+    """Handle the signals inside the block if this is the main thread; other threads cannot set handlers."""
+    request, in_submitit = StopRequest(), "SUBMITIT_EXECUTOR" in os.environ
+    signals = (_preemption(),) if in_submitit else SIGNALS
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, request.handle) for number in signals if main_thread}
     try:
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if within and request.received and callable(handler := before[request.received]):
+    if in_submitit and request.received and callable(handler := before[request.received]):
         try:
             handler(request.received, None)
-        except Exception as refusal:  # out of time for good: the task ends, and does not begin its next run
+        except Exception as refusal:  # no requeue is left: the task ends before its next run
             raise SystemExit(f"{refusal} Repeat the command to go on.") from refusal
 
 
 def _preemption() -> signal.Signals:
-    """The signal that submitit waits for, USR2 unless its environment variable says otherwise."""
+    """The signal that submitit waits for: USR2, or the value of its environment variable."""
     return signal.Signals["SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2").removeprefix("SIG")]

@@ -1,4 +1,4 @@
-"""The one loop: budget, schedule, clock, checkpoint, stop. It never asks what kind of part it holds."""
+"""The training loop: budget, schedule, clock, checkpoint, stop. It is the same for all parts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,16 @@ class Trainer:
     """Runs one batch of seeds.
 
     Args:
-        algorithm, prox, policy: what is run, bound to tensors of beta (S, 1, 1), and where it starts.
-        average: of the policies so far.
-        measure, recorder: give the columns of a row; take rows and checkpoints, every checkpoint_seconds or later.
-        budget, interrupted: end a seed; end the loop, asked after every iteration.
+        algorithm: bound to a tensor of beta (S, 1, 1).
+        prox: solves its proximal problems.
+        policy: the initial policy.
+        average: averages the policies so far.
+        measure: computes the columns of a row.
+        budget: decides when a seed stops.
+        recorder: stores rows and checkpoints.
+        interrupted: ends the loop if it returns True after an iteration.
         tick: called with the progress after every iteration.
+        checkpoint_seconds: the shortest time between two checkpoints.
     """
 
     algorithm: Algorithm
@@ -59,9 +64,10 @@ class Trainer:
         self.measure.restore(content["measure"])
 
     def run(self) -> bool:
-        """Until every seed has reached a limit (True), or an interruption (False).
+        """Train until every seed has reached a limit (returns True) or an interruption (returns False).
 
-        Raises: DivergedError where a row is not finite; the row is kept, and the last checkpoint is older."""
+        Raises: DivergedError at a row that is not finite; the last checkpoint is older than that row.
+        """
         saved = time.monotonic()
         while True:
             self.prox.iterations = self.progress.iterations
@@ -74,12 +80,12 @@ class Trainer:
             if finished or self.interrupted():
                 break
             overdue = time.monotonic() - saved > self.checkpoint_seconds
-            if overdue and (due.any() or self.state.policy.sound):  # a row is looked at as it is recorded
+            if overdue and (due.any() or self.state.policy.sound):  # recording a row also checks it for NaN
                 self._checkpoint()
                 saved = time.monotonic()
             self._iterate()
             self.tick(self.progress)
-        measure = self.measure.snapshot()  # a resumed run drops the unscheduled rows, so they are not counted
+        measure = self.measure.snapshot()  # without the unscheduled rows, which a resumed run drops
         self._record(~np.array([self.measure.schedule.includes(k) for k in self.progress.iterations]), scheduled=False)
         self._checkpoint(measure)
         return finished
@@ -98,7 +104,7 @@ class Trainer:
         self.progress.seconds += time.perf_counter() - started
 
     def _record(self, seeds: np.ndarray, scheduled: bool = True) -> None:
-        """Measure, and record a row for each of `seeds` (S) bool."""
+        """Measure, and record a row for each seed in the mask `seeds` (S)."""
         self.progress.seconds += self.prox.wait()
         beta = self.prox.beta
         iteration = beta.new_tensor(self.progress.iterations)[:, None, None]

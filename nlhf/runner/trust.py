@@ -1,7 +1,7 @@
-"""Configs that come with a run folder are untrusted: nothing that they name is imported or run unless the user says so.
+"""Configs in run folders are untrusted: their classes are imported only with the user's permission.
 
-The folder may have been downloaded. Its config may name classes of nlhf, and those of modules that the command names
-with `--trust MODULE`; code that comes with a model runs only with `--trust-remote-code`.
+The folder may have been downloaded. Its config may name classes of nlhf, and classes of the modules that the command
+trusts with `--trust MODULE`; code that comes with a model runs only with `--trust-remote-code`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Trust:
     """What a command trusts.
 
     Args:
-        modules: whose classes a config may name, and those of their submodules.
-        remote_code: whether models may bring code of their own.
+        modules: a config may name classes of these modules and of their submodules.
+        remote_code: True if models may run code that comes with them.
     """
 
     modules: tuple[str, ...] = ()
@@ -34,11 +34,11 @@ class Trust:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Trust:
-        """What the options of `add_options` say."""
+        """The options of `add_options`."""
         return cls(tuple(options.trust), options.trust_remote_code)
 
     def check(self, config: Mapping[str, Any], run: Path) -> None:
-        """Refuse a run folder's config, or a part of it, that asks for more than is trusted; imports nothing.
+        """Refuse a run folder's config, or a part of it, that needs more trust; imports nothing.
 
         Raises: ConfigError.
         """
@@ -70,12 +70,12 @@ NOTHING = Trust()
 
 
 def config_file(run: Path) -> Path:
-    """The file of a run folder that its config is in."""
+    """The config file of a run folder."""
     return run / ".hydra" / "config.yaml"
 
 
 def untrusted_config(run: Path) -> dict[str, Any] | None:
-    """The config of a run folder, still to be checked by a `Trust`; None if it is missing or damaged."""
+    """The config of a run folder, not yet checked by a `Trust`; None if it is missing or damaged."""
     config: dict[str, Any] | None = read_yaml(config_file(run), dict)
     return config
 
@@ -89,12 +89,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every entry of a config at any depth that is no mapping or list, behind its dotted key."""
+    """Every value of a config at any depth, except mappings and lists, with its dotted key."""
     if isinstance(value, Mapping):
         for name, entry in value.items():
             yield from _leaves(entry, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list | tuple):
-        for place, entry in enumerate(value):
-            yield from _leaves(entry, f"{key}.{place}")
+        for position, entry in enumerate(value):
+            yield from _leaves(entry, f"{key}.{position}")
     else:
         yield key, value

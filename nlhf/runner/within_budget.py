@@ -1,7 +1,7 @@
-"""A completed run that a command asks for with a smaller budget: what the run had reached by then.
+"""The results of a completed run at a smaller budget than its own.
 
-Runs are known by everything but their budget, and a larger budget extends a run. A command with a smaller budget
-therefore gets the rows up to its budget, and never the result of the larger one under its own name.
+The budget does not identify a run, and a larger budget extends a run. A command with a smaller budget therefore gets
+the rows up to its budget, and never the result of the larger budget.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from nlhf.budget import DENSE, Budget
 from nlhf.config import ConfigError
 from nlhf.records import POLICY_COLUMNS, Row, Table, means_of_last_rows
 
-COST_COLUMNS = {"queries": "queries", "iterations": "iteration", "seconds": "seconds"}  # of each limit of a budget
+COST_COLUMNS = {"queries": "queries", "iterations": "iteration", "seconds": "seconds"}  # by the limit of a budget
 
 
 def limits(budget: Mapping[str, Any]) -> str:
-    """The limits of a budget as the command line writes them, `budget.queries=10 budget.target=0.01`."""
+    """The limits of a budget in the notation of the command line, `budget.queries=10 budget.target=0.01`."""
     return " ".join(f"budget.{name}={value}" for name, value in budget.items() if value is not None)
 
 
 def exceeds(summary: Mapping[str, Any], budget: Budget) -> bool:
-    """Did the completed run of this summary have a larger budget than this one?"""
+    """True if the completed run of this summary had a larger budget than this one."""
     stored = summary.get("budget")
     if summary["status"] != "completed" or not isinstance(stored, Mapping):
         return False
     smaller = []
     for name, limit in asdict(budget).items():
-        had = stored.get(name)
-        tighter = had is None or (limit is not None and (limit > had if name == "target" else limit < had))
+        other = stored.get(name)
+        tighter = other is None or (limit is not None and (limit > other if name == "target" else limit < other))
         smaller.append(limit is not None and tighter)
     return any(smaller)
 
 
 def rows_within(rows: Sequence[Row], budget: Budget) -> tuple[list[Row], bool]:
-    """The rows that a run with this budget would have, and whether the last row of every seed is where it would stop.
+    """The rows of a run with this budget, and True if every seed would stop at its last row.
 
-    A seed stops at its first iteration that reaches a limit. Between two rows that iteration is not known; the later
-    row is then left out.
+    A seed stops at its first iteration that reaches a limit. If that iteration lies between two rows it is unknown, and
+    the later row is left out.
     """
     by_seed: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_seed[row["seed"]].append(row)
-    kept: list[Row] = []
+    rows_of_seeds: list[Row] = []
     stops = True
-    for own in by_seed.values():
-        own.sort(key=lambda row: int(row["iteration"]))
-        count, exact = _stop(own, budget)
-        kept += own[:count]
+    for seed_rows in by_seed.values():
+        seed_rows.sort(key=lambda row: int(row["iteration"]))
+        count, exact = _stop(seed_rows, budget)
+        rows_of_seeds += seed_rows[:count]
         stops &= exact
-    return kept, stops
+    return rows_of_seeds, stops
 
 
 def _stop(rows: Sequence[Row], budget: Budget) -> tuple[int, bool]:
@@ -76,7 +76,7 @@ def _stop(rows: Sequence[Row], budget: Budget) -> tuple[int, bool]:
 
 
 def rows_at(folder: Path, budget: Budget) -> list[Row]:
-    """The rows of a run's metrics.csv that a run with this budget would have."""
+    """The rows of a run's metrics.csv up to this budget."""
     return _rows(folder, budget)[0]
 
 

@@ -228,8 +228,10 @@ def test_a_dry_run_under_a_sweeper_that_cannot_show_it_runs_nothing(study):
 def test_a_sweep_of_completed_runs_imports_no_torch(study, launcher):
     _, arguments = study
     command(*arguments, "beta=0.1,0.2")
-    script = ("import runpy, sys\n"
-              f"runpy.run_path({str(MAIN)!r}, run_name='__main__')\nprint('torch' in sys.modules)")  # fmt: skip
+    script = (
+        "import atexit, runpy, sys\natexit.register(lambda: print('torch' in sys.modules))\n"
+        f"runpy.run_path({str(MAIN)!r}, run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", script, *arguments, "beta=0.1,0.2", f"hydra/launcher={launcher}"],
                           env=os.environ | {"PYTHONPATH": str(MAIN.parent)}, capture_output=True, text=True,
                           timeout=600, check=True)  # fmt: skip
