@@ -18,7 +18,7 @@ class Budget:
         queries: preference queries; an iteration that has begun is finished.
         iterations: iterations of the algorithm.
         seconds: training time.
-        target: an exploitability, looked at on scheduled rows.
+        target: an exploitability; scheduled rows are compared with it.
     """
 
     queries: int | None
@@ -35,7 +35,7 @@ class Budget:
         }
         for name, limit in limits.items():
             if limit is not None and not 0 <= limit < float("inf"):
-                raise ConfigError(f"budget.{name}={limit} is no limit: give a finite number >= 0, or null for none.")
+                raise ConfigError(f"budget.{name}={limit} is not a limit: give a finite number >= 0, or null for none.")
         if all(limit is None for limit in limits.values()):
             raise ConfigError(f"budget has no limit ({', '.join(limits)} are null): set one, or the run never ends.")
 
@@ -57,12 +57,14 @@ class Progress:
 
     @classmethod
     def none(cls, seeds: int) -> Progress:
-        """Before the first row."""
+        """The progress before the first row."""
         return cls(np.zeros(seeds, np.int64), np.zeros(seeds, np.int64), np.full(seeds, np.inf))
 
     def log_weight(self, power: int, active: np.ndarray) -> np.ndarray | None:
-        """log (k + 1)^power of the iteration that each seed is in, (S); None for no weights. That of seeds that have
-        stopped does not matter and is like the others'."""
+        """log (k + 1)^power for the current iteration k of each seed, (S); None without weights.
+
+        The weights of stopped seeds are not used.
+        """
         if not power:
             return None
         return power * np.log1p(np.where(active, self.iterations, self.iterations.max()))
@@ -78,26 +80,26 @@ class Progress:
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Progress:
-        """The opposite of `to_json`."""
+        """The inverse of `to_json`."""
         iterations, queries = (np.array(saved[name], dtype=np.int64) for name in ("iterations", "queries"))
         return cls(iterations, queries, np.array(saved["best"], dtype=np.float64), float(saved["seconds"]))
 
 
 def spent(budget: Budget, progress: Progress) -> np.ndarray:
-    """Which seeds have reached a limit, (S) bool; the one rule by which runs stop and are found completed."""
-    done = np.zeros(len(progress.iterations), dtype=bool)
+    """True for the seeds that have reached a limit, (S); this rule stops runs and decides if they are completed."""
+    reached = np.zeros(len(progress.iterations), dtype=bool)
     for limit, value in (
         (budget.queries, progress.queries),
         (budget.iterations, progress.iterations),
         (budget.seconds, progress.seconds),
     ):
         if limit is not None:
-            done = done | (np.asarray(value) >= limit)
-    return done if budget.target is None else done | (progress.best <= budget.target)
+            reached = reached | (np.asarray(value) >= limit)
+    return reached if budget.target is None else reached | (progress.best <= budget.target)
 
 
 def stop_reason(budget: Budget, progress: Progress) -> str:
-    """Which limits the seeds reached, in words."""
+    """The names of the limits that the seeds reached."""
     reasons = {
         "target": budget.target is not None and (progress.best <= budget.target).any(),
         "queries": budget.queries is not None and (progress.queries >= budget.queries).any(),
@@ -108,7 +110,7 @@ def stop_reason(budget: Budget, progress: Progress) -> str:
 
 
 def cut_short(budget: Budget, progress: Progress, few: int) -> str | None:
-    """A sentence for a run that its query budget alone ended after fewer than `few` iterations; else None."""
+    """A sentence for a run that only its query budget ended, after fewer than `few` iterations; else None."""
     iterations, queries = int(progress.iterations.max()), int(progress.queries.max())
     if stop_reason(budget, progress) != "queries" or not 0 < iterations < few:
         return None
@@ -138,8 +140,8 @@ class Schedule:
         if iteration < 10:
             return iteration in self.first
         while iteration >= 100:
-            iteration, rest = divmod(iteration, 10)
-            if rest:
+            iteration, remainder = divmod(iteration, 10)
+            if remainder:
                 return False
         return iteration in self.decade
 

@@ -1,4 +1,4 @@
-"""Parts of error messages that say what to write instead."""
+"""Parts of error messages that name the remedy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-PLAIN = re.compile(r"[\w./-]+( [\w./-]+)*")  # texts that Hydra takes as they are
+PLAIN = re.compile(r"[\w./-]+( [\w./-]+)*")  # texts that Hydra reads unchanged
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a misspelt one is meant for; None if none is close. Case and - against _ do not matter."""
-    spellings = {_plain(spelling): spelling for spelling in known}
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name closest to a misspelt one, or None; case and the difference between - and _ do not matter."""
+    spellings = {_plain(spelling): spelling for spelling in names}
     close = difflib.get_close_matches(_plain(name), spellings, n=1)
     return spellings[close[0]] if close else None
 
@@ -26,10 +26,10 @@ def _plain(name: str) -> str:
     return name.casefold().replace("-", "_")
 
 
-def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    """The closest known name, or all of them."""
-    close = nearest(name, known)
-    return f"did you mean {close}" if close else f"known keys are {', '.join(known) or 'none'}"
+def did_you_mean(name: str, keys: Mapping[str, Any]) -> str:
+    """A suggestion for an unknown key: the closest key, or all keys."""
+    close = nearest(name, keys)
+    return f"did you mean {close}" if close else f"known keys are {', '.join(keys) or 'none'}"
 
 
 def shown(value: Any) -> str:
@@ -65,15 +65,15 @@ def quoted(text: str) -> str:
 
 
 def remedy(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None) -> str:
-    """What to write in place of a value that is not of its key's type.
+    """The remedy for a value of a wrong type.
 
-    Hydra reads 1e5 and True as values, and how they were written is lost.
+    Hydra reads 1e5 and True as values, and their spelling is lost.
 
     Args:
-        value: the wrong one.
-        kind: the type that it should have.
-        key: of the config.
-        entries: the list that the value is an entry of.
+        value: the wrong value.
+        kind: the expected type.
+        key: the key of the value.
+        entries: the list that contains the value.
     """
     if typing.get_origin(kind) in (list, tuple) and isinstance(value, str):
         return f"write {shlex.quote(f'{key}=[{value}]')}"
@@ -90,7 +90,7 @@ def described(kind: Any) -> str:
     """A type in words."""
     if hasattr(kind, "from_config"):
         return "a text"
-    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
+    names = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(described(option) for option in arguments)
@@ -100,14 +100,14 @@ def described(kind: Any) -> str:
         return f"a list, [A,B], each entry {described(arguments[0])}"
     if origin is dict:
         return f"a mapping, {{NAME: VALUE}}, each value {described(arguments[1])}"
-    return words.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else str(kind))
+    return names.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else str(kind))
 
 
-def command(*words: str | Path) -> str:
-    """A command with its words quoted for the shell.
+def command(*parts: str | Path) -> str:
+    """A command with its parts quoted for the shell.
 
     Example:
         >>> print(command("nlhf", "compare", Path("runs/my study")))
         nlhf compare 'runs/my study'
     """
-    return shlex.join(map(str, words))
+    return shlex.join(map(str, parts))

@@ -20,18 +20,18 @@ COLUMNS = (
     "exploitability_unregularised", "average_exploitability", "kl_to_equilibrium", "span_to_equilibrium",
     "kl_to_reference", "entropy", "win_rate_vs_reference", "step_size", "kl_bound",
 )  # fmt: skip
-TEST_COLUMNS = tuple(f"test_{name}" for name in (  # where the game has contexts that nobody is trained on
+TEST_COLUMNS = tuple(f"test_{name}" for name in (  # if the game has contexts for testing only
     "exploitability", "exploitability_unregularised", "kl_to_equilibrium", "span_to_equilibrium", "kl_to_reference",
     "entropy", "win_rate_vs_reference",
 ))  # fmt: skip
-TEXT_COLUMNS = (  # where completions of test prompts are judged
+TEXT_COLUMNS = (  # if completions of test prompts are judged
     "test_kl_to_reference", "kl_standard_error", "test_entropy", "test_win_rate_vs_reference",
     "test_loss_rate_vs_reference", "win_rate_low", "win_rate_high", "preference_vs_reference", "tokens", "finished",
     "distinct_2", "judge_calls",
 )  # fmt: skip
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
-# Keys that a config of this RESULTS_VERSION may lack, with what they stood for; no part of the fingerprint then
+# Keys that a config of this RESULTS_VERSION may lack, with their implicit values; these are not fingerprinted
 ADDED = {"dtype": "float64", "force": False}
 
 GAME = "game.npz"
@@ -45,20 +45,20 @@ class DivergedError(RuntimeError):
 
 
 class Recorder(Protocol):
-    """Where a trainer's rows and checkpoints go."""
+    """Stores a trainer's rows and checkpoints."""
 
     def row(self, seed: int, values: dict[str, Any], policy: Any) -> None:
-        """One row of the seed at this position in the batch, and the policies of the batch."""
+        """Store one row of the seed at this position in the batch; `policy` holds the policies of the batch."""
 
     def checkpoint(self, content: dict[str, Any]) -> None:
-        """Keep the rows so far and this content, so that the run can go on from here."""
+        """Store the rows so far and this content, so that the run can go on from here."""
 
 
 class Table:
     """Rows of one CSV file, in memory and, after `flush`, on the disk.
 
     A run that starts again, or goes on from an old checkpoint, computes some of the rows in its file once more. A row
-    stays in the file until its replacement is there.
+    stays in the file until it is replaced.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], sync: bool = True) -> None:
@@ -76,9 +76,9 @@ class Table:
         if self.path.exists():
             self.rows = read_rows(self.path)
 
-    def go_on_from(self, text: str, wanted: Callable[[Row], bool]) -> None:
-        """Take the wanted rows of a checkpoint's `text`."""
-        self.rows = [row for row in parse_rows(text) if wanted(row)]
+    def go_on_from(self, text: str, selected: Callable[[Row], bool]) -> None:
+        """Take the selected rows of a checkpoint's `text`."""
+        self.rows = [row for row in parse_rows(text) if selected(row)]
         self._written = -1
 
     def keep_earlier(self) -> None:
@@ -136,7 +136,7 @@ def read_rows(path: Path) -> list[Row]:
 def parse_rows(text: str) -> list[Row]:
     """The rows of a CSV with a header. A row ends at a line feed outside of quotes; a torn last row is dropped.
 
-    Raises: ValueError where a row has more or fewer cells than the header, or the text is no CSV.
+    Raises: ValueError where a row has more or fewer cells than the header, or the text is not CSV.
     """
     reader = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="\n"), strict=True)
     rows: list[Row] = []
@@ -148,7 +148,7 @@ def parse_rows(text: str) -> list[Row]:
             rows.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         if "unexpected end" not in str(error):  # the last row is torn within quotes
-            raise ValueError(f"line {reader.line_num} is no CSV ({error})") from error
+            raise ValueError(f"line {reader.line_num} is not CSV ({error})") from error
     return rows
 
 
@@ -157,13 +157,13 @@ def _text(columns: Sequence[str], rows: Iterable[Row]) -> str:
     lines = [csv_line(columns)]
     for row in rows:
         if unknown := row.keys() - set(columns):
-            raise ValueError(f"there is no column {min(unknown)}")
+            raise ValueError(f"the table has no column {min(unknown)}")
         lines.append(csv_line(row.get(column, "") for column in columns))
     return "".join(lines)
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    """A row of a CSV file. Python's own writer leaves a carriage return unquoted, at which readers end the row."""
+    """A row of a CSV file. Python's writer does not quote a carriage return, at which readers end the row."""
     return ",".join('"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text for text in cells) + "\n"
 
 
@@ -181,7 +181,7 @@ def permanent(row: Row, schedule: Schedule, iterations: Mapping[int, int]) -> bo
 
 
 def is_input(name: str) -> bool:
-    """Does this file of a run's folder hold what is known before training?"""
+    """True for a file of a run's folder whose content is known before training."""
     return name == GAME or name.startswith(".hydra/")
 
 
@@ -197,10 +197,10 @@ def first_hits(rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, dict[str,
     """Queries at the first row at which each seed's exploitability is at or below each threshold; None if never."""
     hits: dict[str, dict[str, int | None]] = {}
     for threshold in THRESHOLDS:
-        found: dict[str, int | None] = {str(seed): None for seed in seeds}
+        queries: dict[str, int | None] = {str(seed): None for seed in seeds}
         for row in rows:
             below = row["exploitability"] and float(row["exploitability"]) <= threshold
-            if below and found[row["seed"]] is None:
-                found[row["seed"]] = int(row["queries"])
-        hits[f"{threshold:.0e}"] = found
+            if below and queries[row["seed"]] is None:
+                queries[row["seed"]] = int(row["queries"])
+        hits[f"{threshold:.0e}"] = queries
     return hits

@@ -44,7 +44,7 @@ def visible_lines(value: object) -> str:
 
 
 def cleaned(text: str) -> str:
-    """A prepared text of several lines, such as a log or a traceback: as `visible_lines`, but backslashes stay."""
+    """A prepared text of several lines, such as a log or a traceback: like `visible_lines`, but backslashes stay."""
     return "\n".join(line if _is_plain(line) else _escaped(line) for line in text.split("\n"))
 
 
@@ -84,7 +84,7 @@ def warn_lines(text: str) -> None:
 
 
 def show_progress(value: object = "") -> None:
-    """Replace the line of progress, an empty text by nothing; only where the standard error is a terminal."""
+    """Replace the line of progress; an empty text removes it. Does nothing if the standard error is not a terminal."""
     if sys.stderr.isatty():
         from rich.cells import cell_len, set_cell_size
 
@@ -110,7 +110,7 @@ def console(columns: int = 100, stream: IO[str] | None = None) -> Console:
     """A rich console that shows every text as `visible` does, in print, in tables and in their titles.
 
     Args:
-        columns: width of what goes to a file; a terminal has its own.
+        columns: the width of output to a file; a terminal has its own width.
         stream: standard output by default.
     """
     from rich.console import Console
@@ -119,8 +119,8 @@ def console(columns: int = 100, stream: IO[str] | None = None) -> Console:
         """Shows texts literally."""
 
         def render_str(self, text: str, **options: Any) -> Text:
-            shown = visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)  # before the layout
-            return super().render_str(shown, **{**options, "markup": False, "emoji": False})
+            literal = visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)  # before layout
+            return super().render_str(literal, **{**options, "markup": False, "emoji": False})
 
     stream = tolerant(stream or sys.stdout)
     width = None if stream.isatty() else columns

@@ -1,9 +1,9 @@
 """Files and folders that nlhf makes itself are never opened through a link.
 
-A run folder may come from somebody else, and a link in it may point at any file of the user. Links in the paths that a
-user gives (runs_dir, study, --out) are followed: they may lead to a scratch disk. The run folder and everything below
-it are not. A hard link cannot be told from the file itself: `lock` and `run.log`, which are written in place, are first
-replaced by files of their own; all others are replaced whole.
+A run folder may come from another person, and a link in it may point at any file of the user. Links in paths that the
+user gives (runs_dir, study, --out) are followed: they may lead to a scratch disk. Links at or below the run folder are
+not followed. A hard link looks like the file itself: `lock` and `run.log`, which are written in place, are first
+replaced by new files; all other files are always replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nlhf.config import ConfigError
 from nlhf.io.files import remove_temporary, replacing
 
 DAY = 86400.0  # seconds
-LONGEST_NAME, LONGEST_PATH = 255, 3900  # bytes that file systems allow; some of a path are left for names of files
+LONGEST_NAME, LONGEST_PATH = 255, 3900  # bytes that file systems allow, with room for file names in a path
 
 
 def check_path(key: str, path: str) -> None:
@@ -28,8 +28,8 @@ def check_path(key: str, path: str) -> None:
     Raises: ConfigError.
     """
     if bad := [character for character in path if unicodedata.category(character) in ("Cc", "Cs")]:
-        shown = "".join("?" if character in bad else character for character in path)
-        raise ConfigError(f"{key}={shown} holds the control character U+{ord(bad[0]):04X}, shown as ?: leave it out.")
+        visible = "".join("?" if character in bad else character for character in path)
+        raise ConfigError(f"{key}={visible} holds the control character U+{ord(bad[0]):04X}, shown as ?: leave it out.")
     longest = max(path.split("/"), key=lambda name: len(name.encode()))
     if (size := len(longest.encode())) > LONGEST_NAME:
         raise ConfigError(f"{key}={longest[:20]}... has a name of {size} bytes: give at most {LONGEST_NAME}.")
@@ -46,11 +46,11 @@ def open_file(path: Path, flags: int) -> int:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)  # a pipe must not block
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            refuse(path, "file")
+            refuse_other(path, "file")
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        refuse(path, "file")
+        refuse_other(path, "file")
     return descriptor
 
 
@@ -70,12 +70,12 @@ def make_folder(path: Path) -> None:
     Raises: ConfigError for a link; OSError.
     """
     if path.is_symlink():
-        refuse(path, "folder")
+        refuse_other(path, "folder")
     path.mkdir(parents=True, exist_ok=True)
 
 
 def make_shared_folder(path: Path) -> None:
-    """`make_folder` for a folder that several processes write at once: what is half-written for a day is removed.
+    """`make_folder` for a folder that several processes write at once; half-written files of yesterday are removed.
 
     Raises: ConfigError for a link; OSError.
     """
@@ -97,11 +97,11 @@ def refuse_links(folder: Path) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink() and entry.is_dir():
-                refuse(Path(entry.path), "folder")
+                refuse_other(Path(entry.path), "folder")
 
 
-def refuse(path: Path, wanted: str) -> None:
-    """Raise a ConfigError if something else lies where a file or folder of ours belongs."""
+def refuse_other(path: Path, expected: str) -> None:
+    """Raise a ConfigError if `path` exists, which should be a file or folder that nlhf makes."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
@@ -112,4 +112,4 @@ def refuse(path: Path, wanted: str) -> None:
         kind = "a folder"
     else:
         kind = "not a regular file"
-    raise ConfigError(f"{path} is {kind}: remove it, a {wanted} of that name is made when the command is repeated.")
+    raise ConfigError(f"{path} is {kind}: remove it, a {expected} of that name is made when the command is repeated.")

@@ -32,7 +32,7 @@ class NamedRows:
     records: list[tuple[int, Record]]
 
 
-_tables: WeakKeyDictionary[InputFile, NamedRows] = WeakKeyDictionary()  # so that a file is warned about once
+_tables: WeakKeyDictionary[InputFile, NamedRows] = WeakKeyDictionary()  # so that each file causes at most one warning
 
 
 def named_rows(file: InputFile) -> NamedRows:
@@ -65,7 +65,7 @@ def _separator(file: InputFile) -> str:
 
 
 def stripped(names: Sequence[str], source: str) -> tuple[str, ...]:
-    """Names without white space around them. A warning counts them and says which become equal."""
+    """Names without white space around them. A warning counts the changed names, and names those that become equal."""
     changed = [name for name in names if name != name.strip() and number(name) is None]
     if changed:
         variants: dict[str, list[str]] = {}
@@ -102,15 +102,15 @@ def number(cell: str) -> float | None:
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:
-    """Names in a row for a message, no more than `most` of them."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    """Names for a message, at most `most` of them."""
+    remainder = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + remainder
 
 
 def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object, for `object_pairs_hook`.
 
-    Raises: ValueError for a key that it has twice, of which JSON would take the last.
+    Raises: ValueError for a key that it has twice; JSON would use the last one.
     """
     entry = dict(pairs)
     if len(entry) < len(pairs):

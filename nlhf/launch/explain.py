@@ -1,4 +1,4 @@
-"""What Hydra refuses, in one sentence with the key, the value and the remedy. No torch import."""
+"""One sentence with the key, the value and the remedy for every error of Hydra. No torch import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def explained(error: Exception, overrides: Sequence[str], multirun: bool = False
     Args:
         error: raised by Hydra or OmegaConf.
         overrides: of the command line, or of one job of a sweep.
-        multirun: True if they are those of a whole sweep.
+        multirun: True if they are the overrides of a sweep.
     """
     if isinstance(error, OverrideParseException):
         return _syntax(error.override)

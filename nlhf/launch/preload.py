@@ -1,8 +1,10 @@
-"""What a pool's workers are forked with: importing it is the slow part of a run."""
+"""Imports for the process that a pool's workers are forked from: they are the slow part of a run's start."""
 
 import os
 
-os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")})  # none runs at a fork
+os.environ.update(
+    {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+)  # a fork must not meet a running thread
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What a study's files say: how many runs in which state, how far the running ones are, why others failed."""
+"""The status of a study from its files: states of runs, progress of running ones, reasons of failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nlhf.runner.owner import is_alive, owner_of
 
 Kind = tuple[str, str]  # game and algorithm, by name
 METRICS = "metrics.csv"
-LATEST = 1e11  # seconds since 1970: a time that calendars still have
+LATEST = 1e11  # seconds since 1970: the last time that calendars can show
 KILLED = "killed: it goes on when the command is repeated"
 RESTORE = "repeat the command, which restores it, or add force=true if there is no checkpoint"
 
@@ -30,12 +30,12 @@ class RunState:
     """One run.
 
     Args:
-        name: of the run, and of its folder.
+        name: the name of the run and of its folder.
         state: completed, failed, interrupted, running or damaged.
-        done: share of its budget that the slowest seed has spent; None if it is not running, or has no limit.
-        seconds_left: at its pace so far, or None.
-        words: the last line of a failure, which file is damaged, or who works on it.
-        checked: True unless it was completed before files had checksums.
+        done: the share of its budget that the slowest seed has spent; None if it is not running or has no limit.
+        seconds_left: estimate from the pace so far, or None.
+        words: the last line of a failure, the damaged file, or the process that works on it.
+        checked: False if it was completed before files had checksums.
     """
 
     name: str
@@ -54,14 +54,14 @@ def states(study: Path) -> Iterator[RunState]:
         owner = owner_of(folder / "lock")
         if owner and is_alive(owner):
             yield _running(folder, owner)
-        elif (folder / "summary.json").exists():  # which is right even if its process died before it removed the lock
+        elif (folder / "summary.json").exists():  # correct even if its process died before it removed the lock
             yield _ended(folder, killed=bool(owner))
         elif owner or (folder / ".hydra").exists():
             yield RunState(folder.name, "interrupted", words=KILLED)
 
 
 def _ended(folder: Path, killed: bool) -> RunState:
-    """The state of a run on which no process works, by its summary; `killed`: the last one left its lock."""
+    """The state in the summary of a run without a process; `killed`: the last process left its lock."""
     summary = read_json(folder / "summary.json") or {}
     status, files = summary.get("status"), summary.get("files") or {}
     if status not in ("running", "completed", "failed", "interrupted") or not isinstance(files, dict):
@@ -70,8 +70,8 @@ def _ended(folder: Path, killed: bool) -> RunState:
         return RunState(folder.name, "interrupted", words=KILLED)
     if name := next((name for name, record in files.items() if _differs(folder / name, record)), None):
         return RunState(folder.name, "damaged", words=f"{name} is damaged: {RESTORE}")
-    words = str(summary.get("stop_reason")) if status == "failed" else ""
-    return RunState(folder.name, status, words=words, checked=bool(files) or status != "completed")
+    reason = str(summary.get("stop_reason")) if status == "failed" else ""
+    return RunState(folder.name, status, words=reason, checked=bool(files) or status != "completed")
 
 
 def _differs(path: Path, record: Any) -> bool:
@@ -91,14 +91,14 @@ def _differs(path: Path, record: Any) -> bool:
 
 
 def _running(folder: Path, owner: Mapping[str, object]) -> RunState:
-    """How far a running run is, from the last rows that it wrote."""
-    words = f"process {owner.get('pid')} on {owner.get('host')}"
+    """The progress of a running run, from its last rows."""
+    process = f"process {owner.get('pid')} on {owner.get('host')}"
     try:
-        done, seconds = _progress(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):  # nothing to tell yet
-        return RunState(folder.name, "running", words=words)
-    left = seconds * (1 - done) / done if done > 0 else None
-    return RunState(folder.name, "running", done, left, words)
+        share, seconds = _progress(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):  # no progress yet
+        return RunState(folder.name, "running", words=process)
+    seconds_left = seconds * (1 - share) / share if share > 0 else None
+    return RunState(folder.name, "running", share, seconds_left, process)
 
 
 def _progress(folder: Path) -> tuple[float, float]:
@@ -130,8 +130,8 @@ def measured_seconds(studies: Iterable[Path]) -> dict[Kind, float]:
                 continue
             seconds = summary.get("wall_seconds")
             if isinstance(seconds, int | float) and 0 <= seconds < math.inf:
-                game, _, rest = str(summary.get("run")).partition("-")
-                times.setdefault((game, rest.rpartition("-")[0]), []).append(float(seconds))
+                game, _, suffix = str(summary.get("run")).partition("-")
+                times.setdefault((game, suffix.rpartition("-")[0]), []).append(float(seconds))
     return {kind: statistics.median(values) for kind, values in times.items()}
 
 
@@ -143,31 +143,31 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
     for run in runs:
         if run.state == "running":
             far = "" if run.done is None else f"{run.done:.0%}"
-            left = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
-            lines.append(f"  running      {run.name}  {far}{left}  {run.words}")
+            remaining = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
+            lines.append(f"  running      {run.name}  {far}{remaining}  {run.words}")
     lines += [f"  {run.state:<12} {run.name}  {run.words}" for run in runs if run.words and run.state != "running"]
     if unchecked := sum(not run.checked for run in runs):
         lines.append(f"  {unchecked} completed before files had checksums: damage to them would go unnoticed")
     if not_begun["missing"]:
-        lines.append("  SLURM has dropped what is missing: it is run when the command is repeated")
+        lines.append("  SLURM has dropped the missing runs: repeat the command to run them")
     if end := _end(study, runs, not_begun["pending"]):
         lines.append(f"all may be done at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(end))}")
     return lines
 
 
 def _end(study: Path, runs: list[RunState], pending: int) -> float | None:
-    """When the last run may end: running ones at their pace, pending ones as the median of those completed; or None."""
+    """When the last run may end, or None: running runs at their pace, pending ones at the median of completed runs."""
     running = [run for run in runs if run.state == "running"]
     if not running:
         return None
-    known = measured_seconds([study]).values()
-    waiting = pending * statistics.median(known) / len(running) if pending and known else 0.0
+    seconds = measured_seconds([study]).values()
+    waiting = pending * statistics.median(seconds) / len(running) if pending and seconds else 0.0
     end = time.time() + max((run.seconds_left or 0.0) for run in running) + waiting
     return end if end < LATEST else None
 
 
 def as_json(study: Path, not_begun: Mapping[str, int]) -> dict[str, Any]:
-    """The same for programs."""
+    """The status for programs."""
     runs = list(states(study))
     counts = Counter(run.state for run in runs) + Counter(not_begun)
     return {"study": str(study), "counts": dict(counts), "runs": [asdict(run) for run in runs]}

@@ -1,4 +1,4 @@
-"""The sentence for a key that the composed config lacks: misspelt, misplaced, or one of other choices."""
+"""The error message for a key that the composed config lacks: misspelt, misplaced, or of another choice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unknown_key(override: Override, node: DictConfig, missing: str, parsed: Sequ
         node: the deepest part of the config on the key's path.
         missing: the path of the first part of the key that `node` lacks, algorithm.stepsize.
         parsed: all overrides.
-        multirun: True if they are those of a whole sweep.
+        multirun: True if they are the overrides of a sweep.
     """
     key, value = override.key_or_group, str(override.input_line).partition("=")[2]
     path, _, name = missing.rpartition(".")
@@ -39,15 +39,15 @@ def unknown_key(override: Override, node: DictConfig, missing: str, parsed: Sequ
         return _of_other_choices(override, group, having, parsed, multirun)
     suggestions = _elsewhere(node, name) or _misspelt(node, path, name)
     if suggestions:
-        rest = key.removeprefix(missing)
-        written = " or ".join(quote(f"{suggestion}{rest}={value}") for suggestion in suggestions)
+        suffix = key.removeprefix(missing)
+        written = " or ".join(quote(f"{suggestion}{suffix}={value}") for suggestion in suggestions)
         return f"{key} is not a key: did you mean {written}."
-    known = [f"{path}.{entry}".lstrip(".") for entry in map(str, node) if entry not in HIDDEN]
-    return f"{key} is not a key: known keys are {listed(known, MOST) or 'none'}."
+    keys = [f"{path}.{entry}".lstrip(".") for entry in map(str, node) if entry not in HIDDEN]
+    return f"{key} is not a key: known keys are {listed(keys, MOST) or 'none'}."
 
 
 def _takes_any_key(node: DictConfig, path: str) -> bool:
-    """True for a part of the config that is empty and meant to get entries of any name, such as `game.where`."""
+    """True for an empty part of the config that accepts entries of any name, such as `game.where`."""
     if len(node) or not path:
         return False
     above, _, name = path.rpartition(".")
@@ -56,11 +56,11 @@ def _takes_any_key(node: DictConfig, path: str) -> bool:
 
 
 def _elsewhere(node: DictConfig, name: str) -> list[str]:
-    """Where else the config has a key of this name, at most three places, or a group of Hydra with this name."""
+    """At most three other keys of the config, or groups of Hydra, with this name."""
     config: Any = OmegaConf.to_container(node._get_root(), resolve=False)
-    places = [path for entry in config if entry not in HIDDEN for path in _paths(config[entry], entry)]
+    paths = [path for entry in config if entry not in HIDDEN for path in _paths(config[entry], entry)]
     inner = [group for group in groups() if "/" in group]
-    return [place for place in (*places, *inner) if place.replace("/", ".").rpartition(".")[2] == name][:3]
+    return [path for path in (*paths, *inner) if path.replace("/", ".").rpartition(".")[2] == name][:3]
 
 
 def _paths(value: Any, path: str) -> Iterator[str]:
@@ -73,17 +73,17 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 def _misspelt(node: DictConfig, path: str, name: str) -> list[str]:
     """The key of this part of the config, or the group, whose name is closest."""
-    known = [str(entry) for entry in node if entry not in HIDDEN]
-    close = nearest(name, known if path else [*known, *groups()])
+    keys = [str(entry) for entry in node if entry not in HIDDEN]
+    close = nearest(name, keys if path else [*keys, *groups()])
     return [f"{path}.{close}".lstrip(".")] if close else []
 
 
 def _of_other_choices(
     override: Override, group: str, having: Sequence[str], parsed: Sequence[Override], multirun: bool
 ) -> str:
-    """The sentence for a key that only other choices of its group have, such as `game.actions` of game=tversky."""
+    """The error message for a key that only other choices of its group have, such as `game.actions` of game=tversky."""
     line, key = str(override.input_line), override.key_or_group
-    chosen = next((other for other in parsed if other.key_or_group == group), None)
+    chosen = next((candidate for candidate in parsed if candidate.key_or_group == group), None)
     if multirun and chosen and chosen.is_discrete_sweep():
         members = [text.strip("'\"") for text in chosen.sweep_string_iterator()]
         fitting = [choice for choice in members if choice in having]

@@ -1,4 +1,4 @@
-"""What a run shows in the terminal: a progress bar, and a short table of the result."""
+"""The terminal output of a run: a progress bar, and a short table of the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN_ITEMS, SHOWN_PROMPTS = 12, 3
 
 @contextmanager
 def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
-    """A bar on the standard error; the value to call with the progress."""
+    """A bar on the standard error; yields a function to call with the progress."""
     if not run.options.progress or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -41,8 +41,8 @@ def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
                 return
             due = now + 0.1
             best = progress.best.max()
-            known = f"  exploitability {best:.1e}" if np.isfinite(best) else ""
-            state = f"iteration {progress.iterations.max()}{known}"
+            exploitability = f"  exploitability {best:.1e}" if np.isfinite(best) else ""
+            state = f"iteration {progress.iterations.max()}{exploitability}"
             bar.update(task, completed=fraction(run.budget, progress), state=state)
 
         yield tick
@@ -50,31 +50,34 @@ def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
 
 
 def fraction(budget: Budget, progress: Progress) -> float:
-    """The share of the budget that the slowest seed has spent; the target is not counted on."""
+    """The share of the budget that the slowest seed has spent; the target does not count."""
     limits = ((budget.queries, progress.queries.min()), (budget.iterations, progress.iterations.min()),
               (budget.seconds, progress.seconds))  # fmt: skip
     return max((float(value) / limit for limit, value in limits if limit), default=0.0)
 
 
 def result(summary: Mapping[str, Any]) -> str:
-    """What a run came to, or why it failed, in a few words."""
+    """The result of a run, or why it failed, in one short line."""
     if summary["status"] == "failed":
         return str(summary["stop_reason"])
     final, queries = summary["final"], max(summary["progress"]["queries"])
-    for name, words in (("exploitability", "exploitability {:.2e}"), ("test_win_rate_vs_reference", "win rate {:.3f}")):
+    for name, template in (
+        ("exploitability", "exploitability {:.2e}"),
+        ("test_win_rate_vs_reference", "win rate {:.3f}"),
+    ):
         if (value := final.get(name)) is not None:
-            return f"{words.format(value)} after {queries} queries"
+            return f"{template.format(value)} after {queries} queries"
     return ""
 
 
 def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
-    """Print the result of a single run from its folder's files: how good, which policy, where, and what to try next."""
+    """Print the result of a single run from its files: metrics, policy, folder, and commands to try next."""
     output = console()
     if skipped:
         output.print("completed before: nothing was run", style="dim")
     if summary["status"] == "failed":
         output.print(f"failed: {summary['stop_reason']} (traceback in {folder}/run.log)", style="red")
-    if summary["final"]:  # empty for a run that failed before it had anything to measure
+    if summary["final"]:  # empty for a run that failed before it measured anything
         output.print(_facts(summary), "", _samples(folder) or _mixtures(folder) or "", "", sep="\n")
     output.print(f"run   {folder}", soft_wrap=True)
     if summary["status"] == "completed":
@@ -109,15 +112,17 @@ def _facts(summary: Mapping[str, Any]) -> Any:
 def _certificate(equilibrium: Mapping[str, Any] | None) -> str:
     if not equilibrium:
         return "none: no reference equilibrium was computed"
-    found = f"{equilibrium['method']}, exploitability {equilibrium['exploitability']:.1g}"
+    certificate = f"{equilibrium['method']}, exploitability {equilibrium['exploitability']:.1g}"
     if not equilibrium["certified"]:
-        return f"refused: {found}"
-    return found if equilibrium["unique"] else f"{found}, but not certified to be the only equilibrium"
+        return f"refused: {certificate}"
+    return certificate if equilibrium["unique"] else f"{certificate}, but not certified to be the only equilibrium"
 
 
 def _mixtures(folder: Path) -> Any:
-    """Reference, policy and equilibrium of the first seed, averaged over contexts, largest first; None if a file of
-    the run is missing or damaged."""
+    """Reference, policy and equilibrium of the first seed, averaged over contexts, largest first.
+
+    None if a file of the run is missing or damaged.
+    """
     from rich.table import Table
 
     game, trained = (read_arrays(folder / name) or {} for name in ("game.npz", "policy.npz"))
@@ -141,13 +146,13 @@ def _mixtures(folder: Path) -> Any:
         name = f"number {index}" if items is None else str(items[index])
         table.add_row(name, *(f"{share[index]:.4f}" for share in shares.values()))
     if len(order) > SHOWN_ITEMS:
-        rest = [f"{share[order[SHOWN_ITEMS:]].sum():.4f}" for share in shares.values()]
-        table.add_row(f"{len(order) - SHOWN_ITEMS} others", *rest)
+        remainder = [f"{share[order[SHOWN_ITEMS:]].sum():.4f}" for share in shares.values()]
+        table.add_row(f"{len(order) - SHOWN_ITEMS} others", *remainder)
     return table
 
 
 def _samples(folder: Path) -> Any:
-    """Completions of the first test prompts, the reference's and the policy's; None where there are none."""
+    """Completions of the first test prompts by the reference and the policy; None without completions."""
     from rich.table import Table
 
     if not (path := folder / "completions.jsonl").exists():
@@ -162,7 +167,7 @@ def _samples(folder: Path) -> Any:
 
 
 def _suggestions(folder: Path) -> tuple[str, ...]:
-    """Commands to try next; of a language model they are about language models."""
+    """Commands to try next; for a language model, commands about language models."""
     compare = f"      {command('nlhf', 'compare', folder.parent)}"
     if not (folder / "completions.jsonl").exists():
         sweep = "next  nlhf run -m algorithm=nash_mp,nash_md,omd,self_play game=random_tournament seeds=20"
