@@ -56,11 +56,11 @@ SINGLE = [
     (["dry_run=true", f"study={LONG}"], 2, "has a name of 300 bytes"),
 ]
 OTHERS = [
-    ("status", ["status", "/nowhere"], "is no folder"),
-    ("status", ["status", "FILE"], "is no folder"),
+    ("status", ["status", "/nowhere"], "is not a folder"),
+    ("status", ["status", "FILE"], "is not a folder"),
     ("status", ["status", LONG], "cannot be used (File name too long): give another path."),
     ("status", ["logs", "RUNS"], "has no run.log"),
-    ("status", ["cancel", "/nowhere"], "is no folder"),
+    ("status", ["cancel", "/nowhere"], "is not a folder"),
     ("compare", ["/nowhere"], "/nowhere"),
     ("compare", ["FILE"], "FILE"),
     ("compare", [LONG], "xxx"),

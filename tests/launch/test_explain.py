@@ -79,7 +79,7 @@ COMMANDS = [
     (["betta=1"], "did you mean beta=1."),
     (["algorithm=nash-mp"], "did you mean algorithm=nash_mp."),
     (["beta=[1"], "without its partner"),
-    (["--beta=1"], "--beta=1 is no option: write KEY=VALUE without dashes"),
+    (["--beta=1"], "--beta=1 is not an option: write KEY=VALUE without dashes"),
     (["--run", "--multirun"], "Only one of --run, --multirun"),
     (["--config-name", "nope"], "Cannot find primary config 'nope'"),
     (["-m", "betta=1"], "did you mean beta=1."),

@@ -123,7 +123,7 @@ def test_a_study_without_runs_says_so(tmp_path, said):
 def test_a_folder_that_is_not_there_is_told_in_a_sentence(tmp_path, said, asked):
     code, out, err = said(asked, tmp_path / "nope")
     assert (code, out) == (2, "")
-    assert err == f"error: {tmp_path / 'nope'} is no folder: give runs/STUDY (for logs runs/STUDY/RUN).\n"
+    assert err == f"error: {tmp_path / 'nope'} is not a folder: give runs/STUDY (for logs runs/STUDY/RUN).\n"
 
 
 def test_watching_says_it_again_until_it_is_stopped(finished):
