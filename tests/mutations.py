@@ -205,9 +205,9 @@ MUTATIONS = [
     Mutation(
         "a run writes rows after another process has taken it over",
         "nlhf/runner/folder.py",
-        '''"""Bring the rows to the disk."""
+        '''"""Write the rows to the disk."""
         self.check()''',
-        '''"""Bring the rows to the disk."""''',
+        '''"""Write the rows to the disk."""''',
         ("tests/launch/test_failures.py",),
     ),
     Mutation(
@@ -221,14 +221,14 @@ MUTATIONS = [
     ),
     Mutation(
         "a file with the right size counts as intact",
-        "nlhf/io/files.py",
-        'return now == record.get("stamp") or sha256(path) == record.get("sha256")',
+        "nlhf/io/checksums.py",
+        'return current == record.get("stamp") or sha256(path) == record.get("sha256")',
         "return True",
         ("tests/test_fuzz.py",),
     ),
     Mutation(
         "the checksum of a checkpoint is not verified",
-        "nlhf/io/files.py",
+        "nlhf/io/checksums.py",
         "return content if seal == SEAL + hashlib.sha256(content).hexdigest().encode() else None",
         "return content",
         ("tests/test_fuzz.py",),
