@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks.iteration import assembled
-from nlhf.language.model import LanguageModel, load
+from nlhf.language.loading import load
+from nlhf.language.model import LanguageModel
 from nlhf.language.policy import CausalLM
 from nlhf.models.content import InputModel
 from nlhf.models.prompts import written
@@ -36,7 +37,7 @@ class Endless(LanguageModel):
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__(model.options, model.module, model.base, model.tokenizer, model.initial)
-        self.ends = (-1,)
+        self.end_tokens = (-1,)
 
 
 def without_cache(model: LanguageModel, parts: Any, prompts: list[tuple[int, ...]], new: int) -> None:
@@ -159,7 +160,7 @@ def endless(folder: str, *overrides: str) -> Iterator[Trainer]:
     """A trainer of Nash-MD-PG without rows, whose completions never end before their last token."""
     case = ["experiment=language_model", "algorithm=nash_md_pg", f"policy.model={folder}", "seeds=[0]", *overrides]
     with assembled(case) as (training, world):
-        world.game.model.ends = (-1,)  # type: ignore[attr-defined]
+        world.game.model.end_tokens = (-1,)  # type: ignore[attr-defined]
         training.prox.active = np.ones(1, bool)
         yield training
 

@@ -190,16 +190,16 @@ MUTATIONS = [
     ),
     Mutation(
         "LoRA has half its scale",
-        "nlhf/language/model.py",
-        "lora_alpha=2 * options.lora_rank",
-        "lora_alpha=options.lora_rank",
+        "nlhf/language/lora.py",
+        "lora_alpha=2 * rank",
+        "lora_alpha=rank",
         ("tests/test_language_model.py",),
     ),
     Mutation(
         "completions are drawn from one model of the mixture",
-        "nlhf/language/model.py",
-        "return torch.stack(parts).sum(0)",
-        "return parts[0]",
+        "nlhf/language/sampling.py",
+        "return torch.stack(weighted).sum(0)",
+        "return weighted[0]",
         ("tests/test_language_model.py",),
     ),
     Mutation(

@@ -14,7 +14,7 @@ pytest.importorskip("peft")
 
 from nlhf.config import ConfigError
 from nlhf.io import checksums
-from nlhf.language import model as language_model
+from nlhf.language import loading
 from nlhf.launch.compose import composed, plain
 from nlhf.models import content
 from nlhf.models.content import InputDataset, InputModel, in_memory
@@ -117,7 +117,7 @@ def test_a_model_that_changes_while_it_is_loaded_is_refused(folder, text_config,
     from transformers import AutoTokenizer
 
     run = specify(text_config(f"policy.model={folder}"))
-    language_model.load.cache_clear()
+    loading.load.cache_clear()
     if moment == "before":
         change_weights(folder)
     else:
@@ -129,16 +129,16 @@ def test_a_model_that_changes_while_it_is_loaded_is_refused(folder, text_config,
 
         monkeypatch.setattr(AutoTokenizer, "from_pretrained", changing)
     with pytest.raises(ConfigError, match=rf"^policy.model={folder} changed while it was being loaded: repeat the"):
-        language_model.load(run.policy, 0, "cpu")
+        loading.load(run.policy, 0, "cpu")
 
 
 def test_a_loaded_model_does_not_see_later_changes_of_its_files(folder, text_config):
     run = specify(text_config(f"policy.model={folder}"))
-    model = language_model.load(run.policy, 0, "cpu")
+    model = loading.load(run.policy, 0, "cpu")
     before = {name: value.clone() for name, value in model.base.state_dict().items()}
     change_weights(folder)
     assert all(value.equal(before[name]) for name, value in model.base.state_dict().items())
-    again = language_model.load(specify(text_config(f"policy.model={folder}")).policy, 0, "cpu")
+    again = loading.load(specify(text_config(f"policy.model={folder}")).policy, 0, "cpu")
     assert again is not model  # the cache of loaded models goes by content
     assert not again.base.state_dict()["lm_head.weight"].equal(before["lm_head.weight"])
 

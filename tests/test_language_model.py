@@ -20,8 +20,9 @@ from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.games.matrix import MatrixGame
 from nlhf.judges.panel import Panel
 from nlhf.language.game import TextGame
+from nlhf.language.loading import wrapped
 from nlhf.language.measure import TextMeasure
-from nlhf.language.model import LanguageModel, Turn, wrapped
+from nlhf.language.model import LanguageModel, Turn
 from nlhf.language.policy import CausalLM, CausalLMPolicy
 from nlhf.policies.distributions import Categorical
 from nlhf.policies.tabular import TabularPolicy
@@ -97,7 +98,7 @@ def test_probabilities_of_all_completions_sum_to_one(lora):
 def test_every_end_token_of_tokenizer_and_generation_config_ends_a_completion(ends, lora):
     """The policy is a distribution over the completions that can be drawn, and none goes on behind an end token."""
     model, union = tiny(5, 3, lora=lora, ends=ends), {END, *np.atleast_1d(ends).tolist()}
-    assert set(model.ends) == union
+    assert set(model.end_tokens) == union
     listed = everything(5, 3, sorted(union))
     weights = other(model)
     for parts in ([(weights, 1.0)], [(weights, 0.5), (None, 0.5)]):
@@ -114,7 +115,7 @@ def test_a_tokenizer_without_an_end_token_has_those_of_the_generation_config():
     model = tiny(ends=[2, 3])
     tokenizer = Letters(eos_token_id=None)
     model.base.config.eos_token_id = None
-    assert wrapped(model.options, model.base, tokenizer, 0).ends == (2, 3)
+    assert wrapped(model.options, model.base, tokenizer, 0).end_tokens == (2, 3)
     model.base.generation_config.eos_token_id = None
     with pytest.raises(ConfigError, match="has no end token"):
         wrapped(model.options, model.base, tokenizer, 0)
@@ -186,7 +187,7 @@ def test_states_of_recurrent_layers_follow_their_rows(kind, options):
         ("falcon_h1", {"lora": True, "lora_targets": ["nothing"]}, r"\['nothing'\] are no layers of policy.model=tiny"),
         ("falcon_h1", {"lora": True, "lora_targets": ["norm"]}, r"lora_targets=\['norm'\] of .* LoRA cannot adapt.* or "
          r"policy.lora_targets=\[down_proj,gate_proj,in_proj,k_proj,o_proj,q_proj,up_proj,v_proj\]"),
-        ("jamba", {"lora": True}, r"\(jamba\) has recurrent layers that cannot be used here \(they forget"),
+        ("jamba", {"lora": True}, r"\(jamba\) has recurrent layers that cannot be used here \(they lose"),
     ],
 )  # fmt: skip
 def test_models_whose_layers_cannot_be_used_are_a_sentence_of_their_own(kind, options, sentence):

@@ -24,8 +24,8 @@ from nlhf.config import ConfigError, build
 from nlhf.io.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
+from nlhf.language import scoring
 from nlhf.language.measure import TextMeasure, distinct
-from nlhf.language.model import LanguageModel
 from nlhf.launch.compose import composed, plain
 from nlhf.models import prompts
 from nlhf.models.content import InputDataset, InputModel
@@ -126,14 +126,14 @@ def calls(outcome):
 
 def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(text_config, monkeypatch):
     with monkeypatch.context() as patched:
-        scores, count = LanguageModel._scores, iter(range(1000))
+        micro_batch, count = scoring.micro_batch, iter(range(1000))
 
-        def hungry(self, weights, rows):
+        def hungry(model, weights, rows):
             if next(count) > 20:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-            return scores(self, weights, rows)
+            return micro_batch(model, weights, rows)
 
-        patched.setattr(LanguageModel, "_scores", hungry)
+        patched.setattr(scoring, "micro_batch", hungry)
         failed = run_one(text_config("checkpoint_seconds=0"))
     assert failed.status == "failed"
     assert "give a smaller policy.micro_batch, with which the run goes on" in failed.summary["stop_reason"]

@@ -13,8 +13,8 @@ from torch import Tensor
 from nlhf.config import ConfigError
 from nlhf.io.files import replacing
 from nlhf.language.game import Text, TextGame
+from nlhf.language.loading import load
 from nlhf.language.measure import TextMeasure
-from nlhf.language.model import load
 from nlhf.language.policy import CausalLM, CausalLMPolicy
 from nlhf.language.team import team
 from nlhf.language.turns import split_turns
