@@ -5,7 +5,7 @@ graded by folds over prompts, as the voters of a pair's source and as nobody in 
 wins" on every source, calibration error, and the largest |P(a > b) + P(b > a) - 1| over a thousand pairs.
 
 Run from the checkout (extra lm): python -m benchmarks.judges --data VOTES, a jsonl file or a folder
-(nlhf/judges/text_votes.py). The last line counts the sources on which the 95% interval of the best judge's lead over
+(nlhf/judges/votes_file.py). The last line counts the sources on which the 95% interval of the best judge's lead over
 "longer wins" lies above 0; exit code 1 if it does on fewer than three, a calibration error is 0.05 or more on all
 votes, or a judge is not antisymmetric to 1e-7.
 """
@@ -21,7 +21,7 @@ import numpy as np
 
 from nlhf.cli.judge_train import train
 from nlhf.judges.learned import LearnedJudge, LearnedModel
-from nlhf.judges.text_votes import read
+from nlhf.judges.votes_file import read_text_votes
 
 KINDS = ("general_preference", "bradley_terry", "pairwise_model")
 LEAST, CALIBRATION, ANTISYMMETRY = 3, 0.05, 1e-7
@@ -50,7 +50,7 @@ def main(data: str) -> int:
 
 def asymmetry(judge: LearnedJudge, data: str) -> float:
     """max |P(a > b) + P(b > a) - 1| over a thousand pairs."""
-    pairs = read(data).texts()[:1000]
+    pairs = read_text_votes(data).texts()[:1000]
     back = [(prompt, second, first) for prompt, first, second in pairs]
     return float(np.abs(judge.preference(pairs) + judge.preference(back) - 1).max())
 

@@ -32,7 +32,7 @@ from nlhf.io.arrays import read_arrays
 from nlhf.io.inputs import InputFile
 from nlhf.io.json_files import read_json, read_json_lines, write_json
 from nlhf.io.yaml_files import yaml_text
-from nlhf.judges import text_votes
+from nlhf.judges import votes_file
 from nlhf.judges.base import TextJudge
 from nlhf.models import prompts
 from nlhf.records import Table, parse_rows, read_rows
@@ -114,7 +114,7 @@ def test_prompts_and_votes_over_texts_are_read_as_they_were_written(texts, ascii
         entries = [{"prompt": text, "a": f"{text}1", "b": text, "votes": [1, 0, 0], "source": "s"} for text in texts]
         path.write_bytes("".join(json.dumps(e, ensure_ascii=ascii_only) + "\n" for e in entries).encode())
         assert prompts.read(InputFile(str(path), "game.path")) == texts
-        votes = text_votes.read(str(path))
+        votes = votes_file.read_text_votes(str(path))
         assert list(votes.texts()) == [(text, f"{text}1", text) for text in texts]
 
 
@@ -292,7 +292,7 @@ def test_what_a_file_cannot_hold_is_refused_in_a_sentence(tmp_path):
         with pytest.raises(ConfigError, match=r"line 1.*U\+D800"):
             prompts.read(InputFile(str(path), "game.path"))
         with pytest.raises(ConfigError, match=r"line 1.*U\+D800"):
-            text_votes.read(str(path))
+            votes_file.read_text_votes(str(path))
     path.write_text(json.dumps({"prompt": "x", "a": "1", "b": "2", "votes": [1, 0, 0], "source": "s\0"}) + "\n")
     with pytest.raises(ConfigError, match=r"line 1 has source=.*NUL"):
-        text_votes.read(str(path))
+        votes_file.read_text_votes(str(path))

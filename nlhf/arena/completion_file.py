@@ -10,7 +10,7 @@ from typing import Any
 
 from nlhf.config import ConfigError, whole_text
 from nlhf.io.inputs import InputFile
-from nlhf.models.prompts import checked_prompt, messages, words
+from nlhf.models.prompts import checked_prompt, messages, prompt_text
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Writer:
     def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
         return {
             place: f"{self.file} has {len(self._known.get(_content(prompt), []))} completions of the prompt "
-            f"'{words(prompt)[:60]}', and completions={samples} are wanted"
+            f"'{prompt_text(prompt)[:60]}', and completions={samples} are wanted"
             for place, prompt in enumerate(prompts)
             if self._of(prompt, samples) is None
         }

@@ -15,7 +15,7 @@ from nlhf.arena.page import write
 from nlhf.arena.ranking import Standings, standings
 from nlhf.config import ConfigError, build, checked
 from nlhf.io.files import is_moved_aside, writing
-from nlhf.judges.base import TextJudge, told
+from nlhf.judges.base import TextJudge, account_text
 from nlhf.judges.panel import Panel
 from nlhf.language.game import Text
 from nlhf.language.policy import CausalLM
@@ -82,7 +82,7 @@ def hold(
             raise ConfigError(f"{' '.join(paths)} has one policy only, {arena.names[0]}: name another one.")
         new = arena.play(judge, options.block, options.precision, progress)
     ranking = standings(arena.known, arena.of_prompts, len(arena.rules.prompts), options.redraws)
-    verdicts = f"{new} new verdicts ({told(judge.account)}); in all: {told(arena.account)}."
+    verdicts = f"{new} new verdicts ({account_text(judge.account)}); in all: {account_text(arena.account)}."
     return Contest(ranking, str(write(folder, ranking, arena)), verdicts)
 
 

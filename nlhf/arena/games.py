@@ -28,8 +28,8 @@ from nlhf.config import ConfigError
 from nlhf.io.files import replacing, writing
 from nlhf.io.json_files import write_json
 from nlhf.io.links import open_log
-from nlhf.judges.base import added
-from nlhf.models.prompts import words
+from nlhf.judges.base import add_accounts
+from nlhf.models.prompts import prompt_text
 from nlhf.records import Table
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Arena:
                 try:
                     self._judge(missing, judge)
                 finally:  # what was paid for is counted, whatever ended it
-                    self.account = added(spent, judge.account)
+                    self.account = add_accounts(spent, judge.account)
                     self._write_card()
         return len(self.votes.rows) - before
 
@@ -235,7 +235,7 @@ class Arena:
         """Judge games and write the verdicts; a game on which the judge gives none is left for the next time."""
         texts = self.texts
         asked = [
-            (words(self.rules.prompts[prompt]), mine, other)
+            (prompt_text(self.rules.prompts[prompt]), mine, other)
             for a, b, prompt in games
             for mine, other in zip(texts[a, prompt], texts[b, prompt], strict=True)
         ]

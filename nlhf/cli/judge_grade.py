@@ -11,8 +11,9 @@ from nlhf.cli.grade_table import WIDTH, grade_table
 from nlhf.cli.judge_votes import read_votes
 from nlhf.config import build
 from nlhf.judges import grades
-from nlhf.judges.base import TextJudge, told
-from nlhf.judges.learned import learned_from
+from nlhf.judges.base import TextJudge, account_text
+from nlhf.judges.cycles import cycles
+from nlhf.judges.folder import prompts_trained_on
 from nlhf.launch.compose import composed, plain
 from nlhf.runner.assemble import find_device
 from nlhf.terminal import console
@@ -34,17 +35,17 @@ def grade(overrides: Sequence[str], config_dir: Path | None = None) -> None:
     votes = read_votes(options["data"], options["source"])
     rows = grades.table({name: judge.preference(votes.texts())}, votes)
     output = console(WIDTH)
-    if trained_on := learned_from(str(getattr(judge, "model", "")), votes):
+    if trained_on := prompts_trained_on(str(getattr(judge, "model", "")), votes):
         output.print(
             f"caution: the judge was trained on {trained_on} of {len(np.unique(votes.prompts))} prompts, so these "
             "grades are too good: judge.json in its folder has the grades on held-out prompts"
         )
     output.print(grade_table(rows))
     for member_name, member in {name: judge, **getattr(judge, "judges", {})}.items():
-        counts = grades.cycles(member, votes)
+        counts = cycles(member, votes)
         output.print(
             f"{member_name}: {counts['cyclic_triples']} of {counts['triples']} triples of completions are cycles; "
             f"{counts['prompts_without_winner']} of {counts['prompts']} prompts have no completion that is "
             "preferred to all others"
         )
-    output.print(f"asked: {told(judge.account)}")
+    output.print(f"asked: {account_text(judge.account)}")

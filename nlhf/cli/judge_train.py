@@ -39,16 +39,16 @@ def train(overrides: Sequence[str], config_dir: Path | None = None) -> Path:
     pairs = PAIRS_FINE_TUNING if keys["fine_tune"] is True else PAIRS
     keys |= {"judge": name, "out": keys["out"] or f"runs/judges/{name}", "pairs": keys["pairs"] or pairs}
     options = Training(**checked(Training, keys))
-    from nlhf.judges.train import enough
+    from nlhf.judges.folds import check_prompts
     from nlhf.runner.assemble import find_device
 
     find_device(options.device)
     votes = read_votes(options.data, options.source)
-    enough(votes, options)
-    from nlhf.judges.folder import learn
+    check_prompts(votes, options)
+    from nlhf.judges.pipeline import train_judge
 
     with _progress() as counter:
-        learn(options, votes, counter)
+        train_judge(options, votes, counter)
     folder = Path(options.out)
     _show(folder)
     return folder
@@ -60,8 +60,8 @@ def _show(folder: Path) -> None:
     from nlhf.analysis.figures.fonts import warn_of_escapes
     from nlhf.analysis.figures.output import save
     from nlhf.io.json_files import read_json
-    from nlhf.judges.folder import UNNAMED
-    from nlhf.judges.learned import CARD
+    from nlhf.judges.folder import CARD
+    from nlhf.judges.pipeline import ALL_VOTERS
 
     card: Any = read_json(folder / CARD)
     save(reliability(card["reliability"]), folder, "reliability")
@@ -78,7 +78,7 @@ def _show(folder: Path) -> None:
     output.print(f"judge {folder}   ({choice})", soft_wrap=True)
     if len(sources) > 1:
         output.print(
-            f"in a run it judges as the row {name}{UNNAMED} says; game.judge.voters={sources[0]}, or another "
+            f"in a run it judges as the row {name}{ALL_VOTERS} says; game.judge.voters={sources[0]}, or another "
             "source, makes it stand for the voters of that one",
             soft_wrap=True,
         )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.judges.text_votes import TextVotes, read
+from nlhf.judges.text_votes import TextVotes
+from nlhf.judges.votes_file import read_text_votes
 
 
 def read_votes(data: str, sources: Sequence[str] | None) -> TextVotes:
@@ -15,7 +16,7 @@ def read_votes(data: str, sources: Sequence[str] | None) -> TextVotes:
 
     Raises: ConfigError for data that cannot be read, and for a source that they lack.
     """
-    votes = read(data)
+    votes = read_text_votes(data)
     existing = np.unique(votes.sources).tolist()
     for source in sources or ():
         if source not in existing:

@@ -19,10 +19,10 @@ Answer = tuple[str, str]  # a prompt and a completion
 Pair = tuple[str, str, str]  # a prompt and two completions
 
 
-def added(before: Any, now: dict[str, Any]) -> dict[str, Any]:
+def add_accounts(before: Any, now: dict[str, Any]) -> dict[str, Any]:
     """Two accounts of the same judge as one; entries of `before` that are no numbers count as 0."""
     earlier = before if isinstance(before, dict) else {}
-    return {key: added(earlier.get(key), value) if isinstance(value, dict) else _number(earlier.get(key)) + value
+    return {key: add_accounts(earlier.get(key), value) if isinstance(value, dict) else _number(earlier.get(key)) + value
             for key, value in now.items()}  # fmt: skip
 
 
@@ -32,10 +32,10 @@ def _number(value: Any) -> float:
     return value if usable else 0
 
 
-def told(account: dict[str, Any]) -> str:
+def account_text(account: dict[str, Any]) -> str:
     """An account in words; of an ensemble, also those of its judges."""
     own = [f"{key.replace('_', ' ')} {value:g}" for key, value in account.items() if not isinstance(value, dict)]
-    parts = [f"{name}: {told(one)}" for name, one in account.get("judges", {}).items()]
+    parts = [f"{name}: {account_text(one)}" for name, one in account.get("judges", {}).items()]
     return "; ".join([", ".join(own), *parts])
 
 
@@ -117,7 +117,7 @@ class TextJudge(ABC):
         """Count what the run asks about; repetitions count once."""
         self._questions.update(map(_digest, contents))
 
-    def _known(self, wanted: Sequence[Any], read: Callable[[list[Any]], np.ndarray]) -> list[Any]:
+    def _cached(self, wanted: Sequence[Any], read: Callable[[list[Any]], np.ndarray]) -> list[Any]:
         """What `read` says about each of `wanted`, asked once for each content."""
         if new := [content for content in dict.fromkeys(wanted) if content not in self._read]:
             self._read.update(zip(new, read(new), strict=True))
@@ -126,7 +126,7 @@ class TextJudge(ABC):
 
     def _gaps(self, pairs: Sequence[Pair], read: Callable[[list[Answer]], np.ndarray]) -> np.ndarray:
         """What `read` says about the first completion of every pair, less what it says about the second."""
-        first, second = (np.array(self._known([(pair[0], pair[side]) for pair in pairs], read)) for side in (1, 2))
+        first, second = (np.array(self._cached([(pair[0], pair[side]) for pair in pairs], read)) for side in (1, 2))
         return np.asarray(first - second)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
-from nlhf.judges.learned import LearnedJudge, LearnedModel, is_learned
-from nlhf.judges.tokens import Cutter, limit_of, padded
-from nlhf.models.bundled import whole
+from nlhf.judges.folder import is_learned
+from nlhf.judges.learned import LearnedJudge, LearnedModel
+from nlhf.judges.truncation import Truncator, max_tokens_of, padded
+from nlhf.models.bundled import load_complete
 from nlhf.models.content import InputModel, in_memory
 from nlhf.models.prompts import messages
 from nlhf.models.tokens import rendered
@@ -36,7 +37,7 @@ class _Classifier(TextJudge):
         own: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
         with self.model.loading() as source:
             tokenizer = AutoTokenizer.from_pretrained(source, **own)
-            model = in_memory(whole(AutoModelForSequenceClassification, source, **own)).eval()
+            model = in_memory(load_complete(AutoModelForSequenceClassification, source, **own)).eval()
         if model.config.num_labels != 1:
             raise ConfigError(f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with "
                               "one, its score.")  # fmt: skip
@@ -47,8 +48,8 @@ class _Classifier(TextJudge):
         return {**super().account, "cut_texts": self._cutter.cut if "_cutter" in self.__dict__ else 0}
 
     @cached_property
-    def _cutter(self) -> Cutter:
-        return Cutter(f"game.judge.model={self.model}", limit_of(*self._loaded))
+    def _cutter(self) -> Truncator:
+        return Truncator(f"game.judge.model={self.model}", max_tokens_of(*self._loaded))
 
     def _logits(self, texts: Sequence[str], special: bool = True) -> np.ndarray:
         """The model's score of every text, float64 (n).
@@ -125,8 +126,8 @@ class PairwiseModel(_Classifier):
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         if self._learned is not None:
             return self._learned.preference(pairs)
-        there = np.array(self._known(list(pairs), self._chosen))
-        back = np.array(self._known([(prompt, second, first) for prompt, first, second in pairs], self._chosen))
+        there = np.array(self._cached(list(pairs), self._chosen))
+        back = np.array(self._cached([(prompt, second, first) for prompt, first, second in pairs], self._chosen))
         return np.asarray(0.5 + (there - back) / 2)
 
     @cached_property

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nlhf.io.files import replacing_folder
-from nlhf.judges.base import Answer
-from nlhf.judges.tokens import Cutter, padded
-from nlhf.models.bundled import bundled_embedder, whole
+from nlhf.judges.truncation import Truncator, padded
+from nlhf.models.bundled import bundled_embedder, load_complete
 from nlhf.models.content import InputModel, in_memory
-from nlhf.models.tokens import positions
+from nlhf.models.tokens import max_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SURFACE = ("log characters", "log words", "log lines", "list items", "digits", "sentence length", "distinct words",
-           "refusal", "empty")  # fmt: skip
-REFUSAL = re.compile(r"\b(as an ai|i cannot|i can't|i'm sorry|i am sorry|i'm unable|i am unable)\b", re.IGNORECASE)
 
 
 class Encoder:
@@ -42,10 +34,10 @@ class Encoder:
         with model.loading() as source:
             folder = str(bundled_embedder()) if source == "bundled" else source
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            module: Any = in_memory(whole(AutoModel, folder, unused="pooler", trust_remote_code=False)).eval()
+            module: Any = in_memory(load_complete(AutoModel, folder, unused="pooler", trust_remote_code=False)).eval()
         self.model = module.to(device)
-        self.max_tokens, self.batch = min(max_tokens, positions(module) or max_tokens), batch
-        self.cutter = Cutter(f"the encoder {model}", self.max_tokens, side="right")
+        self.max_tokens, self.batch = min(max_tokens, max_positions(module) or max_tokens), batch
+        self.cutter = Truncator(f"the encoder {model}", self.max_tokens, side="right")
 
     @property
     def size(self) -> int:
@@ -80,20 +72,3 @@ class Encoder:
         with replacing_folder(folder) as made:
             self.model.save_pretrained(made)
             self.tokenizer.save_pretrained(made)
-
-
-def surface(answers: Sequence[Answer]) -> np.ndarray:
-    """The numbers of SURFACE for every answer, float64 (n, 9): what a reader sees at a glance."""
-    return np.array([_glance(text) for _, text in answers]).reshape(-1, len(SURFACE))
-
-
-def _glance(text: str) -> list[float]:
-    words = re.findall(r"\w+", text.lower())
-    lines = [line for line in text.splitlines() if line.strip()]
-    items = sum(bool(re.match(r"\s*([-*•]|\d+[.)])\s", line)) for line in lines)
-    sentences = max(1, len(re.findall(r"[.!?](\s|$)", text)))
-    return [
-        np.log1p(len(text)), np.log1p(len(words)), np.log1p(len(lines)), np.log1p(items),
-        sum(character.isdigit() for character in text) / max(1, len(text)), np.log1p(len(words) / sentences),
-        len(set(words)) / max(1, len(words)) ** 0.5, float(bool(REFUSAL.search(text))), float(not words),
-    ]  # fmt: skip

@@ -1,121 +1,148 @@
-"""From votes to the folder of a judge: it is learned, graded on prompts that were held out, and written."""
+"""The folder of a trained judge: what `nlhf judge train` writes and `LearnedJudge` reads.
+
+judge.json         the options, what was chosen, the grades, and the SHA-256 of the votes
+head.safetensors   the head
+encoder/           the encoder, if it was trained too
+predictions.csv    held-out logits of every pair
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import asdict, replace
+import json
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nlhf.config import ConfigError
-from nlhf.environment import environment
-from nlhf.io.files import writing
 from nlhf.io.json_files import read_json
-from nlhf.judges import grades, learned, train
-from nlhf.judges.encoder import Encoder
-from nlhf.judges.reader import Reader
-from nlhf.models.content import InputModel
-from nlhf.numerics.bradley_terry import sigmoid
-from nlhf.records import Table
-from nlhf.stats.calibration import Bin, calibration
-from nlhf.terminal import say
+from nlhf.models.bundled import bundled_embedder
+from nlhf.models.content import InputModel, content
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nlhf.judges.options import Training
     from nlhf.judges.text_votes import TextVotes
+    from nlhf.judges.train import FittedJudge
 
-VERSION = 2  # of what is written, raised when the same votes and options give another judge
-UNNAMED = " of all voters"  # what a judge is called that is not told whose votes it stands for
+CARD, HEAD, ENCODER, PREDICTIONS = "judge.json", "head.safetensors", "encoder", "predictions.csv"
 
 
-def learn(options: Training, votes: TextVotes, counter: Callable[..., Callable[[int], None]]) -> None:
-    """Learn a judge, grade it on prompts that were held out, and write its folder, unless this very judge is there.
+def is_learned(folder: str) -> bool:
+    """True if this is the folder of a trained judge."""
+    return (Path(folder).expanduser() / CARD).is_file()
 
-    Args:
-        options: of the training.
-        votes: what it is learned from.
-        counter: makes of a title something that hears how far it has come.
 
-    Raises: ConfigError where the folder holds another judge, WriteError where it cannot be written.
+def prompts_trained_on(folder: str, votes: TextVotes) -> int:
+    """The number of prompts of these votes that the judge of a folder was trained on; 0 for any other folder."""
+    card: Any = read_json(Path(folder).expanduser() / CARD) if folder else None
+    trained = set((card or {}).get("prompts", ()))
+    return len(trained & {prompt_digest(votes.answers[first][0]) for first, _ in votes.pairs.tolist()})
+
+
+def prompt_digest(prompt: str) -> str:
+    """What stands for a prompt in judge.json."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
+
+
+def digest(folder: str) -> str:
+    """SHA-256 of what decides the answers of a judge: not when, how or by which versions it was trained.
+
+    Raises: ConfigError for a folder that is damaged, or has no judge.
     """
-    start = InputModel(learned.encoder_of(Path(options.out), {**asdict(options), "fine_tune": False}), "encoder")
-    folder, card = Path(options.out), {"version": VERSION, "options": asdict(options), "data": _digest(votes),
-                                       "encoder": start.digest}  # fmt: skip
-    if _trained_before(folder, card):
-        say(f"trained before: {folder}")
-        return
-    _try(folder)
-    encoder = Encoder(start, options.max_tokens, options.batch, options.device)
-    voters = {name: place for place, name in enumerate(np.unique(votes.sources).tolist(), 1)}
-    voters = voters if len(voters) > 1 else {}
-    reader = Reader.of(options, votes, encoder, counter(f"reading {len(votes.answers)} completions"))
-    logits: dict[str, np.ndarray] = {}
-    for kind in dict.fromkeys((options.judge, "bradley_terry")):
-        mine = Reader(replace(options, judge=kind), votes, encoder, reader.table)
-        own, shared = train.grade(mine, voters, counter(f"{kind}: fold of {options.folds}", count=False))
-        logits |= {kind: own} | ({f"{kind}{UNNAMED}": shared} if voters else {})
-    judge = train.fit(reader, np.arange(len(votes)), voters)
-    chances = {method: sigmoid(values) for method, values in logits.items()}
-    rows = grades.table(chances, votes)
-    chance = chances[options.judge]
-    curves = {row["source"]: _reliability(chance, votes, row["source"]) for row in rows}
-    _write_predictions(folder / "predictions.csv", votes, logits)
-    prompts = sorted({learned.of_prompt(prompt) for prompt, _ in votes.answers})
-    learned.save(folder, judge, {**card, "grades": rows, "reliability": curves, "prompts": prompts, **environment()})
-
-
-def _trained_before(folder: Path, card: dict[str, Any]) -> bool:
-    """Is this very judge there?
-
-    Raises: ConfigError where another one is.
-    """
-    known: Any = read_json(folder / learned.CARD)
-    if known is None:
-        return False
-    spared = {"batch": 0, "out": "", "data": "", "device": ""}
-    same = all(known.get(key) == card[key] for key in ("version", "data", "encoder"))
-    if not same or {**known["options"], **spared} != {**card["options"], **spared}:
-        raise ConfigError(f"out={folder} holds a judge of other votes or options: give another folder, or remove it.")
+    path = card_path(folder)
+    card: Any = read_json(path)
     try:
-        learned.load(str(folder), 1)
-    except ConfigError:
-        return False  # a part of it is lost
-    return True
+        options = card["options"]
+        deciding = [options[key] for key in ("judge", "max_tokens", "surface", "hidden", "dimensions")]
+        encoder = content(encoder_of(path.parent, options))
+        text = json.dumps([deciding, card["voters"], card["temperatures"], encoder])
+        return hashlib.sha256(text.encode() + path.with_name(HEAD).read_bytes()).hexdigest()
+    except (KeyError, TypeError, OSError) as error:
+        raise ConfigError(f"game.judge.model={folder} cannot be read ({error}): train it again.") from error
 
 
-def _try(folder: Path) -> None:
-    """Write something into a folder that will be needed in some minutes.
+def encoder_of(folder: Path, options: dict[str, Any]) -> str:
+    """The encoder of a judge: the one in its folder if that was trained, or the one that the options name."""
+    if options["fine_tune"]:
+        return str(folder / ENCODER)
+    return str(bundled_embedder()) if options["encoder"] == "bundled" else str(options["encoder"])
 
-    Raises: WriteError.
+
+def save(folder: Path, judge: FittedJudge, card: dict[str, Any]) -> None:
+    """Write a judge. judge.json comes last, as it makes the folder that of a judge."""
+    from safetensors.torch import save as as_bytes
+
+    from nlhf.io.files import replacing
+    from nlhf.io.json_files import write_json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / HEAD, "wb") as stream:
+        stream.write(as_bytes({name: value.contiguous() for name, value in judge.head.state_dict().items()}))
+    if card["options"]["fine_tune"]:
+        judge.encoder.save(folder / ENCODER)
+    names = ("voters", "temperatures", "penalty", "epochs")
+    write_json(folder / CARD, {**card, **{name: getattr(judge, name) for name in names}})
+
+
+def load(folder: str, batch: int, device: str = "cpu") -> tuple[FittedJudge, Training]:
+    """The judge of a folder, in float64, and the options of its training. Its encoder is on `device`.
+
+    Raises: ConfigError.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
+    from safetensors.torch import load_file
+
+    from nlhf.judges.encoder import Encoder
+    from nlhf.judges.heads import untrained_head
+    from nlhf.judges.options import Training
+    from nlhf.judges.train import FittedJudge
+
+    path = card_path(folder)
+    try:
+        card: Any = read_json(path)
+        options = Training(**card["options"])
+        model = InputModel(encoder_of(path.parent, card["options"]), "game.judge.model")
+        encoder = Encoder(model, options.max_tokens, batch, device)
+        weights = load_file(path.with_name(HEAD))
+        head = untrained_head(options, len(weights["mean"]), len(card["voters"]))
+        head.load_state_dict(weights)
+        if not all(0 < temperature < float("inf") for temperature in card["temperatures"]):
+            raise ValueError("a temperature is not a positive number")
+        names = ("voters", "temperatures", "penalty", "epochs")
+        return FittedJudge(head.double().eval(), encoder, **{name: card[name] for name in names}), options
+    except ConfigError:
+        raise
+    except Exception as error:  # damaged files raise many types, of safetensors and tokenizers too
+        raise ConfigError(f"game.judge.model={folder} cannot be read ({error}): train it again.") from error
 
 
-def _digest(votes: TextVotes) -> str:
-    return hashlib.sha256(repr((votes.answers, votes.pairs.tolist(), votes.votes.tolist(),
-                                votes.sources.tolist())).encode()).hexdigest()  # fmt: skip
+def write_predictions(folder: Path, votes: TextVotes, logits: dict[str, np.ndarray]) -> None:
+    """Write a row for each pair: its source, texts and votes, and the held-out logits of every judge."""
+    from nlhf.records import Table
 
-
-def _reliability(chance: np.ndarray, votes: TextVotes, source: str) -> list[Bin]:
-    """The bins of the reliability diagram of one source, or of all."""
-    chosen = (votes.sources == source) | (source == "all")
-    return calibration(chance[chosen], votes.share[chosen], votes.number[chosen])[1]
-
-
-def _write_predictions(path: Path, votes: TextVotes, logits: dict[str, np.ndarray]) -> None:
-    """A row for each pair: where it is from, its votes, and the logits of judges that knew nothing of its prompt."""
-    names = {kind: f"logit_{kind}" for kind in logits}
-    table = Table(path, ["source", "prompt", "a", "b", "votes_a", "votes_b", "ties", *names.values()])
-    for place, (a, b) in enumerate(votes.pairs.tolist()):
-        first, second, ties = votes.votes[place].tolist()
-        table.add(source=votes.sources[place], prompt=votes.answers[a][0], a=votes.answers[a][1], b=votes.answers[b][1],
-                  votes_a=first, votes_b=second, ties=ties,
-                  **{name: float(logits[kind][place]) for kind, name in names.items()})  # fmt: skip
+    columns = {name: f"logit_{name}" for name in logits}
+    table = Table(folder / PREDICTIONS, ["source", "prompt", "a", "b", "votes_a", "votes_b", "ties", *columns.values()])
+    for row, (a, b) in enumerate(votes.pairs.tolist()):
+        votes_a, votes_b, ties = votes.votes[row].tolist()
+        table.add(
+            source=votes.sources[row],
+            prompt=votes.answers[a][0],
+            a=votes.answers[a][1],
+            b=votes.answers[b][1],
+            votes_a=votes_a,
+            votes_b=votes_b,
+            ties=ties,
+            **{column: float(logits[name][row]) for name, column in columns.items()},
+        )
     table.flush()
+
+
+def card_path(folder: str) -> Path:
+    """The path of judge.json.
+
+    Raises: ConfigError for a folder without it.
+    """
+    path = Path(folder).expanduser() / CARD
+    if not path.is_file():
+        raise ConfigError(f"game.judge.model={folder} has no {CARD}: give a folder that nlhf judge train has written.")
+    return path

@@ -1,30 +1,36 @@
-"""Heads: what is learned on top of the encoder. A head reads an answer once, and compares two readings in O(1).
+"""Heads: the trained part on top of an encoder. A head reads each answer once, and compares two readings in O(1).
 
-    bradley_terry        logit P(a > b) = s(a) - s(b)                           transitive, whatever is learned
+    bradley_terry        logit P(a > b) = s(a) - s(b)                           transitive for all weights
     general_preference   logit P(a > b) = s(a) - s(b) + u(a)^T J u(b)           J^T = -J, arXiv:2410.02197
     pairwise_model       logit P(a > b) = s(a) - s(b) + g(a, b) - g(b, a)
 
-J is block-diagonal with blocks [[0, 1], [-1, 0]]. The first two terms are such a block on (s, 1), so that the general
-preference is one skew-symmetric form, and Bradley and Terry's model is among those that it can learn. The score s is
-linear in the features; each group of voters may add weights of its own, for people of different sources want different
-things: some like long answers, others short ones.
+J is block-diagonal with blocks [[0, 1], [-1, 0]]. The first two terms are such a block on (s, 1), so the general
+preference is one skew-symmetric form, and it contains the Bradley-Terry model. The score s is linear in the features.
+Each group of voters may add its own weights, as groups have different tastes: some prefer long answers, others short
+ones.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-ALL = 0  # the number of the voters where no group is named
+if TYPE_CHECKING:
+    from nlhf.judges.options import Training
+
+ALL = 0  # the number of the group of all voters
 
 
-class Head(nn.Module):
-    """Reads features of answers, and compares readings; logits are antisymmetric for any weights.
+class Head(nn.Module, ABC):
+    """Reads features of answers and compares the readings; logits are antisymmetric for all weights.
 
     Args:
-        features: numbers of an answer.
-        voters: groups of voters.
-        hidden: units of the layer that reads what is not the score; 0 reads linearly.
+        features: number of features of an answer.
+        voters: number of groups of voters.
+        hidden: units of the hidden layer of the cyclic part; 0 for a linear one.
         dimensions: numbers of a reading beside the score, even.
         dropout: of the features, in training.
     """
@@ -38,45 +44,48 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.ones(features))
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(features, 1, bias=False)
-        self.own = nn.Embedding(voters + 1, features, padding_idx=None if voters else ALL)
+        self.own = nn.Embedding(voters + 1, features, padding_idx=None if voters else ALL)  # score weights by group
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.own.weight)
         layer = nn.Sequential(nn.Linear(features, hidden), nn.GELU()) if hidden else nn.Identity()
         self.reading = nn.Sequential(layer, nn.Linear(hidden or features, dimensions)) if dimensions else None
 
     def standardise(self, features: Tensor, weight: Tensor) -> None:
-        """Take mean and spread of the features (n, d) of the answers that are trained on; each is then as large as its
-        `weight` (d), by which it is learned the faster."""
+        """Standardise with the mean and the spread of the features (n, d) of the training answers.
+
+        Args:
+            weight: standard deviation of each feature after that, (d); the larger, the faster it is learned.
+        """
         self.mean.copy_(features.mean(0))
         spread = features.std(0)
-        self.scale.copy_(torch.where(spread < 1e-6, 1.0, spread) / weight)  # what never varied tells little elsewhere
+        self.scale.copy_(torch.where(spread < 1e-6, 1.0, spread) / weight)  # a constant feature keeps its scale
 
-    def read(self, features: Tensor, voters: Tensor) -> Tensor:
-        """Readings (n, 1 + dimensions) of features (n, d) by groups of voters (n)."""
-        plain = self.dropout(((features - self.mean) / self.scale).clamp(-6, 6))
-        score = self.score(plain) + (plain * self.own(voters)).sum(-1, keepdim=True)
-        return score if self.reading is None else torch.cat([score, self.reading(plain)], -1)
+    def read(self, features: Tensor, groups: Tensor) -> Tensor:
+        """Readings (n, 1 + dimensions) of features (n, d) for groups of voters (n)."""
+        standard = self.dropout(((features - self.mean) / self.scale).clamp(-6, 6))
+        score = self.score(standard) + (standard * self.own(groups)).sum(-1, keepdim=True)
+        return score if self.reading is None else torch.cat([score, self.reading(standard)], -1)
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
         """Logits of P(first > second) for readings (..., 1 + dimensions)."""
-        return first[..., 0] - second[..., 0] + self.turning(first[..., 1:], second[..., 1:])
+        return first[..., 0] - second[..., 0] + self.cyclic(first[..., 1:], second[..., 1:])
 
-    def turning(self, first: Tensor, second: Tensor) -> Tensor:
+    @abstractmethod
+    def cyclic(self, first: Tensor, second: Tensor) -> Tensor:
         """The part of the logits (...) that no score explains, antisymmetric."""
-        raise NotImplementedError
 
 
 class BradleyTerry(Head):
     """A score of each answer."""
 
-    def turning(self, first: Tensor, second: Tensor) -> Tensor:
+    def cyclic(self, first: Tensor, second: Tensor) -> Tensor:
         return first.new_zeros(())
 
 
 class GeneralPreference(Head):
     """A score, and a skew-symmetric form that can prefer in cycles."""
 
-    def turning(self, first: Tensor, second: Tensor) -> Tensor:
+    def cyclic(self, first: Tensor, second: Tensor) -> Tensor:
         return (first[..., 0::2] * second[..., 1::2] - first[..., 1::2] * second[..., 0::2]).sum(-1)
 
 
@@ -87,12 +96,20 @@ class Pairwise(Head):
         super().__init__(features, voters, hidden, dimensions, dropout)
         self.both = nn.Sequential(nn.Linear(2 * dimensions, 32), nn.GELU(), nn.Linear(32, 1))
 
-    def turning(self, first: Tensor, second: Tensor) -> Tensor:
-        there, back = self.both(torch.cat([first, second], -1)), self.both(torch.cat([second, first], -1))
-        gap: Tensor = there - back
-        return gap[..., 0]
+    def cyclic(self, first: Tensor, second: Tensor) -> Tensor:
+        forward, backward = self.both(torch.cat([first, second], -1)), self.both(torch.cat([second, first], -1))
+        difference: Tensor = forward - backward
+        return difference[..., 0]
 
 
 HEADS: dict[str, type[Head]] = {
-    "bradley_terry": BradleyTerry, "general_preference": GeneralPreference, "pairwise_model": Pairwise,
-}  # fmt: skip
+    "bradley_terry": BradleyTerry,
+    "general_preference": GeneralPreference,
+    "pairwise_model": Pairwise,
+}
+
+
+def untrained_head(options: Training, features: int, voters: int) -> Head:
+    """A new head of the kind and size that the options name."""
+    dimensions = 0 if options.judge == "bradley_terry" else options.dimensions
+    return HEADS[options.judge](features, voters, options.hidden, dimensions, options.dropout)

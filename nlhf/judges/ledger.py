@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,32 +22,12 @@ from nlhf.config import ConfigError
 from nlhf.io.files import writing
 from nlhf.io.links import open_file
 from nlhf.judges.base import Pair
+from nlhf.judges.verdicts import TIE
 
-TIE = 0.5
 MOST_TOKENS = 10**12  # of one answer; a larger count is none
 NAME = re.compile(r"[0-9a-f]{64}")
 DOUBT, FEW_REFUSED = 0.05, 3  # share of questions that may be refused, and so many at any rate
 log = logging.getLogger("nlhf")
-
-
-class Pace:
-    """At most so many questions a minute, evenly spaced, over all threads; none while the endpoint wants to be left."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self.pause, self.due, self.lock = 60 / per_minute if per_minute else 0.0, 0.0, threading.Lock()
-
-    def wait(self, stopped: threading.Event) -> None:
-        """Sleep until it is one's turn, or all is stopped."""
-        with self.lock:
-            now = time.monotonic()
-            self.due = max(now, self.due)
-            pause, self.due = self.due - now, self.due + self.pause
-        stopped.wait(pause)
-
-    def hold(self, seconds: float) -> None:
-        """Nobody asks for so long."""
-        with self.lock:
-            self.due = max(self.due, time.monotonic() + seconds)
 
 
 @dataclass

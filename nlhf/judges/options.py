@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from nlhf.config import ConfigError
 from nlhf.numerics.streams import LARGEST_SEED
-
-if TYPE_CHECKING:
-    from nlhf.judges.heads import Head
 
 MOST_READ = 64  # pairs of a step whose answers an encoder can be trained on at once
 Judge = Literal["bradley_terry", "general_preference", "pairwise_model"]
@@ -63,10 +60,3 @@ class Training:
                               f"give pairs=16, at most {MOST_READ}.")  # fmt: skip
         if not self.penalties or not all(0 <= value < float("inf") for value in self.penalties):
             raise ConfigError(f"penalties={list(self.penalties)}: give one or more numbers >= 0.")
-
-    def head(self, features: int, voters: int) -> Head:
-        """An untrained head."""
-        from nlhf.judges.heads import HEADS
-
-        dimensions = 0 if self.judge == "bradley_terry" else self.dimensions
-        return HEADS[self.judge](features, voters, self.hidden, dimensions, self.dropout)

@@ -12,19 +12,19 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
-from nlhf.judges.tokens import Cutter, padded
+from nlhf.judges.truncation import Truncator, padded
 from nlhf.models.bundled import bundled_embedder
 
 MOST_READ = 128  # tokens of a text that MiniLM reads
 
 
 @cache
-def _embedder(device: str) -> tuple[Any, Any, Cutter]:
+def _embedder(device: str) -> tuple[Any, Any, Truncator]:
     from transformers import AutoModel, AutoTokenizer
 
     folder = bundled_embedder()
     model = AutoModel.from_pretrained(folder).eval().to(device)
-    return AutoTokenizer.from_pretrained(folder), model, Cutter("the criterion relevance", MOST_READ)
+    return AutoTokenizer.from_pretrained(folder), model, Truncator("the criterion relevance", MOST_READ)
 
 
 def relevance(answers: list[Answer], device: str = "cpu") -> np.ndarray:

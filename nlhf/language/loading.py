@@ -34,7 +34,7 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise ConfigError('policy=causal_lm needs the extra lm: pip install -e ".[lm]"') from error
-    from nlhf.models.bundled import bundled_model, whole
+    from nlhf.models.bundled import bundled_model, load_complete
 
     half = options.dtype == "bfloat16" or (options.dtype == "auto" and device != "cpu")
     with options.model.loading() as source:
@@ -45,7 +45,7 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
         }
         tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
         dtype = torch.bfloat16 if half else torch.float32
-        module: Any = in_memory(whole(AutoModelForCausalLM, path, dtype=dtype, **keywords)).to(device)
+        module: Any = in_memory(load_complete(AutoModelForCausalLM, path, dtype=dtype, **keywords)).to(device)
     return wrapped(options, module, tokenizer, seed)
 
 

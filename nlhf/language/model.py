@@ -22,8 +22,8 @@ from torch import Tensor
 
 from nlhf.config import ConfigError
 from nlhf.language import sampling, scoring
-from nlhf.models.prompts import Prompt, messages, words
-from nlhf.models.tokens import end_tokens, positions, rendered
+from nlhf.models.prompts import Prompt, messages, prompt_text
+from nlhf.models.tokens import end_tokens, max_positions, rendered
 
 if TYPE_CHECKING:
     from nlhf.language.policy import CausalLM
@@ -91,7 +91,7 @@ class LanguageModel:
         self.config: Any = module.config
         self.device = next(module.parameters()).device
         self.end_tokens = end_tokens(base, tokenizer)
-        self.max_positions = positions(base)
+        self.max_positions = max_positions(base)
         self.team: Team | None = None  # other processes that share the work
         self.completions: list[Tokens] = []
         self._numbers: dict[Tokens, int] = {}
@@ -102,7 +102,7 @@ class LanguageModel:
         Raises: OverlongPromptError for a prompt that leaves no room for a completion, ConfigError for messages that
         the chat template refuses.
         """
-        text, has_template = words(prompt), bool(self.tokenizer.chat_template)
+        text, has_template = prompt_text(prompt), bool(self.tokenizer.chat_template)
         model_input = text
         if has_template:
             key = f"policy.model={self.options.model}"

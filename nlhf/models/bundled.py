@@ -83,7 +83,7 @@ def loading(key: str, model: str) -> Iterator[None]:
         ) from error
 
 
-def whole(architecture: Any, path: str, unused: str = "nothing", **options: Any) -> Any:
+def load_complete(architecture: Any, path: str, unused: str = "nothing", **options: Any) -> Any:
     """`architecture.from_pretrained(path)`, where a weight that the files lack is an error and not a random number.
 
     Args:

@@ -40,7 +40,7 @@ class ChatText(str):
         return chat
 
 
-def words(prompt: Prompt) -> str:
+def prompt_text(prompt: Prompt) -> str:
     """A prompt as one text; several messages stand behind their roles, and `messages` returns them again."""
     if isinstance(prompt, str):
         return prompt

@@ -33,7 +33,7 @@ def rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], key: str, **
         ) from error
 
 
-def positions(module: Module) -> int | None:
+def max_positions(module: Module) -> int | None:
     """The number of tokens that a model can read at most; None where its config names no limit.
 
     RoBERTa and its relatives count positions from their padding token on, so the first ones are never used.

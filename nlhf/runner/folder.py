@@ -14,7 +14,7 @@ from nlhf.io.files import replacing
 from nlhf.io.json_files import read_json, write_json
 from nlhf.io.links import make_folder
 from nlhf.io.yaml_files import yaml_text
-from nlhf.judges.base import added
+from nlhf.judges.base import add_accounts
 from nlhf.policies.base import Memory, Policy
 from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, means_of_last_rows, permanent
 from nlhf.runner.checkpoint import load_checkpoint, save_checkpoint
@@ -72,7 +72,7 @@ class RunFolder:
     @property
     def _account(self) -> dict[str, Any] | None:
         """The number and cost of calls of the judge, including earlier processes up to their last checkpoints."""
-        return None if self.world.account is None else added(self.spent, self.world.account)
+        return None if self.world.account is None else add_accounts(self.spent, self.world.account)
 
     def flush(self) -> None:
         """Write the rows to the disk."""

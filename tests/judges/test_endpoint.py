@@ -18,7 +18,9 @@ pytest.importorskip("openai")
 
 from nlhf.config import ConfigError, build
 from nlhf.io.files import WriteError
-from nlhf.judges.endpoint import Endpoint, Pace, _verdict
+from nlhf.judges.endpoint import Endpoint
+from nlhf.judges.requests import Pace
+from nlhf.judges.verdicts import completion_of, verdict_of
 from nlhf.launch.compose import composed, plain
 from tests.selection import mostly_long
 
@@ -176,7 +178,7 @@ def test_what_is_no_completion_is_no_verdict(server, tmp_path):
     """A page of a proxy, say, for ever: nothing is kept of it, and once the endpoint is mended it is asked again."""
     server.faults = ["empty"] * 1000
     judge = made(server, tmp_path, "judge.retries=1")
-    with pytest.raises(ConfigError, match="what it sends is no chat completion"):
+    with pytest.raises(ConfigError, match="the response is not a chat completion"):
         judge.preference(PAIRS)
     server.faults.clear()
     assert made(server, tmp_path).preference(PAIRS).tolist() == [1, 0, 0.5, 1]
@@ -192,14 +194,14 @@ def test_answers_that_cannot_be_read_stay_counted_and_are_warned_of(server, tmp_
 
 
 def test_a_stop_asks_nothing_more(server, tmp_path, monkeypatch):
-    from nlhf.judges import endpoint
+    from nlhf.judges import requests
 
     def stopped(_):
         while not server.asked:
             time.sleep(0.01)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(endpoint, "wait", stopped)
+    monkeypatch.setattr(requests, "wait", stopped)
     server.faults = ["held"]
     judge = made(server, tmp_path, "judge.workers=1")
     pairs = [("why", "a" * k, "b") for k in range(2, 40)]
@@ -213,7 +215,7 @@ def test_a_stop_asks_nothing_more(server, tmp_path, monkeypatch):
 
 
 def test_after_a_failure_workers_that_wait_ask_nothing_more(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("nlhf.judges.endpoint.LONGEST", 3600.0)
+    monkeypatch.setattr("nlhf.judges.requests.LONGEST", 3600.0)
     server.faults, server.pause = ["429+", "401", *["429"] * 50], "3600"
     started = time.monotonic()
     with pytest.raises(ConfigError):
@@ -315,7 +317,7 @@ def test_verdicts_are_those_of_one_endpoint(server, tmp_path):
 
 @pytest.mark.parametrize("place", [150, 180, 199])
 def test_a_key_in_a_long_message_is_not_cut_in_two(server, tmp_path, place):
-    told = made(server, tmp_path)._excuse(ValueError("x" * place + SECRET), 1)
+    told = made(server, tmp_path)._requests.failure(ValueError("x" * place + SECRET), 1)
     assert not any(SECRET[start : start + 6] in told for start in range(len(SECRET) - 6))
 
 
@@ -386,17 +388,13 @@ def test_white_space_around_a_key_is_no_part_of_it(server, tmp_path, monkeypatch
                 {"choices": [{"message": {"content": [{"type": "text", "text": "A"}]}}]}],
 )  # fmt: skip
 def test_a_completion_without_words_is_an_unreadable_answer(content):
-    from nlhf.judges.endpoint import _completion
-
-    assert _verdict(_completion(json.dumps(content))) is None
+    assert verdict_of(completion_of(json.dumps(content))) is None
 
 
 @pytest.mark.parametrize("text", ["", "<html>busy</html>", "[]", "{}", '{"choices": []}', "null", "7", "[" * 100_000])
 def test_what_has_no_choices_is_no_completion(text):
-    from nlhf.judges.endpoint import _completion
-
-    with pytest.raises(ValueError, match="no chat completion"):
-        _completion(text)
+    with pytest.raises(ValueError, match="not a chat completion"):
+        completion_of(text)
 
 
 def test_without_a_key_openai_itself_is_not_asked(monkeypatch, server, tmp_path):
@@ -427,8 +425,8 @@ def test_what_an_answer_means(words, verdict):
     from types import SimpleNamespace
 
     message = SimpleNamespace(message=SimpleNamespace(content=words))
-    assert _verdict(SimpleNamespace(choices=[message])) == verdict
-    assert _verdict(SimpleNamespace(choices=[])) is None
+    assert verdict_of(SimpleNamespace(choices=[message])) == verdict
+    assert verdict_of(SimpleNamespace(choices=[])) is None
 
 
 def test_requests_are_not_logged_one_by_one(server, tmp_path, caplog):

@@ -20,11 +20,11 @@ from nlhf.judges.classifier import PairwiseModel, RewardModel
 from nlhf.judges.encoder import Encoder
 from nlhf.judges.ensemble import Ensemble
 from nlhf.judges.panel import Panel
-from nlhf.judges.text_votes import read
-from nlhf.judges.tokens import Cutter, limit_of
+from nlhf.judges.truncation import Truncator, max_tokens_of
+from nlhf.judges.votes_file import read_text_votes
 from nlhf.models import prompts
 from nlhf.models.content import InputModel
-from nlhf.models.tokens import positions
+from nlhf.models.tokens import max_positions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["<pad>", "<unknown>", "<s>", "</s>", "[system]", "[user]", "[assistant]",
@@ -163,7 +163,7 @@ def test_positions_of_roberta_start_behind_its_padding_token():
     config = transformers.RobertaConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
                                         intermediate_size=8, max_position_embeddings=20, pad_token_id=1)  # fmt: skip
     model = transformers.RobertaModel(config).eval()
-    assert positions(model) == 18
+    assert max_positions(model) == 18
     model(torch.full((1, 18), 5))
     with pytest.raises((IndexError, RuntimeError)):
         model(torch.full((1, 19), 5))
@@ -177,7 +177,7 @@ def test_special_tokens_survive_the_cut(side):
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         "<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
-    cutter = Cutter("a judge", 5, side)
+    cutter = Truncator("a judge", 5, side)
     words = ["sea", "moon", "bread"] if side == "left" else ["the", "a", "sea"]
     assert cutter.ids(tokenizer, ["the a sea moon bread", "tea"]) == [
         [2, *map(WORDS.index, words), 3],
@@ -188,8 +188,8 @@ def test_special_tokens_survive_the_cut(side):
 
 def test_the_limit_is_the_smaller_one(tmp_path):
     model = transformers.GPT2Model(transformers.GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=1, n_positions=32))
-    assert limit_of(tokenizer_of(), model) == 32
-    assert limit_of(tokenizer_of(model_max_length=16), model) == 16
+    assert max_tokens_of(tokenizer_of(), model) == 32
+    assert max_tokens_of(tokenizer_of(model_max_length=16), model) == 16
 
 
 def test_an_encoder_counts_the_texts_whose_ends_it_does_not_read(encoder, caplog):
@@ -252,7 +252,7 @@ def test_text_parts_of_a_message_are_its_text(tmp_path):
     path = written(tmp_path, row)
     expected = [{"role": "user", "content": "why\ntea", "name": "me"}]
     assert prompts.read(InputFile(path)) == [expected]
-    (prompt, _), _ = read(path).answers
+    (prompt, _), _ = read_text_votes(path).answers
     assert prompt == "why\ntea"
     assert prompts.messages(prompt) == expected
 
@@ -261,13 +261,13 @@ def test_text_parts_of_a_message_are_its_text(tmp_path):
 def test_what_is_no_text_is_refused_with_its_line(tmp_path, content):
     wrong = {"prompt": [{"role": "user", "content": content}], "a": "x", "b": "y", "votes": [1, 0]}
     path = written(tmp_path, {**wrong, "prompt": "why"}, wrong)
-    for reader in (lambda: prompts.read(InputFile(path)), lambda: read(path)):
+    for reader in (lambda: prompts.read(InputFile(path)), lambda: read_text_votes(path)):
         with pytest.raises(ConfigError, match=r"line 2.* has a message whose content is no text"):
             reader()
 
 
 def test_votes_on_chats_keep_their_messages(tmp_path):
-    votes = read(written(tmp_path, {"prompt": CHAT, "a": "x", "b": "y", "votes": [1, 0]}))
+    votes = read_text_votes(written(tmp_path, {"prompt": CHAT, "a": "x", "b": "y", "votes": [1, 0]}))
     assert votes.texts()[0][0] == prompts.words(CHAT)
     assert prompts.messages(votes.texts()[0][0]) == CHAT
 

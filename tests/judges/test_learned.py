@@ -18,10 +18,13 @@ from nlhf.cli.judge import main
 from nlhf.cli.judge_train import train
 from nlhf.config import ConfigError
 from nlhf.io.json_files import CHECKSUM
-from nlhf.judges import grades
+from nlhf.judges import baselines, grades
+from nlhf.judges.cycles import cycles
+from nlhf.judges.folder import load
 from nlhf.judges.heads import ALL
-from nlhf.judges.learned import LearnedJudge, LearnedModel, load
-from nlhf.judges.text_votes import TextVotes, read
+from nlhf.judges.learned import LearnedJudge, LearnedModel
+from nlhf.judges.text_votes import TextVotes
+from nlhf.judges.votes_file import read_text_votes
 from nlhf.launch.compose import composed, plain
 from nlhf.numerics.bradley_terry import sigmoid
 from nlhf.runner.specification import specify
@@ -90,7 +93,7 @@ def test_what_is_loaded_is_what_was_learned(judges):
     pairs = [("write about tea", texts[a], texts[b]) for a, b in BEATS]
     assert (judge.preference(pairs) > 0.7).all()
     data = judges["general_preference"].parent / "votes.jsonl"
-    found = grades.cycles(judge, read(str(data)))
+    found = cycles(judge, read_text_votes(str(data)))
     assert found["triples"] == 24 * 20
     assert found["cyclic_triples"] == pytest.approx(24 * 8, abs=8)  # a text of each style: 2 * 2 * 2 triples a prompt
     assert found["prompts_without_winner"] >= 23
@@ -241,7 +244,7 @@ def test_a_learned_judge_is_a_games_and_its_content_is_in_the_fingerprint(judges
 def test_bad_votes_are_a_sentence(tmp_path, line, words):
     (tmp_path / "v.jsonl").write_text(line + "\n")
     with pytest.raises(ConfigError, match=words):
-        read(str(tmp_path / "v.jsonl"))
+        read_text_votes(str(tmp_path / "v.jsonl"))
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -274,11 +277,11 @@ def test_grades_against_hand_computed_numbers():
     chance = np.array([0.8, 0.6, 0.9, 0.5])
     assert grades.right(chance, votes).tolist() == [1, 0, 0.5, 0.5]
     assert grades.log_loss(chance, votes)[:2] == pytest.approx([-np.log(0.8), -np.log(0.4)])
-    same, couples = grades.agreement(votes)
+    same, couples = baselines.agreement(votes)
     assert couples.tolist() == [6, 1, 1, 6]
     assert same == pytest.approx([1, 1, 0, (3 * 2 / 2) / 6])
     votes_of_three = TextVotes(votes.answers, votes.pairs[:2], np.array([[2.0, 1, 0], [1, 1, 1]]), votes.sources[:2])
-    right, cases = grades.another_voter(votes_of_three)
+    right, cases = baselines.another_voter(votes_of_three)
     assert cases.tolist() == [1, 2]  # who votes with one of two others finds these even; so does who calls a tie
     assert right.tolist() == [0, 0]  # the second one against two; the two that disagree against each other and a tie
     error, bins = calibration(np.full(4, 0.5), votes.share, votes.number, bins=1)
@@ -306,31 +309,32 @@ def test_intervals_cover(prompts, pairs, rounds, least, most):
 
 
 def test_temperature_is_that_of_the_votes():
-    from nlhf.judges.train import _temperature
+    from nlhf.judges.temperature import fit_temperature
 
     rng = np.random.default_rng(0)
     logits = rng.normal(size=4000) * 2
     share = rng.binomial(20, sigmoid(logits)) / 20
     votes = votes_of(share, np.full(4000, 20), list(range(4000)))
-    assert _temperature(3 * logits, votes, np.ones(4000)) == pytest.approx(3, rel=0.05)
+    assert fit_temperature(3 * logits, votes, np.ones(4000)) == pytest.approx(3, rel=0.05)
 
 
 def test_temperatures_of_few_pairs_stay_near_what_is_expected():
-    from nlhf.judges.train import _temperature
+    from nlhf.judges.temperature import fit_temperature
 
     nothing = votes_of([], [], [])
-    assert _temperature(np.array([]), nothing, np.array([]), expected=1.7) == 1.7
+    assert fit_temperature(np.array([]), nothing, np.array([]), expected=1.7) == 1.7
     right = votes_of([1.0, 1.0], [1, 1], [0, 1])  # two pairs that are right would be sure of everything
-    assert 0.5 < _temperature(np.array([2.0, 2.0]), right, np.ones(2)) < 1
+    assert 0.5 < fit_temperature(np.array([2.0, 2.0]), right, np.ones(2)) < 1
     many = votes_of(np.ones(500), np.ones(500), range(500))
-    assert _temperature(np.full(500, 2.0), many, np.ones(500)) < 0.5
+    assert fit_temperature(np.full(500, 2.0), many, np.ones(500)) < 0.5
 
 
 def test_grades_are_of_judges_that_were_fitted_without_the_prompt_in_every_fold(encoder, monkeypatch, tmp_path):
+    from nlhf.judges import optimise
     from nlhf.judges import train as training
 
     fitted, trained = [], []
-    fit, train_one = training.fit, training._train
+    fit, train_one = training.fit, optimise.train_head
 
     def watched_fit(reader, pairs, voters):
         fitted.append(set(reader.votes.prompts[pairs]))
@@ -346,7 +350,7 @@ def test_grades_are_of_judges_that_were_fitted_without_the_prompt_in_every_fold(
         return train_one(reader, pairs, voters, penalty, epochs, held)
 
     monkeypatch.setattr(training, "fit", watched_fit)
-    monkeypatch.setattr(training, "_train", watched_train)
+    monkeypatch.setattr(optimise, "train_head", watched_train)
     train([f"data={written(tmp_path / 'v.jsonl', cyclic(12))}", f"encoder={encoder}", f"out={tmp_path / 'j'}",
            "judge=bradley_terry", "folds=3", "inner_folds=2", "epochs=2"])  # fmt: skip
     assert [len(prompts) for prompts in fitted] == [8, 8, 8, 12]
@@ -419,9 +423,9 @@ def test_what_cannot_be_learned_is_said_before_anything_is_read(encoder, tmp_pat
 
 @pytest.mark.parametrize("use", ["outer", "inner"])
 def test_a_prompt_is_in_one_fold_with_all_its_pairs(tmp_path, use):
-    from nlhf.judges.train import folds
+    from nlhf.judges.folds import folds
 
-    votes = read(str(written(tmp_path / "v.jsonl", cyclic(10))))
+    votes = read_text_votes(str(written(tmp_path / "v.jsonl", cyclic(10))))
     masks = np.array(list(folds(votes, 4, 0, use)))
     assert (masks.sum(0) == 1).all()
     held = [set(votes.prompts[mask].tolist()) for mask in masks]

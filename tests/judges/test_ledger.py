@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from nlhf.config import ConfigError
-from nlhf.judges.base import added
+from nlhf.judges.base import add_accounts
 from nlhf.judges.ledger import Ledger, _check, _name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,7 +157,7 @@ def test_accounts_of_damaged_files_add_up_to_numbers():
         {"calls": None, "cost": float("nan"), "judges": 3},
         {"calls": "x", "judges": {"a": []}},
     ):
-        assert added(before, now) == now
-    assert added({"calls": 1, "judges": {"a": {"calls": 4}}}, now) == {
+        assert add_accounts(before, now) == now
+    assert add_accounts({"calls": 1, "judges": {"a": {"calls": 4}}}, now) == {
         "calls": 3, "cost": 0.5, "judges": {"a": {"calls": 6}}
     }  # fmt: skip

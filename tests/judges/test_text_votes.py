@@ -8,7 +8,7 @@ import pytest
 
 from nlhf.config import ConfigError
 from nlhf.io.inputs import InputFile
-from nlhf.judges.text_votes import read
+from nlhf.judges.votes_file import read_text_votes
 from nlhf.models import prompts
 
 
@@ -36,27 +36,29 @@ REFUSED = {
 def test_lines_that_would_be_misread_are_refused(tmp_path, case):
     lines, *words = REFUSED[case]
     with pytest.raises(ConfigError) as refused:
-        read(written(tmp_path, *lines))
+        read_text_votes(written(tmp_path, *lines))
     assert all(word in str(refused.value) for word in words), str(refused.value)
 
 
 def test_counts_that_agree_and_other_keys_are_no_harm(tmp_path):
-    votes = read(written(tmp_path, line(votes=[1, 2, 3], ties=3, total=6, weight=1, gpt4=[1, 1, 0], round=7)))
+    votes = read_text_votes(
+        written(tmp_path, line(votes=[1, 2, 3], ties=3, total=6, weight=1, gpt4=[1, 1, 0], round=7))
+    )
     assert votes.votes.tolist() == [[1, 2, 3]]
 
 
 def test_pairs_that_are_left_out_are_counted(tmp_path, caplog):
     lines = line(), line(b="sea"), line(votes=[0, 0, 0]), line(votes=[0, 0])
-    assert len(read(written(tmp_path, *lines))) == 1
+    assert len(read_text_votes(written(tmp_path, *lines))) == 1
     assert "3 pairs are left out: 1 compare a text with itself, 2 have no vote" in caplog.text
 
 
 def test_pairs_without_a_source_are_a_source_of_their_own_beside_others(tmp_path, caplog):
-    votes = read(written(tmp_path, line(source="people"), line(), line(source=""), line(source="people ")))
+    votes = read_text_votes(written(tmp_path, line(source="people"), line(), line(source=""), line(source="people ")))
     assert votes.sources.tolist() == ["people", "(none)", "(none)", "people"]
     assert "2 pairs name no source" in caplog.text
     assert "'people' and 'people '" in caplog.text
-    assert read(written(tmp_path, line(), line(source="all"))).sources.tolist() == ["all", "all"]
+    assert read_text_votes(written(tmp_path, line(), line(source="all"))).sources.tolist() == ["all", "all"]
 
 
 def test_ids_that_two_lines_share_are_refused(tmp_path):
@@ -64,13 +66,13 @@ def test_ids_that_two_lines_share_are_refused(tmp_path):
     written(tmp_path, '{"prompt_id": 1, "a": "x", "b": "y", "votes": [1, 0]}', name="comparisons.jsonl")
     texts = ['{"completion_id": "x", "text": "sea"}', '{"completion_id": "y", "text": "tea"}']
     written(tmp_path, *texts, name="completions.jsonl")
-    assert read(str(tmp_path)).votes.tolist() == [[1, 0, 0]]
+    assert read_text_votes(str(tmp_path)).votes.tolist() == [[1, 0, 0]]
     written(tmp_path, *texts, '{"completion_id": "x", "text": "pea"}', name="completions.jsonl")
     with pytest.raises(ConfigError, match="line 3 has completion_id=x, as a line before it"):
-        read(str(tmp_path))
+        read_text_votes(str(tmp_path))
     written(tmp_path, '{"completion_id": [1], "text": "sea"}', name="completions.jsonl")
     with pytest.raises(ConfigError, match=r"line 1 has completion_id=\[1\]: give a text"):
-        read(str(tmp_path))
+        read_text_votes(str(tmp_path))
 
 
 def test_a_prompt_that_is_given_twice_in_a_line_is_refused(tmp_path):

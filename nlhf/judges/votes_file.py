@@ -1,0 +1,152 @@
+"""Reads votes on texts.
+
+A jsonl file has a pair in each line: `prompt` (a text, or messages with role and content), `a`, `b` (completions),
+`votes` [for a, for b, ties], and `source` if there are several. A folder has `prompts.jsonl` (prompt_id, prompt),
+`completions.jsonl` (completion_id, text) and `comparisons.jsonl` (prompt_id, a, b, votes), a and b completion_ids.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlhf.config import ConfigError, whole_text
+from nlhf.io.inputs import InputFile
+from nlhf.io.tables import distinct_keys, stripped
+from nlhf.judges.text_votes import TextVotes
+from nlhf.models.prompts import checked_prompt, prompt_text
+from nlhf.votes.file import MOST_VOTES
+from nlhf.votes.unread import check_unread
+
+if TYPE_CHECKING:
+    from nlhf.judges.base import Answer
+
+log = logging.getLogger(__name__)
+KEYS = ("prompt", "a", "b", "votes")  # of a line
+
+
+def read_text_votes(path: str) -> TextVotes:
+    """The votes of a jsonl file or of a folder.
+
+    Raises: ConfigError with the line, the value and the remedy.
+    """
+    folder = Path(path).expanduser()
+    numbers: dict[Answer, int] = {}
+    pairs, votes, sources, equal, empty = [], [], [], 0, 0
+    for line, entry in _joined(folder) if folder.is_dir() else _lines(path, *KEYS):
+        prompt = _prompt(entry["prompt"], line)
+        first, second = (
+            numbers.setdefault((prompt, _text(entry[side], f"{line}: {side}")), len(numbers)) for side in ("a", "b")
+        )
+        counts = _counts(entry["votes"], line)
+        check_unread(entry, ("votes",), counts[2], sum(counts), line)
+        if first == second or not sum(counts):
+            equal, empty = equal + (first == second), empty + (first != second)
+            continue
+        pairs.append((first, second))
+        votes.append(counts)
+        sources.append(_source(entry.get("source"), line))
+    if equal or empty:
+        log.warning(
+            "data=%s: %d pairs are left out: %d compare a text with itself, %d have no vote",
+            *(path, equal + empty, equal, empty),
+        )
+    if not pairs:
+        raise ConfigError(f"data={path} has no pair of different completions with a vote: give another file.")
+    return TextVotes(list(numbers), np.array(pairs), np.array(votes, float), np.array(_named(sources, path)))
+
+
+def _named(sources: list[str], path: str) -> list[str]:
+    """Names of sources, `all` if there is only one.
+
+    Raises: ConfigError for a source `all` beside others, as `all` means all of them together.
+    """
+    if set(sources) <= {"", "all"}:
+        return ["all"] * len(sources)
+    if "all" in sources:
+        raise ConfigError(f"data={path} has the source `all` beside others, and that means all of them: rename it.")
+    if unnamed := sources.count(""):
+        log.warning("data=%s: %d pairs name no source: they form the source (none)", path, unnamed)
+    return [source or "(none)" for source in stripped(sources, f"data={path}")]
+
+
+def _joined(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The lines of comparisons.jsonl with the texts that they name."""
+    prompts = _by_id(folder / "prompts.jsonl", "prompt_id", "prompt")
+    completions = _by_id(folder / "completions.jsonl", "completion_id", "text")
+    texts = {name: entry["text"] for name, entry in completions.items()}
+    for line, entry in _lines(str(folder / "comparisons.jsonl"), "prompt_id", "a", "b", "votes"):
+        for name, table in ((entry["prompt_id"], prompts), (entry["a"], texts), (entry["b"], texts)):
+            if not isinstance(name, str | int) or name not in table:
+                raise ConfigError(f"{line} names {name}, which the folder does not have: add it, or remove the line.")
+        yield line, {**prompts[entry["prompt_id"]], **entry, "a": texts[entry["a"]], "b": texts[entry["b"]]}
+
+
+def _by_id(path: Path, key: str, *required: str) -> dict[str | int, dict[str, Any]]:
+    """The objects of a jsonl file by the value of a key, all different."""
+    entries: dict[str | int, dict[str, Any]] = {}
+    for line, entry in _lines(str(path), key, *required):
+        if not isinstance(name := entry[key], str | int):
+            raise ConfigError(f"{line} has {key}={json.dumps(name)[:80]}: give a text or a whole number.")
+        if name in entries:
+            raise ConfigError(f"{line} has {key}={name}, as a line before it: give every one its own.")
+        entries[name] = entry
+    return entries
+
+
+def _lines(path: str, *required: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a jsonl file that have the required keys, each with the name of its line."""
+    for number, text in InputFile(path, "data").lines():
+        line = f"data={path}: line {number}"
+        try:
+            entry = json.loads(text, object_pairs_hook=distinct_keys)
+        except ValueError as error:
+            raise ConfigError(f"{line} is no JSON ({error}): mend or remove it.") from error
+        if not isinstance(entry, dict):
+            raise ConfigError(f'{line} is no object: write {{"prompt": ..., "a": ..., "b": ..., "votes": [1, 0, 0]}}.')
+        for name in required:
+            if name not in entry:
+                raise ConfigError(f"{line} lacks {name}: it has {', '.join(entry) or 'nothing'}.")
+        yield line, entry
+
+
+def _prompt(value: Any, line: str) -> str:
+    """A prompt as one text, which keeps the messages of a chat.
+
+    Raises: ConfigError.
+    """
+    where = f"{line}: prompt"
+    return prompt_text(checked_prompt(value, where)) if isinstance(value, list) else _text(value, where)
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{where} is {json.dumps(value)[:80]}, no text: give one.")
+    return whole_text(value, where)
+
+
+def _source(value: Any, line: str) -> str:
+    """The name of a source, empty if there is none. NUL characters are refused, as NumPy drops them at the end."""
+    source = "" if value is None else whole_text(str(value), f"{line}: source")
+    if "\0" in source:
+        raise ConfigError(f"{line} has source={json.dumps(source)[:80]}, with a NUL character: remove that.")
+    return source
+
+
+def _counts(value: Any, line: str) -> tuple[float, float, float]:
+    """Counts of votes: for the first, for the second, ties."""
+    try:
+        first, second, ties = (float(count) for count in [*value, 0][:3])
+        valid = len(value) in (2, 3) and all(0 <= count <= MOST_VOTES for count in (first, second, ties))
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"{line} has votes={json.dumps(value)[:80]}: give [for a, for b, ties], counts from 0 to 2^53."
+        )
+    return first, second, ties
