@@ -25,7 +25,7 @@ from nlhf.language.loading import load
 from nlhf.language.model import LanguageModel
 from nlhf.language.policy import CausalLM
 from nlhf.models.content import InputModel
-from nlhf.models.prompts import written
+from nlhf.models.prompts import bundled_prompts
 from nlhf.runner.trainer import Trainer
 
 NEW, PROMPTS, ROUNDS = 64, 4, 3
@@ -87,7 +87,7 @@ def sampler(folder: str) -> int:
         trust_remote_code=False,
     )
     model = Endless(load(options, 0, "cpu"))
-    prompts = [model.turn(prompt).tokens for prompt in written()[:PROMPTS]]
+    prompts = [model.turn(prompt).tokens for prompt in bundled_prompts()[:PROMPTS]]
     parts = [(model.initial, 0.875), (None, 0.125)]
     uniforms = np.random.default_rng(0).random(PROMPTS)
     cached = lambda: model.sample(parts, prompts, uniforms)  # noqa: E731

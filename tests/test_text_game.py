@@ -170,7 +170,7 @@ def test_the_report_shows_completions_side_by_side(text_config):
         ("policy.model=/nowhere", "policy.model=/nowhere cannot be loaded"),
         ("seeds=2", "one seed at a time, not 2: sweep seeds="),
         ("policy.max_new_tokens=64", "more than the model's 64"),
-        ("policy.lora_targets=[nothing]", "are no layers of"),
+        ("policy.lora_targets=[nothing]", "are not layers of"),
         ("game.test_prompts=300", "leaves none of the 300 prompts"),
         ("policy.top_p=0", "policy.top_p=0"),
         ("game=tversky", "needs prompts to complete: set game=text"),
@@ -344,8 +344,8 @@ def test_two_sources_of_prompts_are_refused(text_config, tmp_path):
 
 
 def test_written_prompts_are_distinct_and_always_the_same():
-    assert len({*prompts.written()}) == len(prompts.written()) == 300
-    assert prompts.written() == prompts.written()
+    assert len({*prompts.bundled_prompts()}) == len(prompts.bundled_prompts()) == 300
+    assert prompts.bundled_prompts() == prompts.bundled_prompts()
 
 
 # --- judges ----------------------------------------------------------------------------------------------------------

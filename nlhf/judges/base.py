@@ -1,6 +1,7 @@
-"""A judge of texts: which of two completions of a prompt is preferred. A judge is a game's, and its answers are cached.
+"""The base of judges of texts, which say how likely one completion of a prompt is preferred to another.
 
-Every judge is antisymmetric, P(a > b) + P(b > a) = 1, by construction: rewards are compared, or both orders averaged.
+Every judge is antisymmetric by construction, P(a > b) + P(b > a) = 1: it compares rewards, or averages both orders. Its
+answers are cached.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Pair = tuple[str, str, str]  # a prompt and two completions
 
 
 def add_accounts(before: Any, now: dict[str, Any]) -> dict[str, Any]:
-    """Two accounts of the same judge as one; entries of `before` that are no numbers count as 0."""
+    """The sum of two accounts of the same judge; entries of `before` that are not numbers count as 0."""
     earlier = before if isinstance(before, dict) else {}
     return {key: add_accounts(earlier.get(key), value) if isinstance(value, dict) else _number(earlier.get(key)) + value
             for key, value in now.items()}  # fmt: skip
@@ -33,28 +34,28 @@ def _number(value: Any) -> float:
 
 
 def account_text(account: dict[str, Any]) -> str:
-    """An account in words; of an ensemble, also those of its judges."""
-    own = [f"{key.replace('_', ' ')} {value:g}" for key, value in account.items() if not isinstance(value, dict)]
+    """An account as text, with the accounts of an ensemble's judges."""
+    numbers = [f"{key.replace('_', ' ')} {value:g}" for key, value in account.items() if not isinstance(value, dict)]
     parts = [f"{name}: {account_text(one)}" for name, one in account.get("judges", {}).items()]
-    return "; ".join([", ".join(own), *parts])
+    return "; ".join([", ".join(numbers), *parts])
 
 
 @dataclass(frozen=True)
 class TextJudge(ABC):
     """Returns P(first > second | prompt); subclasses are frozen dataclasses with the keys of conf/judge/<name>.yaml.
 
-    The prompt of a pair is a text. Where it is a chat, `nlhf.models.prompts.messages` returns its messages.
+    The prompt of a pair is a text. If it is a chat, `nlhf.models.prompts.messages` returns its messages.
     """
 
     @abstractmethod
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         """P(first > second | prompt) for every pair, float64 (n).
 
-        Raises: ConfigError where the judge's model returns something that is not a number.
+        Raises: ConfigError if the judge's model returns something that is not a number.
         """
 
     def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """On which pairs it gave no verdict, so that what `preference` says stands for none, bool (n)."""
+        """True for pairs without a verdict, whose `preference` is a placeholder, bool (n)."""
         return np.zeros(len(pairs), bool)
 
     @property
@@ -68,35 +69,35 @@ class TextJudge(ABC):
 
     @property
     def calls(self) -> int:
-        """How many texts, or pairs, the judge has read in this process; repetitions are cached and cost nothing."""
+        """The number of texts, or pairs, that the judge has read in this process, without repetitions."""
         return len(self._read)
 
     @property
     def question_count(self) -> int:
-        """How many different texts, or pairs, the run has asked about, also before it was stopped and resumed."""
+        """The number of different texts, or pairs, that the run has asked about, also before it was resumed."""
         return self._earlier + (len(self._questions) or self.calls)
 
     def snapshot(self) -> dict[str, Any]:
-        """What a checkpoint holds, from which `restore` goes on counting."""
+        """The state of `question_count` for a checkpoint."""
         import torch
 
         earlier = self._earlier if self._questions else self.question_count
         return {"earlier": earlier, "questions": torch.tensor(sorted(self._questions), dtype=torch.int64)}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on counting from a snapshot."""
+        """Continue counting from a snapshot."""
         self.__dict__["_earlier"] = int(snapshot.get("earlier", 0))
         self._questions.clear()
         self._questions.update(snapshot["questions"].tolist() if "questions" in snapshot else ())
 
     @property
     def decides(self) -> dict[str, Any] | None:
-        """What decides the judge's answers, for a run's fingerprint; None where all its keys do."""
+        """What decides the judge's answers, for a run's fingerprint; None if all its keys do."""
         return None
 
     @property
     def account(self) -> dict[str, Any]:
-        """What the judge was asked, and what that cost, for summary.json."""
+        """Numbers of questions and their cost, for summary.json."""
         return {"calls": self.calls}
 
     @cached_property
@@ -110,26 +111,26 @@ class TextJudge(ABC):
 
     @property
     def _earlier(self) -> int:
-        """Questions before a stop of which the checkpoint holds the number alone."""
+        """Questions of an earlier process, if the checkpoint holds only their number."""
         return int(self.__dict__.get("_earlier", 0))
 
     def _note(self, contents: Iterable[Any]) -> None:
-        """Count what the run asks about; repetitions count once."""
+        """Count questions; repetitions count once."""
         self._questions.update(map(_digest, contents))
 
-    def _cached(self, wanted: Sequence[Any], read: Callable[[list[Any]], np.ndarray]) -> list[Any]:
-        """What `read` says about each of `wanted`, asked once for each content."""
-        if new := [content for content in dict.fromkeys(wanted) if content not in self._read]:
+    def _cached(self, contents: Sequence[Any], read: Callable[[list[Any]], np.ndarray]) -> list[Any]:
+        """The results of `read` for all contents. New contents are read together; repetitions are read once."""
+        if new := [content for content in dict.fromkeys(contents) if content not in self._read]:
             self._read.update(zip(new, read(new), strict=True))
             self._note(new)
-        return [self._read[content] for content in wanted]
+        return [self._read[content] for content in contents]
 
-    def _gaps(self, pairs: Sequence[Pair], read: Callable[[list[Answer]], np.ndarray]) -> np.ndarray:
-        """What `read` says about the first completion of every pair, less what it says about the second."""
+    def _differences(self, pairs: Sequence[Pair], read: Callable[[list[Answer]], np.ndarray]) -> np.ndarray:
+        """The score of the first completion of every pair minus that of the second; `read` returns scores."""
         first, second = (np.array(self._cached([(pair[0], pair[side]) for pair in pairs], read)) for side in (1, 2))
         return np.asarray(first - second)
 
 
 def _digest(content: Any) -> int:
-    """A number of 63 bits for the texts of a question."""
+    """A digest of 63 bits of the texts of a question."""
     return int.from_bytes(hashlib.sha256(json.dumps(content).encode()).digest()[:8], "big") >> 1

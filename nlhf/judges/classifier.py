@@ -34,21 +34,22 @@ class _Classifier(TextJudge):
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        own: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
+        options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
         with self.model.loading() as source:
-            tokenizer = AutoTokenizer.from_pretrained(source, **own)
-            model = in_memory(load_complete(AutoModelForSequenceClassification, source, **own)).eval()
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model = in_memory(load_complete(AutoModelForSequenceClassification, source, **options)).eval()
         if model.config.num_labels != 1:
-            raise ConfigError(f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with "
-                              "one, its score.")  # fmt: skip
+            raise ConfigError(
+                f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with one, its score."
+            )
         return tokenizer, model.to(self.run_device)
 
     @property
     def account(self) -> dict[str, Any]:
-        return {**super().account, "cut_texts": self._cutter.cut if "_cutter" in self.__dict__ else 0}
+        return {**super().account, "cut_texts": self._truncator.cut if "_truncator" in self.__dict__ else 0}
 
     @cached_property
-    def _cutter(self) -> Truncator:
+    def _truncator(self) -> Truncator:
         return Truncator(f"game.judge.model={self.model}", max_tokens_of(*self._loaded))
 
     def _logits(self, texts: Sequence[str], special: bool = True) -> np.ndarray:
@@ -58,20 +59,20 @@ class _Classifier(TextJudge):
             special: add the tokenizer's special tokens; a chat template has added them already.
         """
         tokenizer, model = self._loaded
-        rows = self._cutter.ids(tokenizer, texts, special)
+        rows = self._truncator.ids(tokenizer, texts, special)
         batches = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
         scores = np.concatenate([_scores(model, batch) for batch in batches])
         if not np.isfinite(scores).all():
             wrong = scores[~np.isfinite(scores)][0]
-            raise ConfigError(f"game.judge.model={self.model} says {wrong}, which is no score: give another model.")
+            raise ConfigError(f"game.judge.model={self.model} returns the score {wrong}: give another model.")
         return scores * self.scale
 
 
 def _scores(model: Any, rows: Sequence[Sequence[int]]) -> np.ndarray:
     """The scores of rows of token ids, float64 (n).
 
-    Decoders are read at the last token that is not the padding token. A model without one gets, for this batch, a token
-    with which no row ends.
+    transformers reads decoders at the last token that is not the padding token. A model without a padding token gets,
+    for this batch, a token with which no row ends.
     """
     import torch
 
@@ -88,17 +89,17 @@ def _scores(model: Any, rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RewardModel(_Classifier):
-    """P(a > b) = sigmoid(scale (r(a) - r(b))) for a model of rewards: Bradley and Terry's, and transitive.
+    """P(a > b) = sigmoid(scale (r(a) - r(b))) for a reward model: a Bradley-Terry model, so it is transitive.
 
     Args:
         model: a folder, or a name on the hub.
         scale: multiplies the rewards.
-        batch: texts that are read at once.
+        batch: number of texts that are read at once.
         trust_remote_code: let the hub's model run its own code here.
     """
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
-        return sigmoid(self._gaps(pairs, self._rewards))
+        return sigmoid(self._differences(pairs, self._rewards))
 
     def _rewards(self, answers: list[Answer]) -> np.ndarray:
         tokenizer, _ = self._loaded
@@ -111,13 +112,13 @@ class RewardModel(_Classifier):
 
 @dataclass(frozen=True)
 class PairwiseModel(_Classifier):
-    """A cross-encoder whose score is the logit of P(A > B), both orders read and averaged; or a learned judge.
+    """A cross-encoder whose score is the logit of P(A > B), averaged over both orders; or a trained judge.
 
     Args:
         model: as of `reward_model`, or a folder that `nlhf judge train` has written.
         scale, batch, trust_remote_code: as of `reward_model`.
-        template: what it reads, with {prompt}, {first} and {second}.
-        voters: of a learned judge, as which group of voters it judges.
+        template: the text that the model reads, with {prompt}, {first} and {second}.
+        voters: which voter group's preferences a trained judge applies.
     """
 
     template: str
@@ -126,9 +127,9 @@ class PairwiseModel(_Classifier):
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         if self._learned is not None:
             return self._learned.preference(pairs)
-        there = np.array(self._cached(list(pairs), self._chosen))
-        back = np.array(self._cached([(prompt, second, first) for prompt, first, second in pairs], self._chosen))
-        return np.asarray(0.5 + (there - back) / 2)
+        swapped = [(prompt, second, first) for prompt, first, second in pairs]
+        chance, swapped_chance = (np.array(self._cached(order, self._first_wins)) for order in (list(pairs), swapped))
+        return np.asarray(0.5 + (chance - swapped_chance) / 2)
 
     @cached_property
     def _learned(self) -> LearnedJudge | None:
@@ -137,8 +138,10 @@ class PairwiseModel(_Classifier):
             judge.use_device(self.run_device)
             return judge
         if self.voters is not None:
-            raise ConfigError(f"game.judge.voters={self.voters}: {self.model} was not learned here from the votes of "
-                              "several groups: set it to null.")  # fmt: skip
+            raise ConfigError(
+                f"game.judge.voters={self.voters}: {self.model} was not learned here from the votes of several groups: "
+                "set it to null."
+            )
         return None
 
     @property
@@ -161,10 +164,10 @@ class PairwiseModel(_Classifier):
 
     @property
     def decides(self) -> dict[str, Any] | None:
-        """What decides the judge's answers, where it is not its keys."""
+        """What decides a trained judge's answers; None for a cross-encoder, whose keys do."""
         return None if self._learned is None else self._learned.decides
 
-    def _chosen(self, pairs: list[Pair]) -> np.ndarray:
-        """The probability that the first one shown is chosen."""
+    def _first_wins(self, pairs: list[Pair]) -> np.ndarray:
+        """The probability that the model prefers the completion that it reads first."""
         texts = [self.template.format(prompt=prompt, first=first, second=second) for prompt, first, second in pairs]
         return sigmoid(self._logits(texts))

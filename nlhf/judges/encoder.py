@@ -1,4 +1,4 @@
-"""What a learned judge knows of an answer: sentence embeddings, and a few numbers that one can read."""
+"""Sentence embeddings of texts for trained judges."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Encoder:
-    """A model of transformers whose mean token states are the embedding of a text.
+    """A model of transformers; the mean of its token states is the embedding of a text.
 
     Args:
         model: a folder, a name on the hub, or `bundled` (MiniLM).
-        max_tokens: tokens that are read of a text, the first ones. Longer texts are counted in a warning.
-        batch: texts that are read at once.
-        device: where the model is; embeddings are on the CPU.
+        max_tokens: how many tokens of a text are read, from the first on. A warning counts longer texts.
+        batch: number of texts that are read at once.
+        device: of the model; embeddings are on the CPU.
 
-    Raises: ConfigError for a model that cannot be loaded, or changed since its digest was taken.
+    Raises: ConfigError for a model that cannot be loaded, or that changed since its digest was computed.
     """
 
     def __init__(self, model: InputModel, max_tokens: int, batch: int, device: str = "cpu") -> None:
@@ -37,38 +37,42 @@ class Encoder:
             module: Any = in_memory(load_complete(AutoModel, folder, unused="pooler", trust_remote_code=False)).eval()
         self.model = module.to(device)
         self.max_tokens, self.batch = min(max_tokens, max_positions(module) or max_tokens), batch
-        self.cutter = Truncator(f"the encoder {model}", self.max_tokens, side="right")
+        self.truncator = Truncator(f"the encoder {model}", self.max_tokens, side="right")
 
     @property
     def size(self) -> int:
-        """Numbers of an embedding."""
+        """The dimension of an embedding."""
         return int(self.model.config.hidden_size)
 
     def __call__(self, texts: Sequence[str], tick: Callable[[int], None] = lambda _: None) -> Tensor:
-        """Embeddings of norm 1, float32 (n, size), with a graph where gradients are on. `tick` hears of every batch."""
+        """Embeddings of norm 1, float32 (n, size), differentiable if gradients are enabled.
+
+        Args:
+            tick: called with the number of texts of every batch.
+        """
         import torch
 
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # little padding
-        found: list[Tensor] = [torch.empty(0)] * len(texts)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # less padding
+        embeddings: list[Tensor] = [torch.empty(0)] * len(texts)
         for start in range(0, len(order), self.batch):
-            chosen = order[start : start + self.batch]
-            rows = self._embedded([texts[place] or "." for place in chosen])
-            for place, row in zip(chosen, rows, strict=True):
-                found[place] = row
-            tick(len(chosen))
-        return torch.stack(found)
+            batch = order[start : start + self.batch]
+            rows = self._embedded([texts[index] or "." for index in batch])
+            for index, row in zip(batch, rows, strict=True):
+                embeddings[index] = row
+            tick(len(batch))
+        return torch.stack(embeddings)
 
     def _embedded(self, texts: list[str]) -> Tensor:
         import torch
 
         pad = self.tokenizer.pad_token_id
-        batch = padded(self.cutter.ids(self.tokenizer, texts), 0 if pad is None else pad, self.model.device)
+        batch = padded(self.truncator.ids(self.tokenizer, texts), 0 if pad is None else pad, self.model.device)
         hidden = self.model(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None]
         return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).cpu()
 
     def save(self, folder: Path) -> None:
-        """A folder that transformers loads."""
-        with replacing_folder(folder) as made:
-            self.model.save_pretrained(made)
-            self.tokenizer.save_pretrained(made)
+        """Write a folder that transformers loads."""
+        with replacing_folder(folder) as target:
+            self.model.save_pretrained(target)
+            self.tokenizer.save_pretrained(target)

@@ -1,4 +1,4 @@
-"""Several judges as one: each is an annotator, and together they can prefer in cycles (Condorcet)."""
+"""Several judges as one. Together they can prefer in cycles (Condorcet)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Ensemble(TextJudge):
 
     Args:
         judges: name -> judge.
-        rule: `mean` of the probabilities, or `majority`, in which a judge casts one vote for what it prefers.
+        rule: `mean` of the probabilities, or `majority`: each judge casts one vote.
     """
 
     judges: dict[str, TextJudge]
@@ -26,14 +26,16 @@ class Ensemble(TextJudge):
 
     def __post_init__(self) -> None:
         if len(self.judges) < 2:
-            raise ConfigError(f"game.judge.judges has {len(self.judges)} judges, which is no ensemble: add one with "
-                              "+judge@game.judge.judges.NAME=JUDGE.")  # fmt: skip
+            raise ConfigError(
+                f"game.judge.judges has {len(self.judges)} judges, and an ensemble needs two: add one with "
+                "+judge@game.judge.judges.NAME=JUDGE."
+            )
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
-        told = np.stack([judge.preference(pairs) for judge in self.judges.values()])
+        chances = np.stack([judge.preference(pairs) for judge in self.judges.values()])
         if self.rule == "majority":
-            told = np.sign((np.sign(told - 0.5)).sum(0, keepdims=True)) / 2 + 0.5
-        return np.asarray(told.mean(0))
+            chances = np.sign((np.sign(chances - 0.5)).sum(0, keepdims=True)) / 2 + 0.5
+        return np.asarray(chances.mean(0))
 
     def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
         return np.asarray(np.any([judge.refused(pairs) for judge in self.judges.values()], axis=0))
@@ -61,7 +63,7 @@ class Ensemble(TextJudge):
 
     @property
     def decides(self) -> dict[str, Any]:
-        """Each judge by what decides its answers."""
+        """The rule, and what decides each judge's answers."""
         return {"rule": self.rule, "judges": {name: judge.decides or judge for name, judge in self.judges.items()}}
 
     @property

@@ -89,7 +89,7 @@ class LearnedJudge(TextJudge):
 
     @property
     def account(self) -> dict[str, Any]:
-        cut = self._loaded[0].encoder.cutter.cut if "_loaded" in self.__dict__ else 0
+        cut = self._loaded[0].encoder.truncator.cut if "_loaded" in self.__dict__ else 0
         return {**super().account, "cut_texts": cut}
 
     @property

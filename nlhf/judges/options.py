@@ -1,4 +1,4 @@
-"""The options of learning a judge."""
+"""The options of training a judge."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from typing import Literal
 from nlhf.config import ConfigError
 from nlhf.numerics.streams import LARGEST_SEED
 
-MOST_READ = 64  # pairs of a step whose answers an encoder can be trained on at once
+MOST_PAIRS = 64  # of a step that trains the encoder
+MINIMA = {
+    "max_tokens": 2,
+    "batch": 1,
+    "epochs": 1,
+    "pairs": 1,
+    "folds": 2,
+    "inner_folds": 1,
+    "dimensions": 2,
+    "hidden": 0,
+    "seed": 0,
+}
 Judge = Literal["bradley_terry", "general_preference", "pairwise_model"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """The keys of conf/train_judge.yaml, which says what they mean."""
+    """The keys of conf/train_judge.yaml; see there for their meaning."""
 
     data: str
     judge: Judge
@@ -39,13 +50,12 @@ class Training:
     folds: int
     inner_folds: int
     seed: int
-    device: str = "cpu"  # judges of older versions lack it
+    device: str = "cpu"  # missing in judges of older versions
 
     def __post_init__(self) -> None:
-        for name, least in {"max_tokens": 2, "batch": 1, "epochs": 1, "pairs": 1, "folds": 2, "inner_folds": 1,
-                            "dimensions": 2, "hidden": 0, "seed": 0}.items():  # fmt: skip
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}={getattr(self, name)} is too small: give {least} or more.")
+        for name, minimum in MINIMA.items():
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"{name}={getattr(self, name)} is too small: give {minimum} or more.")
         if self.seed > LARGEST_SEED:
             raise ConfigError(f"seed={self.seed} is too large: give {LARGEST_SEED} (2^63 - 1) or less.")
         for name in ("learning_rate", "encoder_learning_rate", "embedding", "cyclic"):
@@ -55,8 +65,10 @@ class Training:
             raise ConfigError(f"dimensions={self.dimensions} is odd: a skew-symmetric form needs pairs of them.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout} is out of range: give a number in [0, 1).")
-        if self.fine_tune and self.pairs > MOST_READ:
-            raise ConfigError(f"pairs={self.pairs} is too much for fine_tune=true, which keeps all their activations: "
-                              f"give pairs=16, at most {MOST_READ}.")  # fmt: skip
+        if self.fine_tune and self.pairs > MOST_PAIRS:
+            raise ConfigError(
+                f"pairs={self.pairs} is too much for fine_tune=true, which keeps all their activations: give pairs=16, "
+                f"at most {MOST_PAIRS}."
+            )
         if not self.penalties or not all(0 <= value < float("inf") for value in self.penalties):
             raise ConfigError(f"penalties={list(self.penalties)}: give one or more numbers >= 0.")

@@ -1,4 +1,4 @@
-"""A panel of readable criteria, which prefers in cycles."""
+"""A panel of readable criteria, whose preferences have cycles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.truncation import Truncator, padded
 from nlhf.models.bundled import bundled_embedder
 
-MOST_READ = 128  # tokens of a text that MiniLM reads
+MAX_TOKENS = 128  # of a text that MiniLM reads
 
 
 @cache
@@ -24,17 +24,17 @@ def _embedder(device: str) -> tuple[Any, Any, Truncator]:
 
     folder = bundled_embedder()
     model = AutoModel.from_pretrained(folder).eval().to(device)
-    return AutoTokenizer.from_pretrained(folder), model, Truncator("the criterion relevance", MOST_READ)
+    return AutoTokenizer.from_pretrained(folder), model, Truncator("the criterion relevance", MAX_TOKENS)
 
 
 def relevance(answers: list[Answer], device: str = "cpu") -> np.ndarray:
-    """Cosine of the prompt's and the completion's sentence embeddings (MiniLM), of the last 128 tokens of either."""
+    """Cosine of the sentence embeddings (MiniLM) of prompt and completion, each of its last 128 tokens."""
     import torch
 
-    tokenizer, model, cutter = _embedder(device)
+    tokenizer, model, truncator = _embedder(device)
     sides = []
     for side in (0, 1):
-        rows = cutter.ids(tokenizer, [answer[side] or "." for answer in answers])
+        rows = truncator.ids(tokenizer, [answer[side] or "." for answer in answers])
         batch = padded(rows, tokenizer.pad_token_id, device)
         with torch.no_grad():
             hidden = model(**batch).last_hidden_state
@@ -51,14 +51,14 @@ def _analyser() -> Any:
 
 
 def sentiment(answers: list[Answer]) -> np.ndarray:
-    """VADER's compound score: how friendly the words are."""
+    """VADER's compound score of friendliness."""
     return np.array([_analyser().polarity_scores(text)["compound"] for _, text in answers])
 
 
 def diversity(answers: list[Answer]) -> np.ndarray:
-    """Distinct words, as a share of the root of all words (Guiraud's index)."""
-    words = [re.findall(r"\w+", text.lower()) for _, text in answers]
-    return np.array([len(set(found)) / max(1, len(found)) ** 0.5 for found in words])
+    """The number of distinct words divided by the root of the number of words (Guiraud's index)."""
+    texts = [re.findall(r"\w+", text.lower()) for _, text in answers]
+    return np.array([len(set(text)) / max(1, len(text)) ** 0.5 for text in texts])
 
 
 CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {"sentiment": sentiment, "diversity": diversity}
@@ -66,14 +66,14 @@ CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {"sentiment": sentim
 
 @dataclass(frozen=True)
 class Panel(TextJudge):
-    """Annotators who each hold one criterion: P(a > b) is the share of the criteria that rank a above b, a tie half.
+    """P(a > b) is the share of criteria that rank a above b; a tie counts half.
 
-    Each criterion is transitive; the panel is not (Condorcet): it prefers in cycles.
+    Each criterion is transitive, but the panel is not (Condorcet).
 
     Args:
-        criteria: `relevance`, `sentiment`, `diversity`, `length` (as close to `words` as can be).
-        words: what `length` likes best.
-        margin: scores that differ by no more are a tie.
+        criteria: `relevance`, `sentiment`, `diversity`, `length` (close to `words`).
+        words: the number of words that `length` ranks highest.
+        margin: the largest difference of scores that is a tie.
     """
 
     criteria: list[Literal["relevance", "sentiment", "diversity", "length"]]
@@ -82,18 +82,18 @@ class Panel(TextJudge):
 
     def __post_init__(self) -> None:
         if not self.criteria or len(set(self.criteria)) < len(self.criteria):
-            raise ConfigError(f"game.judge.criteria={list(self.criteria)} is no panel: give distinct criteria.")
+            raise ConfigError(f"game.judge.criteria={list(self.criteria)} is not a panel: give distinct criteria.")
         if self.words < 1 or not 0 <= self.margin < float("inf"):
             raise ConfigError(f"game.judge.words={self.words}, margin={self.margin}: give words >= 1 and margin >= 0.")
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
-        gap = self._gaps(pairs, self.scores)
+        gap = self._differences(pairs, self.scores)
         return np.asarray((np.sign(gap) * (np.abs(gap) > self.margin)).mean(1) / 2 + 0.5)
 
     def scores(self, answers: list[Answer]) -> np.ndarray:
         """The criteria of every answer, (n, criteria)."""
-        known = CRITERIA | {"length": self._length, "relevance": partial(relevance, device=self.run_device)}
-        return np.stack([known[name](answers) for name in self.criteria], 1)
+        functions = CRITERIA | {"length": self._length, "relevance": partial(relevance, device=self.run_device)}
+        return np.stack([functions[name](answers) for name in self.criteria], 1)
 
     def _length(self, answers: list[Answer]) -> np.ndarray:
         return np.array([-abs(len(text.split()) - self.words) for _, text in answers], float)

@@ -1,4 +1,4 @@
-"""Texts: contexts are prompts, actions are completions, and a judge compares two of them."""
+"""The game of texts: contexts are prompts, actions are completions, and a judge compares completions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Text(GameFamily):
 
     Args:
         judge: compares completions.
-        path: of a jsonl file of prompts.
+        path: a jsonl file of prompts.
         dataset: of Hugging Face, a name on the hub or a folder, with a column `prompt` (needs the package datasets).
-            With neither, the prompts are those of this package.
+            With neither path nor dataset, the prompts are the bundled ones.
         split: of the dataset.
-        test_prompts: the last ones are not trained on.
-        completions: of each test prompt, when a policy is measured.
+        test_prompts: number of prompts at the end that are not trained on.
+        completions: number of completions of each test prompt when a policy is measured.
         long_prompts: refuse prompts that leave the model no room for a completion, or skip them with a warning.
     """
 
@@ -41,7 +41,7 @@ class Text(GameFamily):
     split: str
     test_prompts: int
     completions: int
-    long_prompts: Literal["refuse", "skip"] = "refuse"  # configs of older runs lack it
+    long_prompts: Literal["refuse", "skip"] = "refuse"  # missing in configs of older runs
 
     random: ClassVar[bool] = False
     provides: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
@@ -59,17 +59,17 @@ class Text(GameFamily):
 
     @property
     def prompts(self) -> list[Prompt]:
-        """All of them, those for testing last."""
+        """All prompts, the test prompts last."""
         return [prompt for _, prompt in self._numbered]
 
     @property
     def numbers(self) -> list[int]:
-        """The line or row of each prompt in its source, from 1."""
+        """The line or row of each prompt in its file or dataset, from 1."""
         return [number for number, _ in self._numbered]
 
     @property
     def source(self) -> str:
-        """What the numbers count, for messages: `game.path=FILE: line`."""
+        """The name of what `numbers` counts, for messages: `game.path=FILE: line`."""
         if self.dataset is not None:
             return f"game.dataset={self.dataset}: row"
         return "prompt" if self.path is None else f"{self.path.name}: line"
@@ -78,18 +78,17 @@ class Text(GameFamily):
     def _numbered(self) -> list[tuple[int, Prompt]]:
         if self.path is not None:
             return prompt_files.numbered(self.path)
-        everything = (
-            prompt_files.written() if self.dataset is None else prompt_files.of_dataset(self.dataset, self.split)
-        )
-        return list(enumerate(everything, start=1))
+        dataset = self.dataset
+        prompts = prompt_files.bundled_prompts() if dataset is None else prompt_files.of_dataset(dataset, self.split)
+        return list(enumerate(prompts, start=1))
 
 
 class TextGame:
-    """What a judge says about completions of some prompts.
+    """A judge's preferences between completions of some prompts.
 
     Args:
-        judge: reads texts.
-        model: knows the completions by number.
+        judge: compares texts.
+        model: holds the completions by number.
         turns: the prompts.
     """
 
@@ -101,7 +100,7 @@ class TextGame:
 
     @property
     def contexts(self) -> tuple[str, ...]:
-        """The prompts as texts."""
+        """The texts of the prompts."""
         return tuple(turn.text for turn in self.turns)
 
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -109,12 +108,12 @@ class TextGame:
         import torch
 
         pairs = [
-            (self.turns[context].text, self.model.text(mine), self.model.text(other))
+            (self.turns[context].text, self.model.text(one), self.model.text(two))
             for context, *rows in zip(contexts[0].tolist(), first[0].tolist(), second[0].tolist(), strict=True)
-            for mine, other in zip(*rows, strict=True)
+            for one, two in zip(*rows, strict=True)
         ]
-        told = self.judge.preference(pairs)
-        if not ((told >= 0) & (told <= 1)).all():
-            wrong = told[~((told >= 0) & (told <= 1))][0]
-            raise ConfigError(f"the judge says {wrong}, which is no probability: choose another judge.")
-        return torch.from_numpy(told - 0.5).to(first.device).view(first.shape)
+        chances = self.judge.preference(pairs)
+        valid = (chances >= 0) & (chances <= 1)
+        if not valid.all():
+            raise ConfigError(f"the judge says {chances[~valid][0]}, which is no probability: choose another judge.")
+        return torch.from_numpy(chances - 0.5).to(first.device).view(first.shape)

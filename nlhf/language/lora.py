@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from nlhf.language.policy import CausalLM
 
 
-REFUSALS = (ValueError, NotImplementedError, TypeError, AttributeError)  # what peft raises about layers
+REFUSALS = (ValueError, NotImplementedError, TypeError, AttributeError)  # errors of peft about layers
 
 
 def with_lora(options: CausalLM, module: Any) -> tuple[nn.Module, nn.Module]:
-    """The module with LoRA matrices, and the base model that shares its weights.
+    """The module with LoRA matrices, and the base model. They share the base weights.
 
-    Raises: ConfigError for layers that do not exist, or that LoRA cannot adapt.
+    Raises: ConfigError for layers that do not exist or that LoRA cannot adapt.
     """
     base = _copy(module)
     try:
         return _adapted(options, module, list(options.lora_targets) or "all-linear"), base
     except REFUSALS as error:
-        raise ConfigError(_excuse(options, base, error)) from error
+        raise ConfigError(_refusal(options, base, error)) from error
 
 
 def _adapted(options: CausalLM, module: Any, targets: list[str] | str) -> nn.Module:
@@ -41,21 +41,21 @@ def _adapted(options: CausalLM, module: Any, targets: list[str] | str) -> nn.Mod
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """A copy that shares its weights."""
+    """A copy of the module with the same weight tensors."""
     return deepcopy(module, {id(value): value for value in (*module.parameters(), *module.buffers())})
 
 
-def _excuse(options: CausalLM, base: nn.Module, error: Exception) -> str:
-    """Why these layers get no LoRA matrices, and what to do."""
+def _refusal(options: CausalLM, base: nn.Module, error: Exception) -> str:
+    """The error message: why these layers get no LoRA matrices, and the remedy."""
     model, targets = f"policy.model={options.model}", options.lora_targets
     names = [name for name, _ in base.named_modules()]
     if targets and not any(_matches(name, targets) for name in names):
-        return f"policy.lora_targets={list(targets)} are no layers of {model}: give names of its linear layers, or []."
-    reason = " ".join(str(error).split()).rpartition("] ")[2].partition(". ")[0]  # less peft's prefix and remedies
+        return f"policy.lora_targets={list(targets)} are not layers of {model}: give names of its linear layers, or []."
+    reason = " ".join(str(error).split()).rpartition("] ")[2].partition(". ")[0]  # without peft's prefix and remedies
     key = f"policy.lora_targets={list(targets)} of {model}" if targets else model
     kind = getattr(base.config, "model_type", type(base).__name__)
-    others = _adaptable(options, base)
-    remedy = f", or policy.lora_targets=[{','.join(others)}]" if others else ""
+    layers = _adaptable(options, base)
+    remedy = f", or policy.lora_targets=[{','.join(layers)}]" if layers else ""
     return (
         f"{key} ({kind}) has layers that LoRA cannot adapt here ({reason[:160]}): set policy.lora=false to train all "
         f"weights{remedy}."
@@ -63,7 +63,7 @@ def _excuse(options: CausalLM, base: nn.Module, error: Exception) -> str:
 
 
 def _adaptable(options: CausalLM, base: nn.Module) -> list[str]:
-    """Names of linear layers that peft adapts together; empty if there are none."""
+    """Names of linear layers that peft can adapt together; empty if there are none."""
     names = sorted(_linear(base))
     while names:
         try:
@@ -77,13 +77,16 @@ def _adaptable(options: CausalLM, base: nn.Module) -> list[str]:
 
 
 def _matches(name: str, targets: Sequence[str]) -> bool:
-    """True if peft takes the module of this name as one of the targets."""
+    """True if peft counts the module of this name among the targets."""
     return any(name == target or name.endswith(f".{target}") for target in targets)
 
 
 def _linear(base: nn.Module) -> set[str]:
-    """The last parts of the names of linear layers, the output layer apart."""
+    """The last parts of the names of all linear layers but the output layer."""
     model: Any = base
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    return {name.rpartition(".")[2] for name, part in base.named_modules()
-            if isinstance(part, nn.Linear) and part is not output}  # fmt: skip
+    return {
+        name.rpartition(".")[2]
+        for name, module in base.named_modules()
+        if isinstance(module, nn.Linear) and module is not output
+    }

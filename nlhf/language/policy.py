@@ -1,13 +1,13 @@
-"""A causal language model: actions are completions, contexts are prompts, and the base model is the reference.
+"""The policy of a causal language model: actions are completions, contexts are prompts.
 
-What training changes are LoRA matrices, or all weights; every other policy of a run (opponent, anchor, moving target)
-is another set of them, and the reference is the base model itself. Actions are numbers of completions, so that the
-losses, the judge and the random streams are those of every other policy.
+Training changes LoRA matrices, or all weights. The other policies of a run (opponent, anchor, moving target) are other
+sets of these weights, and the reference is the base model. An action is the number of a completion, so losses, judges
+and random streams work as for every other policy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.protocol import FiniteGame
-    from nlhf.language.model import LanguageModel, Turn, Weights
+    from nlhf.language.model import LanguageModel, Mixture, Turn
 
 
 @dataclass(frozen=True)
 class CausalLM(PolicyFamily):
-    """Which model, what of it is trained, and how completions are drawn.
+    """The model, its trainable weights, and how completions are drawn.
 
     Args:
         model: a folder that transformers loads, a name on the hub, or `bundled`.
         lora: train LoRA matrices: true, false (all weights), or `auto` (above 200M parameters).
         lora_rank, lora_targets: rank of the matrices; the linear layers that get them, [] for all.
-        max_new_tokens: where a completion is cut.
-        temperature, top_p: of the draws; other values than 1 draw from another policy than the one that is trained.
-        micro_batch: completions that go through the model at once; the results are the same up to rounding.
+        max_new_tokens: limit of a completion.
+        temperature, top_p: of the draws; with values other than 1, the draws are not from the trained policy.
+        micro_batch: completions that the model scores at once; the results are the same up to rounding.
         dtype: of the base model; `auto` is float32 on a CPU and bfloat16 elsewhere.
         trust_remote_code: let the hub's model run its own code here.
     """
@@ -76,12 +76,13 @@ class CausalLM(PolicyFamily):
 
 @dataclass(frozen=True, eq=False)
 class CausalLMPolicy(TrainablePolicy):
-    """One set of weights (1, ...) by name, or None for the base model; the model and the prompts are shared.
+    """A set of weights of a language model at some prompts.
 
     Args:
-        weights, memory: what a checkpoint holds.
-        model: evaluates them.
-        turns: the prompts that are trained on.
+        weights: one set by name, each (1, ...), or None for the base model.
+        memory: of the optimiser.
+        model: evaluates the weights; checkpoints do not hold it.
+        turns: the prompts; checkpoints do not hold them.
     """
 
     weights: dict[str, Tensor] | None
@@ -95,8 +96,9 @@ class CausalLMPolicy(TrainablePolicy):
 
     @property
     def actions(self) -> int:
-        raise ConfigError("algorithm.step_size=theory depends here on the number of actions, and completions are not "
-                          "counted: give a number.")  # fmt: skip
+        raise ConfigError(
+            "algorithm.step_size=theory needs the number of actions, and completions cannot be counted: give a number."
+        )
 
     def per_seed(self) -> Tensor:
         return next(iter(self.parameters.values())).new_zeros(1, 1, 1).double()
@@ -106,92 +108,92 @@ class CausalLMPolicy(TrainablePolicy):
 
     def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Completions:
         assert self.model is not None
-        chosen = range(len(self.turns)) if contexts is None else contexts[0].tolist()
-        return Completions(self.model, ((parameters or self.weights, 1.0),), [self.turns[index] for index in chosen])
+        turns = self.turns if contexts is None else [self.turns[context] for context in contexts[0].tolist()]
+        return Completions(self.model, [(parameters or self.weights, 1.0)], turns)
 
     def at_work(self, template: Policy) -> CausalLMPolicy:
         assert isinstance(template, CausalLMPolicy)
         return replace(self, model=template.model, turns=template.turns)
 
     def save(self, folder: Path) -> None:
-        """`policy/`: an adapter that peft loads, or a model that transformers loads, and the tokenizer."""
+        """Write `policy/`: an adapter for peft, or a model for transformers, and the tokenizer."""
         import torch
 
         assert self.model is not None
-        module, own = self.model.module, dict(self.model.module.named_parameters())
-        before = {name: own[name].detach().clone() for name in self.parameters}
+        module: Any = self.model.module
+        tensors = dict(module.named_parameters())
+        previous = {name: tensors[name].detach().clone() for name in self.parameters}
         make_folder(folder)
-        with replacing_folder(folder / "policy") as made, torch.no_grad():
+        with replacing_folder(folder / "policy") as target, torch.no_grad():
             for name, value in self.parameters.items():
-                own[name].copy_(value[0])
+                tensors[name].copy_(value[0])
             try:
-                module.save_pretrained(made)  # type: ignore[operator]
+                module.save_pretrained(target)
             finally:
-                for name, value in before.items():
-                    own[name].copy_(value)
-            self.model.tokenizer.save_pretrained(made)
+                for name, value in previous.items():
+                    tensors[name].copy_(value)
+            self.model.tokenizer.save_pretrained(target)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"weights": self.weights, "memory": self.memory, "model": None, "turns": ()}
 
 
 class Completions:
-    """The completions of some prompts, of one model or of a token-wise geometric mixture: a `Categorical` whose actions
-    cannot be listed.
+    """The distributions of completions at some prompts: a `Categorical` whose actions cannot be listed.
 
     Args:
-        model: shared.
-        parts: sets of weights with their exponents.
+        model: evaluates the weights.
+        mixture: weights with exponents; several are a token-wise geometric mixture.
         turns: B prompts.
     """
 
-    def __init__(
-        self, model: LanguageModel, parts: tuple[tuple[Weights | None, float], ...], turns: list[Turn]
-    ) -> None:
-        self.model, self.parts, self.turns = model, parts, turns
-        self._known: list[tuple[Tensor, Tensor]] = []  # actions and their log-probabilities, with their graph
+    def __init__(self, model: LanguageModel, mixture: Mixture, turns: Sequence[Turn]) -> None:
+        self.model, self.mixture, self.turns = model, mixture, turns
+        self._computed: list[tuple[Tensor, Tensor]] = []  # actions and their log-probabilities, with their graph
         self._origin: Completions | None = None
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """log pi(y | x) of completions (1, B, k), float32; asked again about the same tensor, it says the same.
+        """log pi(y | x) of completions (1, B, k), float32; cached for each tensor of actions.
 
-        Of a mixture, that of the mixture of sequences (what a KL term means), up to a number that depends on the prompt
-        alone, which no loss but `sppo` sees; draws are from the mixture of tokens.
+        For a mixture it is the log-probability of the mixture of sequences, which a KL term needs, up to a constant for
+        each prompt, which matters to the loss `sppo` only. Draws are from the mixture of tokens.
         """
         if self._origin is not None:
             return self._origin.log_prob(actions).detach()
-        for seen, value in self._known:
-            if seen is actions:
+        for tensor, value in self._computed:
+            if tensor is actions:
                 return value
         import torch
 
         numbers = actions[0].tolist()
         prompts = [turn.tokens for turn, row in zip(self.turns, numbers, strict=True) for _ in row]
         completions = [self.model.completions[number] for row in numbers for number in row]
-        shares = [share * self.model.log_prob(weights, prompts, completions) for weights, share in self.parts]
-        value = torch.stack(shares).sum(0).view(actions.shape)
-        self._known.append((actions, value))
+        terms = [exponent * self.model.log_prob(weights, prompts, completions) for weights, exponent in self.mixture]
+        value = torch.stack(terms).sum(0).view(actions.shape)
+        self._computed.append((actions, value))
         return value
 
     def sample(self, uniforms: Tensor) -> Tensor:
-        """Completions (1, B, k) from numbers (1, B, k) on [0, 1), all drawn at once."""
+        """Completions (1, B, k) from numbers (1, B, k) on [0, 1); all are drawn together."""
         count = uniforms.shape[-1]
         prompts = [turn.tokens for turn in self.turns for _ in range(count)]
-        drawn = self.model.sample(self.parts, prompts, uniforms.flatten().cpu().numpy())
+        drawn = self.model.sample(self.mixture, prompts, uniforms.flatten().cpu().numpy())
         numbers = [self.model.number(tokens) for tokens in drawn]
         return uniforms.new_tensor(numbers).long().view(uniforms.shape)
 
     def detached(self) -> Completions:
-        """The same, constant; what was computed for one is known to the other."""
-        constant = tuple(
-            (weights and {name: v.detach() for name, v in weights.items()}, w) for weights, w in self.parts
-        )
-        twin = Completions(self.model, constant, self.turns)
-        twin._origin = self
-        return twin
+        """The same distributions without gradients; they share the computed log-probabilities."""
+        constant = [
+            (weights and {name: value.detach() for name, value in weights.items()}, exponent)
+            for weights, exponent in self.mixture
+        ]
+        copy = Completions(self.model, constant, self.turns)
+        copy._origin = self
+        return copy
 
     def mixed(self, partner: Completions, weight: Tensor) -> Completions:
-        """The token-wise geometric mixture with another one; weight (1, 1, 1) in [0, 1]."""
+        """The token-wise geometric mixture with another model; weight (1, 1, 1) in [0, 1]."""
         share = float(weight)
-        parts = [(own, w * (1 - share)) for own, w in self.parts] + [(own, w * share) for own, w in partner.parts]
-        return Completions(self.model, tuple(part for part in parts if part[1] > 0), self.turns)
+        mixture = [(weights, exponent * (1 - share)) for weights, exponent in self.mixture]
+        mixture += [(weights, exponent * share) for weights, exponent in partner.mixture]
+        return Completions(self.model, [part for part in mixture if part[1] > 0], self.turns)

@@ -19,8 +19,8 @@ def log_prob(
 ) -> Tensor:
     """log pi(y | x) of every row, (n), float32 or better, differentiable in `weights`; None is the base model.
 
-    A micro-batch has `policy.micro_batch` rows. Its activations are computed again in the backward pass, so memory is
-    that of one micro-batch, whatever the loss.
+    A micro-batch has `policy.micro_batch` rows. The backward pass computes its activations again, so any loss
+    needs the memory of one micro-batch.
     """
     rows = list(zip(prompts, completions, strict=True))
     size = model.options.micro_batch

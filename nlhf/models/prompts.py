@@ -1,4 +1,4 @@
-"""Prompts: a few hundred that are written from templates, or those of a file."""
+"""Prompts: a few hundred bundled ones from templates, or the prompts of a file or dataset."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEMPLATES = (
 
 
 class ChatText(str):
-    """A chat as the text that judges read; `messages` are what it was made from."""
+    """A chat as the text that judges read, together with its messages."""
 
     messages: tuple[Message, ...]
 
@@ -41,7 +41,7 @@ class ChatText(str):
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """A prompt as one text; several messages stand behind their roles, and `messages` returns them again."""
+    """A prompt as one text. Several messages follow their roles; `messages` recovers them from the text."""
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:
@@ -50,16 +50,16 @@ def prompt_text(prompt: Prompt) -> str:
 
 
 def messages(prompt: Prompt) -> list[Message]:
-    """A prompt as chat messages; a plain text is what the user says."""
+    """A prompt as chat messages; a plain text is one message of the user."""
     if isinstance(prompt, str):
         return list(getattr(prompt, "messages", None) or [{"role": "user", "content": prompt}])
     return list(prompt)
 
 
-def written() -> list[Prompt]:
-    """300 prompts, every template with every topic, in an order that is always the same."""
-    everything: list[Prompt] = [template.format(topic) for topic in TOPICS for template in TEMPLATES]
-    return [everything[index] for index in np.random.default_rng(0).permutation(len(everything))]
+def bundled_prompts() -> list[Prompt]:
+    """300 prompts, every template with every topic, in a fixed random order."""
+    prompts: list[Prompt] = [template.format(topic) for topic in TOPICS for template in TEMPLATES]
+    return [prompts[index] for index in np.random.default_rng(0).permutation(len(prompts))]
 
 
 def read(file: InputFile) -> list[Prompt]:
@@ -68,7 +68,7 @@ def read(file: InputFile) -> list[Prompt]:
 
 
 def numbered(file: InputFile) -> list[tuple[int, Prompt]]:
-    """The prompts of a jsonl file behind their line numbers.
+    """The prompts of a jsonl file with their line numbers.
 
     Each line is an object with `prompt`: a text, or a list of messages with role and content.
 
@@ -79,8 +79,10 @@ def numbered(file: InputFile) -> list[tuple[int, Prompt]]:
         try:
             prompt = json.loads(line, object_pairs_hook=distinct_keys)["prompt"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{file.name}: line {number} has no prompt, or two: give a JSON object with the key "
-                              "`prompt` in each line.") from error  # fmt: skip
+            raise ConfigError(
+                f"{file.name}: line {number} has no prompt, or two: give a JSON object with the key "
+                "`prompt` in each line."
+            ) from error
         prompts.append((number, checked_prompt(prompt, f"{file.name}: line {number}")))
     return prompts
 
@@ -88,7 +90,7 @@ def numbered(file: InputFile) -> list[tuple[int, Prompt]]:
 def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
     """The column `prompt` of a dataset of Hugging Face, a name on the hub or a folder.
 
-    Raises: ConfigError for a dataset that is not there, or has no prompts.
+    Raises: ConfigError for a dataset that does not exist or has no prompts.
     """
     try:
         from datasets import load_dataset  # type: ignore[import-untyped]
@@ -99,15 +101,20 @@ def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
             rows = load_dataset(source, split=split)
     except ConfigError:
         raise
-    except Exception as error:  # of many kinds, by what is not there
+    except Exception as error:  # datasets raises many types
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"game.dataset={name}, game.split={split} cannot be loaded ({reason}): give a folder, or a "
-                          "name on the hub, and one of its splits.") from error  # fmt: skip
+        raise ConfigError(
+            f"game.dataset={name}, game.split={split} cannot be loaded ({reason}): give a folder, or a name on the "
+            "hub, and one of its splits."
+        ) from error
     if "prompt" not in rows.column_names:
-        raise ConfigError(f"game.dataset={name} has the columns {', '.join(rows.column_names)} and no `prompt`: give "
-                          "another dataset.")  # fmt: skip
-    return [checked_prompt(prompt, f"game.dataset={name}: row {number}")
-            for number, prompt in enumerate(rows["prompt"], start=1)]  # fmt: skip
+        raise ConfigError(
+            f"game.dataset={name} has the columns {', '.join(rows.column_names)} and no `prompt`: give another dataset."
+        )
+    return [
+        checked_prompt(prompt, f"game.dataset={name}: row {number}")
+        for number, prompt in enumerate(rows["prompt"], start=1)
+    ]
 
 
 def checked_prompt(prompt: Any, where: str) -> Prompt:
@@ -115,7 +122,7 @@ def checked_prompt(prompt: Any, where: str) -> Prompt:
 
     Args:
         prompt: any JSON value.
-        where: names the line or the row in the error message.
+        where: the line or row, for the error message.
 
     Raises: ConfigError.
     """
@@ -124,12 +131,14 @@ def checked_prompt(prompt: Any, where: str) -> Prompt:
         return prompt
     if isinstance(prompt, list) and prompt:
         return [_message(message, where) for message in prompt]
-    raise ConfigError(f"{where} has an empty prompt, or one of another kind: give a text, or a list of messages with "
-                      "`role` and `content`.")  # fmt: skip
+    raise ConfigError(
+        f"{where} has an empty prompt, or one of another kind: give a text, or a list of messages with `role` and "
+        "`content`."
+    )
 
 
 def _message(message: Any, where: str) -> Message:
-    """A message whose content is a text. The text parts of OpenAI's format are joined by line feeds."""
+    """A message whose content is one text. The text parts of OpenAI's format are joined by line feeds."""
     remedy = 'write {"role": "user", "content": "..."}.'
     if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message:
         raise ConfigError(f"{where} has a message without `role` and `content`, {json.dumps(message)[:60]}: {remedy}")
@@ -139,11 +148,13 @@ def _message(message: Any, where: str) -> Message:
     parts: list[Any] = content if isinstance(content, list) and content else [None]
     texts = [part["text"] for part in parts if _is_text_part(part)]
     if len(texts) < len(parts):
-        raise ConfigError(f"{where} has a message whose content is no text, {json.dumps(content)[:60]}: models and "
-                          f"judges read text only, {remedy}")  # fmt: skip
+        raise ConfigError(
+            f"{where} has a message whose content is not text, {json.dumps(content)[:60]}: models and "
+            f"judges read text only, {remedy}"
+        )
     return {**message, "content": "\n".join(texts)}
 
 
 def _is_text_part(part: Any) -> bool:
-    """True for a part of a content in OpenAI's format that is a text."""
+    """True for a text part of a content in OpenAI's format."""
     return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)

@@ -1,4 +1,4 @@
-"""What a model of transformers can read: chat messages through its template, its positions, and its end tokens."""
+"""Chat template, longest input and end tokens of a model of transformers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ POSITIONS = ("max_position_embeddings", "max_seq_len")  # keys of configs
 
 
 def rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], key: str, **options: Any) -> str:
-    """The text that the chat template makes of messages. It has all special tokens, so tokenize it without more.
+    """Messages as text by the chat template. It contains all special tokens, so the tokenizer must not add any.
 
     Args:
-        key: names the model in the error message, `policy.model=NAME`.
+        key: the model in the error message, `policy.model=NAME`.
         options: of `apply_chat_template`.
 
     Raises: ConfigError for messages that the template refuses.
     """
     try:
         return str(tokenizer.apply_chat_template(list(messages), tokenize=False, **options))
-    except Exception as error:  # of jinja2, or whatever the template's own code raises
+    except Exception as error:  # of jinja2, or of the code of the template
         roles = ", ".join(str(message.get("role")) for message in messages)
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
@@ -34,9 +34,9 @@ def rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], key: str, **
 
 
 def max_positions(module: Module) -> int | None:
-    """The number of tokens that a model can read at most; None where its config names no limit.
+    """The largest number of tokens that a model can read; None if its config names no limit.
 
-    RoBERTa and its relatives count positions from their padding token on, so the first ones are never used.
+    RoBERTa and similar models count positions from their padding token on, so they never use the first ones.
     """
     config: Any = module.config
     config = config.get_text_config()
@@ -50,15 +50,15 @@ def max_positions(module: Module) -> int | None:
 
 
 def end_tokens(module: Module, tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end a completion: the tokenizer's, those of the generation config, and the config's.
+    """The tokens that end a completion, from the tokenizer, the generation config and the config.
 
-    The tokenizer's comes first, if it has one.
+    The tokenizer's end token comes first, if it has one.
     """
     config: Any = module.config
     sources = (tokenizer, getattr(module, "generation_config", None), config, config.get_text_config())
     ends: dict[int, None] = {}
     for source in sources:
         value = getattr(source, "eos_token_id", None)
-        ends |= {int(token): None for token in (value if isinstance(value, list | tuple) else [value])
-                 if token is not None and token >= 0}  # fmt: skip
+        tokens = value if isinstance(value, list | tuple) else [value]
+        ends |= {int(token): None for token in tokens if token is not None and token >= 0}
     return tuple(ends)

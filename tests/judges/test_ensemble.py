@@ -71,7 +71,7 @@ def test_an_ensemble_is_composed_from_the_command_line_and_each_judge_is_in_the_
 
 
 def test_one_judge_is_no_ensemble():
-    with pytest.raises(ConfigError, match=r"has 1 judges, which is no ensemble: add one with \+judge"):
+    with pytest.raises(ConfigError, match=r"has 1 judges, and an ensemble needs two: add one with \+judge"):
         Ensemble({"x": Order("ab")}, "mean")
 
 

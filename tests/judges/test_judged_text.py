@@ -177,13 +177,13 @@ def test_special_tokens_survive_the_cut(side):
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         "<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
-    cutter = Truncator("a judge", 5, side)
+    truncator = Truncator("a judge", 5, side)
     words = ["sea", "moon", "bread"] if side == "left" else ["the", "a", "sea"]
-    assert cutter.ids(tokenizer, ["the a sea moon bread", "tea"]) == [
+    assert truncator.ids(tokenizer, ["the a sea moon bread", "tea"]) == [
         [2, *map(WORDS.index, words), 3],
         [2, WORDS.index("tea"), 3],
     ]
-    assert (cutter.texts, cutter.cut) == (2, 1)
+    assert (truncator.texts, truncator.cut) == (2, 1)
 
 
 def test_the_limit_is_the_smaller_one(tmp_path):
@@ -203,7 +203,7 @@ def test_an_encoder_counts_the_texts_whose_ends_it_does_not_read(encoder, caplog
 def test_relevance_is_of_the_ends_of_long_texts(encoder, monkeypatch, caplog):
     """Of a prompt this is what it asks."""
     monkeypatch.setattr(panels, "bundled_embedder", lambda: encoder)
-    monkeypatch.setattr(panels, "MOST_READ", 4)
+    monkeypatch.setattr(panels, "MAX_TOKENS", 4)
     panels._embedder.cache_clear()
     try:
         same, other = panels.relevance([("tea " * 9 + "the sea is old", "the sea is old"), ("tea", "the sea is old")])
@@ -262,7 +262,7 @@ def test_what_is_no_text_is_refused_with_its_line(tmp_path, content):
     wrong = {"prompt": [{"role": "user", "content": content}], "a": "x", "b": "y", "votes": [1, 0]}
     path = written(tmp_path, {**wrong, "prompt": "why"}, wrong)
     for reader in (lambda: prompts.read(InputFile(path)), lambda: read_text_votes(path)):
-        with pytest.raises(ConfigError, match=r"line 2.* has a message whose content is no text"):
+        with pytest.raises(ConfigError, match=r"line 2.* has a message whose content is not text"):
             reader()
 
 
