@@ -90,7 +90,7 @@ def test_a_reward_model_reads_what_transformers_makes_of_the_chat(tmp_path, prom
         ids = tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]
         assert ids.count(2) == 1
         rewards.append(score(model, ids))
-    chance = reward_model(model).preference([(prompts.words(prompt), "the old sea is good", "a bird")])[0]
+    chance = reward_model(model).preference([(prompts.prompt_text(prompt), "the old sea is good", "a bird")])[0]
     assert logit(chance) == pytest.approx(rewards[0] - rewards[1], abs=1e-5)
 
 
@@ -105,7 +105,7 @@ def test_without_a_template_a_text_has_the_tokenizers_start_token(tmp_path):
 def test_a_template_that_refuses_the_roles_is_a_sentence(tmp_path):
     model = saved(tmp_path, "{{ raise_exception('no system message') }}")
     with pytest.raises(ConfigError, match=r"roles system, user, assistant, user, assistant \(no system message\)"):
-        reward_model(model).preference([(prompts.words(CHAT), "the sea", "a bird")])
+        reward_model(model).preference([(prompts.prompt_text(CHAT), "the sea", "a bird")])
 
 
 @pytest.mark.parametrize("limited", ["tokenizer", "positions"])
@@ -268,7 +268,7 @@ def test_what_is_no_text_is_refused_with_its_line(tmp_path, content):
 
 def test_votes_on_chats_keep_their_messages(tmp_path):
     votes = read_text_votes(written(tmp_path, {"prompt": CHAT, "a": "x", "b": "y", "votes": [1, 0]}))
-    assert votes.texts()[0][0] == prompts.words(CHAT)
+    assert votes.texts()[0][0] == prompts.prompt_text(CHAT)
     assert prompts.messages(votes.texts()[0][0]) == CHAT
 
 
