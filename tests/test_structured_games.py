@@ -186,7 +186,7 @@ def test_what_needs_a_matrix_is_refused_where_it_would_be_too_large(tmp_path):
         nlhf.run(["game=low_rank", "game.actions=20000", "reference=bradley_terry", f"runs_dir={tmp_path}"])
 
 
-@pytest.mark.parametrize(("words", "said"), [("rank=3", "even rank"), ("rank=0", "even rank"), ("shift=-1", "spread"),
+@pytest.mark.parametrize(("words", "said"), [("rank=3", "even rank"), ("rank=0", "even rank"), ("shift=-1", "range"),
                                              ("actions=1", "too small")])  # fmt: skip
 def test_bad_options_are_a_sentence(words, said):
     config = configured("game=low_rank", f"game.{words}")
