@@ -14,17 +14,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nlhf.arena.completion_file import Writer
+from nlhf.arena.completion_file import CompletionFile
 from nlhf.arena.contest import hold
 from nlhf.arena.contestants import Model, gathered
-from nlhf.arena.games import LEAST, Arena, Rules, _settled
-from nlhf.arena.ranking import _bounds, standings
+from nlhf.arena.games import Arena
+from nlhf.arena.rules import FEWEST_PROMPTS, Rules, is_precise
+from nlhf.arena.ranking import _bounds, rank
 from nlhf.cli.arena import main
 from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
 from nlhf.judges.base import TextJudge
-from nlhf.leaderboard.report import examine
+from nlhf.leaderboard.summary import examine
 from nlhf.models.content import InputModel, content
 from nlhf.runner.run_one import run_one
 from nlhf.stats.bootstrap import redrawn
@@ -115,7 +116,7 @@ def test_a_new_contestant_plays_the_missing_games_only(tmp_path):
     arena = Arena(tmp_path, RULES, hands("scissors"))  # who is not named now plays by what is kept
     assert arena.play(Wheel(), 20, None) == 3 * 6 * 2
     assert arena.names == ["stone", "paper", "well", "scissors"]
-    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 20)
+    found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 20)
     assert found.complete == len(PROMPTS)
 
 
@@ -175,7 +176,7 @@ def test_other_rules_and_another_policy_of_the_same_name_are_refused(tmp_path):
             Arena(tmp_path, replace(RULES, **{key: other}), hands("stone", "paper"))
     (tmp_path / "stone.jsonl").write_text("")
     with pytest.raises(ConfigError, match="another policy has played as stone"):
-        Arena(tmp_path, RULES, [Writer("stone", InputFile(f"{tmp_path}/stone.jsonl"))])
+        Arena(tmp_path, RULES, [CompletionFile("stone", InputFile(f"{tmp_path}/stone.jsonl"))])
 
 
 def test_more_prompts_are_added_and_fewer_change_nothing(tmp_path):
@@ -194,7 +195,7 @@ def test_more_prompts_are_added_and_fewer_change_nothing(tmp_path):
 
 def test_a_file_of_completions_may_grow_but_not_change(tmp_path):
     files(tmp_path, {"near": 5, "far": 9})
-    players = [Writer(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
+    players = [CompletionFile(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
     arena = Arena(tmp_path / "arena", Rules(list(PROMPTS[:4]), 1, 0, "a judge"), players)
     assert arena.play(_Longer(), 20, None) == 4
     path = tmp_path / "near.jsonl"
@@ -202,12 +203,12 @@ def test_a_file_of_completions_may_grow_but_not_change(tmp_path):
     path.write_text("\n".join([*lines, json.dumps({"prompt": "more", "completion": "tea"})]) + "\n")
     more = Rules(list(PROMPTS), 1, 0, "a judge")
     again = Arena(
-        tmp_path / "arena", more, [Writer(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
+        tmp_path / "arena", more, [CompletionFile(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
     )
     assert again.play(_Longer(), 20, None) == 2
     path.write_text("\n".join([*lines[1:], json.dumps({"prompt": PROMPTS[0], "completion": "another"})]) + "\n")
     with pytest.raises(ConfigError, match="another policy has played as near"):
-        Arena(tmp_path / "arena", more, [Writer("near", InputFile(str(path)))])
+        Arena(tmp_path / "arena", more, [CompletionFile("near", InputFile(str(path)))])
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def test_a_game_without_a_verdict_is_left_for_the_next_time(tmp_path):
 def test_verdicts_without_a_card_are_of_nobody_knows_which_judge(tmp_path):
     Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
     (tmp_path / "arena.json").unlink()
-    with pytest.raises(ConfigError, match=r"no arena\.json that tells by which judge"):
+    with pytest.raises(ConfigError, match=r"no arena\.json that names their judge"):
         Arena(tmp_path, RULES, hands("stone", "paper"))
 
 
@@ -286,9 +287,9 @@ def test_a_model_is_known_by_all_that_decides_its_words(tmp_path, changed):
 def test_pairs_stop_when_their_interval_is_tight(tmp_path):
     rules = Rules([f"prompt {number}" for number in range(100)], 1, 0, "a judge")
     Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, 0.2)
-    assert len(votes(tmp_path)) == LEAST  # always 0.9
+    assert len(votes(tmp_path)) == FEWEST_PROMPTS  # always 0.9
     assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, 0.2) == 0
-    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, None) == 100 - LEAST
+    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, None) == 100 - FEWEST_PROMPTS
 
 
 @pytest.mark.parametrize("rounds", [200, pytest.param(600, marks=pytest.mark.long)])
@@ -300,7 +301,7 @@ def test_the_interval_of_a_pair_that_stopped_covers(share, precision, rounds):
     for _ in range(rounds):
         wins = (rng.random(2000) < share).astype(float)
         size = next(size for size in range(20, 2001, 20)
-                    if _settled({k: wins[k : k + 1] for k in range(size)}, precision))  # fmt: skip
+                    if is_precise({k: wins[k : k + 1] for k in range(size)}, precision))  # fmt: skip
         half = 1.96 * wins[:size].std(ddof=1) / size**0.5
         assert half <= precision * 1.1
         hits += abs(wins[:size].mean() - share) <= half
@@ -313,7 +314,7 @@ def test_the_interval_of_a_pair_that_stopped_covers(share, precision, rounds):
 def test_votes_are_a_game_whose_contexts_are_prompts_and_whose_equilibrium_is_that_of_the_standings(tmp_path):
     arena = Arena(tmp_path, RULES, hands(*NAMES))
     arena.play(Wheel(), 20, None)
-    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 50)
+    found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 50)
     game = Votes(path=InputFile(str(tmp_path / "votes.csv")), context=["prompt"], where={}, drop=[], pseudo_count=0.0,
                  unseen="half", bootstrap=False)  # fmt: skip
     apart, pooled = game.table(np.random.default_rng(0)), replace(game, context=[]).table(np.random.default_rng(0))
@@ -326,7 +327,7 @@ def test_votes_are_a_game_whose_contexts_are_prompts_and_whose_equilibrium_is_th
 def test_standings_of_stone_paper_scissors_by_hand(tmp_path):
     arena = Arena(tmp_path, RULES, hands(*NAMES[:3]))
     arena.play(Wheel(), 20, None)
-    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 50)
+    found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 50)
     np.testing.assert_allclose(found.nash[:, 0], 1 / 3, atol=1e-9)
     np.testing.assert_allclose(found.exploitability[:, 0], 0.4, atol=1e-12)
     np.testing.assert_allclose(found.field, 0.5, atol=1e-12)
@@ -340,7 +341,7 @@ def test_standings_with_a_winner_say_who_it_is():
     for (i, a), (j, b) in combinations(enumerate("abc"), 2):
         won[a, b] = {k: [0.5 + 0.1 * (j - i)] for k in range(30)}
         won[b, a] = {k: [0.5 - 0.1 * (j - i)] for k in range(30)}
-    found = standings("abc", won, 30, 50)
+    found = rank("abc", won, 30, 50)
     assert found.order == [0, 1, 2]
     assert re.match(r"a is preferred to all others here: exploitability 0 \[0.000, 0.0\d\d\]", found.headline)
     np.testing.assert_allclose(found.exploitability[:, 0], [0, 0.1, 0.2], atol=1e-12)
@@ -351,7 +352,7 @@ def test_intervals_agree_with_the_normal_ones():
     rng = np.random.default_rng(1)
     wins = (rng.random(400) < 0.6).astype(float)
     won = {("a", "b"): {k: [w] for k, w in enumerate(wins)}, ("b", "a"): {k: [1 - w] for k, w in enumerate(wins)}}
-    found = standings("ab", won, 400, 4000)
+    found = rank("ab", won, 400, 4000)
     half = 1.96 * wins.std(ddof=1) / 20
     assert found.low[0, 1] == pytest.approx(wins.mean() - half, abs=0.005)
     assert found.high[0, 1] == pytest.approx(wins.mean() + half, abs=0.005)
@@ -384,9 +385,9 @@ def test_the_interval_of_an_exploitability_covers(scores, prompts, hard, rounds)
 
 def test_who_never_met_may_be_exploited_by_anything():
     won = {("a", "b"): {k: [0.9] for k in range(30)}, ("b", "a"): {k: [0.1] for k in range(30)}}
-    found = standings("abc", won, 30, 50)
+    found = rank("abc", won, 30, 50)
     assert (found.exploitability[:, 2] == 0.5).all()
-    assert "2 of 3 pairs have never met" in "\n".join(found.lines)
+    assert "2 of 3 pairs have never played" in "\n".join(found.lines)
 
 
 @pytest.mark.parametrize(("cycle", "low", "high"), [(0.0, 0.0, 0.12), (0.15, 0.95, 1.0)])
@@ -406,7 +407,7 @@ def test_cycles_of_soft_verdicts_are_held_against_noise_of_their_own_size(cycle,
             for (i, a), (j, b) in combinations(enumerate("abcde"), 2):
                 wins = float(np.clip(mean[i, j] + level[i] - level[j] + rng.normal(0, 0.05), 0, 1))
                 won[a, b][prompt], won[b, a][prompt] = [wins], [1 - wins]
-        found.append(standings("abcde", won, 40, 200).pooled.found.p)
+        found.append(rank("abcde", won, 40, 200).pooled.diagnosis.p)
     assert low <= np.mean(np.array(found) < 0.05) <= high
 
 
@@ -422,29 +423,29 @@ def test_the_file_of_votes_shows_the_same_as_the_standings(tmp_path):
 
     arena = Arena(tmp_path, rules, hands(*NAMES))
     arena.play(Noisy(), 20, None)
-    mine = standings(arena.names, arena.of_prompts, 40, 1000).pooled
+    mine = rank(arena.names, arena.wins_by_prompt, 40, 1000).pooled
     found = examine(str(tmp_path / "votes.csv"))
     order = [found.pooled.items.index(name) for name in mine.items]
     np.testing.assert_allclose(found.pooled.preference[np.ix_(order, order)], mine.preference, atol=1e-12)
     np.testing.assert_allclose(found.pooled.nash.shares[order], mine.nash.shares, atol=1e-6)
-    assert found.pooled.found.cyclic == pytest.approx(mine.found.cyclic, abs=1e-12)
-    assert found.pooled.found.null == pytest.approx(mine.found.null, rel=0.1)
-    assert found.pooled.found.p < 0.05 > mine.found.p
+    assert found.pooled.diagnosis.cyclic == pytest.approx(mine.diagnosis.cyclic, abs=1e-12)
+    assert found.pooled.diagnosis.null == pytest.approx(mine.diagnosis.null, rel=0.1)
+    assert found.pooled.diagnosis.p < 0.05 > mine.diagnosis.p
     assert found.agreement is None  # a probability is no vote that another one could agree with
 
 
 def test_a_chain_without_noise_is_no_cycle():
     names = "abcde"
     won = {(a, b): {k: [1.0 if a < b else 0.0] for k in range(40)} for a in names for b in names if a != b}
-    assert standings(names, won, 40, 200).pooled.found.p > 0.5
+    assert rank(names, won, 40, 200).pooled.diagnosis.p > 0.5
 
 
 def test_few_prompts_and_pairs_that_never_met_are_not_tested():
     won = {(a, b): {k: [0.8 if a < b else 0.2] for k in range(40)} for a in "abc" for b in "abc" if a != b}
-    assert np.isnan(standings("abcd", won, 40, 50).pooled.found.p)
+    assert np.isnan(rank("abcd", won, 40, 50).pooled.diagnosis.p)
     few = {pair: {k: wins[k] for k in range(5)} for pair, wins in won.items()}
-    found = standings("abc", few, 5, 50)
-    assert np.isnan(found.pooled.found.p)
+    found = rank("abc", few, 5, 50)
+    assert np.isnan(found.pooled.diagnosis.p)
     assert any("so few tell little" in line for line in found.lines)
 
 
@@ -460,27 +461,27 @@ def test_a_command_that_failed_leaves_nobody_in_the_standings(tmp_path, capsys):
 
 def test_pairs_that_have_played_on_some_prompts_count_by_what_they_played():
     won = {("a", "b"): {0: [1.0], 1: [0.0, 0.5]}, ("b", "a"): {0: [0.0], 1: [1.0, 0.5]}}
-    found = standings("abc", won, 5, 50)
+    found = rank("abc", won, 5, 50)
     assert found.pooled.preference[0, 1] == pytest.approx((1 + 0.25) / 2)
     assert found.pooled.preference[0, 2] == 0.5  # never played
     assert found.games[0, 1] == 2
     assert found.complete == 0
-    assert any("2 of 3 pairs have never met" in line for line in found.lines)
+    assert any("2 of 3 pairs have never played" in line for line in found.lines)
     assert found.field[0, 0] == pytest.approx((1 + 0.25) / 2)  # of those that it has met
 
 
 def test_prompts_that_some_lack_are_a_sentence():
     won = {(a, b): {k: [0.8 if a < b else 0.2] for k in range(40 - 5 * ("c" in a + b))}
            for a in "abc" for b in "abc" if a != b}  # fmt: skip
-    found = standings("abc", won, 40, 50)
+    found = rank("abc", won, 40, 50)
     assert found.complete == 35
-    assert any("a contestant lacks completions: on 35 prompts all pairs have met" in line for line in found.lines)
+    assert any("a contestant lacks completions: all pairs have played on 35 prompts" in line for line in found.lines)
 
 
 def test_ties_at_the_top_are_told_from_cycles(tmp_path):
     arena = Arena(tmp_path, RULES, hands("stone", "well"))
     arena.play(Wheel(), 20, None)
-    found = standings(arena.names, arena.of_prompts, len(PROMPTS), 20)
+    found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 20)
     assert (found.headless, found.tied) == (6, 6)
 
 
@@ -518,7 +519,7 @@ def test_a_file_that_lacks_prompts_plays_on_those_that_both_have(tmp_path, capsy
     path.write_text("\n".join(lines[:2] + lines[3:]) + "\n")
     for number in range(2):
         assert main([near, far, *PANEL, f"out={tmp_path / 'arena'}"]) == 0
-        assert f"{far} has 0 completions of the prompt '{PROMPTS[2]}', and completions=1 are wanted" in caplog.text
+        assert f"{far} has 0 completions of the prompt '{PROMPTS[2]}', and completions=1 are required" in caplog.text
         assert "far plays on 5 of 6 prompts" in caplog.text
         assert f"{5 * (1 - number)} new verdicts" in capsys.readouterr().out
         caplog.clear()
@@ -635,7 +636,7 @@ def test_a_line_that_is_no_completion_is_named(tmp_path, capsys):
     with open(other, "a") as stream:
         stream.write("{}\n")
     assert main([near, other, *PANEL, f"out={tmp_path / 'arena'}"]) == 2
-    assert "other.jsonl: line 7 is no object with prompt and completion" in capsys.readouterr().err
+    assert "other.jsonl: line 7 is not an object with prompt and completion" in capsys.readouterr().err
 
 
 # --- policies of runs ------------------------------------------------------------------------------------------------
@@ -644,7 +645,7 @@ def test_a_line_that_is_no_completion_is_named(tmp_path, capsys):
 def test_a_study_plays_its_checkpoints_and_reference_under_its_own_judge(text_config, tmp_path):
     outcome = run_one(text_config("log_policy=true", "budget.iterations=6", "study=played"))
     study = outcome.folder.parent
-    found = hold([str(study)], ["redraws=20", "most_prompts=4", "block=2"]).standings
+    found = hold([str(study)], ["redraws=20", "most_prompts=4", "block=2"]).ranking
     names = set(found.pooled.items)
     assert {"reference", "nash_prox@6"} < names
     assert any(name.startswith("nash_prox@") and name != "nash_prox@6" for name in names), names

@@ -22,7 +22,8 @@ from pyarrow import csv as arrow_csv
 import nlhf
 from nlhf.analysis.page import write as write_page
 from nlhf.analysis.study import export
-from nlhf.arena.games import Arena, Rules
+from nlhf.arena.games import Arena
+from nlhf.arena.rules import Rules
 from nlhf.cli.compare import main as analyse
 from nlhf.cli.status import main as status
 from nlhf.cli.votes import main as votes

@@ -1,1 +1,1 @@
-"""The arena: policies play each other under a judge, which is again a preference game."""
+"""The arena: policies play against each other under a judge."""

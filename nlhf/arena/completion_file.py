@@ -14,12 +14,12 @@ from nlhf.models.prompts import checked_prompt, messages, prompt_text
 
 
 @dataclass(frozen=True)
-class Writer:
-    """A file of completions, made elsewhere: jsonl with `prompt` and `completion` in each line.
+class CompletionFile:
+    """A jsonl file with a `prompt` and a `completion` in each line, written by another program.
 
     Args:
-        name: of the file, without its ending.
-        file: with the completions.
+        name: the name of the file, without its ending.
+        file: the file.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Writer:
 
     def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
         return {
-            place: f"{self.file} has {len(self._known.get(_content(prompt), []))} completions of the prompt "
-            f"'{prompt_text(prompt)[:60]}', and completions={samples} are wanted"
-            for place, prompt in enumerate(prompts)
+            index: f"{self.file} has {len(self._by_prompt.get(_content(prompt), []))} completions of the prompt "
+            f"'{words(prompt)[:60]}', and completions={samples} are required"
+            for index, prompt in enumerate(prompts)
             if self._of(prompt, samples) is None
         }
 
@@ -44,19 +44,19 @@ class Writer:
         return [self._of(prompt, samples) for prompt in prompts]
 
     def _of(self, prompt: Any, samples: int) -> list[str] | None:
-        """The first completions of a prompt; None where the file has fewer."""
-        texts = self._known.get(_content(prompt), [])
+        """The first completions of a prompt; None if the file has fewer."""
+        texts = self._by_prompt.get(_content(prompt), [])
         return texts[:samples] if len(texts) >= samples else None
 
     @cached_property
-    def _known(self) -> dict[str, list[str]]:
-        known: dict[str, list[str]] = {}
+    def _by_prompt(self) -> dict[str, list[str]]:
+        texts: dict[str, list[str]] = {}
         for prompt, text in self.entries():
-            known.setdefault(_content(prompt), []).append(text)
-        return known
+            texts.setdefault(_content(prompt), []).append(text)
+        return texts
 
     def entries(self) -> Iterator[tuple[Any, str]]:
-        """Prompts and completions, as the file lists them."""
+        """Prompts and completions, in the order of the file."""
         for number, line in self.file.lines():
             try:
                 entry = json.loads(line)
@@ -65,12 +65,12 @@ class Writer:
                 text = None
             if not isinstance(text, str):
                 raise ConfigError(
-                    f"{self.file}: line {number} is no object with prompt and completion: mend or remove it."
+                    f"{self.file}: line {number} is not an object with prompt and completion: correct or remove it."
                 )
             where = f"{self.file}: line {number}"
             yield checked_prompt(prompt, where), whole_text(text, where)
 
 
 def _content(prompt: Any) -> str:
-    """What identifies a prompt in a file of completions."""
+    """A text that is the same for equal prompts."""
     return json.dumps(messages(prompt), sort_keys=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nlhf.arena.completion_file import Writer
+from nlhf.arena.completion_file import CompletionFile
 from nlhf.arena.contestants import Contestant, gathered
-from nlhf.arena.games import Arena, Rules
+from nlhf.arena.games import Arena
 from nlhf.arena.options import Options
 from nlhf.arena.page import write
-from nlhf.arena.ranking import Standings, standings
+from nlhf.arena.ranking import Ranking, rank
+from nlhf.arena.rules import Rules
 from nlhf.config import ConfigError, build, checked
 from nlhf.io.files import is_moved_aside, writing
 from nlhf.judges.base import TextJudge, account_text
@@ -32,12 +33,12 @@ class Contest:
     """The results of a contest.
 
     Args:
-        standings: ratings, exploitabilities and equilibrium of the contestants.
+        ranking: ratings, exploitabilities and equilibrium of the contestants.
         page: the file of the report.
         verdicts: a sentence with the number of verdicts and their cost.
     """
 
-    standings: Standings
+    ranking: Ranking
     page: str
     verdicts: str
 
@@ -81,8 +82,8 @@ def hold(
         if len(arena.names) < 2:
             raise ConfigError(f"{' '.join(paths)} has one policy only, {arena.names[0]}: name another one.")
         new = arena.play(judge, options.block, options.precision, progress)
-    ranking = standings(arena.known, arena.of_prompts, len(arena.rules.prompts), options.redraws)
-    verdicts = f"{new} new verdicts ({account_text(judge.account)}); in all: {account_text(arena.account)}."
+    ranking = rank(arena.judged, arena.wins_by_prompt, len(arena.rules.prompts), options.redraws)
+    verdicts = f"{new} new verdicts ({told(judge.account)}); in all: {told(arena.account)}."
     return Contest(ranking, str(write(folder, ranking, arena)), verdicts)
 
 
@@ -123,7 +124,7 @@ def _prompts(options: Options, paths: Sequence[str], contestants: Sequence[Conte
         game = Text(judge=any_judge, **checked(Text, keys, "game", frozenset({"judge"})))
         return list(game.prompts[-game.test_prompts :])[: options.most_prompts]
     for contestant in contestants:
-        if isinstance(contestant, Writer):
+        if isinstance(contestant, CompletionFile):
             return _distinct([prompt for prompt, _ in contestant.entries()])[: options.most_prompts]
     raise ConfigError(f"{' '.join(paths)} names no prompts: give prompts=FILE, a jsonl file.")
 

@@ -1,7 +1,7 @@
-"""Who plays: the final policies and the kept checkpoints of runs, model folders, and files of completions.
+"""The contestants: final policies and checkpoints of runs, model folders, and files of completions.
 
-A contestant of a run is called by its method and its iteration, `nash_prox_fast@76`: when the run goes on, what it
-becomes is another contestant, and what it was stays.
+A contestant from a run is named after its method and iteration, `nash_prox_fast@76`. When the run continues, its later
+policies are new contestants, and the earlier ones stay.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nlhf.arena.completion_file import Writer
+from nlhf.arena.completion_file import CompletionFile
 from nlhf.config import ConfigError, build
 from nlhf.io.files import is_moved_aside
 from nlhf.io.inputs import InputFile
@@ -38,34 +38,34 @@ class Contestant(Protocol):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
 
     @property
     def identity(self) -> str:
-        """What decides its completions, as a digest."""
+        """A digest of all that decides its completions."""
 
     def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
-        """The places of prompts of which it is known beforehand that it cannot complete them, each with the reason."""
+        """The indices of prompts that it is already known to be unable to complete, each with the reason."""
 
     def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
-        """Are these its completions of a prompt, as far as it can be told without drawing them?"""
+        """True if these are its completions of a prompt, as far as that is known without drawing them."""
 
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str] | None]:
         """`samples` completions of every prompt; None for a prompt that it cannot complete.
 
-        `first` is the number of the first of these prompts in the arena, so that a prompt's completions do not depend
-        on which others are asked for.
+        `first` is the number of the first prompt in the arena: a prompt's completions do not depend on which other
+        prompts are completed in the same call.
         """
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model, or an adapter beside its base model, that transformers and peft load.
+    """A model, or an adapter with its base model, that transformers and peft load.
 
     Args:
-        model: what is loaded.
-        options: how it is drawn from.
-        device: where.
+        model: the files.
+        options: how completions are sampled.
+        device: the device of the model.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Model:
         return hashlib.sha256(json.dumps([drawn, self.model.digest]).encode()).hexdigest()
 
     def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
-        """Nothing, as far as is known before the model is loaded."""
+        """Nothing: prompts that are too long are found once the model is loaded."""
         return {}
 
     def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
@@ -89,9 +89,9 @@ class Model:
         import numpy as np
 
         model, identity = self._model(), int(self.identity[:8], 16)  # contestants draw independently of each other
-        turns = [self._turn(model, prompt, first + place) for place, prompt in enumerate(prompts)]
+        turns = [self._turn(model, prompt, first + index) for index, prompt in enumerate(prompts)]
         tokens = [turn.tokens for turn in turns if turn is not None for _ in range(samples)]
-        streams = [np.random.default_rng([seed, identity, first + place]) for place, turn in enumerate(turns) if turn]
+        streams = [np.random.default_rng([seed, identity, first + index]) for index, turn in enumerate(turns) if turn]
         uniforms = np.array([stream.random(samples) for stream in streams]).ravel()
         drawn: list[str] = []
         size = self.options.micro_batch
@@ -102,7 +102,7 @@ class Model:
         return [None if turn is None else next(texts) for turn in turns]
 
     def _turn(self, model: LanguageModel, prompt: Any, number: int) -> Turn | None:
-        """A prompt as the model reads it; None, with a warning, where it is too long."""
+        """A prompt as the model reads it; None, with a warning, if it is too long."""
         from nlhf.language.model import OverlongPromptError
 
         try:
@@ -112,7 +112,7 @@ class Model:
             return None
 
     def _model(self) -> LanguageModel:
-        """The model, its adapter merged into it."""
+        """The model with its adapter merged."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -135,45 +135,45 @@ class Model:
 
 
 def gathered(
-    places: Sequence[str], options: CausalLM, reference: bool, device: str, trust: Trust = NOTHING
+    paths: Sequence[str], options: CausalLM, reference: bool, device: str, trust: Trust = NOTHING
 ) -> list[Contestant]:
     """The contestants of studies, runs, model folders and files.
 
     Args:
-        places: paths.
-        options: how models are drawn from; those of a run are drawn from as the run does.
-        reference: does the base model of each run play too?
-        device: where models are.
-        trust: what the configs of runs may ask for.
+        paths: of studies, runs, model folders and files.
+        options: how completions of model folders are sampled; those of runs are sampled as in the run.
+        reference: whether the base model of each run plays too.
+        device: the device of the models.
+        trust: what the configs of runs may load.
 
-    Raises: ConfigError where a place has none.
+    Raises: ConfigError if a path has no contestant.
     """
-    found: list[Contestant] = []
-    for place in places:
-        path = Path(place).expanduser()
+    contestants: list[Contestant] = []
+    for name in paths:
+        path = Path(name).expanduser()
         runs = [
             summary.parent
             for summary in sorted([*path.glob("summary.json"), *path.glob("*/summary.json")])
             if summary.parent == path or not is_moved_aside(summary.parent.name)
         ]
-        mine: list[Contestant] = []
+        new: list[Contestant] = []
         if path.is_file() and path.suffix == ".jsonl":
-            mine = [Writer(path.stem, InputFile(place))]
-        elif any((path / name).exists() for name in WEIGHTS):
-            mine = [Model(path.parent.name if path.name == "policy" else path.name, _saved(path), options, device)]
+            new = [CompletionFile(path.stem, InputFile(name))]
+        elif any((path / file).exists() for file in WEIGHTS):
+            new = [Model(path.parent.name if path.name == "policy" else path.name, _saved(path), options, device)]
         elif runs:
-            mine = [contestant for run in runs for contestant in _of_run(run, reference, device, trust)]
-        if not mine:
+            new = [contestant for run in runs for contestant in _of_run(run, reference, device, trust)]
+        if not new:
             raise ConfigError(
-                f"{place} has no policy: give a study or a run of language models, a folder that "
+                f"{name} has no policy: give a study or a run of language models, a folder that "
                 "transformers loads, or a jsonl file with prompt and completion."
             )
-        found += mine
-    return _named(found)
+        contestants += new
+    return _named(contestants)
 
 
 def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[Contestant]:
-    """The base model, the checkpoints that were kept, and the final policy of a run."""
+    """The base model, the stored checkpoints, and the final policy of a run."""
     from nlhf.language.policy import CausalLM
 
     config, summary = untrusted_config(run), read_json(run / "summary.json") or {}
@@ -186,8 +186,8 @@ def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[C
     seeds = summary.get("seeds") or [0]
     method = str((config.get("names") or {}).get("algorithm", run.name)) + (f"-s{seeds[0]}" if seeds != [0] else "")
     last = max((summary.get("progress") or {}).get("iterations") or [0])
-    kept = sorted(int(place.name) for place in (run / "policies").glob("[0-9]*") if (place / "policy").is_dir())
-    for iteration in kept:
+    stored = (run / "policies").glob("[0-9]*")
+    for iteration in sorted(int(folder.name) for folder in stored if (folder / "policy").is_dir()):
         if 0 < iteration < last:
             yield Model(f"{method}@{iteration}", _saved(run / "policies" / str(iteration) / "policy"), policy, device)
     yield Model(f"{method}@{last}", _saved(run / "policy"), policy, device)
@@ -197,9 +197,9 @@ def _saved(folder: Path) -> InputModel:
     return InputModel(str(folder), "contestant")
 
 
-def _named(found: Sequence[Any]) -> list[Contestant]:
-    """Each policy once, and names that are different."""
-    once = list({contestant.identity: contestant for contestant in reversed(found)}.values())[::-1]
+def _named(contestants: Sequence[Any]) -> list[Contestant]:
+    """Each policy once, under a name of its own."""
+    once = list({contestant.identity: contestant for contestant in reversed(contestants)}.values())[::-1]
     count = Counter(contestant.name for contestant in once)
     return [
         replace(contestant, name=f"{contestant.name}-{contestant.identity[:4]}")

@@ -1,4 +1,4 @@
-"""Files of an arena, read with care: what is damaged is played again, never believed."""
+"""The files of an arena; damaged games are dropped, so that they are played again."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from nlhf.io.json_files import read_json, read_json_lines
 from nlhf.records import Row, read_rows
 
 log = logging.getLogger("nlhf")
-SUM = 1e-9  # by how much two preferences may miss a sum of 1
+ROUNDING = 1e-9  # by which the sum of two preferences may differ from 1
 
 
 def stored_card(folder: Path) -> dict[str, Any] | None:
-    """The content of arena.json, or None where there is none.
+    """The content of arena.json, or None if there is none.
 
-    Raises: ConfigError for a file that is no such card.
+    Raises: ConfigError for a damaged file.
     """
     path = folder / "arena.json"
     card: Any = read_json(path)
     if card is None:
         return None
     rules, contestants = card.get("rules"), card.get("contestants")
-    whole = isinstance(rules, dict) and isinstance(rules.get("prompts"), list) and isinstance(contestants, dict)
-    if not whole or not all(isinstance(identity, str) for identity in contestants.values()):
+    complete = isinstance(rules, dict) and isinstance(rules.get("prompts"), list) and isinstance(contestants, dict)
+    if not complete or not all(isinstance(identity, str) for identity in contestants.values()):
         raise ConfigError(f"{path} is damaged: restore it from a copy, or give another folder.")
     account = card.get("account")
     return {**card, "account": account if isinstance(account, dict) else {}}
 
 
 def stored_verdicts(path: Path, columns: tuple[str, ...], completions: int) -> list[Row]:
-    """The rows of votes.csv whose games are whole: numbers in [0, 1] that sum to 1, for every completion once.
+    """The rows of votes.csv of complete games: one per completion, with numbers in [0, 1] that sum to 1.
 
-    Raises: ConfigError for a file with other columns, or that is no text.
+    Raises: ConfigError for a file with other columns, or one that cannot be read.
     """
     if not path.exists():
         return []
@@ -47,32 +47,33 @@ def stored_verdicts(path: Path, columns: tuple[str, ...], completions: int) -> l
     games: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         games.setdefault((row["prompt"], row["item_a"], row["item_b"]), []).append(row)
-    wanted = [str(sample) for sample in range(completions)]
-    whole = {
+    samples = sorted(str(sample) for sample in range(completions))
+    complete = {
         game
         for game, of_game in games.items()
-        if sorted(row["sample"] for row in of_game) == sorted(wanted) and all(map(_sound, of_game))
+        if sorted(row["sample"] for row in of_game) == samples and all(map(_is_sound, of_game))
     }
-    kept = [row for row in rows if (row["prompt"], row["item_a"], row["item_b"]) in whole]
-    if len(kept) < len(rows):
-        log.warning("%d games in %s are damaged and played again", len(games) - len(whole), path)
-    return kept
+    sound = [row for row in rows if (row["prompt"], row["item_a"], row["item_b"]) in complete]
+    if len(sound) < len(rows):
+        log.warning("%d games in %s are damaged, and will be played again", len(games) - len(complete), path)
+    return sound
 
 
-def _sound(row: Row) -> bool:
+def _is_sound(row: Row) -> bool:
+    """True if the prompt is a number, and the two preferences are probabilities that sum to 1."""
     try:
         wins, losses = float(row["wins_a"]), float(row["wins_b"])
     except ValueError:
         return False
-    return row["prompt"].isdecimal() and 0 <= wins <= 1 and 0 <= losses <= 1 and abs(wins + losses - 1) <= SUM
+    return row["prompt"].isdecimal() and 0 <= wins <= 1 and 0 <= losses <= 1 and abs(wins + losses - 1) <= ROUNDING
 
 
 def stored_texts(path: Path, completions: int) -> dict[tuple[str, int], list[str]]:
-    """The completions of a contestant for the prompt of a number, where all of them are there."""
+    """The completions by contestant and prompt number, where none is missing."""
     texts: dict[tuple[str, int], dict[int, str]] = {}
     for entry in read_json_lines(path):
         contestant, prompt, sample, text = (entry.get(key) for key in ("contestant", "prompt", "sample", "text"))
         if isinstance(contestant, str) and isinstance(text, str) and type(prompt) is int and type(sample) is int:
             texts.setdefault((contestant, prompt), {})[sample] = text
-    wanted = range(completions)
-    return {key: [known[k] for k in wanted] for key, known in texts.items() if known.keys() >= set(wanted)}
+    samples = range(completions)
+    return {key: [stored[k] for k in samples] for key, stored in texts.items() if stored.keys() >= set(samples)}

@@ -12,7 +12,7 @@ from nlhf.runner.trust import Trust, add_options
 from nlhf.terminal import console, say, show_progress, show_warnings, warn_lines
 
 if TYPE_CHECKING:
-    from nlhf.arena.ranking import Standings
+    from nlhf.arena.ranking import Ranking
 
 WIDTH = 100  # columns, if the output is not a terminal
 TITLES = ("", "contestant", "preferred to others", "exploitability", "equilibrium, redrawn")
@@ -43,13 +43,13 @@ def main(arguments: Sequence[str]) -> int:
         show_progress()
         warn_lines("\nstopped: the verdicts so far are saved; repeat the same command to go on.")
         return 130
-    _show(contest.standings, contest.verdicts)
+    _show(contest.ranking, contest.verdicts)
     say(contest.page)
     return 0
 
 
-def _show(standings: Standings, verdicts: str) -> None:
-    """Print the standings."""
+def _show(ranking: Ranking, verdicts: str) -> None:
+    """Print the ranking."""
     from rich.table import Table
 
     show_progress()
@@ -58,12 +58,12 @@ def _show(standings: Standings, verdicts: str) -> None:
     for title in TITLES:
         is_name = title == "contestant"
         table.add_column(title, justify="left" if is_name else "right", overflow="fold" if is_name else "ellipsis")
-    columns = (standings.field, standings.exploitability, standings.nash)
-    for rank, k in enumerate(standings.order, 1):
+    columns = (ranking.field, ranking.exploitability, ranking.nash)
+    for rank, k in enumerate(ranking.order, 1):
         cells = ("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in columns)
-        table.add_row(str(rank), standings.pooled.items[k], *cells)
+        table.add_row(str(rank), ranking.pooled.items[k], *cells)
     output.print(table)
-    output.print(standings.headline, style="bold")
-    for line in standings.lines:
+    output.print(ranking.headline, style="bold")
+    for line in ranking.lines:
         output.print(line)
     output.print(verdicts, style="dim")

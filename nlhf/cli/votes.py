@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
-    from nlhf.leaderboard import report
+    from nlhf.leaderboard.report import write
+    from nlhf.leaderboard.summary import examine
 
     context, drop = (list(filter(None, text.split(","))) for text in (options.context, options.drop))
     where = _where(options.where)
     game = _game(options.file, options.config_dir) if options.file.startswith("game=") else {"path": options.file}
     path = game["path"]
-    summary = report.examine(
+    summary = examine(
         path, context or game.get("context", []), where or game.get("where"), drop or game.get("drop", [])
     )
     output = console()
     for line in summary.lines:
         output.print(line)
-    page = report.write(summary, path, options.out or Path("runs/votes", Path(path.removeprefix("embedded:")).stem))
+    page = write(summary, path, options.out or Path("runs/votes", Path(path.removeprefix("embedded:")).stem))
     output.print(f"{page}", soft_wrap=True)
     return 0
 

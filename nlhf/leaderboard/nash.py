@@ -48,7 +48,7 @@ class Nash:
         """The items that some equilibrium plays, as far as is known."""
         return [k for k in range(len(self.shares)) if max(self.shares[k], np.nan_to_num(self.most[k])) > PLAYED]
 
-    def words(self, items: tuple[str, ...]) -> str:
+    def text(self, items: tuple[str, ...]) -> str:
         """The equilibrium, and between which shares an item moves where there are others."""
         if self.unique or not self.known:
             told = ", ".join(f"{items[k]} {self.shares[k]:.3f}" for k in self.support)

@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from nlhf.cli.votes import main
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
-from nlhf.leaderboard import report as ballots
+from nlhf.leaderboard import summary as ballots
 from nlhf.leaderboard import voters
 from nlhf.leaderboard.nash import nash
 
@@ -41,10 +41,10 @@ def written(path, header, *rows):
 )
 def test_published_numbers(name, where, drop, votes, triples, winner, cyclic, support):
     found = ballots.examine(str(DATA / name), where=where, drop=drop).pooled
-    assert votes is None or found.number == votes
+    assert votes is None or found.votes == votes
     assert len(found.triples) == triples
     assert found.winner == winner
-    assert found.found.cyclic == pytest.approx(cyclic, abs=0.0006)
+    assert found.diagnosis.cyclic == pytest.approx(cyclic, abs=0.0006)
     if isinstance(support, dict):
         assert {found.items[k]: round(float(found.nash.shares[k]), 3) for k in found.nash.support} == support
     else:
@@ -55,10 +55,10 @@ def test_published_numbers(name, where, drop, votes, triples, winner, cyclic, su
 def test_published_numbers_context_by_context():
     found = ballots.examine(str(DATA / "vicuna80.csv"), ["question_id"], {"judge": "human"})
     assert len(found.contexts) == 80
-    assert {context.number for context in found.contexts} == {84}
+    assert {context.votes for context in found.contexts} == {84}
     assert np.mean([len(context.triples) for context in found.contexts]) == pytest.approx(4.2, abs=0.05)
     assert sum(context.winner is None for context in found.contexts) == 54
-    assert np.mean([context.found.cyclic for context in found.contexts]) == pytest.approx(0.44, abs=0.005)
+    assert np.mean([context.diagnosis.cyclic for context in found.contexts]) == pytest.approx(0.44, abs=0.005)
     assert "80 contexts" in "\n".join(found.lines)
     for context in found.contexts:  # equilibria of tied games are many: each is one if nothing beats it
         assert (context.nash.shares @ context.preference).min() > 0.5 - 1e-9
@@ -174,7 +174,7 @@ def test_the_shares_of_all_equilibria_by_hand(preference, least, most):
     np.testing.assert_allclose(found.least, least, atol=1e-6)
     np.testing.assert_allclose(found.most, most, atol=1e-6)
     assert found.unique == (least == most)
-    assert ("any of many" in found.words(tuple("abcd"))) != found.unique
+    assert ("any of many" in found.text(tuple("abcd"))) != found.unique
 
 
 def test_an_equilibrium_is_called_the_only_one_just_when_it_is():

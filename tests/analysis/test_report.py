@@ -11,7 +11,7 @@ import pytest
 
 from nlhf.analysis import conclusions
 from nlhf.analysis.criterion import Criterion
-from nlhf.analysis.report import MOST_COMPARISONS, _comparisons, _rows, _sortable
+from nlhf.analysis.report_tables import MOST_COMPARISONS, _sortable, comparison_rows, result_rows
 from nlhf.analysis.results import analyse
 from tests.analysis.page import BETAS, GAMES, RATIOS, write_page
 from tests.analysis.synthetic import geometric, write_run
@@ -131,7 +131,7 @@ def test_the_headline_and_the_cautions_are_those_of_the_terminal(root, page):
 
 def test_the_table_has_a_row_per_setting_and_method(root, page):
     head, *rows = page.tables[0]
-    assert head[:6] == ["setting", "rank", "method", "seeds", "preference queries to 0.001", "reached"]
+    assert head[:6] == ["setting", "rank", "method", "seeds", "preference queries to 0.001", "reached the target"]
     assert len(rows) == len(RATIOS) * len(GAMES) * len(BETAS) + 2
     summary = analyse(root, CRITERION).summary.set_index(["group", "method"])
     for row in rows:
@@ -184,7 +184,7 @@ def test_a_filter_with_one_choice_is_left_out(tmp_path):
         write_run(tmp_path / "s", name, curves={0: geometric(0.1, 0.5, [0, 1, 2, 3])})
     page = Page(write_page(tmp_path / "s", tmp_path).read_text())
     assert {attributes["data-filter"] for _, attributes in page.tags if "data-filter" in attributes} == {"method"}
-    assert "All on random_tournament, beta = 0.05." in page.text or len(page.tables) == 1
+    assert "All settings share random_tournament, beta = 0.05." in page.text or len(page.tables) == 1
 
 
 def test_an_arena_of_the_study_is_linked_from_wherever_the_page_is(tmp_path):
@@ -200,7 +200,7 @@ def test_an_arena_of_the_study_is_linked_from_wherever_the_page_is(tmp_path):
 
 
 def test_groups_over_several_games_match_each_of_them(root):
-    rows = list(_rows(analyse(root, Criterion(target=1e-3, by=("beta",)))))
+    rows = list(result_rows(analyse(root, Criterion(target=1e-3, by=("beta",)))))
     assert {row["game"] for row in rows} == {"|".join(sorted(GAMES))}
     assert {row["beta"] for row in rows} == {f"{beta:g}" for beta in BETAS}
 
@@ -237,7 +237,7 @@ def test_a_pair_is_turned_round_where_the_second_is_better(tmp_path):
         write_run(tmp_path, name, curves=curves)
     results = analyse(tmp_path, CRITERION)
     (raw,) = results.comparisons.to_dict("records")
-    (shown,) = _comparisons(results.comparisons)
+    (shown,) = comparison_rows(results.comparisons)
     texts = [text for text, _ in shown]
     assert (raw["first"], texts[1], texts[2]) == ("a_slow", "b_fast", "a_slow")
     assert float(texts[5].split(" [")[0]) == pytest.approx(1 / raw["ratio"], rel=0.01)
@@ -254,14 +254,14 @@ def test_what_only_one_method_reaches_is_told_in_words(page):
 
 
 def test_over_all_settings_only_methods_that_ran_everywhere_are_compared(page):
-    (table,) = (table for table in page.tables if table[0][:2] == ["method", "best on"])
+    (table,) = (table for table in page.tables if table[0][:2] == ["method", "settings won"])
     assert [row[0] for row in table[1:]] == ["nash_mp", "optimistic", "omd", "sppo †"]
 
 
 def test_a_page_of_one_method_and_one_seed_has_no_tests_and_no_failures(tmp_path):
     write_run(tmp_path / "s", curves={0: geometric(0.1, 0.5, [0, 1, 2, 3])})
     page = Page(write_page(tmp_path / "s", tmp_path).read_text())
-    assert "Is it luck?" not in page.text
+    assert "Is the difference chance?" not in page.text
     assert "did not complete" not in page.text
     assert "Over all settings" not in page.text
 
@@ -270,7 +270,7 @@ def test_no_more_pairs_are_shown_than_can_be_read(root):
     few = analyse(root, CRITERION).comparisons
     many = pd.concat([few] * (1 + MOST_COMPARISONS // len(few)))
     assert len(many) > MOST_COMPARISONS
-    assert len(_comparisons(many)) == MOST_COMPARISONS
+    assert len(comparison_rows(many)) == MOST_COMPARISONS
 
 
 # --- names are names -------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_over_several_groups_there_is_a_table_of_all(tmp_path):
     study(tmp_path, ["omd", "nash_mp"], ("circle", "votes"))
     text = printed(tmp_path)
     last = text[text.index("over all 2 settings") :].splitlines()
-    assert cells(last[1])[:4] == ["method", "best", "on", "reached"]
+    assert cells(last[1])[:4] == ["method", "settings", "won", "reached"]
     assert cells(last[2])[:4] == ["1", "omd", "2", "100%"]
     assert cells(last[3])[:4] == ["2", "nash_mp", "0", "100%"]
     assert text.count("\n\n") == 2  # a line between tables

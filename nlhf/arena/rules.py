@@ -1,0 +1,48 @@
+"""The rules that all games of an arena share, and when a pair has played enough."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+FEWEST_PROMPTS = 20  # prompts on which a pair must have played before it may stop
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all games of an arena share.
+
+    Args:
+        prompts: texts or lists of messages.
+        completions: of every contestant for each prompt.
+        seed: of the draws.
+        judge: the configuration that decides the judge's answers.
+    """
+
+    prompts: Sequence[Any]
+    completions: int
+    seed: int
+    judge: Any
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The rules as arena.json holds them."""
+        card = {"prompts": list(self.prompts), "completions": self.completions, "seed": self.seed, "judge": self.judge}
+        plain: dict[str, Any] = json.loads(json.dumps(card))
+        return plain
+
+
+def is_precise(won: Mapping[int, Sequence[float]], precision: float | None) -> bool:
+    """True if the interval of a pair's win rate is narrow enough; `won` is what one side won, by prompt.
+
+    Two won and two lost prompts are added (Agresti and Coull 1998). Without them, looking often and stopping when the
+    variance happens to be small would lower the coverage from 95% to as little as 63% (a win rate of 0.95, +-0.05).
+    """
+    if precision is None or len(won) < FEWEST_PROMPTS:
+        return False
+    values = np.array([np.mean(wins) for wins in won.values()] + [0.0, 0.0, 1.0, 1.0])
+    return bool(1.96 * values.std(ddof=1) / len(values) ** 0.5 <= precision)
