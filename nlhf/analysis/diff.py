@@ -1,4 +1,4 @@
-"""What differs between two runs: config, versions, and the first row."""
+"""The differences between two runs: config, versions, and the first differing row."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pandas as pd
 from nlhf.analysis.errors import AnalysisError
 from nlhf.analysis.study import Study, load_study
 
-UNTOLD = ("run", "seconds")  # columns that two equal runs need not share
+IGNORED = ("run", "seconds")  # columns that differ between equal runs
 Entry = tuple[str, str, str]
 
 
 def diff(first: Path, second: Path) -> tuple[list[Entry], list[Entry], str]:
     """The entries of configs and of versions that differ, (key, first, second), and a sentence on the rows.
 
-    Raises: AnalysisError where a folder is not that of one run.
+    Raises: AnalysisError if a folder does not hold exactly one run.
     """
     a, b = _one(first), _one(second)
     before, after = a.runs[0], b.runs[0]
@@ -29,7 +29,7 @@ def diff(first: Path, second: Path) -> tuple[list[Entry], list[Entry], str]:
 
 
 def _made_with(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run was made with, how it ended, and which of its files are damaged."""
+    """The versions of a run, how it ended, and its damaged files."""
     summary, damage = run["summary"], {"damage": " ".join(run["damage"])} if run["damage"] else {}
     keys = ("results_version", "commit", "platform", "threads")
     versions = (summary.get("versions") or {}) | {key: summary.get(key) for key in keys}
@@ -37,7 +37,7 @@ def _made_with(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat_inputs(run: Mapping[str, Any]) -> dict[str, str]:
-    """Checksums of a run's input files by `sha256 of game.path`."""
+    """The checksums of a run's input files, with keys such as `sha256 of game.path`."""
     inputs: Mapping[str, str] = run["summary"].get("inputs") or {}
     return {f"sha256 of {key}": digest[:16] for key, digest in inputs.items()}
 
@@ -45,7 +45,7 @@ def _flat_inputs(run: Mapping[str, Any]) -> dict[str, str]:
 def _one(folder: Path) -> Study:
     study = load_study(folder)
     if len(study.runs) != 1:
-        raise AnalysisError(f"{folder} holds {len(study.runs)} runs: give the folder of one, runs/STUDY/RUN.")
+        raise AnalysisError(f"{folder} holds {len(study.runs)} runs: give the folder of one run, runs/STUDY/RUN.")
     return study
 
 
@@ -56,32 +56,32 @@ def _entries(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Entry]
 
 
 def _rows(a: pd.DataFrame, b: pd.DataFrame) -> str:
-    """Where the rows of two runs part: seed by seed in the order of iterations, every column but the time."""
+    """The first difference between the rows of two runs, by seed and iteration, in every column but the time."""
     key = ["seed", "iteration"]
-    columns = [name for name in a.columns[: a.columns.get_loc("status")] if name in b.columns and name not in UNTOLD]
+    columns = [name for name in a.columns[: a.columns.get_loc("status")] if name in b.columns and name not in IGNORED]
     first, second = (rows[columns].set_index(key).sort_index() for rows in (a, b))
     shared = first.index.intersection(second.index).sort_values()
-    left, right = first.loc[shared], second.loc[shared]
-    same = (left == right) | (left.isna() & right.isna())
+    before, after = first.loc[shared], second.loc[shared]
+    same = (before == after) | (before.isna() & after.isna())
     wrong = ~same.drop(columns=[name for name in ("game", "algorithm") if name in same]).all(axis=1)
     if wrong.any():
-        earliest = min(shared[wrong], key=lambda place: place[::-1])
+        earliest = min(shared[wrong], key=lambda row: row[::-1])
         column = next(
             name for name in same.columns if name not in ("game", "algorithm") and not same.loc[earliest, name]
         )
         return (
             f"The first differing row is iteration {earliest[1]} of seed {earliest[0]}: {column} is "
-            f"{left.loc[earliest, column]} and {right.loc[earliest, column]}; {int(wrong.sum())} of "
+            f"{before.loc[earliest, column]} and {after.loc[earliest, column]}; {int(wrong.sum())} of "
             f"{len(shared)} shared rows differ."
         )
     if not len(shared):
         return "The runs share no row: their seeds differ."
-    only = [
+    further = [
         f"{len(rows) - len(shared)} more in the {name}"
         for rows, name in ((first, "first"), (second, "second"))
         if len(rows) > len(shared)
     ]
-    return f"All {len(shared)} shared rows are equal to the bit" + (f", with {' and '.join(only)}." if only else ".")
+    return f"All {len(shared)} shared rows are exactly equal" + (f", with {' and '.join(further)}." if further else ".")
 
 
 def shown(entries: list[Entry], title: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What analysis says of input that it cannot use."""
+"""The error for input that the analysis cannot use."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What runs are called: `setting`, the game and all that varies around it, and `method`, the algorithm and its own.
+"""The names of runs: `setting`, the game and its varying keys, and `method`, the algorithm and its varying keys.
 
-A run's summary holds a digest of its setting and one of its method, over exactly what its fingerprint is taken over:
-runs have one setting only if their digests agree, whatever their configs say. Runs without digests are told apart by
-those keys of their configs that decide results.
+A run's summary holds digests of its setting and of its method, over the same entries as its fingerprint: two runs have
+the same setting only if these digests are equal, whatever their configs say. Runs without digests are distinguished by
+the config keys that affect results.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SHOWN = 8  # hexadecimal digits of a checksum in a name
 
 
 def label(data: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns `setting` and `method`: the game and the algorithm with all that varies around them.
+    """Add the columns `setting` and `method`: the game and the algorithm with their varying keys.
 
-    Runs that differ in more than their seeds are never pooled: what differs within the data is part of the name, of the
-    setting for keys of the game, the reference and the rest, of the method for keys of algorithm, policy, prox and the
-    device. Input files are compared by their content. Where two settings differ in what no key of the config shows, the
-    name has the first digits of a checksum.
+    Runs that differ in more than their seeds are never pooled: every key that differs in the data is part of a name.
+    Keys of algorithm, policy, prox and the device belong to the method, all others to the setting. Input files are
+    compared by their content. If two settings differ in a way that no key shows, their names end in digits of a
+    checksum.
     """
     runs = data.drop(columns=["setting", "method"], errors="ignore").drop_duplicates("folder").set_index("folder")
     if "device" in runs:
@@ -52,15 +52,15 @@ def _names(runs: pd.DataFrame, title: str, keys: list[str], digest: str, inputs:
 
 
 def _identities(group: pd.DataFrame, keys: list[str], digest: str) -> pd.Series:
-    """What is equal for runs that get one name: their digest, or without one the values of all keys."""
+    """What runs of one name share: their digest, or else the values of all keys."""
     texts: list[Hashable] = list(zip(*(map(_text, group[key]) for key in keys), strict=True)) or [()] * len(group)
     digests = group[digest] if digest in group else [None] * len(group)
-    found = [text if _absent(value) else str(value) for text, value in zip(texts, digests, strict=True)]
-    return pd.Series(found, index=group.index, dtype=object)
+    identities = [text if _absent(value) else str(value) for text, value in zip(texts, digests, strict=True)]
+    return pd.Series(identities, index=group.index, dtype=object)
 
 
 def _distinct(first: pd.DataFrame, title: str, keys: list[str], digest: str, inputs: list[str]) -> list[str]:
-    """Different names for runs of one title that all differ."""
+    """Different names for different runs of one title."""
     varied = _varied(first, keys)
     last = [name_of(key) for key in varied]
     short = [key if last.count(end) > 1 else end for key, end in zip(varied, last, strict=True)]
@@ -70,14 +70,14 @@ def _distinct(first: pd.DataFrame, title: str, keys: list[str], digest: str, inp
         parts = [f"{key} = {value}" for key, value in zip(short, values, strict=True) if value is not None]
         names.append(", ".join([str(name), *parts]))
     for name in {name for name in names if names.count(name) > 1}:
-        alike = [place for place, other in enumerate(names) if other == name]
-        for place, checksum in zip(alike, _checksums(first.iloc[alike], digest, inputs), strict=True):
-            names[place] = f"{name}, {checksum}"
+        alike = [index for index, candidate in enumerate(names) if candidate == name]
+        for index, checksum in zip(alike, _checksums(first.iloc[alike], digest, inputs), strict=True):
+            names[index] = f"{name}, {checksum}"
     return names
 
 
 def _checksums(alike: pd.DataFrame, digest: str, inputs: list[str]) -> list[str]:
-    """What tells runs apart whose configs show no difference: checksums of their inputs, or else their digests."""
+    """The texts that distinguish runs with equal configs: checksums of their inputs, or else their digests."""
     varied = [key for key in inputs if alike[key].nunique(dropna=False) > 1]
     if len(alike[varied].drop_duplicates()) < len(alike):
         varied = [*varied, digest]
@@ -91,18 +91,18 @@ def _checksum(column: str, value: object) -> str:
 
 
 def _varied(group: pd.DataFrame, keys: list[str]) -> list[str]:
-    """Beta, and the keys whose values differ; not those that merely come with another one, as a class's only option."""
+    """Beta, and the keys whose values differ, except those that only exist together with another one."""
     texts = pd.DataFrame({key: [_text(value) for value in group[key]] for key in keys}, index=group.index)
-    kept = [key for key in keys if key == "beta" or texts[key].nunique() > 1]
-    for key in [key for key in kept if texts[key].nunique() == 2 and (texts[key] == "").any()]:
-        others = [other for other in kept if other != key]
-        if key != "beta" and others and len(texts[others].drop_duplicates()) == len(texts[kept].drop_duplicates()):
-            kept = others
-    return kept
+    varied = [key for key in keys if key == "beta" or texts[key].nunique() > 1]
+    for key in [key for key in varied if texts[key].nunique() == 2 and (texts[key] == "").any()]:
+        rest = [candidate for candidate in varied if candidate != key]
+        if key != "beta" and rest and len(texts[rest].drop_duplicates()) == len(texts[varied].drop_duplicates()):
+            varied = rest
+    return varied
 
 
 def name_of(key: str) -> str:
-    """A config key as titles write it: the last part, but `reference` where that is what says most."""
+    """The last part of a config key, for titles; for `reference._target_`, the part before."""
     group, _, last = key.rpartition(".")
     return group if last == "_target_" else last
 
@@ -117,7 +117,7 @@ def shown(value: object) -> str:
 
 
 def _texts(values: pd.Series) -> list[str | None]:
-    """Every value for a title, None where there is none; in full where what is shown would make two values one."""
+    """Every value for a title, None if absent; in full if the short forms would not be unique."""
     short = {exact(value): shown(value) for value in values if not _absent(value)}
     full = len(set(short.values())) < len(short)
     return [None if _absent(value) else exact(value) if full else shown(value) for value in values]
@@ -128,7 +128,7 @@ def _text(value: object) -> str:
 
 
 def exact(value: object) -> str:
-    """A value in full; equal numbers are written alike."""
+    """A value in full; equal numbers give equal texts."""
     if isinstance(value, float):
         return repr(float(value)).removesuffix(".0")
     return "inf" if value == ".inf" else str(value)

@@ -1,4 +1,4 @@
-"""Self-contained pages from templates, and the figures of a page as files beside it."""
+"""Self-contained pages from templates, with their figures as separate files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from nlhf.analysis.figures.fonts import warn_of_escapes
 from nlhf.io.files import replacing, writing
 from nlhf.terminal import cleaned, visible, visible_lines
 
+NARROW = 5  # inches; on a phone, wider figures scroll instead of shrinking
+
 
 def _shown(value: Any) -> Any:
-    """What a page shows for a value: hidden characters of texts become visible, markup stays markup."""
+    """The value with visible hidden characters; markup is unchanged."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a page, with its name among files and its caption."""
+    """A figure of a page, with its file name and caption."""
 
     name: str
     figure: Figure
@@ -35,16 +37,15 @@ class Picture:
 def write(folder: Path, template: str, pictures: Iterable[Picture], **context: Any) -> Path:
     """Write folder/report.html and folder/figures/*.pdf, *.png; returns the page's path.
 
-    Raises: WriteError; earlier files are kept then.
+    Raises: WriteError, which leaves earlier files unchanged.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for picture in pictures:
         output.save(picture.figure, folder / "figures", picture.name)
-        shown.append(
-            {"name": picture.name, "caption": picture.caption, "svg": output.svg(picture.figure, picture.name)}
-        )
+        svg, width = output.svg(picture.figure, picture.name), picture.figure.get_size_inches()[0]
+        shown.append({"name": picture.name, "caption": picture.caption, "svg": svg, "narrow": width < NARROW})
     warn_of_escapes()
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(

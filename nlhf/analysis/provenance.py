@@ -1,4 +1,4 @@
-"""Where numbers come from: commands that make them again, configs, versions, and what to cite."""
+"""How to reproduce and cite a study: commands, configs, versions and references."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from typing import Any
 from nlhf.terminal import visible
 
 BIBLIOGRAPHY = Path(__file__).with_name("bibliography.bib")
-OF_PLACE = ("runs_dir", "progress")  # these decide no result
+NO_RESULT = ("runs_dir", "progress")  # keys that do not affect results
 Run = Mapping[str, Any]
 
 
 def commands(runs: Sequence[Run]) -> list[str]:
-    """Shell commands that make these runs again: one sweep where they are all combinations of their overrides' values,
-    else one command per run; none for runs whose config is lost."""
+    """Shell commands that reproduce these runs.
+
+    One sweep if the runs are all combinations of their overrides' values, otherwise one command per run; none for runs
+    whose config is lost.
+    """
     each = [_by_key(run["overrides"]) for run in runs if run["config"]]
-    if len({tuple(sorted(words)) for words in each}) == 1:
-        values = {key: list(dict.fromkeys(words[key] for words in each)) for key in sorted(each[0])}
-        chosen = {tuple(words[key] for key in values) for words in each}
+    if len({tuple(sorted(overrides)) for overrides in each}) == 1:
+        values = {key: list(dict.fromkeys(overrides[key] for overrides in each)) for key in sorted(each[0])}
+        chosen = {tuple(overrides[key] for key in values) for overrides in each}
         if len(chosen) == prod(map(len, values.values())):
             several = any(len(choices) > 1 for choices in values.values()) or "experiment=" in values
             return [_command([f"{key}{','.join(choices)}" for key, choices in values.items()], several)]
-    return list(dict.fromkeys(_command([f"{key}{value}" for key, value in words.items()], False) for words in each))
+    return list(
+        dict.fromkeys(_command([f"{key}{value}" for key, value in overrides.items()], False) for overrides in each)
+    )
 
 
 def _by_key(overrides: Iterable[str]) -> dict[str, str]:
-    """`key=` -> value, the last one as in Hydra; `~key` -> nothing."""
+    """`key=` -> value; the last one counts, as in Hydra. `~key` -> empty text."""
     parts = (word.partition("=") for word in overrides)
-    return {key + sign: value for key, sign, value in parts if key not in OF_PLACE}
+    return {key + sign: value for key, sign, value in parts if key not in NO_RESULT}
 
 
 def _command(words: Sequence[str], several: bool) -> str:
@@ -40,7 +45,7 @@ def _command(words: Sequence[str], several: bool) -> str:
 
 
 def _quoted(word: str) -> str:
-    """A word as a shell reads it; hidden characters are written as bash's escapes, $'\\u2028'."""
+    """The word quoted for a shell; hidden characters become bash's escapes, $'\\u2028'."""
     if visible(word) == word:
         return shlex.quote(word)
     characters = (
@@ -50,23 +55,25 @@ def _quoted(word: str) -> str:
 
 
 def configs(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The entries of the configs that all runs share, and the values of those that differ."""
+    """The config entries that all runs share, and the values of the entries that differ."""
     texts = [{key: str(value) for key, value in run["config"].items()} for run in runs if run["config"]]
     keys = sorted({key for text in texts for key in text})
     values = {key: sorted({text[key] for text in texts if key in text}) for key in keys}
-    shared = {key: found[0] for key, found in values.items() if len(found) == 1 and all(key in text for text in texts)}
-    return shared, {key: found for key, found in values.items() if key not in shared}
+    shared = {
+        key: choices[0] for key, choices in values.items() if len(choices) == 1 and all(key in text for text in texts)
+    }
+    return shared, {key: choices for key, choices in values.items() if key not in shared}
 
 
 def versions(runs: Sequence[Run]) -> dict[str, str]:
-    """What runs were made with; where they differ, each value with its number of runs."""
+    """The versions that made the runs; if they differ, each value with its number of runs."""
     counted: dict[str, Counter[str]] = {}
     for summary in (run["summary"] for run in runs if run["summary"]):
-        found = {
+        entries = {
             **(summary.get("versions") or {}),
             **{key: summary.get(key) for key in ("commit", "platform", "threads")},
         }
-        for key, value in found.items():
+        for key, value in entries.items():
             counted.setdefault(key, Counter())[str(value)] += 1
     return {
         key: next(iter(values))
@@ -77,10 +84,10 @@ def versions(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def citations(runs: Sequence[Run]) -> list[str]:
-    """BibTeX entries of the methods that were run and of the statistics."""
+    """BibTeX entries of the methods and of the statistics."""
     entries = bibliography()
-    wanted = {source: None for run in runs for source in (run["summary"].get("method") or {}).get("sources", ())}
-    return [entries[source] for source in [*wanted, "2108.13264"] if source in entries]
+    cited = {source: None for run in runs for source in (run["summary"].get("method") or {}).get("sources", ())}
+    return [entries[source] for source in [*cited, "2108.13264"] if source in entries]
 
 
 def bibliography() -> dict[str, str]:
@@ -90,7 +97,7 @@ def bibliography() -> dict[str, str]:
 
 
 def _spread(entry: str) -> str:
-    """An entry with a field per line."""
+    """The entry with one field per line."""
     fields = ("title", "author", "year", "eprint", "archivePrefix")
     for field in fields:
         entry = entry.replace(f", {field}=", f",\n  {field}=")

@@ -1,12 +1,12 @@
 """A cache of the rows of many runs in one file, so that thousands of folders load in a second or two.
 
-A run is taken from the cache only if size, times of modification and change, and inode of all its files are as they
-were when it was read, and if it was read at least two seconds after they were written: two writes within one tick of
-the clock are never mistaken for one.
+A run is taken from the cache only if the size, times of modification and change, and inode of all its files are the
+same as when it was read, and if it was read at least two seconds after they were written, so that a second write within
+one tick of the clock cannot go unnoticed.
 
-The file is a parquet table followed by the SHA-256 of all its bytes (`io.checksums.sealed`). The records of the runs
-are part of the table's metadata, so the checksum covers them too, and there is no second file that could disagree
-with the first. A file whose checksum is wrong is never parsed: the runs are read again.
+The file is a parquet table followed by the SHA-256 of all its bytes (`nlhf.io.checksums.sealed`). The records of the
+runs are part of the table's metadata: the checksum covers them too, and no second file can disagree with the first. A
+file with a wrong checksum is never parsed: the runs are read again.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ from nlhf.io.links import make_shared_folder
 
 VERSION = 2  # of the layout
 CACHE = Path(".analysis") / "rows.cache"
-FEWEST = 50  # runs; fewer load faster than they clutter
-SETTLED = 2_000_000_000  # nanoseconds after which a file's stamp is trusted
+FEWEST = 50  # runs; smaller studies load fast without a cache
+SETTLED = 2_000_000_000  # nanoseconds after a write from which a file's stamp is trusted
 
 Read = Callable[[Path], tuple[pa.Table, dict[str, Any]]]
 
 
-def through(
+def cached_rows(
     root: Path, folders: Sequence[Path], files: Sequence[str], read: Read
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """All rows, with their `run_number` in the records, and the records; from the cache below `root` where it is fresh.
+    """All rows, with their `run_number` in the records, and the records; from the cache below `root` if it is current.
 
     Args:
-        files: names within a run's folder on which what is read depends.
-        read: gives the rows and the record of a run's folder; the record must survive JSON.
+        files: the names of the files of a run that decide its rows and record.
+        read: returns the rows and the record of a run's folder; the record must be valid JSON.
     """
-    known, records_known = _open(root / CACHE)
+    cached, cached_records = _open(root / CACHE)
     tables: list[pa.Table] = []
     records: list[dict[str, Any]] = []
-    kept: list[tuple[int, int]] = []
+    reused: list[tuple[int, int]] = []
     for folder in folders:
         now = time.time_ns()
         stamp = [_stamp(folder / name) for name in files]
-        place = folder.relative_to(root).as_posix()
-        old = records_known.get(place)
+        name = folder.relative_to(root).as_posix()
+        old = cached_records.get(name)
         if old is not None and old["stamp"] == stamp and _settled(stamp, old["read"]):
-            kept.append((old["number"], len(records)))
+            reused.append((old["number"], len(records)))
             records.append(old | {"folder": str(folder)})
             continue
         table, record = read(folder)
-        record |= {"place": place, "stamp": stamp, "read": now, "rows": len(table), "columns": table.column_names}
+        record |= {"place": name, "stamp": stamp, "read": now, "rows": len(table), "columns": table.column_names}
         tables.append(table.append_column("run_number", pa.array([len(records)] * len(table), pa.int64())))
         records.append(record)
-    if kept and known is not None:
-        tables.insert(0, _renumbered(known, dict(kept)))
+    if reused and cached is not None:
+        tables.insert(0, _renumbered(cached, dict(reused)))
     for number, record in enumerate(records):
         record["number"] = number
     columns = dict.fromkeys(name for record in records for name in record["columns"])
-    everything = pa.concat_tables(tables, promote_options="default").select([*columns, "run_number"])
-    if len(folders) >= FEWEST and (len(kept) < len(folders) or len(kept) < len(records_known)):
-        _save(root / CACHE, everything, records)
-    rows = everything.to_pandas(split_blocks=True)
-    return rows.sort_values("run_number", kind="stable", ignore_index=True) if kept else rows, records
+    table = pa.concat_tables(tables, promote_options="default").select([*columns, "run_number"])
+    if len(folders) >= FEWEST and (len(reused) < len(folders) or len(reused) < len(cached_records)):
+        _save(root / CACHE, table, records)
+    rows = table.to_pandas(split_blocks=True)
+    return rows.sort_values("run_number", kind="stable", ignore_index=True) if reused else rows, records
 
 
 def _stamp(path: Path) -> list[int] | None:
@@ -84,18 +84,17 @@ def _settled(stamp: Sequence[list[int] | None], read: int) -> bool:
     return all(entry is None or max(entry[1:3]) + SETTLED < read for entry in stamp)
 
 
-def _renumbered(known: pa.Table, numbers: dict[int, int]) -> pa.Table:
-    """The rows of the runs that are kept, with their new numbers."""
-    place = known.column_names.index("run_number")
-    old = known.column(place).to_pandas()
-    new = old.map(numbers)
-    wanted = new.notna()
-    table = known.filter(pa.array(wanted))
-    return table.set_column(place, "run_number", pa.array(new[wanted].astype("int64")))
+def _renumbered(cached: pa.Table, numbers: dict[int, int]) -> pa.Table:
+    """The rows of the reused runs, with their new numbers."""
+    index = cached.column_names.index("run_number")
+    new = cached.column(index).to_pandas().map(numbers)
+    reused = new.notna()
+    table = cached.filter(pa.array(reused))
+    return table.set_column(index, "run_number", pa.array(new[reused].astype("int64")))
 
 
 def _open(path: Path) -> tuple[pa.Table | None, dict[str, dict[str, Any]]]:
-    """The cached rows, and the records by folder; nothing if there is no valid cache."""
+    """The cached rows and the records by folder; (None, {}) without a valid cache."""
     try:
         if (content := unsealed(path)) is None:
             return None, {}
@@ -109,7 +108,7 @@ def _open(path: Path) -> tuple[pa.Table | None, dict[str, dict[str, Any]]]:
 
 
 def _save(path: Path, table: pa.Table, records: list[dict[str, Any]]) -> None:
-    """Write the cache; a folder that cannot be written has none."""
+    """Write the cache, unless the folder cannot be written."""
     metadata = json.dumps({"version": VERSION, "records": records}).encode()
     buffer = pa.BufferOutputStream()
     parquet.write_table(table.replace_schema_metadata({b"nlhf": metadata}), buffer)

@@ -1,4 +1,4 @@
-"""One run's folder as rows and a record; a damaged file is named in a sentence and never raises."""
+"""The folder of one run as rows and a record; a damaged file gives a sentence, never an error."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from nlhf.io.checksums import damaged
 from nlhf.io.json_files import read_json
 from nlhf.io.yaml_files import read_yaml
 
-NEEDED = ("metrics.csv", ".hydra/config.yaml")  # a run with one of these damaged is no observation
+NEEDED = ("metrics.csv", ".hydra/config.yaml")  # if one of these is damaged, the run is left out
 FURTHER = (".hydra/overrides.yaml", "game.npz", "policies.csv", "completions.jsonl")
-FILES = ("summary.json", ".hydra/identity.yaml", *NEEDED, *FURTHER)  # what a record depends on
-IDENTITY = ("results_version", "inputs", "digests")  # entries of identity.yaml that tell runs apart
-LARGEST = 1 << 23  # bytes of a further file up to which its content is checked; a larger one is in no figure
+FILES = ("summary.json", ".hydra/identity.yaml", *NEEDED, *FURTHER)  # which decide the record
+IDENTITY = ("results_version", "inputs", "digests")  # entries of identity.yaml that distinguish runs
+LARGEST = 1 << 23  # bytes; larger files are neither checked nor drawn
 ENDED = ("completed", "failed", "interrupted")
 REMEDY = "repeat the command of the run, which restores it, or add force=true if there is no checkpoint"
 TEXT, SCALAR = (str, type(None)), (str, int, float, type(None))
-KINDS: Mapping[str, tuple[type, ...]] = {  # of those entries of summary.json that are used, where there are any
+KINDS: Mapping[str, tuple[type, ...]] = {  # the types of the entries of summary.json that the analysis uses
     **dict.fromkeys(("run", "stop_reason", "commit", "platform", "threads", "results_version"), SCALAR),
     **dict.fromkeys(("method", "versions", "files", "inputs", "digests"), (dict, type(None))),
 }
 
 
 def read_run(folder: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """The rows of a run and its record, without what is damaged.
+    """The rows and the record of a run, without its damaged files.
 
     Returns: an arrow table, empty if metrics.csv or the config is damaged; and the record: `folder`, `status` (that of
     summary.json; `unfinished` if the run has not ended, or `damaged`), `config` (flat), `overrides`, `summary` without
-    its checksums, `checked` (can damage to the files be detected?) and `damage`, a sentence per damaged file.
+    its checksums, `checked` (whether damage to the files can be detected) and `damage`, a sentence per damaged file.
     """
     summary, damage = _summary(folder / "summary.json")
     ended = summary.get("status") in ENDED
@@ -63,7 +63,7 @@ def read_run(folder: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def _summary(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The content of summary.json, or of a run without one what identifies it; and a sentence if it is damaged."""
+    """The content of summary.json, or else of identity.yaml, and a sentence if it is damaged."""
     content = read_json(path)
     if content is not None and _plausible(content):
         return content, []
@@ -72,11 +72,11 @@ def _summary(path: Path) -> tuple[dict[str, Any], list[str]]:
     identity = identity if _plausible({"status": "running"} | identity) else {}
     if not path.exists():
         return identity, []
-    return identity, [f"{path} is damaged, so that the run counts as unfinished: {REMEDY}."]
+    return identity, [f"{path} is damaged, so the run counts as unfinished: {REMEDY}."]
 
 
 def _plausible(summary: Mapping[str, Any]) -> bool:
-    """Does every entry that analysis uses have its type?"""
+    """True if every entry that the analysis uses has its type."""
     if summary.get("status") not in (*ENDED, "running"):
         return False
     if not all(isinstance(summary[name], kinds) for name, kinds in KINDS.items() if name in summary):
@@ -90,7 +90,7 @@ def _plausible(summary: Mapping[str, Any]) -> bool:
 
 
 def _checked(files: Mapping[str, Any]) -> dict[str, Any]:
-    """The records of those files whose damage matters here."""
+    """The records of the files whose damage matters to the analysis."""
     small = {name: record for name, record in files.items() if name in FURTHER and _size(record) <= LARGEST}
     return small | {name: files[name] for name in NEEDED if name in files}
 
@@ -101,7 +101,7 @@ def _size(record: Any) -> float:
 
 
 def _consequence(name: str) -> str:
-    return ", so that the run is left out" if name in NEEDED else " and not used"
+    return ", so the run is left out" if name in NEEDED else " and not used"
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

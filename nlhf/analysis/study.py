@@ -24,12 +24,12 @@ from nlhf.terminal import visible
 
 @dataclass(frozen=True)
 class Study:
-    """All that was read below a folder.
+    """The rows and records of all runs below a folder.
 
     Args:
         root: the folder.
         rows: as `load` returns them.
-        runs: a record per run, also of runs without rows: as of `read_run`, and `rows`, how many it has.
+        runs: a record per run, also of runs without rows: as `read_run` returns it, and `rows`, their number.
     """
 
     root: Path
@@ -38,7 +38,7 @@ class Study:
 
     @property
     def experiment(self) -> str | None:
-        """The preset that all runs were made by, if there is one."""
+        """The preset that made all runs, if there is one."""
         found = {
             next(
                 (word.removeprefix("experiment=") for word in run["overrides"] if word.startswith("experiment=")), None
@@ -54,11 +54,11 @@ def load(folder: str | PathLike[str]) -> pd.DataFrame:
     Returns: one row per (run, seed, evaluation): the columns of metrics.csv, `status` (`completed`, `failed`,
     `interrupted`, or `unfinished` for a run that has not ended), `folder`, a column per entry of the run's config,
     nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`), checksums of its input files (as
-    `inputs.game.path`) and of its setting and method (`digests.setting`, `digests.method`), and what to call it:
-    `setting` and `method` (`label`). Runs that differ in their seeds alone have the same setting and method. A warning
-    names damaged files; runs that need them are left out.
+    `inputs.game.path`) and of its setting and method (`digests.setting`, `digests.method`), and its
+    names `setting` and `method` (`label`). Runs that differ only in their seeds share both names. A warning names
+    damaged files; runs that need them are left out.
 
-    Raises: AnalysisError if there is no folder or no row in it, or if two runs hold the same seed of the same setting
+    Raises: AnalysisError if there is no folder or no row in it, or if two runs have the same seed of the same setting
     and method.
     """
     study = load_study(folder)
@@ -75,8 +75,8 @@ def load_study(folder: str | PathLike[str]) -> Study:
     root = Path(folder)
     folders = list(_run_folders(root))
     if not folders:
-        raise AnalysisError(f"{root} holds no run (no metrics.csv): give runs/STUDY of a study that was run.")
-    rows, runs = row_cache.through(root, folders, FILES, read_run)
+        raise AnalysisError(f"{root} holds no run (no metrics.csv): give the folder of a study, runs/STUDY.")
+    rows, runs = row_cache.cached_rows(root, folders, FILES, read_run)
     if rows.empty:
         damage = [sentence for run in runs for sentence in run["damage"]]
         nothing = f"no run below {root} has rows yet: wait, or repeat the command that made them."
@@ -94,7 +94,7 @@ def load_study(folder: str | PathLike[str]) -> Study:
 
 
 def _columns(run: dict[str, Any]) -> dict[str, Any]:
-    """What is joined to the rows of a run: status, folder, config, and the checksums by which runs are compared."""
+    """The columns added to the rows of a run: status, folder, config, and the checksums that identify settings."""
     head = {"status": run["status"], "folder": run["folder"]}
     checksums = {
         f"{prefix}{name}": value
@@ -105,12 +105,12 @@ def _columns(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def export(data: pd.DataFrame, path: Path) -> None:
-    """Write the rows as .csv (numbers to the bit) or .parquet (columns of mixed types as text).
+    """Write the rows as .csv (exact numbers) or .parquet (columns of mixed types as text).
 
-    Raises: AnalysisError for another ending; WriteError, and an earlier file is kept then.
+    Raises: AnalysisError for another ending; WriteError, which leaves an earlier file unchanged.
     """
     if path.suffix not in (".csv", ".parquet"):
-        raise AnalysisError(f"--export={path} has no known ending: give FILE.csv or FILE.parquet.")
+        raise AnalysisError(f"--export={path} has an unknown ending: give FILE.csv or FILE.parquet.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
         with replacing(path) as stream:
@@ -123,16 +123,16 @@ def export(data: pd.DataFrame, path: Path) -> None:
 
 
 def _quoting(data: pd.DataFrame) -> Literal[0, 2]:
-    """How to quote a CSV file: all texts if one has a carriage return, which pandas would leave unquoted."""
+    """How to quote a CSV file: all texts if one has a carriage return, which pandas does not quote."""
     texts = (value for name in data.select_dtypes(exclude="number") for value in data[name].unique())
     return csv.QUOTE_NONNUMERIC if any("\r" in str(value) for value in texts) else csv.QUOTE_MINIMAL
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
-    """All folders of runs below `root`, without hidden ones and those that force=true moved aside."""
-    for place, folders, files in os.walk(root):
+    """All folders of runs below `root`, except hidden ones and those that force=true moved aside."""
+    for folder, folders, files in os.walk(root):
         if ".hydra" in folders or "metrics.csv" in files or "summary.json" in files:
-            yield Path(place)
+            yield Path(folder)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_moved_aside(name))
 
 
@@ -144,6 +144,6 @@ def _refuse_duplicates(rows: pd.DataFrame) -> None:
         same = (twice["setting"] == first["setting"]) & (twice["method"] == first["method"])
         folders: Sequence[str] = twice.loc[same & (twice["seed"] == first["seed"]), "folder"].tolist()
         raise AnalysisError(
-            f"{folders[0]} and {folders[1]} both hold seed {first['seed']} of {first['method']} on "
+            f"{folders[0]} and {folders[1]} both have seed {first['seed']} of {first['method']} on "
             f"{first['setting']}: remove one of them, or give a folder that holds only one."
         )

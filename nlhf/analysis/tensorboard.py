@@ -1,4 +1,4 @@
-"""Runs as TensorBoard event files (extra `tensorboard`), for people who keep the viewer they like."""
+"""Runs as TensorBoard event files (extra `tensorboard`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from nlhf.io.files import writing
 
 
 def write(data: pd.DataFrame, folder: Path, criterion: Criterion) -> int:
-    """A scalar per metric and row, a TensorBoard run per run and seed, stepped by the criterion's cost; how many runs.
+    """Write a scalar per metric and row, a TensorBoard run per run and seed; returns the number of runs.
 
-    Raises: AnalysisError if TensorBoard is not installed, or a step would not be whole; WriteError.
+    The step is the criterion's cost.
+
+    Raises: AnalysisError if TensorBoard is not installed, or the cost is not an integer; WriteError.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise AnalysisError('--tensorboard needs TensorBoard: pip install -e ".[tensorboard]".') from error
     if criterion.x == "seconds":
-        raise AnalysisError("--x=seconds is no step of TensorBoard, which counts: give --x queries or iteration.")
+        raise AnalysisError(
+            "--x=seconds cannot be a step of TensorBoard, which is an integer: give --x queries or iteration."
+        )
     metrics = list(data.columns[data.columns.get_loc("exploitability") : data.columns.get_loc("status")])
     count = 0
     for (run, seed), rows in data.groupby(["run", "seed"], sort=True):

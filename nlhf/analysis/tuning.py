@@ -1,6 +1,6 @@
-"""Fair tuning: every algorithm chooses its configuration on the same tuning seeds, and is judged on the other seeds.
+"""Every algorithm chooses its configuration on the same tuning seeds, and is judged on the other seeds.
 
-A configuration that is chosen and judged on the same seeds looks better than it is; one with more tries, better still.
+A configuration that is chosen and judged on the same seeds looks better than it is, the more so the more were tried.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pandas as pd
 from nlhf.analysis.errors import AnalysisError
 from nlhf.stats import bootstrap
 
-SHARE = 1 / 3  # of the seeds tunes
+SHARE = 1 / 3  # of the seeds, for tuning
 COLUMNS = [
     "group",
     "algorithm",
@@ -33,20 +33,22 @@ COLUMNS = [
 def tuned(observations: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
     """A row per (group, algorithm) of the observations that `observations` returns, the best first in each group.
 
-    The first `share` of the seeds, in their order, chooses the method of the lowest mean `score`, or of the lowest mean
-    `final` where none of the algorithm's reaches the target; the others judge it.
+    The first `share` of the sorted seeds chooses the method with the lowest mean `score`, or the lowest mean `final` if
+    none of the algorithm's methods reaches the target. The other seeds judge it.
 
     Columns: `group, algorithm, method`, the one chosen; `tried`, how many configurations there were; `tuning_seeds`,
     `seeds`, the numbers of both; `tuning_cost`, what all tries together spent; on the seeds that judge `reached`, the
     share that reaches the target, and the means `score` and `final`, with intervals `_low` and `_high` that leave
     replicas out.
 
-    Raises: AnalysisError where there are fewer than two seeds.
+    Raises: AnalysisError for fewer than two seeds.
     """
     seeds = np.sort(observations["seed"].unique())
     count = max(1, round(share * len(seeds)))
     if len(seeds) < 2:
-        raise AnalysisError("tuning needs two seeds or more, some to choose with and others to judge: run more seeds.")
+        raise AnalysisError(
+            "tuning needs two seeds or more, some to choose with and others to judge on: run more seeds."
+        )
     tunes = set(seeds[:count])
     rows = []
     for (group, algorithm), members in observations.groupby(["group", "algorithm"], sort=True):

@@ -1,1 +1,1 @@
-"""From a file of votes to standings and a report."""
+"""From a file of votes to a ranking and a report."""

@@ -1,4 +1,4 @@
-"""The equilibria of one preference matrix at beta = 0: one of them, and what all of them have in common."""
+"""The equilibria of one preference matrix at beta = 0: one of them, and the range of all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scipy.optimize import linprog
 from nlhf.equilibria.arrays import equilibrium
 
 PLAYED = 1e-6  # probability from which an item counts as played
-EVEN = 1e-7  # an item that loses to an equilibrium by no more is an answer to it
-MOST = 40  # items up to which all equilibria are looked at
+EVEN = 1e-7  # an item that loses to an equilibrium by at most this is a best response
+MOST = 40  # items up to which the range of all equilibria is computed
 
 
 @dataclass(frozen=True)
@@ -20,45 +20,45 @@ class Nash:
 
     Args:
         shares: the probability of each, (n).
-        least, most: the smallest and the largest that an item has in any equilibrium, (n); equal to `shares` where
-            there is one alone, and nan where there are too many items to tell.
+        smallest, largest: the smallest and the largest probability of each item in any equilibrium, (n); equal to
+            `shares` if there is only one, and nan if there are too many items.
     """
 
     shares: np.ndarray
-    least: np.ndarray
-    most: np.ndarray
+    smallest: np.ndarray
+    largest: np.ndarray
 
     @property
     def unique(self) -> bool:
-        """Is it the only one? False where it is not known."""
-        return bool((self.most - self.least <= PLAYED).all())
+        """True if it is known to be the only one."""
+        return bool((self.largest - self.smallest <= PLAYED).all())
 
     @property
     def known(self) -> bool:
-        """Is it known whether there are others?"""
-        return not bool(np.isnan(self.most - self.least).any())
+        """True if it is known whether there are others."""
+        return not bool(np.isnan(self.largest - self.smallest).any())
 
     @property
     def support(self) -> list[int]:
-        """The items that it plays, the likeliest first."""
+        """The items that it plays, the most likely first."""
         return [int(k) for k in np.argsort(-self.shares, kind="stable") if self.shares[k] > PLAYED]
 
     @property
     def possible(self) -> list[int]:
-        """The items that some equilibrium plays, as far as is known."""
-        return [k for k in range(len(self.shares)) if max(self.shares[k], np.nan_to_num(self.most[k])) > PLAYED]
+        """The items that some equilibrium plays, as far as known."""
+        return [k for k in range(len(self.shares)) if max(self.shares[k], np.nan_to_num(self.largest[k])) > PLAYED]
 
     def text(self, items: tuple[str, ...]) -> str:
-        """The equilibrium, and between which shares an item moves where there are others."""
+        """The equilibrium, or the range of each item's share if there are several."""
         if self.unique or not self.known:
-            told = ", ".join(f"{items[k]} {self.shares[k]:.3f}" for k in self.support)
-            return told if self.unique else f"{told} (there may be others)"
+            shares = ", ".join(f"{items[k]} {self.shares[k]:.3f}" for k in self.support)
+            return shares if self.unique else f"{shares} (there may be others)"
         spans = [
-            f"{items[k]} {self.least[k]:.3f}"
-            + (f" to {self.most[k]:.3f}" if self.most[k] > self.least[k] + PLAYED else "")
-            for k in sorted(self.possible, key=lambda k: (-self.most[k], k))
+            f"{items[k]} {self.smallest[k]:.3f}"
+            + (f" to {self.largest[k]:.3f}" if self.largest[k] > self.smallest[k] + PLAYED else "")
+            for k in sorted(self.possible, key=lambda k: (-self.largest[k], k))
         ]
-        return "any of many: " + ", ".join(spans)
+        return "any of several: " + ", ".join(spans)
 
 
 def equilibrium_shares(preference: np.ndarray) -> np.ndarray:
@@ -67,11 +67,12 @@ def equilibrium_shares(preference: np.ndarray) -> np.ndarray:
 
 
 def nash(preference: np.ndarray) -> Nash:
-    """An equilibrium of P (n, n), and the shares of all others.
+    """An equilibrium of P (n, n), and the range of all equilibria.
 
-    The equilibria are the polytope of the q with A q <= 0, A = (P - P^T)/2. One of them, p, is alone if it plays all
-    items that are answers to it, and A on these has a null space of dimension 1: of any other one q, q^T A p = 0 keeps
-    it on the answers to p, and p^T A q = 0 makes A q vanish there. Otherwise linear programmes tell least and most.
+    The equilibria form the polytope of all q with A q <= 0, A = (P - P^T)/2. An equilibrium p is the only one if it
+    plays all best responses to it, and A on these has a null space of dimension 1: for any other equilibrium q, q^T A p = 0
+    restricts q to the best responses to p, and p^T A q = 0 makes A q vanish there. Otherwise, linear programs compute
+    the range.
     """
     shares = equilibrium_shares(preference)
     n, advantage = len(preference), (preference - preference.T) / 2
@@ -87,9 +88,11 @@ def nash(preference: np.ndarray) -> Nash:
 
 
 def _end(advantage: np.ndarray, item: int, sign: float) -> float:
-    """The least (sign 1) or the largest (sign -1) share of an item in an equilibrium."""
+    """The smallest (sign 1) or the largest (sign -1) share of an item in any equilibrium."""
     n = len(advantage)
-    wanted = np.zeros(n)
-    wanted[item] = sign
-    found = linprog(wanted, A_ub=advantage, b_ub=np.full(n, EVEN / 10), A_eq=np.ones((1, n)), b_eq=[1.0], bounds=(0, 1))
-    return float(found.x[item]) if found.status == 0 else float("nan")
+    objective = np.zeros(n)
+    objective[item] = sign
+    result = linprog(
+        objective, A_ub=advantage, b_ub=np.full(n, EVEN / 10), A_eq=np.ones((1, n)), b_eq=[1.0], bounds=(0, 1)
+    )
+    return float(result.x[item]) if result.status == 0 else float("nan")

@@ -1,4 +1,4 @@
-"""What the rows of a file of votes tell of those who voted: how often two agree, and what being first is worth."""
+"""The voters of a file of votes: how often two agree, and how much being named first helps an item."""
 
 from __future__ import annotations
 
@@ -9,48 +9,59 @@ import numpy as np
 from nlhf.stats.bootstrap import Estimate, clustered_mean, redrawn
 from nlhf.votes.file import COLUMNS
 
-VOTERS = ("annotator", "voter", "vote", "rater", "worker", "user", "sample")  # columns that tell votes on one apart
-FEW = 20  # questions from which they are what is redrawn
+VOTERS = (
+    "annotator",
+    "voter",
+    "vote",
+    "rater",
+    "worker",
+    "user",
+    "sample",
+)  # columns that distinguish votes on one question
+FEW = 20  # with fewer questions, the interval does not resample questions
 DRAWS = 1000
 Cast = Sequence[tuple[Mapping[str, str], tuple[str, str, float, float]]]
 Question = tuple[str, ...]
 
 
 def question(record: Mapping[str, str]) -> Question:
-    """What was asked about, by all columns that name neither a voter nor the items."""
-    return tuple(value for name, value in record.items() if _tells(name))
+    """The question of a row: the values of all columns other than voters and items."""
+    return tuple(value for name, value in record.items() if _is_of_question(name))
 
 
 def columns(cast: Cast) -> list[str]:
-    """The columns that tell questions apart."""
-    return [name for name in (cast[0][0] if cast else ()) if _tells(name)]
+    """The columns that identify a question."""
+    return [name for name in (cast[0][0] if cast else ()) if _is_of_question(name)]
 
 
-def _tells(name: str) -> bool:
+def _is_of_question(name: str) -> bool:
+    """True for a column that names neither a voter nor an item."""
     return name not in (*COLUMNS, *VOTERS)
 
 
 def soft(cast: Cast) -> bool:
-    """Are there rows that are no counts of votes and ties, but probabilities?"""
+    """True if some rows are probabilities, not counts of votes and ties."""
     return any(wins % 0.5 != 0 for _, (_, _, *both) in cast for wins in both)
 
 
 def by_question(cast: Cast, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What each item won of each other one on each question, and of how many votes, (Q, n, n) both."""
-    place = {item: number for number, item in enumerate(items)}
+    """The wins of each item against each other on each question, and the number of votes, (Q, n, n) each."""
+    index = {item: number for number, item in enumerate(items)}
     questions = {name: number for number, name in enumerate(dict.fromkeys(question(record) for record, _ in cast))}
     wins = np.zeros((len(questions), len(items), len(items)))
     for record, (a, b, wins_a, wins_b) in cast:
         q = questions[question(record)]
-        wins[q, place[a], place[b]] += wins_a
-        wins[q, place[b], place[a]] += wins_b
+        wins[q, index[a], index[b]] += wins_a
+        wins[q, index[b], index[a]] += wins_b
     return wins, wins + wins.swapaxes(1, 2)
 
 
 def agreement(cast: Cast) -> Estimate | None:
-    """How often two different votes on a pair of a question agree, a tie being an answer; the interval is a bootstrap
-    over questions, or over pairs where there are few. None where a row is more than one vote, of which it is not known
-    how many were ties, or a probability, or no question has two."""
+    """How often two votes on the same pair and question agree; a tie is an answer of its own.
+
+    The interval resamples questions, or pairs if there are few questions. None if a row is a probability or pools
+    several votes, whose number of ties is unknown, or if no question has two votes.
+    """
     if soft(cast) or any(wins_a + wins_b > 1 for _, (_, _, wins_a, wins_b) in cast):
         return None
     counts: dict[Question, dict[tuple[str, str], np.ndarray]] = {}
@@ -58,8 +69,8 @@ def agreement(cast: Cast) -> Estimate | None:
         tie = 1.0 if wins_a % 1 == wins_b % 1 == 0.5 else 0.0
         votes = np.array([wins_a - tie / 2, wins_b - tie / 2, tie])
         pair, votes = ((a, b), votes) if a < b else ((b, a), votes[[1, 0, 2]])
-        known = counts.setdefault(question(record), {})
-        known[pair] = known.get(pair, 0) + votes
+        by_pair = counts.setdefault(question(record), {})
+        by_pair[pair] = by_pair.get(pair, 0) + votes
     tables = [np.array(list(pairs.values())) for pairs in counts.values()]
     if len(tables) < FEW:
         tables = [row[None] for table in tables for row in table]
@@ -69,9 +80,12 @@ def agreement(cast: Cast) -> Estimate | None:
 
 
 def position(cast: Cast) -> Estimate | None:
-    """How often the item that is named first wins, where each pair is asked in both orders as often: the mean of its
-    shares in both, pairs weighted by how much they tell. The interval is a bootstrap over questions; where there are
-    few, the normal one of independent votes. None where no pair is named in both orders."""
+    """How often the item that is named first wins, if both orders of each pair are equally frequent.
+
+    This is the mean of its shares in the two orders, with pairs weighted by their information. The interval resamples
+    questions; with few questions it is the normal interval of independent votes. None if no pair is named in both
+    orders.
+    """
     named: dict[tuple[str, str], list[tuple[Question, float, float]]] = {}
     for record, (a, b, wins_a, wins_b) in cast:
         if wins_a + wins_b:
@@ -83,7 +97,7 @@ def position(cast: Cast) -> Estimate | None:
         name: number
         for number, name in enumerate(dict.fromkeys(name for orders in both for rows in orders for name, *_ in rows))
     }
-    counts = np.zeros((len(questions), len(both), 2, 2))  # by question, pair, order: wins of the first, votes
+    counts = np.zeros((len(questions), len(both), 2, 2))  # question, pair, order, (wins of the first, votes)
     for pair, orders in enumerate(both):
         for order, rows in enumerate(orders):
             for name, wins, votes in rows:
@@ -99,10 +113,10 @@ def position(cast: Cast) -> Estimate | None:
 def _first(counts: np.ndarray) -> tuple[float, float]:
     """The share of the first, from counts (pairs, orders, wins and votes), and its standard error."""
     wins, number = counts[..., 0], counts[..., 1]
-    seen = (number > 0).all(-1)
-    if not seen.any():
+    complete = (number > 0).all(-1)
+    if not complete.any():
         return float("nan"), float("nan")
-    number, share = number[seen], wins[seen] / number[seen]
+    number, share = number[complete], wins[complete] / number[complete]
     weight = number.prod(1) / number.sum(1)
     variance = ((share * (1 - share) + 0.25 / number) / number).sum(1) / 4
     return float(np.average(share.mean(1), weights=weight)), float(np.sqrt((weight**2 * variance).sum()) / weight.sum())

@@ -1,1 +1,1 @@
-"""Statistics of arrays: bootstrap, comparisons of methods, cyclic preferences."""
+"""Statistics of arrays: intervals, tests, curves, calibration and cyclic preferences."""

@@ -1,11 +1,11 @@
-"""Are these votes cyclic? The pairs of one preference matrix, split, counted, and held against a transitive null.
+"""Whether votes are cyclic: the Hodge decomposition of a preference matrix, its cycles, and a transitive null.
 
-With A = P - 1/2 and the potential s_i = mean_j A_ij, the gradient part is s_i - s_j and the rest is cyclic: its share
-of |A|^2 is the cyclic energy (the Hodge split on the complete graph; X. Jiang et al., Statistical ranking and
-combinatorial Hodge theory, 2011, arXiv:0811.1067). A deterministic chain of five has 20% of it and few votes inflate
-it, so it says nothing alone: it is held against votes that a Bradley-Terry model with as many votes a pair would have
-cast. Ties keep their number where rows tell them apart; in rows that pool many votes they count as decided, which makes
-the null wider and the test conservative.
+With A = P - 1/2 and the potential s_i = mean_j A_ij, the gradient part is s_i - s_j and the rest is cyclic. The cyclic
+share is the rest's share of |A|^2 (Hodge decomposition on the complete graph; X. Jiang et al., Statistical ranking and
+combinatorial Hodge theory, 2011, arXiv:0811.1067). A deterministic chain of five items has a share of 20%, and few
+votes inflate it, so it means nothing alone. It is compared with votes drawn from a Bradley-Terry model with the same
+number of votes per pair. The number of ties is preserved if rows show it; in rows that pool many votes, ties count as
+decided, which makes the null wider and the test conservative.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from nlhf.stats.text import shown_p
 
 REDRAWS = 2000
 RIDGE = 1e-3
-EVEN = 1e-3  # shares that differ by less are the same: the fit's ridge moves them
+EVEN = 1e-3  # shares that differ by less count as equal, because the fit's ridge moves them
 Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one preference matrix of n items shows.
+    """The cycles of one preference matrix of n items.
 
     Args:
         scores: Bradley-Terry scores, (n).
         triples: the triples (i, j, k) in which i beats j, j beats k and k beats i by strict majority.
         cyclic: share of |P - 1/2|^2 that no potential explains.
-        null: the mean of `cyclic` over votes redrawn from the Bradley-Terry fit; nan where votes are not known.
-        p: the share of redraws at least as cyclic, (1 + count)/(1 + redraws); nan where votes are not known.
+        null: the mean of `cyclic` over votes redrawn from the Bradley-Terry fit; nan if the votes are unknown.
+        p: the share of redraws at least as cyclic, (1 + count)/(1 + redraws); nan if the votes are unknown.
     """
 
     scores: np.ndarray
@@ -44,19 +44,21 @@ class Diagnosis:
 
     @property
     def sentence(self) -> str:
-        """What may be said of these votes, and no more."""
+        """The conclusion that these votes allow."""
         n = len(self.scores)
         count, total = len(self.triples), n * (n - 1) * (n - 2) // 6
         majority = f"{count} of {total} triples are cyclic by majority" if total else "two items make no cycle"
         if np.isnan(self.p):
-            return f"{majority}; nothing is said of chance, of which too little is known here."
-        redrawn = f"{self.cyclic:.3f} of |P - 1/2|² is cyclic, {self.null:.3f} in votes of a Bradley-Terry model"
+            return f"{majority}; the votes are not known well enough to test this against chance."
+        redrawn = (
+            f"{self.cyclic:.3f} of |P - 1/2|² is cyclic, and {self.null:.3f} on average under a Bradley-Terry model"
+        )
         if self.p >= 0.05:
             return f"{majority}; {redrawn} ({shown_p(self.p)}): these votes do not show that preferences are cyclic."
         verdict = (
-            "not what a Bradley-Terry model casts; other transitive models are not excluded"
+            "this rejects a Bradley-Terry model, but not every transitive model"
             if count
-            else ("not what a Bradley-Terry model casts, yet every majority is transitive")
+            else ("this rejects a Bradley-Terry model, although every majority is transitive")
         )
         return f"{majority}; {redrawn} ({shown_p(self.p)}): {verdict}."
 
@@ -64,12 +66,12 @@ class Diagnosis:
 def diagnose(
     preference: np.ndarray, votes: np.ndarray | None = None, seed: int = 0, noise: np.ndarray | None = None
 ) -> Diagnosis:
-    """Scores, cycles and their null for P (n, n).
+    """The cycles of P (n, n) and their null distribution.
 
     Args:
         votes: (2, n, n), the votes behind each pair and how many of them are ties, or None.
-        seed: of redraws.
-        noise: draws (R, n, n) of the error of P, skew-symmetric, where votes are not independent or are probabilities;
+        seed: of the redraws.
+        noise: draws (R, n, n) of the error of P, skew-symmetric, if votes are dependent or are probabilities;
             the null is then the Bradley-Terry fit with that noise.
     """
     scores = bradley_terry_scores(preference, RIDGE, None if votes is None else votes[0])
@@ -83,7 +85,7 @@ def diagnose(
 
 
 def pooled(wins: np.ndarray, votes: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """P (R, n, n) over questions that count `weight` times (R, Q), all of them once by default; 1/2 without a vote.
+    """P (R, n, n) over questions with weights (R, Q), 1 by default; 1/2 for pairs without a vote.
 
     Args:
         wins, votes: of each pair on each question, (Q, n, n).
@@ -99,26 +101,29 @@ def cyclic_share(preference: np.ndarray) -> np.ndarray:
     advantage = (preference - np.swapaxes(preference, -1, -2)) / 2
     potential = advantage.mean(-1)
     gradient = potential[..., :, None] - potential[..., None, :]
-    whole = (advantage**2).sum((-1, -2))
-    rest = ((advantage - gradient) ** 2).sum((-1, -2))
-    return np.asarray(np.divide(rest, whole, out=np.zeros_like(whole), where=whole > 0))
+    total = (advantage**2).sum((-1, -2))
+    cyclic = ((advantage - gradient) ** 2).sum((-1, -2))
+    return np.asarray(np.divide(cyclic, total, out=np.zeros_like(total), where=total > 0))
 
 
 def cyclic_triples(preference: np.ndarray) -> list[Triple]:
     """Every triple that is a cycle by strict majority, in the direction in which each beats the next."""
     beats = preference > 0.5
-    found = []
+    triples = []
     for i, j, k in combinations(range(len(preference)), 3):
         if beats[i, j] and beats[j, k] and beats[k, i]:
-            found.append((i, j, k))
+            triples.append((i, j, k))
         elif beats[j, i] and beats[k, j] and beats[i, k]:
-            found.append((i, k, j))
-    return found
+            triples.append((i, k, j))
+    return triples
 
 
 def _redrawn(scores: np.ndarray, votes: np.ndarray, seed: int) -> np.ndarray:
-    """Preference matrices (R, n, n) of as many votes and ties on every pair, the votes between them cast so that the
-    share expected is that of the Bradley-Terry model; pairs without votes are even."""
+    """Preference matrices (R, n, n) of votes drawn from the Bradley-Terry model, 1/2 for pairs without votes.
+
+    Every pair keeps its number of votes and of ties; its decided votes are drawn so that the expected share, ties
+    included, is the model's.
+    """
     n = len(scores)
     upper = np.triu_indices(n, k=1)
     number, ties = votes[0][upper], votes[1][upper]

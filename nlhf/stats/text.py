@@ -1,4 +1,4 @@
-"""Numbers and p-values as people write them."""
+"""Numbers and p-values as short texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number as people write it, to so many digits: 1e-6, 0.05, 1,250, 4.7."""
+    """The number with `digits` significant digits: 1e-6, 0.05, 1,250, 4.7."""
     if math.isnan(value):
         return "-"
     if math.isinf(value):
@@ -17,5 +17,5 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def shown_p(p: float) -> str:
-    """A p-value in words: p = 0.03, p < 0.001."""
+    """The p-value as `p = 0.03` or `p < 0.001`."""
     return "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"

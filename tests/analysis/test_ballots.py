@@ -174,7 +174,7 @@ def test_the_shares_of_all_equilibria_by_hand(preference, least, most):
     np.testing.assert_allclose(found.least, least, atol=1e-6)
     np.testing.assert_allclose(found.most, most, atol=1e-6)
     assert found.unique == (least == most)
-    assert ("any of many" in found.text(tuple("abcd"))) != found.unique
+    assert ("any of several" in found.text(tuple("abcd"))) != found.unique
 
 
 def test_an_equilibrium_is_called_the_only_one_just_when_it_is():

@@ -377,6 +377,6 @@ def test_a_bad_file_is_named_with_a_cache_as_without(study, monkeypatch):
     for _ in range(2):
         found = load_study(study)
         (damage,) = [run["damage"] for run in found.runs if run["damage"]]
-        reason = "is no metrics.csv of a run, as it lacks the column run: remove it."
+        reason = "is not a metrics.csv of a run: it lacks the column run: remove it."
         assert damage == [f"{study}/run2/metrics.csv {reason}"]
         assert set(found.rows["folder"]) == {str(study / f"run{number}") for number in (0, 1, 3, 4, 5)}

@@ -152,7 +152,7 @@ def refused(capsys, *arguments):
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "nowhere"):
         said = refused(capsys, folder)
-        assert said == f"{folder} holds no run (no metrics.csv): give runs/STUDY of a study that was run."
+        assert said == f"{folder} holds no run (no metrics.csv): give the folder of a study, runs/STUDY."
     assert list(tmp_path.iterdir()) == []
 
 

@@ -59,7 +59,7 @@ def test_a_completed_run_whose_rows_are_damaged_is_left_out_and_named(study, dam
     others = results.summary.set_index("method").drop(columns="rank")
     assert others.loc["omd"].equals(whole.drop(columns="rank").loc["omd"])
     assert [run["status"] for run in results.study.runs] == ["damaged", "completed"]
-    sentence = f"{path} is damaged or missing, so that the run is left out: {REMEDY}"
+    sentence = f"{path} is damaged or missing, so the run is left out: {REMEDY}"
     assert results.cautions[:2] == [sentence, "Left out because of damaged files: 1 run."]
     assert main([str(study), "--no-report"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -72,7 +72,7 @@ def test_a_damaged_config_leaves_the_run_out_as_nobody_knows_its_setting(study):
     found = load_study(study)
     assert set(found.rows["method"]) == {"nash_mp"}
     (damage,) = [run["damage"] for run in found.runs if run["damage"]]
-    assert damage == [f"{study}/omd/.hydra/config.yaml is damaged or missing, so that the run is left out: {REMEDY}"]
+    assert damage == [f"{study}/omd/.hydra/config.yaml is damaged or missing, so the run is left out: {REMEDY}"]
 
 
 def test_damaged_overrides_cost_the_commands_of_the_report_alone(study):

@@ -31,7 +31,7 @@ def pair(root, first=None, second=None):
 def test_two_equal_runs_do_not_differ(tmp_path):
     configs, versions, rows = diff(*pair(tmp_path))
     assert (configs, versions) == ([], [])
-    assert rows == "All 12 shared rows are equal to the bit."
+    assert rows == "All 12 shared rows are exactly equal."
 
 
 def test_entries_of_configs_that_differ_or_are_missing_are_listed(tmp_path):
@@ -77,18 +77,16 @@ def test_cells_that_are_empty_in_both_runs_are_equal_and_in_one_alone_not(tmp_pa
 
 def test_training_time_and_the_name_of_the_run_are_no_difference(tmp_path):
     slow = {"seconds": {seed: [float(k) for k in range(6)] for seed in (0, 1)}}
-    assert (
-        diff(*pair(tmp_path, None, {"extra": slow, "name": "another"}))[2] == "All 12 shared rows are equal to the bit."
-    )
+    assert diff(*pair(tmp_path, None, {"extra": slow, "name": "another"}))[2] == "All 12 shared rows are exactly equal."
 
 
 def test_rows_and_seeds_of_one_run_alone_are_counted(tmp_path):
     longer = CURVES | {0: geometric(0.1, 0.5, [*SCHEDULE, 6, 8]), 2: geometric(1, 0.5, SCHEDULE)}
     _, _, rows = diff(*pair(tmp_path, {"curves": longer}))
-    assert rows == "All 12 shared rows are equal to the bit, with 8 more in the first."
+    assert rows == "All 12 shared rows are exactly equal, with 8 more in the first."
     both = {0: CURVES[0], 3: CURVES[1]}
     _, _, rows = diff(*pair(tmp_path / "both", None, {"curves": both}))
-    assert rows == "All 6 shared rows are equal to the bit, with 6 more in the first and 6 more in the second."
+    assert rows == "All 6 shared rows are exactly equal, with 6 more in the first and 6 more in the second."
 
 
 def test_runs_of_other_seeds_share_no_row(tmp_path):
@@ -101,12 +99,12 @@ def test_other_algorithms_and_columns_can_be_compared(tmp_path):
     first, second = pair(tmp_path, {"columns": columns}, {"algorithm": "omd"})
     configs, _, rows = diff(first, second)
     assert ("names.algorithm", "nash_mp", "omd") in configs
-    assert rows == "All 12 shared rows are equal to the bit."
+    assert rows == "All 12 shared rows are exactly equal."
 
 
 def test_a_folder_of_several_runs_or_of_none_is_refused(tmp_path):
     first, _ = pair(tmp_path, None, {"beta": 0.3})
-    with pytest.raises(AnalysisError, match=r"holds 2 runs: give the folder of one, runs/STUDY/RUN\."):
+    with pytest.raises(AnalysisError, match=r"holds 2 runs: give the folder of one run, runs/STUDY/RUN\."):
         diff(first, tmp_path)
     with pytest.raises(AnalysisError, match="nowhere holds no run"):
         diff(first, tmp_path / "nowhere")

@@ -205,9 +205,11 @@ def test_chance_is_spoken_of_where_numbers_of_votes_are_known(tmp_path):
     votes = np.zeros((2, 1, 3, 3))
     votes[0] = 200 * (1 - np.eye(3))
     write_game(tmp_path, votes=votes)
-    assert "in votes of a Bradley-Terry model (p = " in re.sub("p < ", "p = ", games.cycle_sentence(tmp_path, "title"))
+    assert "on average under a Bradley-Terry model (p = " in re.sub(
+        "p < ", "p = ", games.cycle_sentence(tmp_path, "title")
+    )
     write_game(tmp_path)
-    assert "nothing is said of chance" in games.cycle_sentence(tmp_path, "title")
+    assert "not known well enough to test" in games.cycle_sentence(tmp_path, "title")
 
 
 def test_of_several_contexts_the_first_is_shown_and_named(tmp_path):
@@ -282,7 +284,9 @@ def test_every_game_whose_items_are_worth_naming_is_drawn_once(tmp_path):
     assert list(first_runs(runs_of(tmp_path))) == [f"mine, beta = {BETA}", f"other, beta = {BETA}"]
     found = [picture for picture in pictures(analyse(tmp_path, Criterion())) if "preferences" in picture.name]
     assert [picture.name for picture in found] == ["preferences-1", "preferences-2"]
-    assert found[1].caption.startswith(f"By falling Bradley-Terry score. other, beta = {BETA}: 1 of 1 triples")
+    assert found[1].caption.startswith(
+        f"Sorted by decreasing Bradley-Terry score. other, beta = {BETA}: 1 of 1 triples"
+    )
 
 
 def test_a_run_without_its_game_does_not_hide_that_of_another_run(tmp_path):

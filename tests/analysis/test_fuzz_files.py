@@ -185,7 +185,7 @@ def test_a_study_of_damaged_runs_alone_is_one_sentence(tmp_path):
     build(tmp_path, True)
     for folder in tmp_path.iterdir():
         (folder / "metrics.csv").write_text("")
-    with pytest.raises(AnalysisError, match=r"run0/metrics.csv is damaged or missing, so that the run is left out: "):
+    with pytest.raises(AnalysisError, match=r"run0/metrics.csv is damaged or missing, so the run is left out: "):
         load_study(tmp_path)
 
 

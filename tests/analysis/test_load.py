@@ -151,9 +151,7 @@ def test_a_config_that_cannot_be_read_costs_the_run_its_columns_alone(tmp_path, 
 def test_a_summary_that_says_nothing_makes_the_run_unfinished(tmp_path, content):
     folder = write_run(tmp_path, curves=TWO)
     (folder / "summary.json").write_text(content)
-    with pytest.warns(
-        UserWarning, match=r"summary.json is damaged, so that the run counts as unfinished: repeat the c"
-    ):
+    with pytest.warns(UserWarning, match=r"summary.json is damaged, so the run counts as unfinished: repeat the c"):
         data = load(tmp_path)
     assert set(data["status"]) == {"unfinished"}
 
@@ -194,7 +192,7 @@ def test_the_same_seed_in_two_runs_is_refused_with_both_folders(tmp_path):
     one = write_run(tmp_path, curves={0: CURVE, 3: CURVE}, study="first")
     two = write_run(tmp_path, curves={3: CURVE, 4: CURVE}, study="second")
     with pytest.raises(
-        AnalysisError, match=r"both hold seed 3 of nash_mp on random_tournament, beta = 0\.05: remove"
+        AnalysisError, match=r"both have seed 3 of nash_mp on random_tournament, beta = 0\.05: remove"
     ) as e:
         load(tmp_path)
     assert str(one) in str(e.value)
@@ -297,7 +295,7 @@ def test_a_folder_without_runs_is_refused_with_a_remedy(tmp_path, make):
         (folder / "deep").mkdir(parents=True)
     if make == "a file":
         folder.write_text("run,game\n")
-    with pytest.raises(AnalysisError, match=r"study holds no run .*: give runs/STUDY"):
+    with pytest.raises(AnalysisError, match=r"study holds no run .*: give the folder of a study"):
         load(folder)
 
 
@@ -319,10 +317,10 @@ ROW = "r,g,a,0,0,0,0.0,0.5,,,,,,,,,"
         (HEAD.replace("exploitability,", "loss,", 1) + "\n", "lacks the column exploitability: remove it"),
         ("\n", "lacks the column run"),
         (f"{HEAD},queries\n{ROW},0\n", "has the column queries twice: remove it"),
-        (f"{HEAD}\n{ROW}\nr,g,a,0\n", "cannot be read .*Expected 17 columns.*: mend it, or remove its folder"),
-        (f"{HEAD}\n{ROW.replace('0.5', 'half')}\n", "cannot be read .*half.*: mend it"),
-        (f"{HEAD}\n{ROW.replace('g,a,0', 'g,a,zero')}\n", "cannot be read .*zero.*: mend it"),
-        (f"{HEAD}\n{ROW.replace('g,a,0', 'g,a,')}\n", r"cannot be read \(a row without seed\): mend it"),
+        (f"{HEAD}\n{ROW}\nr,g,a,0\n", "cannot be read .*Expected 17 columns.*: restore it, or remove its folder"),
+        (f"{HEAD}\n{ROW.replace('0.5', 'half')}\n", "cannot be read .*half.*: restore it"),
+        (f"{HEAD}\n{ROW.replace('g,a,0', 'g,a,zero')}\n", "cannot be read .*zero.*: restore it"),
+        (f"{HEAD}\n{ROW.replace('g,a,0', 'g,a,')}\n", r"cannot be read \(a row without seed\): restore it"),
         (b"\xff\xfe\x00\x01\n\x02", "lacks the column run"),
     ],
 )
@@ -343,7 +341,7 @@ def test_a_metrics_csv_that_is_a_folder_is_no_missing_file(tmp_path):
     place = write_run(tmp_path, curves={0: CURVE}, checksums=False) / "metrics.csv"
     place.unlink()
     place.mkdir()
-    with pytest.raises(AnalysisError, match=r"metrics.csv cannot be read \(Is a directory\): mend it"):
+    with pytest.raises(AnalysisError, match=r"metrics.csv cannot be read \(Is a directory\): restore it"):
         load(tmp_path)
 
 
@@ -378,7 +376,9 @@ def test_an_exported_parquet_holds_the_same_numbers_with_mixed_columns_as_text(m
 
 
 def test_another_ending_is_refused_with_a_remedy(mixed, tmp_path):
-    with pytest.raises(AnalysisError, match=r"--export=.*all.xlsx has no known ending: give FILE.csv or FILE.parquet"):
+    with pytest.raises(
+        AnalysisError, match=r"--export=.*all.xlsx has an unknown ending: give FILE.csv or FILE.parquet"
+    ):
         export(mixed, tmp_path / "all.xlsx")
 
 

@@ -221,7 +221,7 @@ def test_votes_of_a_cycle_are_called_cyclic():
     found = diagnose(cast(CYCLE, 400, np.random.default_rng(0)), constant(3, 400))
     assert found.p < 0.005
     assert "1 of 1 triples are cyclic by majority" in found.sentence
-    assert "not what a Bradley-Terry model casts; other transitive models are not excluded" in found.sentence
+    assert "this rejects a Bradley-Terry model, but not every transitive model" in found.sentence
 
 
 def test_few_votes_do_not_show_a_cycle_however_cyclic_they_are():
@@ -250,7 +250,7 @@ def test_without_numbers_of_votes_nothing_is_said_of_chance():
         found = diagnose(CYCLE, number)
         assert np.isnan([found.null, found.p]).all()
         start = "1 of 1 triples are cyclic by majority; "
-        assert found.sentence == f"{start}nothing is said of chance, of which too little is known here."
+        assert found.sentence == f"{start}the votes are not known well enough to test this against chance."
 
 
 def test_what_is_no_model_of_scores_is_not_called_cyclic_where_every_majority_is_transitive():
@@ -259,7 +259,7 @@ def test_what_is_no_model_of_scores_is_not_called_cyclic_where_every_majority_is
     found = diagnose(even, constant(3, 400))
     assert found.triples == []
     assert found.p < 0.05
-    assert "not what a Bradley-Terry model casts, yet every majority is transitive" in found.sentence
+    assert "this rejects a Bradley-Terry model, although every majority is transitive" in found.sentence
     assert "more than chance" not in found.sentence
 
 

@@ -1,1 +1,1 @@
-"""Figures: functions of what `load`, `observations` and a run's files hold; each returns a matplotlib Figure."""
+"""Figures: functions that return a matplotlib Figure of a study's tables and files."""

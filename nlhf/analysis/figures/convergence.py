@@ -21,8 +21,8 @@ DRAWS = 500  # for a band, at every point of a curve
 def convergence(data: pd.DataFrame, criterion: Criterion = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
     """The criterion's metric against its cost, a panel per setting.
 
-    A line is the median over seeds of the logarithm, its band the 95% bootstrap interval of that (from five seeds on);
-    for KL(pi* || pi) what the theorem promises is dashed (`kl_bound`: of the exploitability it bounds the rate alone).
+    Lines are medians over seeds of the logarithm, bands their 95% bootstrap intervals (from five seeds on). For
+    KL(pi* || pi) the theorem's bound is dashed (`kl_bound`, which bounds only the rate of the exploitability).
     Unfinished and failed runs are pale.
     """
     criterion.check(data)
@@ -41,12 +41,12 @@ def convergence(data: pd.DataFrame, criterion: Criterion = PLAIN, caveats: dict[
 
 
 def draw(axis: Axes, runs: pd.DataFrame, criterion: Criterion, look: Look, bound: bool = True) -> bool:
-    """One method's curve, band and (if wanted) bound; False where there is nothing to draw."""
+    """Draw one method's curve, band and (if `bound`) the theorem's bound; False if there is nothing to draw."""
     runs = runs[runs[criterion.x] > 0]
     if runs[criterion.metric].notna().sum() == 0:
         return False
     table = over_cost(runs, criterion.metric, criterion.x).clip(lower=FLOOR)
-    if criterion.x == "seconds":  # no two seeds' rows share a time
+    if criterion.x == "seconds":  # every row has a time of its own
         table = _thinned(table)
     alpha = 1.0 if (runs["status"] == "completed").all() else PALE
     logs: pd.DataFrame = table.map(np.log10)
@@ -72,7 +72,7 @@ def draw(axis: Axes, runs: pd.DataFrame, criterion: Criterion, look: Look, bound
 
 
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile intervals (T) of the median over seeds of values (T, n), of the seeds that are there already."""
+    """95% percentile intervals (T) of the median of values (T, n) over seeds; nan where a seed has no value yet."""
     drawn = values[:, bootstrap.resamples(np.zeros(values.shape[1], int), DRAWS)]  # (T, draws, n)
     with np.errstate(all="ignore"):
         medians = bootstrap.median(np.where(np.isnan(drawn), np.inf, drawn))
@@ -82,7 +82,7 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def finish(axis: Axes, criterion: Criterion) -> None:
-    """Scales, words, and limits that are those of the curves: a bound may lie far above."""
+    """Set scales, labels, and limits that fit the curves; a bound may lie far above."""
     curves = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "-"]
     values = np.concatenate([np.asarray(curve, float) for curve in curves]) if curves else np.array([])
     layout.logarithmic(axis)

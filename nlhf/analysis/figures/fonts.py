@@ -1,6 +1,6 @@
-"""Fonts of figures: a name in any script is drawn in an installed font that has its characters.
+"""Fonts of figures: names in any script use an installed font that has their characters.
 
-Characters that no installed font has are written as escapes, `\\u540d`, so that different names stay different.
+Characters without an installed font are written as escapes, `\\u540d`, so that different names stay different.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def legible(text: str) -> str:
 
 
 def use_fallbacks(figure: Figure) -> None:
-    """Add the fonts to every text of a figure that its own font lacks characters of."""
+    """Add fallback fonts to every text of a figure that needs them."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         names = {font_for(character) for character in lacking(text.get_text())} - {None, *text.get_fontfamily()}
@@ -51,7 +51,7 @@ def warn_of_escapes() -> None:
 
 
 def script(character: str) -> str:
-    """The script of a character, such as CJK or THAI, from its Unicode name; `symbols` for one that is no letter."""
+    """The script of a character, such as CJK or THAI, from its Unicode name; `symbols` for other characters."""
     is_letter = unicodedata.category(character)[0] in "LM"
     return unicodedata.name(character, "unnamed letters").partition(" ")[0] if is_letter else "symbols"
 
@@ -78,7 +78,7 @@ def installed() -> list[FontEntry]:
     """All fonts for text, those of Noto first; also fonts that were installed after Matplotlib listed them."""
     listed = {entry.fname for entry in fontManager.ttflist}
     for path in set(font_manager.findSystemFonts()) - listed:
-        with suppress(Exception):  # FreeType raises many kinds for files that are damaged or are no outlines
+        with suppress(Exception):  # FreeType raises many kinds of errors for damaged or bitmap fonts
             fontManager.addfont(path)
     usable = {
         entry.name: entry

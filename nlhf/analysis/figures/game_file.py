@@ -1,4 +1,4 @@
-"""What figures read from a run's folder, its game and its policies; None where a file is missing or damaged."""
+"""The game and the policies of a run's folder, for figures; None if a file is missing or damaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _is_sound(run: Path, name: str) -> bool:
 
 
 def _is_game(game: dict[str, np.ndarray]) -> bool:
-    """Do names and tables fit together?"""
+    """True if names and tables have matching shapes."""
     items, contexts = (game.get(name, np.empty((0, 0))) for name in ("items", "contexts"))
     if not (items.ndim == contexts.ndim == 1 and items.dtype.kind == contexts.dtype.kind == "U" and len(contexts)):
         return False

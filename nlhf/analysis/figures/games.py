@@ -1,4 +1,4 @@
-"""Figures of one game, from a run's game.npz: who beats whom, and which mixture is the equilibrium."""
+"""Figures of one game, from a run's game.npz: its preferences and its equilibrium."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CYCLE = "#d55e00"
 
 
 def preference_matrix(run: Path, title: str) -> Figure | None:
-    """`matrix` of a run's first context. None where game.npz has no P, or more items than can be read."""
+    """`matrix` of a run's first context; None if game.npz has no P or too many items."""
     game = matrix_of(run)
     if game is None:
         return None
@@ -30,49 +30,48 @@ def preference_matrix(run: Path, title: str) -> Figure | None:
     )
 
 
-def matrix(items: list[str], preference: np.ndarray, found: Diagnosis, title: str) -> Figure:
-    """P(row preferred to column) by falling Bradley-Terry score; majorities that are part of a cyclic triple are
-    framed."""
+def matrix(items: list[str], preference: np.ndarray, cycles: Diagnosis, title: str) -> Figure:
+    """P(row preferred to column), sorted by Bradley-Terry score; majorities of a cyclic triple are framed."""
     with style():
-        wide, high = layout.extent([layout.wrapped(item, 30) for item in items])
-        size = max(max(0.36, 0.16 * high) * len(items), 1.8)
+        width, lines = layout.extent([layout.wrapped(item, 30) for item in items])
+        size = max(max(0.36, 0.16 * lines) * len(items), 1.8)
         title = layout.wrapped(title)
-        tall = size + 0.05 * wide + 0.1 * (high - 1) + 0.15 * title.count("\n") + 0.8
-        figure = Figure(figsize=(max(size + 0.066 * wide + 1.4, 4.2), tall), layout="constrained")
+        height = size + 0.05 * width + 0.1 * (lines - 1) + 0.15 * title.count("\n") + 0.8
+        figure = Figure(figsize=(max(size + 0.066 * width + 1.4, 4.2), height), layout="constrained")
         axis = figure.subplots()
-        image = _drawn(axis, items, preference, found)
+        image = _drawn(axis, items, preference, cycles)
         figure.colorbar(image, label="P(row preferred to column)", aspect=25, pad=0.02)
         axis.set_title(title)
     return figure
 
 
 def matrix_of(run: Path) -> dict[str, np.ndarray] | None:
-    """The content of a run's game.npz, where it has a P that can be drawn."""
+    """The content of a run's game.npz; None if it has no P or too many items."""
     game = game_of(run) or {}
     return game if "preference" in game and len(game["items"]) <= MOST_ITEMS else None
 
 
 def of_context(game: dict[str, np.ndarray]) -> str:
-    """Which context is shown, where there are several."""
+    """The name of the first context, if there are several."""
     return f", context {game['contexts'][0]}" if len(game["contexts"]) > 1 else ""
 
 
 def diagnosis(game: dict[str, np.ndarray]) -> Diagnosis:
-    """Of the first context of the first instance."""
+    """The cycles of the first context of the first instance."""
     return diagnose(game["preference"][0, 0], game["votes"][:, 0] if "votes" in game else None)
 
 
 def draw_matrix(axis: Axes, game: dict[str, np.ndarray]) -> AxesImage:
-    """The matrix of a run's game with its numbers and frames."""
+    """Draw the matrix of a run's game with its numbers and frames."""
     return _drawn(axis, [str(item) for item in game["items"]], game["preference"][0, 0], diagnosis(game))
 
 
-def _drawn(axis: Axes, items: list[str], preference: np.ndarray, found: Diagnosis) -> AxesImage:
-    order = np.argsort(-found.scores, kind="stable")
+def _drawn(axis: Axes, items: list[str], preference: np.ndarray, cycles: Diagnosis) -> AxesImage:
+    order = np.argsort(-cycles.scores, kind="stable")
     image = axis.imshow(preference[np.ix_(order, order)], cmap="RdBu", vmin=0, vmax=1)
     if len(order) <= 12:
         _numbers(axis, preference[np.ix_(order, order)])
-    _frames(axis, found, order)
+    _frames(axis, cycles, order)
     names = [layout.wrapped(items[k], 30) for k in order]
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(names)), names)
@@ -82,12 +81,12 @@ def _drawn(axis: Axes, items: list[str], preference: np.ndarray, found: Diagnosi
 
 
 def cycle_sentence(run: Path, title: str) -> str:
-    """What may be said of the cycles in a picture of `preference_matrix`."""
+    """The sentence about the cycles in a picture of `preference_matrix`."""
     game = matrix_of(run)
     if game is None:
         return ""
-    found = diagnosis(game)
-    return f"{title}{of_context(game)}: {found.sentence}{_named(found, [str(item) for item in game['items']])}"
+    cycles = diagnosis(game)
+    return f"{title}{of_context(game)}: {cycles.sentence}{_named(cycles, [str(item) for item in game['items']])}"
 
 
 def _numbers(axis: Axes, preference: np.ndarray) -> None:
@@ -97,24 +96,26 @@ def _numbers(axis: Axes, preference: np.ndarray) -> None:
             axis.text(column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=7, color=colour)
 
 
-def _frames(axis: Axes, found: Diagnosis, order: np.ndarray) -> None:
-    """A frame around every majority that is part of a cyclic triple."""
-    place = np.argsort(order)
-    edges = {(a, b) for i, j, k in found.triples for a, b in ((i, j), (j, k), (k, i))}
+def _frames(axis: Axes, cycles: Diagnosis, order: np.ndarray) -> None:
+    """Frame every majority that is part of a cyclic triple."""
+    position = np.argsort(order)
+    edges = {(a, b) for i, j, k in cycles.triples for a, b in ((i, j), (j, k), (k, i))}
     for a, b in edges:
-        corner = place[b] - 0.5 + 0.06, place[a] - 0.5 + 0.06
+        corner = position[b] - 0.5 + 0.06, position[a] - 0.5 + 0.06
         axis.add_patch(Rectangle(corner, 0.88, 0.88, fill=False, ec=CYCLE, lw=1.6))
 
 
-def _named(found: Diagnosis, items: list[str]) -> str:
-    shown = [" ≻ ".join(items[k] for k in (*triple, triple[0])) for triple in found.triples[:3]]
-    more = f", and {len(found.triples) - 3} more" if len(found.triples) > 3 else ""
-    return f" Framed: {'; '.join(shown)}{more}." if shown else ""
+def _named(cycles: Diagnosis, items: list[str]) -> str:
+    names = [" ≻ ".join(items[k] for k in (*triple, triple[0])) for triple in cycles.triples[:3]]
+    further = f", and {len(cycles.triples) - 3} more" if len(cycles.triples) > 3 else ""
+    return f" Framed: {'; '.join(names)}{further}." if names else ""
 
 
 def mixtures(runs: dict[str, Path]) -> Figure | None:
-    """Equilibrium against reference as bars with the items' names, a panel per game; first seed, mean over contexts.
-    None where no game has an equilibrium and few enough items."""
+    """Equilibrium and reference as bars, a panel per game; first seed, mean over contexts.
+
+    None if no game has an equilibrium and at most MOST_ITEMS items.
+    """
     games = {
         title: game
         for title, run in runs.items()

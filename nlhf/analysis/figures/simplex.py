@@ -25,18 +25,18 @@ CAPTION = (
 
 
 def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure | None:
-    """Where policies went: a panel per run with three actions, one context and a policies.csv, of its first seed.
+    """The path of the first seed: a panel per run with three actions, one context and a policies.csv.
 
     Args:
-        runs: a row per run with the columns `folder`, `setting`, `method`, `algorithm`, `beta`; those whose beta is not
-            known are left out.
+        runs: a row per run with the columns `folder`, `setting`, `method`, `algorithm`, `beta`; those without a
+            known beta are left out.
 
-    Returns: None where there is no such run.
+    Returns: None if there is no such run.
     """
     caveats = caveats or {}
-    known = runs.loc[runs["beta"].notna(), "folder"]
-    found = {folder: game for folder in known if (game := _game(Path(folder))) is not None}
-    shown = runs[runs["folder"].isin(list(found))].sort_values(["setting", "method"]).to_dict("records")
+    folders = runs.loc[runs["beta"].notna(), "folder"]
+    games = {folder: game for folder in folders if (game := _game(Path(folder))) is not None}
+    shown = runs[runs["folder"].isin(list(games))].sort_values(["setting", "method"]).to_dict("records")
     if not shown:
         return None
     looks, names = looks_of(runs), marked(runs["method"], caveats)
@@ -45,7 +45,7 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
     with style():
         figure, axes = layout.panels(titles, across=4, size=(2.5, 2.45))
         for axis, row in zip(axes, shown, strict=False):
-            _panel(axis, found[row["folder"]], float(row["beta"]), looks[row["method"]])
+            _panel(axis, games[row["folder"]], float(row["beta"]), looks[row["method"]])
         layout.below(
             figure,
             {
