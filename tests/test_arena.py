@@ -16,8 +16,9 @@ import pytest
 
 from nlhf.arena.completion_file import CompletionFile
 from nlhf.arena.contest import hold
-from nlhf.arena.contestants import Model, gathered
+from nlhf.arena.contestants import gathered
 from nlhf.arena.games import Arena
+from nlhf.arena.model import Model
 from nlhf.arena.rules import FEWEST_PROMPTS, Rules, is_precise
 from nlhf.arena.ranking import _bounds, rank
 from nlhf.cli.arena import main

@@ -146,9 +146,9 @@ def test_an_arena_is_the_same_there(text_config):
     config = text_config("budget.iterations=1", "policy.lora=true")
     folder, words = ran(config, "cpu"), ["redraws=20", "most_prompts=2"]
     with sdpa_kernel(SDPBackend.MATH):
-        here = hold([str(folder)], words).standings
+        here = hold([str(folder)], words).ranking
     with pretend_device():
-        there = hold([str(folder)], [*words, f"device={DEVICE}"]).standings
+        there = hold([str(folder)], [*words, f"device={DEVICE}"]).ranking
     assert there.pooled.items == here.pooled.items
     np.testing.assert_allclose(there.pooled.preference, here.pooled.preference)
 
@@ -166,7 +166,7 @@ def learned(encoder, tmp_path_factory):
                "pairs": train([*words, "judge=pairwise_model", f"out={place / 'pairs'}"])}  # fmt: skip
     with pretend_device():
         trained[DEVICE] = train([*words, "judge=general_preference", "fine_tune=true", f"out={place / 'there'}",
-                                 f"device={DEVICE}"]).standings  # fmt: skip
+                                 f"device={DEVICE}"]).ranking  # fmt: skip
     return trained
 
 

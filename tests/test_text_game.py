@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from nlhf.arena.contest import hold
-from nlhf.arena.contestants import Model
+from nlhf.arena.model import Model
 from nlhf.budget import Schedule
 from nlhf.cli import compare as analysis
 from nlhf.cli import exploit
@@ -264,7 +264,7 @@ def test_what_to_do_next_is_about_language_models(text_config, capsys):
     assert f"next  nlhf arena '{outcome.folder}'" in shown
     assert f"nlhf exploit '{outcome.folder}'" in shown
     assert "random_tournament" not in shown
-    assert hold([str(outcome.folder)], ["redraws=20", "most_prompts=2"]).standings.pooled.items
+    assert hold([str(outcome.folder)], ["redraws=20", "most_prompts=2"]).ranking.pooled.items
     assert run_one(text_config("budget.iterations=1", "study=my study")).skipped
 
 

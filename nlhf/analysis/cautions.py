@@ -1,4 +1,4 @@
-"""What a reader must know before believing a table: damaged or unfinished runs, and what the data cannot show."""
+"""Cautions above a table: damaged or unfinished runs, and what the data cannot show."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def _seeds(observations: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
     elif fewest < FEWEST:
         yield f"Some methods have only {_count(fewest, 'observation')}: intervals and tests need {FEWEST} or more."
     else:
-        needed, seeds = seeds_needed(observations), summary.groupby("group")["seeds"].min()
-        short = distinct(list(needed))
-        if poor := [group for group, count in needed.items() if count > seeds[group]]:
-            where = spread_over([short[group] for group in poor], len(needed))
+        required, seeds = seeds_needed(observations), summary.groupby("group")["seeds"].min()
+        short = distinct(list(required))
+        if poor := [group for group, count in required.items() if count > seeds[group]]:
+            where = spread_over([short[group] for group in poor], len(required))
             yield (
                 f"On {where} no test can reach p < {ALPHA} after Holm's correction: that takes "
-                f"{max(needed[group] for group in poor)} seeds or more, or fewer methods."
+                f"{max(required[group] for group in poor)} seeds or more, or fewer methods."
             )
 
 

@@ -46,8 +46,8 @@ def _pair(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
     both = both[~(both["replica_a"] & both["replica_b"])]
     quantity = "cost" if (both["reached_a"] | both["reached_b"]).any() else "final"
     difference = _cost_difference(both) if quantity == "cost" else _final_difference(both)
-    known = difference.notna().to_numpy()
-    values, strata = difference.to_numpy()[known], both.index.get_level_values("setting").factorize()[0][known]
+    defined = difference.notna().to_numpy()
+    values, strata = difference.to_numpy()[defined], both.index.get_level_values("setting").factorize()[0][defined]
     wins = float((values < 0).sum() + (values == 0).sum() / 2)
     low, high = bootstrap.interval(values, bootstrap.median, strata)
     with np.errstate(over="ignore"):
@@ -63,7 +63,7 @@ def _pair(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
 
 
 def _cost_difference(both: pd.DataFrame) -> pd.Series:
-    """log10 cost_a - log10 cost_b; +-inf if only one reaches the target, nan if an early end hides the order."""
+    """log10 cost_a - log10 cost_b; +-inf if only one reaches the target, nan if the order is unknown."""
     a, b = both["cost_a"].to_numpy(), both["cost_b"].to_numpy()
     hit_a, hit_b = both["reached_a"].to_numpy(), both["reached_b"].to_numpy()
     ended_a, ended_b = (both[f"status_{side}"].isin(["completed", "failed"]).to_numpy() for side in "ab")

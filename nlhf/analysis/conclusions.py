@@ -21,10 +21,10 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def notes(caveats: Mapping[str, str], shown: Iterable[Any]) -> list[str]:
-    """A line per caveat of the methods that are shown; more than two methods go by their algorithms' names."""
+def notes(caveats: Mapping[str, str], methods: Iterable[Any]) -> list[str]:
+    """A line per caveat of the methods shown; three or more methods go by their algorithms' names."""
     of_text: dict[str, list[str]] = {}
-    for name in sorted(set(shown) & set(caveats)):
+    for name in sorted(set(methods) & set(caveats)):
         of_text.setdefault(caveats[name], []).append(name)
     lines = []
     for text, names in of_text.items():
@@ -34,9 +34,10 @@ def notes(caveats: Mapping[str, str], shown: Iterable[Any]) -> list[str]:
 
 
 def distinct(groups: Sequence[str]) -> dict[str, str]:
-    """Names of groups without the parts that all of them share: `a, beta = 1` and `b, beta = 1` become `a` and `b`.
+    """Names of groups without the parts that all of them share.
 
-    If two short names would be the same, all groups keep their full names.
+    `a, beta = 1` and `b, beta = 1` become `a` and `b`. If two short names would be the same, all groups keep their
+    full names.
     """
     parts = {group: group.split(", ") for group in groups}
     shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
@@ -92,9 +93,9 @@ def spread_over(groups: list[str], total: int) -> str:
 
 
 def _winners(table: pd.DataFrame) -> list[str]:
-    """The methods of a group with the lowest score, or with the lowest final value if none reaches the target.
+    """The methods of a group with the lowest score.
 
-    Empty if no run completed.
+    If none reaches the target, those with the lowest final value; empty if no run completed.
     """
     column = "score" if table["reached"].max() > 0 else "final"
     if not math.isfinite(table[column].min()):
@@ -114,10 +115,10 @@ def _of_group(group: str, table: pd.DataFrame, comparisons: pd.DataFrame, criter
     seeds += f", {best['reached']:.0%} of which reach it" if best["reached"] < 1 else ""
     needs = f"{listed(names)} {'needs' if len(names) == 1 else 'need'} the {criterion.fewest} to {criterion.goal}"
     start = f"{needs} on {group}: {bounded(best['cost'], best['spent'])} ({seeds}{_between(best)})"
-    others = table[~table["method"].isin(names)]
-    if others.empty:
+    behind = table[~table["method"].isin(names)]
+    if behind.empty:
         return f"{start}."
-    second = others.iloc[0]
+    second = behind.iloc[0]
     factor = "does not reach it"
     if second["reached"]:
         bound = "at least " if second["reached"] < 1 else ""
@@ -162,6 +163,6 @@ def bounded(cost: float, spent: float) -> str:
 
 
 def corrected_p(first: str, second: str, comparisons: pd.DataFrame) -> float:
-    """Holm's p-value of two methods, in either order, among the comparisons of one group; nan if there is none."""
+    """Holm's p-value of two methods, in either order, in the comparisons of one group; else nan."""
     pair = comparisons[comparisons[["first", "second"]].isin([first, second]).all(axis=1)]
     return float("nan") if pair.empty else float(pair.iloc[0]["p_holm"])

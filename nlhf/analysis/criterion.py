@@ -1,4 +1,4 @@
-"""The criterion of a study: which metric, against which cost, down to which target, grouped by which columns."""
+"""The criterion of a study: its metric, cost and target, and the columns that group runs."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Entry = tuple[str, str, str]
 
 
 def diff(first: Path, second: Path) -> tuple[list[Entry], list[Entry], str]:
-    """The entries of configs and of versions that differ, (key, first, second), and a sentence on the rows.
+    """The differing entries of configs and versions, (key, first, second), and a sentence on the rows.
 
     Raises: AnalysisError if a folder does not hold exactly one run.
     """
@@ -56,7 +56,7 @@ def _entries(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Entry]
 
 
 def _rows(a: pd.DataFrame, b: pd.DataFrame) -> str:
-    """The first difference between the rows of two runs, by seed and iteration, in every column but the time."""
+    """The first difference between the rows of two runs, by seed and iteration, ignoring times."""
     key = ["seed", "iteration"]
     columns = [name for name in a.columns[: a.columns.get_loc("status")] if name in b.columns and name not in IGNORED]
     first, second = (rows[columns].set_index(key).sort_index() for rows in (a, b))

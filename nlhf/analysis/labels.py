@@ -1,4 +1,4 @@
-"""The names of runs: `setting`, the game and its varying keys, and `method`, the algorithm and its varying keys.
+"""Names of runs: `setting`, the game with its varying keys, and `method`, the algorithm with its.
 
 A run's summary holds digests of its setting and of its method, over the same entries as its fingerprint: two runs have
 the same setting only if these digests are equal, whatever their configs say. Runs without digests are distinguished by
@@ -77,7 +77,7 @@ def _distinct(first: pd.DataFrame, title: str, keys: list[str], digest: str, inp
 
 
 def _checksums(alike: pd.DataFrame, digest: str, inputs: list[str]) -> list[str]:
-    """The texts that distinguish runs with equal configs: checksums of their inputs, or else their digests."""
+    """Texts that distinguish runs with equal configs: checksums of their inputs, or their digests."""
     varied = [key for key in inputs if alike[key].nunique(dropna=False) > 1]
     if len(alike[varied].drop_duplicates()) < len(alike):
         varied = [*varied, digest]
@@ -95,9 +95,13 @@ def _varied(group: pd.DataFrame, keys: list[str]) -> list[str]:
     texts = pd.DataFrame({key: [_text(value) for value in group[key]] for key in keys}, index=group.index)
     varied = [key for key in keys if key == "beta" or texts[key].nunique() > 1]
     for key in [key for key in varied if texts[key].nunique() == 2 and (texts[key] == "").any()]:
-        rest = [candidate for candidate in varied if candidate != key]
-        if key != "beta" and rest and len(texts[rest].drop_duplicates()) == len(texts[varied].drop_duplicates()):
-            varied = rest
+        remaining = [candidate for candidate in varied if candidate != key]
+        if (
+            key != "beta"
+            and remaining
+            and len(texts[remaining].drop_duplicates()) == len(texts[varied].drop_duplicates())
+        ):
+            varied = remaining
     return varied
 
 

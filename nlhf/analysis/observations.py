@@ -49,8 +49,8 @@ def observations(data: pd.DataFrame, criterion: Criterion = PLAIN) -> pd.DataFra
     measured = data[criterion.metric].notna() | (data["status"] == "failed")
     data = data[measured.groupby([data[name] for name in KEYS]).transform("any")]
     first = data.drop_duplicates(KEYS)
-    kept = [name for name in (*KEYS, "game", "beta", "algorithm", "folder", "status") if name in first]
-    table = pd.concat([first[kept].reset_index(drop=True), _numbers(data, first, criterion)], axis=1)
+    columns = [name for name in (*KEYS, "game", "beta", "algorithm", "folder", "status") if name in first]
+    table = pd.concat([first[columns].reset_index(drop=True), _numbers(data, first, criterion)], axis=1)
     table.insert(0, "group", criterion.group(first).to_numpy())
     table["replica"] = table.duplicated(["setting", "method", "folder" if criterion.x == "seconds" else "curve"])
     return table.drop(columns="curve")
@@ -90,7 +90,7 @@ def _numbers(data: pd.DataFrame, first: pd.DataFrame, criterion: Criterion) -> p
 
 
 def _noise(runs: pd.DataFrame) -> np.ndarray:
-    """The value below which a run's metric may be rounding: float32 answers move a fixed point by (eps/(2 beta))^2."""
+    """The value below which a metric may be rounding; float32 moves a fixed point by (eps/(2 beta))^2."""
     single = _single(runs)
     if not single.any():
         return np.full(len(runs), ROUNDING)

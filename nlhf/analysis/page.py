@@ -41,11 +41,11 @@ def write(folder: Path, template: str, pictures: Iterable[Picture], **context: A
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    shown = []
+    drawn = []
     for picture in pictures:
         output.save(picture.figure, folder / "figures", picture.name)
         svg, width = output.svg(picture.figure, picture.name), picture.figure.get_size_inches()[0]
-        shown.append({"name": picture.name, "caption": picture.caption, "svg": svg, "narrow": width < NARROW})
+        drawn.append({"name": picture.name, "caption": picture.caption, "svg": svg, "narrow": width < NARROW})
     warn_of_escapes()
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
@@ -59,7 +59,7 @@ def write(folder: Path, template: str, pictures: Iterable[Picture], **context: A
     environment.filters["paragraphs"] = lambda text: escape(visible_lines(text))
     environment.filters["prepared"] = lambda text: escape(cleaned(text))
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    page = environment.get_template(template).render(**context, pictures=shown, written=written)
+    page = environment.get_template(template).render(**context, pictures=drawn, written=written)
     with replacing(folder / "report.html") as stream:
         stream.write(page)
     return folder / "report.html"

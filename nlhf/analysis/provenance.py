@@ -40,8 +40,8 @@ def _by_key(overrides: Iterable[str]) -> dict[str, str]:
     return {key + sign: value for key, sign, value in parts if key not in NO_RESULT}
 
 
-def _command(words: Sequence[str], several: bool) -> str:
-    return " ".join(["nlhf run", *(["-m"] if several else []), *map(_quoted, words)])
+def _command(overrides: Sequence[str], several: bool) -> str:
+    return " ".join(["nlhf run", *(["-m"] if several else []), *map(_quoted, overrides)])
 
 
 def _quoted(word: str) -> str:

@@ -116,7 +116,7 @@ def _short_p(p: float) -> str:
 
 
 def cost_of(row: Mapping[Any, Any]) -> str:
-    """The median cost of a row of `summarise` with its interval; `> 5,000` if half or more miss the target."""
+    """The median cost of a row with its interval; `> 5,000` if half or more miss the target."""
     middle, low, high = bounded(row["cost"], row["spent"]), row["cost_low"], row["cost_high"]
     return _with_ends(middle, bounded(low, row["spent"]), "-" if math.isnan(low) else bounded(high, row["spent"]))
 

@@ -1,4 +1,4 @@
-"""The results of a study under one criterion, from which tables, sentences, figures and the report are made."""
+"""The results of a study under one criterion, the input of tables, figures and reports."""
 
 from __future__ import annotations
 

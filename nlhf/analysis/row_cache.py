@@ -37,9 +37,11 @@ Read = Callable[[Path], tuple[pa.Table, dict[str, Any]]]
 def cached_rows(
     root: Path, folders: Sequence[Path], files: Sequence[str], read: Read
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """All rows, with their `run_number` in the records, and the records; from the cache below `root` if it is current.
+    """All rows, and the records that their `run_number` refers to; from the cache if it is current.
 
     Args:
+        root: of the study, with the cache.
+        folders: of the runs.
         files: the names of the files of a run that decide its rows and record.
         read: returns the rows and the record of a run's folder; the record must be valid JSON.
     """

@@ -39,13 +39,13 @@ class Study:
     @property
     def experiment(self) -> str | None:
         """The preset that made all runs, if there is one."""
-        found = {
+        presets = {
             next(
                 (word.removeprefix("experiment=") for word in run["overrides"] if word.startswith("experiment=")), None
             )
             for run in self.runs
         }
-        return found.pop() if len(found) == 1 else None
+        return presets.pop() if len(presets) == 1 else None
 
 
 def load(folder: str | PathLike[str]) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def load_study(folder: str | PathLike[str]) -> Study:
 
 
 def _columns(run: dict[str, Any]) -> dict[str, Any]:
-    """The columns added to the rows of a run: status, folder, config, and the checksums that identify settings."""
+    """The columns added to a run's rows: status, folder, config, and checksums that identify settings."""
     head = {"status": run["status"], "folder": run["folder"]}
     checksums = {
         f"{prefix}{name}": value

@@ -1,4 +1,4 @@
-"""A row per method and group, ranked: cost to the target, final values, rates, with 95% intervals over seeds."""
+"""A ranked row per method and group: costs, final values and rates, with 95% intervals."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ DIGITS = 12  # of a mean score: the mean of ten equal numbers may differ from ea
 
 
 def summarise(observations: pd.DataFrame) -> pd.DataFrame:
-    """A row per (group, method), the best first in each group: by the mean of `score`, then by the final value.
+    """A row per (group, method), the best first in each group.
 
-    Exact copies of another observation count for no statistic.
+    Methods are ranked by the mean of `score`, then by the final value. Exact copies of another observation
+    count for no statistic.
 
     Columns: `group, method, algorithm, rank`; `runs`, `completed`, `failed`, `unfinished` (with interrupted runs);
     `seeds`, the number of different observations, and `replicas`, the number of copies; `tried`, how many

@@ -1,4 +1,4 @@
-"""Every algorithm chooses its configuration on the same tuning seeds, and is judged on the other seeds.
+"""Every algorithm chooses its configuration on tuning seeds, and is judged on the others.
 
 A configuration that is chosen and judged on the same seeds looks better than it is, the more so the more were tried.
 """
@@ -31,7 +31,7 @@ COLUMNS = [
 
 
 def tuned(observations: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
-    """A row per (group, algorithm) of the observations that `observations` returns, the best first in each group.
+    """A row per (group, algorithm), the best first in each group.
 
     The first `share` of the sorted seeds chooses the method with the lowest mean `score`, or the lowest mean `final` if
     none of the algorithm's methods reaches the target. The other seeds judge it.

@@ -45,7 +45,7 @@ def draw_missing(
     path: Path,
     progress: Callable[[str], None],
 ) -> None:
-    """Draw the completions that these contestants lack on these prompts; add them to `texts` and to the file."""
+    """Draw the completions that contestants lack on these prompts, into `texts` and the file."""
     for contestant in contestants:
         lacking = [prompt for prompt in prompts if (contestant.name, prompt) not in texts]
         if not lacking:

@@ -6,29 +6,24 @@ policies are new contestants, and the earlier ones stay.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nlhf.arena.completion_file import CompletionFile
+from nlhf.arena.model import Model
 from nlhf.config import ConfigError, build
 from nlhf.io.files import is_moved_aside
 from nlhf.io.inputs import InputFile
 from nlhf.io.json_files import read_json
-from nlhf.models.content import InputModel, in_memory
+from nlhf.models.content import InputModel
 from nlhf.runner.trust import NOTHING, Trust, untrusted_config
 
 if TYPE_CHECKING:
-    from nlhf.language.model import LanguageModel, Turn
     from nlhf.language.policy import CausalLM
 
-log = logging.getLogger("nlhf")
 REFERENCE = "reference"
 WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "adapter_config.json", "config.json")
 
@@ -56,82 +51,6 @@ class Contestant(Protocol):
         `first` is the number of the first prompt in the arena: a prompt's completions do not depend on which other
         prompts are completed in the same call.
         """
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model, or an adapter with its base model, that transformers and peft load.
-
-    Args:
-        model: the files.
-        options: how completions are sampled.
-        device: the device of the model.
-    """
-
-    name: str
-    model: InputModel
-    options: CausalLM
-    device: str
-
-    @cached_property
-    def identity(self) -> str:
-        drawn = {key: getattr(self.options, key) for key in ("max_new_tokens", "temperature", "top_p")}
-        return hashlib.sha256(json.dumps([drawn, self.model.digest]).encode()).hexdigest()
-
-    def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
-        """Nothing: prompts that are too long are found once the model is loaded."""
-        return {}
-
-    def wrote(self, prompt: Any, texts: Sequence[str]) -> bool:
-        return False
-
-    def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str] | None]:
-        import numpy as np
-
-        model, identity = self._model(), int(self.identity[:8], 16)  # contestants draw independently of each other
-        turns = [self._turn(model, prompt, first + index) for index, prompt in enumerate(prompts)]
-        tokens = [turn.tokens for turn in turns if turn is not None for _ in range(samples)]
-        streams = [np.random.default_rng([seed, identity, first + index]) for index, turn in enumerate(turns) if turn]
-        uniforms = np.array([stream.random(samples) for stream in streams]).ravel()
-        drawn: list[str] = []
-        size = self.options.micro_batch
-        for start in range(0, len(tokens), size):
-            sampled = model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size])
-            drawn += [model.text(model.number(completion)) for completion in sampled]
-        texts = iter([drawn[start : start + samples] for start in range(0, len(drawn), samples)])
-        return [None if turn is None else next(texts) for turn in turns]
-
-    def _turn(self, model: LanguageModel, prompt: Any, number: int) -> Turn | None:
-        """A prompt as the model reads it; None, with a warning, if it is too long."""
-        from nlhf.language.model import OverlongPromptError
-
-        try:
-            return model.turn(prompt)
-        except OverlongPromptError as problem:
-            log.warning("%s does not play on prompt %d: %s", self.name, number + 1, problem.fact)
-            return None
-
-    def _model(self) -> LanguageModel:
-        """The model with its adapter merged."""
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        from nlhf.language.loading import wrapped
-        from nlhf.models.bundled import bundled_model
-
-        code: dict[str, Any] = {"trust_remote_code": self.options.trust_remote_code}
-        with self.model.loading() as source:
-            path = str(bundled_model()) if source == "bundled" else source
-            tokenizer = AutoTokenizer.from_pretrained(path, **code)
-            if (Path(path) / "adapter_config.json").exists():
-                from peft import AutoPeftModelForCausalLM
-
-                adapted: Any = AutoPeftModelForCausalLM.from_pretrained(path, dtype=torch.float32, **code)
-                module: Any = adapted.merge_and_unload()
-            else:
-                module = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True, **code)
-            module = in_memory(module)
-        return wrapped(replace(self.options, lora=False), module.to(self.device), tokenizer, 0)
 
 
 def gathered(

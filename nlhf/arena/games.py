@@ -112,8 +112,8 @@ class Arena:
     @property
     def judged(self) -> list[str]:
         """The names with a verdict; a command that failed may leave names without one."""
-        seen = {row[key] for row in self.votes.rows for key in ("item_a", "item_b")}
-        return [name for name in self.names if name in seen]
+        judged = {row[key] for row in self.votes.rows for key in ("item_a", "item_b")}
+        return [name for name in self.names if name in judged]
 
     def open(self) -> None:
         """Write the prompts and the rules, and end a line of completions that a crash has cut off."""

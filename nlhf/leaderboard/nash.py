@@ -70,9 +70,9 @@ def nash(preference: np.ndarray) -> Nash:
     """An equilibrium of P (n, n), and the range of all equilibria.
 
     The equilibria form the polytope of all q with A q <= 0, A = (P - P^T)/2. An equilibrium p is the only one if it
-    plays all best responses to it, and A on these has a null space of dimension 1: for any other equilibrium q, q^T A p = 0
-    restricts q to the best responses to p, and p^T A q = 0 makes A q vanish there. Otherwise, linear programs compute
-    the range.
+    plays all best responses to it, and A on these has a null space of dimension 1: for any other equilibrium q,
+    q^T A p = 0 restricts q to the best responses to p, and p^T A q = 0 makes A q vanish there. Otherwise, linear
+    programs compute the range.
     """
     shares = equilibrium_shares(preference)
     n, advantage = len(preference), (preference - preference.T) / 2

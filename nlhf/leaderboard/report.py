@@ -40,7 +40,7 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
 
 
 def _ranking(pooled: Matrix) -> list[list[str]]:
-    """Items by decreasing Bradley-Terry score: name, score, mean win rate against the others, equilibrium share."""
+    """Items by decreasing Bradley-Terry score: name, score, mean win rate, equilibrium share."""
     scores, win_rates = pooled.diagnosis.scores, (pooled.preference.sum(1) - 0.5) / (len(pooled.items) - 1)
     return [
         [pooled.items[k], f"{scores[k]:+.2f}", f"{win_rates[k]:.3f}", f"{pooled.nash.shares[k]:.3f}"]

@@ -124,7 +124,7 @@ def _matrices(game: Votes, uncertain: bool, cast: Cast | None) -> list[Matrix]:
 
 
 def _noise(cast: Cast, items: Sequence[str]) -> np.ndarray | None:
-    """Draws (R, n, n) of the error of P from the choice of questions; None with too few or too many questions."""
+    """Draws (R, n, n) of the error of P from the choice of questions; None if they are too few or many."""
     wins, votes = by_question(cast, items)
     if complete(votes).sum() < FEW or REDRAWS * wins[0].size > LARGEST:
         return None

@@ -58,7 +58,7 @@ def resamples(strata: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarr
 def interval(
     values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], strata: np.ndarray | None = None
 ) -> Interval:
-    """Percentile interval of a statistic of (..., n) -> (...); nan if all strata have fewer than five observations."""
+    """Percentile interval of a statistic (..., n) -> (...); nan if no stratum has five observations."""
     strata = _strata(values, strata)
     if not enough(strata):
         return NONE
@@ -112,7 +112,7 @@ def median(values: np.ndarray) -> np.ndarray:
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """The mean of the middle half over the last dimension; observations on its edges count with a fraction."""
+    """The mean of the middle half over the last dimension; edge observations count with a fraction."""
     ordered = np.sort(values, axis=-1)
     n = values.shape[-1]
     edges = np.arange(n + 1)

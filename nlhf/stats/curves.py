@@ -1,4 +1,4 @@
-"""Numbers of one curve, a metric against its cost: when it reaches a target, its area, and the rate of its tail."""
+"""Numbers of a curve of a metric: the cost to a target, the area, and the rate of the tail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUNDING = 1e-26  # smaller values of a metric are too noisy for a rate
 
 
 def cost_to_target(cost: np.ndarray, metric: np.ndarray, target: float) -> float:
-    """The cost at which the curve first reaches the target, interpolated in ln(metric); nan if it never does."""
+    """The cost at which the curve first reaches the target, interpolated in ln(metric); else nan."""
     below = np.flatnonzero(metric <= target)
     if not len(below):
         return float("nan")
@@ -24,9 +24,9 @@ def cost_to_target(cost: np.ndarray, metric: np.ndarray, target: float) -> float
 
 
 def area(cost: np.ndarray, logs: np.ndarray, horizon: float) -> float:
-    """The mean of `logs` over log10(cost), from the first cost above 0 to `horizon`, by the trapezoidal rule.
+    """The mean of `logs` over log10(cost), from the first cost above 0 to `horizon`.
 
-    The last value continues up to the horizon.
+    The trapezoidal rule is used; the last value continues up to the horizon.
     """
     positive = cost > 0
     if not positive.any():

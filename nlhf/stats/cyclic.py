@@ -1,4 +1,4 @@
-"""Whether votes are cyclic: the Hodge decomposition of a preference matrix, its cycles, and a transitive null.
+"""Cycles in votes: the Hodge decomposition of a preference matrix, and a transitive null.
 
 With A = P - 1/2 and the potential s_i = mean_j A_ij, the gradient part is s_i - s_j and the rest is cyclic. The cyclic
 share is the rest's share of |A|^2 (Hodge decomposition on the complete graph; X. Jiang et al., Statistical ranking and
@@ -97,7 +97,7 @@ def pooled(wins: np.ndarray, votes: np.ndarray, weight: np.ndarray | None = None
 
 
 def cyclic_share(preference: np.ndarray) -> np.ndarray:
-    """Share of |P - 1/2|^2 outside the gradient part, for (..., n, n) -> (...); 0 where all pairs are even."""
+    """Share of |P - 1/2|^2 outside the gradient part, (..., n, n) -> (...); 0 if all pairs are even."""
     advantage = (preference - np.swapaxes(preference, -1, -2)) / 2
     potential = advantage.mean(-1)
     gradient = potential[..., :, None] - potential[..., None, :]
@@ -119,10 +119,10 @@ def cyclic_triples(preference: np.ndarray) -> list[Triple]:
 
 
 def _redrawn(scores: np.ndarray, votes: np.ndarray, seed: int) -> np.ndarray:
-    """Preference matrices (R, n, n) of votes drawn from the Bradley-Terry model, 1/2 for pairs without votes.
+    """Preference matrices (R, n, n) of votes redrawn from the Bradley-Terry model.
 
-    Every pair keeps its number of votes and of ties; its decided votes are drawn so that the expected share, ties
-    included, is the model's.
+    Pairs without votes are even. Every other pair keeps its number of votes and of ties; its decided votes are drawn so
+    that the expected share, ties included, is the model's.
     """
     n = len(scores)
     upper = np.triu_indices(n, k=1)

@@ -1,4 +1,4 @@
-"""The median cost to a target, where some observations end before they reach it (Kaplan and Meier's estimate)."""
+"""The Kaplan-Meier median of the cost to a target that some observations never reach."""
 
 from __future__ import annotations
 

@@ -47,12 +47,12 @@ def heatmap(summary: pd.DataFrame, criterion: Criterion = PLAIN, caveats: dict[s
 
 
 def _cells(axis: Axes, values: np.ndarray) -> None:
-    """Draw the cells, coloured by the logarithm and with numbers in place of a colour bar; missing values are grey."""
+    """Draw cells coloured by the logarithm, with numbers; missing values are grey."""
     finite = values[np.isfinite(values) & (values > 0)]
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
     norm = LogNorm(low, max(high, 1.01 * low))
-    shown = np.where(np.isfinite(values), np.maximum(values, low), np.nan)
-    axis.imshow(shown, cmap=mpl.colormaps["viridis_r"].with_extremes(bad="#e9e9e9"), norm=norm, aspect="auto")
+    clipped = np.where(np.isfinite(values), np.maximum(values, low), np.nan)
+    axis.imshow(clipped, cmap=mpl.colormaps["viridis_r"].with_extremes(bad="#e9e9e9"), norm=norm, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
@@ -73,7 +73,7 @@ def compact(value: float) -> str:
 def performance_profile(
     observations: pd.DataFrame, criterion: Criterion = PLAIN, caveats: dict[str, str] | None = None
 ) -> Figure:
-    """The share of settings x seeds that each method solves within a factor of the lowest cost of any method."""
+    """The share of settings x seeds that each method solves within a factor of the lowest cost."""
     caveats = caveats or {}
     factors = np.geomspace(1, 1000, 121)
     table, by_method = profile(observations, factors), looks_of(observations)

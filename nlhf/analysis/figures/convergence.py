@@ -41,7 +41,7 @@ def convergence(data: pd.DataFrame, criterion: Criterion = PLAIN, caveats: dict[
 
 
 def draw(axis: Axes, runs: pd.DataFrame, criterion: Criterion, look: Look, bound: bool = True) -> bool:
-    """Draw one method's curve, band and (if `bound`) the theorem's bound; False if there is nothing to draw."""
+    """Draw a method's curve, band and (if `bound`) the theorem's bound; False if nothing was drawn."""
     runs = runs[runs[criterion.x] > 0]
     if runs[criterion.metric].notna().sum() == 0:
         return False
@@ -72,7 +72,7 @@ def draw(axis: Axes, runs: pd.DataFrame, criterion: Criterion, look: Look, bound
 
 
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile intervals (T) of the median of values (T, n) over seeds; nan where a seed has no value yet."""
+    """95% percentile intervals (T) of the median of (T, n) over seeds; nan until all have a value."""
     drawn = values[:, bootstrap.resamples(np.zeros(values.shape[1], int), DRAWS)]  # (T, draws, n)
     with np.errstate(all="ignore"):
         medians = bootstrap.median(np.where(np.isnan(drawn), np.inf, drawn))

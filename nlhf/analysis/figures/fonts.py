@@ -39,7 +39,7 @@ def use_fallbacks(figure: Figure) -> None:
 
 
 def warn_of_escapes() -> None:
-    """Print one sentence on the characters that figures wrote as escapes since the last call, if there are any."""
+    """Print one sentence on the characters that figures wrote as escapes since the last call, if any."""
     if not _undrawn:
         return
     examples: dict[str, str] = {}
@@ -51,7 +51,7 @@ def warn_of_escapes() -> None:
 
 
 def script(character: str) -> str:
-    """The script of a character, such as CJK or THAI, from its Unicode name; `symbols` for other characters."""
+    """The script of a letter, such as CJK or THAI, from its Unicode name; `symbols` for the rest."""
     is_letter = unicodedata.category(character)[0] in "LM"
     return unicodedata.name(character, "unnamed letters").partition(" ")[0] if is_letter else "symbols"
 
@@ -75,7 +75,7 @@ def font_for(character: str) -> str | None:
 
 @cache
 def installed() -> list[FontEntry]:
-    """All fonts for text, those of Noto first; also fonts that were installed after Matplotlib listed them."""
+    """All fonts for text, Noto first; also fonts that were installed after Matplotlib listed them."""
     listed = {entry.fname for entry in fontManager.ttflist}
     for path in set(font_manager.findSystemFonts()) - listed:
         with suppress(Exception):  # FreeType raises many kinds of errors for damaged or bitmap fonts

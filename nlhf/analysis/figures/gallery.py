@@ -110,7 +110,7 @@ def _mixtures(results: Results) -> Iterator[Picture]:
 
 
 def first_runs(runs: pd.DataFrame) -> dict[str, Path]:
-    """A run of every setting whose items are worth naming: games of votes or matrices, or with few actions."""
+    """A run of every setting with few or named items: games of votes or matrices, or few actions."""
     by_setting: dict[str, Path] = {}
     for setting, folder in runs.sort_values("setting")[["setting", "folder"]].to_numpy():
         if setting in by_setting:

@@ -79,13 +79,13 @@ def logarithmic(axis: Axes, x: bool = True, y: bool = True) -> None:
             line.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
-def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], shown: Iterable[Any]) -> None:
-    """Add one legend below all panels, in as many columns as fit, and the caveats of marked methods below it."""
+def below(figure: Figure, entries: dict[str, Any], caveats: dict[str, str], methods: Iterable[Any]) -> None:
+    """Add a legend below all panels, in as many columns as fit, and below it the caveats of methods."""
     width, height = figure.get_size_inches()
     entries = {wrapped(name, int(width * 14) - 8): look for name, look in entries.items()}
     longest = max((len(line) for name in entries for line in name.split("\n")), default=0)
     columns = max(1, min(len(entries), int(width * 14 / (longest + 6))))
-    lines = [legible(visible(line)) for line in notes(caveats, shown)]
+    lines = [legible(visible(line)) for line in notes(caveats, methods)]
     note = plain("\n".join(textwrap.fill(line, int(width * 17), subsequent_indent="   ") for line in lines))
     note_height = 0.125 * (note.count("\n") + 1) + 0.08 if note else 0.02
     row = 0.06 + 0.14 * max((name.count("\n") + 1 for name in entries), default=0)

@@ -61,7 +61,7 @@ def against_key(key: str, quantity: str) -> Draw:
 
 
 def tuned_methods(results: Results) -> tuple[pd.DataFrame, list[int]] | None:
-    """The chosen configuration of every algorithm and the seeds that chose it; None with fewer than two seeds."""
+    """The chosen configuration of every algorithm, and the tuning seeds; None without two seeds."""
     seeds = sorted(results.observations["seed"].unique())
     table = tuned(results.observations) if len(seeds) > 1 else pd.DataFrame()
     return None if table.empty else (table, seeds[: int(table["tuning_seeds"].iloc[0])])

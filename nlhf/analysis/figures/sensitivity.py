@@ -23,7 +23,7 @@ STRIP = 0.2  # of an axis, for crosses that stand for missing values
 def against(
     observations: pd.DataFrame, key: str, quantity: str, criterion: Criterion, caveats: dict[str, str] | None = None
 ) -> Figure:
-    """A quantity of observations against a config key, a line per algorithm and a panel per remaining setting.
+    """A quantity of observations against a config key, a line per algorithm, a panel per setting.
 
     Args:
         observations: the table that `by_key` returns.
@@ -59,7 +59,7 @@ def against(
 
 
 def by_key(observations: pd.DataFrame, data: pd.DataFrame, key: str) -> pd.DataFrame:
-    """The observations with `key` as numbers (else nan), and the setting (`panel`) and method (`line`) without it."""
+    """The observations with `key` as numbers, and the setting (`panel`) and method (`line`) without it."""
     column = data.drop_duplicates("folder").set_index("folder")[key] if key in data else pd.Series(dtype=float)
     values = pd.to_numeric(observations["folder"].map(column), errors="coerce")
     table: pd.DataFrame = observations.assign(**{key: values.where(np.isfinite(values))})
@@ -75,8 +75,8 @@ def _line(axis: Axes, rows: pd.DataFrame, key: str, quantity: str, look: Look, h
     points = [(value, *_point(members, quantity)) for value, members in rows.groupby(key)]
     x, middle, low, high, promised = (np.array(column) for column in zip(*points, strict=True))
     never = np.isinf(middle)
-    shown = np.where(never, np.nan, middle)
-    axis.plot(x, shown, color=look.colour, marker=look.marker, ms=4, lw=1.3)
+    finite = np.where(never, np.nan, middle)
+    axis.plot(x, finite, color=look.colour, marker=look.marker, ms=4, lw=1.3)
     spent = float(rows["spent"].max())  # the upper end of an unbounded interval
     ends = np.where(never, np.nan, low), np.where(np.isinf(high), spent, high)
     axis.fill_between(x, *ends, color=look.colour, alpha=0.2, lw=0)

@@ -1,4 +1,4 @@
-"""Trajectories of policies over three actions, in barycentric coordinates, over level sets of the exploitability."""
+"""Paths of policies over three actions on the simplex, over level sets of the exploitability."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
 
 
 def exploitability(policies: np.ndarray, preference: np.ndarray, reference: np.ndarray, beta: float) -> np.ndarray:
-    """max_mu P_beta(mu > pi) - 1/2 of policies (..., n), to plotting accuracy; P (n, n), reference weights (n).
+    """max_mu P_beta(mu > pi) - 1/2 of policies (..., n), to plotting accuracy; P (n, n), reference (n).
 
     beta > 0: beta log sum ref exp(A pi/beta) + beta KL(pi || ref), as pi A pi = 0; beta = 0: max A pi.
     """
@@ -75,7 +75,7 @@ def exploitability(policies: np.ndarray, preference: np.ndarray, reference: np.n
 
 
 def _game(run: Path) -> dict[str, np.ndarray] | None:
-    """The content of game.npz with `path`, the policies (T, 3) of the first seed; None unless it has three actions."""
+    """The game and `path`, the policies (T, 3) of the first seed; None unless it has three actions."""
     rows, game = policies_of(run), game_of(run)
     if rows is None or game is None or not {"preference", "log_reference"} <= game.keys():
         return None

@@ -60,7 +60,7 @@ def looks_of(data: pd.DataFrame) -> dict[str, Look]:
 
 
 def _numbers(names: list[str]) -> dict[str, int]:
-    """The number of every algorithm's colour and marker: fixed for familiar ones, the next free number for others."""
+    """The number of each algorithm's colour and marker; familiar algorithms have fixed numbers."""
     fixed = {name: number for number, name in enumerate(FAMILIAR) if name in names}
     free = (number for number in itertools.count() if number not in fixed.values())
     return fixed | {name: next(free) for name in names if name not in fixed}

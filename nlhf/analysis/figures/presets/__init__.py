@@ -1,1 +1,1 @@
-"""The figure, question and caption of every preset: presets/NAME.py belongs to conf/experiment/NAME.yaml."""
+"""The figures of presets: presets/NAME.py draws the figure of conf/experiment/NAME.yaml."""

@@ -11,7 +11,7 @@ from nlhf.analysis.results import Results
 
 
 def draw(results: Results) -> Figure | None:
-    """Win rate against the reference with its exact interval, and the KL to the reference, against queries."""
+    """Win rate against the reference with its exact interval, and KL to it, against queries."""
     rows, cost = results.study.rows, results.criterion.x
     if "test_win_rate_vs_reference" not in rows or rows["test_win_rate_vs_reference"].isna().all():
         return None

@@ -15,7 +15,7 @@ from nlhf.analysis.results import Results
 
 
 def draw(results: Results) -> Figure | None:
-    """The chosen configuration of every algorithm on the seeds that did not choose it: train contexts, then test."""
+    """The chosen configuration of every algorithm on the other seeds: train contexts, then test."""
     if (chosen := tuned_methods(results)) is None:
         return None
     table, tuning_seeds = chosen
