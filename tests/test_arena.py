@@ -19,8 +19,8 @@ from nlhf.arena.contest import hold
 from nlhf.arena.contestants import gathered
 from nlhf.arena.games import Arena
 from nlhf.arena.model import Model
-from nlhf.arena.rules import FEWEST_PROMPTS, Rules, is_precise
 from nlhf.arena.ranking import _bounds, rank
+from nlhf.arena.rules import FEWEST_PROMPTS, Rules, is_precise
 from nlhf.cli.arena import main
 from nlhf.config import ConfigError, build
 from nlhf.games.votes import Votes
@@ -204,7 +204,9 @@ def test_a_file_of_completions_may_grow_but_not_change(tmp_path):
     path.write_text("\n".join([*lines, json.dumps({"prompt": "more", "completion": "tea"})]) + "\n")
     more = Rules(list(PROMPTS), 1, 0, "a judge")
     again = Arena(
-        tmp_path / "arena", more, [CompletionFile(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
+        tmp_path / "arena",
+        more,
+        [CompletionFile(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")],
     )
     assert again.play(_Longer(), 20, None) == 2
     path.write_text("\n".join([*lines[1:], json.dumps({"prompt": PROMPTS[0], "completion": "another"})]) + "\n")
