@@ -40,7 +40,7 @@ def test_a_damaged_verdict_is_judged_again(tmp_path, cells, caplog):
     path.write_text("\n".join([lines[0], edited(lines[1], **cells), *lines[2:]]))
     after, new = played(tmp_path)
     assert (after, new) == (before, 2)  # both samples of the game
-    assert "damaged and played again" in caplog.text
+    assert "damaged, and will be played again" in caplog.text
     assert played(tmp_path) == (before, 0)
 
 

@@ -191,7 +191,7 @@ def test_an_equilibrium_is_called_the_only_one_just_when_it_is():
             ends = [linprog(sign * wanted, advantage, np.zeros(n), np.ones((1, n)), [1.0], (0, 1)).x[item]
                     for sign in (1, -1)]  # fmt: skip
             spans.append(ends)
-            assert [found.least[item], found.most[item]] == pytest.approx(ends, abs=1e-5)
+            assert [found.smallest[item], found.largest[item]] == pytest.approx(ends, abs=1e-5)
         assert found.unique == (np.ptp(spans, axis=1).max() < 1e-5)
         kinds.add(found.unique)
     assert kinds == {True, False}
