@@ -171,8 +171,8 @@ def game(*beats, n):
 ])  # fmt: skip
 def test_the_shares_of_all_equilibria_by_hand(preference, least, most):
     found = nash(preference)
-    np.testing.assert_allclose(found.least, least, atol=1e-6)
-    np.testing.assert_allclose(found.most, most, atol=1e-6)
+    np.testing.assert_allclose(found.smallest, least, atol=1e-6)
+    np.testing.assert_allclose(found.largest, most, atol=1e-6)
     assert found.unique == (least == most)
     assert ("any of several" in found.text(tuple("abcd"))) != found.unique
 
