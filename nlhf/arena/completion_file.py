@@ -32,7 +32,7 @@ class CompletionFile:
     def lacking(self, prompts: Sequence[Any], samples: int) -> dict[int, str]:
         return {
             index: f"{self.file} has {len(self._by_prompt.get(_content(prompt), []))} completions of the prompt "
-            f"'{words(prompt)[:60]}', and completions={samples} are required"
+            f"'{prompt_text(prompt)[:60]}', and completions={samples} are required"
             for index, prompt in enumerate(prompts)
             if self._of(prompt, samples) is None
         }

@@ -83,7 +83,7 @@ def hold(
             raise ConfigError(f"{' '.join(paths)} has one policy only, {arena.names[0]}: name another one.")
         new = arena.play(judge, options.block, options.precision, progress)
     ranking = rank(arena.judged, arena.wins_by_prompt, len(arena.rules.prompts), options.redraws)
-    verdicts = f"{new} new verdicts ({told(judge.account)}); in all: {told(arena.account)}."
+    verdicts = f"{new} new verdicts ({account_text(judge.account)}); in all: {account_text(arena.account)}."
     return Contest(ranking, str(write(folder, ranking, arena)), verdicts)
 
 

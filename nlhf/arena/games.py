@@ -27,8 +27,8 @@ from nlhf.arena.rules import Rules, is_precise
 from nlhf.config import ConfigError
 from nlhf.io.files import replacing
 from nlhf.io.json_files import write_json
-from nlhf.judges.base import added
-from nlhf.models.prompts import words
+from nlhf.judges.base import add_accounts
+from nlhf.models.prompts import prompt_text
 from nlhf.records import Table
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Arena:
                 try:
                     self._judge(games, judge)
                 finally:  # also after an error, the account includes what was paid for
-                    self.account = added(spent, judge.account)
+                    self.account = add_accounts(spent, judge.account)
                     self._write_card()
         return len(self.votes.rows) - count
 
@@ -176,7 +176,7 @@ class Arena:
         """Judge games and write the verdicts; games that the judge refuses stay open for the next command."""
         texts = self.texts
         questions = [
-            (words(self.rules.prompts[prompt]), first, second)
+            (prompt_text(self.rules.prompts[prompt]), first, second)
             for a, b, prompt in games
             for first, second in zip(texts[a, prompt], texts[b, prompt], strict=True)
         ]

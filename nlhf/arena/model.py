@@ -78,7 +78,7 @@ class Model:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from nlhf.language.model import wrapped
+        from nlhf.language.loading import wrapped
         from nlhf.models.bundled import bundled_model
 
         code: dict[str, Any] = {"trust_remote_code": self.options.trust_remote_code}

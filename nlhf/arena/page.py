@@ -10,7 +10,7 @@ import numpy as np
 from nlhf.analysis.figures.games import matrix
 from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
-from nlhf.models.prompts import words
+from nlhf.models.prompts import prompt_text
 from nlhf.terminal import completion
 
 if TYPE_CHECKING:
@@ -80,5 +80,5 @@ def _answers(arena: Arena, names: list[str]) -> list[dict[str, Any]]:
             if texts := arena.texts.get((name, number)):
                 share = f"{np.mean(wins):.2f}" if wins else "-"
                 entries.append({"name": name, "text": completion(texts[0]), "share": share})
-        examples.append({"prompt": words(prompt), "entries": entries})
+        examples.append({"prompt": prompt_text(prompt), "entries": entries})
     return examples
