@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from nlhf.arena.contest import hold
-from nlhf.cli.judge import train
+from nlhf.cli.judge_train import train
 from nlhf.exploit import train as exploit
 from nlhf.judges import panel as panels
 from nlhf.judges.classifier import PairwiseModel
@@ -166,7 +166,7 @@ def learned(encoder, tmp_path_factory):
                "pairs": train([*words, "judge=pairwise_model", f"out={place / 'pairs'}"])}  # fmt: skip
     with pretend_device():
         trained[DEVICE] = train([*words, "judge=general_preference", "fine_tune=true", f"out={place / 'there'}",
-                                 f"device={DEVICE}"]).ranking  # fmt: skip
+                                 f"device={DEVICE}"])  # fmt: skip
     return trained
 
 

@@ -409,7 +409,7 @@ def test_questions_are_spaced():
     for _ in range(4):
         pace.wait(threading.Event())
     assert time.monotonic() - started > 0.28
-    assert pace.pause == pytest.approx(0.1)
+    assert pace.interval == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("words", "verdict"), [

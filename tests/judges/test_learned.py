@@ -406,7 +406,7 @@ def test_a_judge_of_another_kind_is_refused_and_prompts_that_were_learned_are_sa
         LearnedJudge(LearnedModel(str(folder)), None, 8, "bradley_terry").preference([("why", "sea", "tea")])
     words = [f"data={folder.parent / 'votes.jsonl'}", "judge=bradley_terry", f"judge.model={folder}"]
     assert main(["grade", *words]) == 2
-    assert capsys.readouterr().err.startswith("judge.model=")
+    assert capsys.readouterr().err.startswith("error: judge.model=")
     assert main(["grade", words[0], "judge=general_preference", words[2]]) == 0
     assert "caution: 24 of 24 prompts are among those that the judge was learned from" in capsys.readouterr().out
 
