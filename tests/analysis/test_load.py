@@ -100,7 +100,7 @@ def test_config_columns_are_joined_by_dots_and_metrics_keep_theirs(tmp_path):
 def test_numbers_are_loaded_to_the_bit(tmp_path):
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2**63, 400, dtype=np.uint64) & np.uint64(0x7FEFFFFFFFFFFFFF)
-    values = [*bits.criterion(np.float64).tolist(), 5e-324, 1.7976931348623157e308, 0.1, 1e23, float("inf"), 0.0]
+    values = [*bits.view(np.float64).tolist(), 5e-324, 1.7976931348623157e308, 0.1, 1e23, float("inf"), 0.0]
     write_run(tmp_path, curves={2**40: [(k, 2**53 + k, value) for k, value in enumerate(values)]})
     data = load(tmp_path)
     assert data["exploitability"].tolist() == values
