@@ -178,7 +178,7 @@ def test_one_seed_has_estimates_and_no_intervals():
 def test_copies_narrow_no_interval():
     once = {"cost": [10.0, 20, 30, 40, 50, 60], "final": [-1.0, -2, -3, -4, -5, -6]}
     copied = {name: values + [values[0]] * 50 for name, values in once.items()} | {"replica": [False] * 6 + [True] * 50}
-    one, other = only(summarise(observed(a=once))), only(summarise(observations(a=copied)))
+    one, other = only(summarise(observed(a=once))), only(summarise(observed(a=copied)))
     assert (other.seeds, other.replicas) == (6, 50)
     names = [name for name in one._fields if name not in ("Index", "replicas")]
     assert [getattr(one, name) for name in names] == pytest.approx(
@@ -356,7 +356,7 @@ def test_no_p_value_is_made_of_copies_on_disk(tmp_path):
 
 def test_pairs_of_several_settings_are_paired_within_them():
     """One method costs twice the other, on a game that costs little and on one that costs much."""
-    one, other = observed(a=[20.0, 40, 60], b=[10.0, 20, 30]), observations(a=[2e6, 4e6, 6e6], b=[1e6, 2e6, 3e6])
+    one, other = observed(a=[20.0, 40, 60], b=[10.0, 20, 30]), observed(a=[2e6, 4e6, 6e6], b=[1e6, 2e6, 3e6])
     both = pd.concat([one, other.assign(setting="h")])
     row = only(compare(both))
     assert (row.pairs, row.better) == (6, 0)
@@ -485,9 +485,9 @@ def settings(*tables):
 
 
 def test_only_methods_of_every_setting_have_totals():
-    found = settings(observed(a=[10.0, 20], b=[30.0, 40]), observations(a=[10.0, 20]))
+    found = settings(observed(a=[10.0, 20], b=[30.0, 40]), observed(a=[10.0, 20]))
     assert overall(found)["method"].tolist() == ["a"]
-    assert overall(settings(observed(a=[1.0]), observations(b=[1.0]))).empty
+    assert overall(settings(observed(a=[1.0]), observed(b=[1.0]))).empty
 
 
 def test_a_setting_is_won_by_all_that_share_the_lowest_cost_or_where_none_arrives_the_lowest_value():
@@ -555,9 +555,9 @@ def test_a_profile_is_what_loops_count():
 
 
 def test_an_instance_that_was_never_run_counts_for_nobody():
-    found = settings(observed(a=[10.0] * 4, b=[20.0] * 4), observations(a=[10.0], b=[5.0]))
+    found = settings(observed(a=[10.0] * 4, b=[20.0] * 4), observed(a=[10.0], b=[5.0]))
     assert profile(found, np.array([1.0, 2.0])).to_numpy().tolist() == [[4 / 5, 1 / 5], [1, 1]]
-    alone = settings(observed(a=[10.0] * 4, b=[20.0] * 4), observations(a=[np.inf]))
+    alone = settings(observed(a=[10.0] * 4, b=[20.0] * 4), observed(a=[np.inf]))
     assert profile(alone, np.array([2.0]))[["a", "b"]].to_numpy().tolist() == [[4 / 5, 1]]
 
 
