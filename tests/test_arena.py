@@ -449,7 +449,7 @@ def test_few_prompts_and_pairs_that_never_met_are_not_tested():
     few = {pair: {k: wins[k] for k in range(5)} for pair, wins in won.items()}
     found = rank("abc", few, 5, 50)
     assert np.isnan(found.pooled.diagnosis.p)
-    assert any("so few tell little" in line for line in found.lines)
+    assert any("too few to rely on the intervals" in line for line in found.lines)
 
 
 def test_a_command_that_failed_leaves_nobody_in_the_standings(tmp_path, capsys):
@@ -604,7 +604,7 @@ def test_files_have_no_judge_of_their_own(tmp_path, capsys):
     [
         (b"\xff\xfe", "is not UTF-8"),
         (b"", "has no prompt|names no prompts"),
-        (b'{"prompt": "p", "completion": null}\n', "line 1 is no object"),
+        (b'{"prompt": "p", "completion": null}\n', "line 1 is not an object"),
     ],
 )
 def test_bad_files_are_a_sentence(tmp_path, capsys, content, said):

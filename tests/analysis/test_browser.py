@@ -172,7 +172,7 @@ def test_words_are_sorted_as_words_and_rows_stay_whole(visit):
 
 def test_missing_values_are_last_when_ascending(visit):
     seen = visit()
-    rate = next(k for k in range(12) if seen.head(k).inner_text().strip() == "rate")
+    rate = next(k for k in range(12) if seen.head(k).inner_text().strip() == "rate of the tail")
     seen.sort(rate)
     values = seen.column(rate)
     assert "-" in values
