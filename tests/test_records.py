@@ -268,7 +268,7 @@ def test_the_hydra_folder_holds_the_composed_config_and_the_overrides(done):
 def test_copies_of_a_run_without_chance_are_not_replications(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="nlhf"):
         alone = run(tmp_path, "seeds=20", "budget.iterations=1")
-    assert "one seed is run instead of 20" in caplog.text
+    assert "one seed runs instead of 20" in caplog.text
     assert {row["seed"] for row in rows_of(alone.folder)} == {"0"}
 
 

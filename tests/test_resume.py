@@ -332,7 +332,10 @@ def test_a_run_that_reached_its_target_is_completed_for_any_length(tmp_path):
 
 def test_a_completed_run_is_skipped_without_torch(tmp_path):
     done = nlhf.run([f"runs_dir={tmp_path}", "budget.iterations=3"])
-    script = f"import runpy, sys; runpy.run_path({str(MAIN)!r}, run_name='__main__'); print('torch' in sys.modules)"
+    script = (
+        "import atexit, runpy, sys; atexit.register(lambda: print('torch' in sys.modules)); "
+        f"runpy.run_path({str(MAIN)!r}, run_name='__main__')"
+    )
     arguments = [f"runs_dir={tmp_path}", "budget.iterations=3"]
     environment = os.environ | {"PYTHONPATH": str(MAIN.parent)}
     result = subprocess.run([sys.executable, "-c", script, *arguments], cwd=tmp_path, env=environment,

@@ -101,7 +101,7 @@ def test_a_step_of_nash_mp_is_taken_where_the_model_is_of_no_use(monkeypatch):
     asked = set()
     initial = simplex.kl(games.log_equilibrium, games.log_reference)
     for state, queries in games.states(algorithm, 200):
-        asked |= set(state.asking.flatten().tolist())
+        asked |= set(state.subject.flatten().tolist())
         actual = simplex.kl(games.log_equilibrium, state.policy.log_probabilities)
         assert (actual <= initial * (1 + 2 * games.beta[..., 0]) ** (-(queries - 12) / 3) * (1 + 1e-9) + 1e-24).all()
     assert asked == {MODEL, ANCHOR, HALF}

@@ -106,7 +106,7 @@ def test_a_module_that_is_trusted_is_imported(run, capsys):
 def test_a_class_of_nlhf_must_be_of_the_expected_kind(run, capsys, command):
     change(run, policy___target_="nlhf.games.votes.Votes")
     main, place = COMMANDS[command](run)
-    assert "policy._target_=nlhf.games.votes.Votes is no " in refusal(capsys, main, place)
+    assert "policy._target_=nlhf.games.votes.Votes is not a subclass of " in refusal(capsys, main, place)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -156,7 +156,7 @@ def test_a_target_that_is_not_of_the_groups_kind_is_refused_in_a_sentence(key):
         given = plain(config)
     given[key] = {"_target_": "nlhf.io.inputs.InputFile", "path": "x"}
     with pytest.raises(
-        ConfigError, match=rf"^{key}\._target_=nlhf.io.inputs.InputFile is no \w+: derive it from nlhf\."
+        ConfigError, match=rf"^{key}\._target_=nlhf.io.inputs.InputFile is not a subclass of \w+: derive it from nlhf\."
     ):
         specify(given)
 

@@ -408,7 +408,7 @@ def test_a_judge_of_another_kind_is_refused_and_prompts_that_were_learned_are_sa
     assert main(["grade", *words]) == 2
     assert capsys.readouterr().err.startswith("error: judge.model=")
     assert main(["grade", words[0], "judge=general_preference", words[2]]) == 0
-    assert "caution: 24 of 24 prompts are among those that the judge was learned from" in capsys.readouterr().out
+    assert "caution: the judge was trained on 24 of 24 prompts, so these grades are too good" in capsys.readouterr().out
 
 
 def test_what_cannot_be_learned_is_said_before_anything_is_read(encoder, tmp_path, capsys, monkeypatch):
@@ -417,7 +417,7 @@ def test_what_cannot_be_learned_is_said_before_anything_is_read(encoder, tmp_pat
     assert main(["train", *words, f"out={tmp_path / 'j'}"]) == 2
     assert "folds=5 wants 5 folds, and" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
-    assert main(["train", *words, "folds=2", "inner_folds=2", f"out={tmp_path / 'file' / 'j'}"]) == 2
+    assert main(["train", *words, "folds=2", "inner_folds=2", f"out={tmp_path / 'file' / 'j'}"]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 

@@ -323,7 +323,7 @@ def path(tmp_path):
         ("hydra.launcher.timeout_min=9", "timeout_min=9 is out of range: give a whole number >= 10."),
         ("hydra.launcher.runs_per_task=1.5", "runs_per_task=1.5 is out of range: give a whole number >= 1."),
         ("hydra.launcher.mem_gb=0", "mem_gb=0 is out of range: give a number >= 0.1."),
-        ("hydra.launcher.setup=module", "setup=module is no list: see conf/hydra/launcher."),
+        ("hydra.launcher.setup=module", "setup=module is not a list: see conf/hydra/launcher."),
         ("hydra/sweeper=optuna", "wait=false leaves OptunaSweeper without the values that it reads: set "),
     ],
 )
