@@ -146,7 +146,9 @@ def _locate(node: Mapping[str, Any], key: str, base: type) -> type:
     if not isinstance(target, type) or not dataclasses.is_dataclass(target):
         raise ConfigError(f"{key}._target_={name} is not a dataclass, whose fields are the schema: make it one.")
     if not issubclass(target, base):
-        raise ConfigError(f"{key}._target_={name} is not a subclass of {base.__name__}: derive it from {_full_name(base)}.")
+        raise ConfigError(
+            f"{key}._target_={name} is not a subclass of {base.__name__}: derive it from {_full_name(base)}."
+        )
     return target
 
 
