@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -38,20 +38,6 @@ GAME = "game.npz"
 QUOTED = re.compile('[",\r\n]')
 
 Row = dict[str, str]
-
-
-class DivergedError(RuntimeError):
-    """A scheduled row was not finite."""
-
-
-class Recorder(Protocol):
-    """Stores a trainer's rows and checkpoints."""
-
-    def row(self, seed: int, values: dict[str, Any], policy: Any) -> None:
-        """Store one row of the seed at this position in the batch; `policy` holds the policies of the batch."""
-
-    def checkpoint(self, content: dict[str, Any]) -> None:
-        """Store the rows so far and this content, so that the run can go on from here."""
 
 
 class Table:

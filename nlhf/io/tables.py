@@ -59,9 +59,8 @@ def _read(file: InputFile) -> NamedRows:
 
 def _separator(file: InputFile) -> str:
     """The separator of the header: a comma, or a semicolon or tab where the header holds no comma."""
-    _, header = next(iter(file.lines()), (0, ""))
-    present = [separator for separator in (",", ";", "\t") if separator in header]
-    return present[0] if present else ","
+    header = file.content.lstrip().partition(b"\n")[0]
+    return next((separator for separator in (",", ";", "\t") if separator.encode() in header), ",")
 
 
 def stripped(names: Sequence[str], source: str) -> tuple[str, ...]:

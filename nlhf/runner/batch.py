@@ -20,7 +20,7 @@ from nlhf.equilibria.cache import Certified
 from nlhf.games.matrix import MatrixGame
 from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.records import Recorder
+from nlhf.runner.recorder import Recorder
 from nlhf.runner.table_world import TableWorld
 
 if TYPE_CHECKING:

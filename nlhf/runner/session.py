@@ -14,10 +14,10 @@ from nlhf.budget import Progress
 from nlhf.io.files import remove_temporary, writing
 from nlhf.io.json_files import read_json, write_json
 from nlhf.io.links import make_folder, open_log, refuse_links
-from nlhf.records import DivergedError
 from nlhf.runner.finished import finished
 from nlhf.runner.lock import Ownership, locked
 from nlhf.runner.outcome import Outcome
+from nlhf.runner.recorder import DivergedError
 from nlhf.runner.specification import Specification
 from nlhf.terminal import LineFormatter
 

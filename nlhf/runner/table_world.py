@@ -20,7 +20,8 @@ from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
-from nlhf.records import COLUMNS, GAME, TEST_COLUMNS, Recorder, Table
+from nlhf.records import COLUMNS, GAME, TEST_COLUMNS, Table
+from nlhf.runner.recorder import Recorder
 from nlhf.runner.specification import Specification
 from nlhf.runner.trainer import Trainer
 

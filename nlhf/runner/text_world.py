@@ -21,7 +21,8 @@ from nlhf.language.turns import split_turns
 from nlhf.policies.average import NoAverage
 from nlhf.policies.base import Policy
 from nlhf.prox.base import Parts
-from nlhf.records import COLUMNS, TEXT_COLUMNS, Recorder, Table
+from nlhf.records import COLUMNS, TEXT_COLUMNS, Table
+from nlhf.runner.recorder import Recorder
 from nlhf.runner.specification import Specification
 from nlhf.runner.trainer import Trainer
 

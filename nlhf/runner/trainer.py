@@ -16,7 +16,7 @@ from nlhf.policies.average import Average
 from nlhf.policies.base import TrainablePolicy, at_work
 from nlhf.policies.select import choose
 from nlhf.prox.engine import ProxEngine
-from nlhf.records import DivergedError, Recorder
+from nlhf.runner.recorder import DivergedError, Recorder
 
 
 @dataclass

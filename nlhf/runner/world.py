@@ -13,7 +13,8 @@ from torch import Tensor
 
 from nlhf.equilibria.metrics import Grades
 from nlhf.policies.base import Policy
-from nlhf.records import Recorder, Table
+from nlhf.records import Table
+from nlhf.runner.recorder import Recorder
 
 if TYPE_CHECKING:
     from nlhf.runner.specification import Specification
