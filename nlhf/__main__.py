@@ -57,7 +57,7 @@ def main() -> NoReturn:
 
 
 def _about(arguments: list[str]) -> int:
-    """Print the help or the version; exit code 2 for a name that is no command."""
+    """Print the help or the version; exit code 2 for a name that is not a command."""
     from nlhf.terminal import say, say_lines, warn
 
     name = arguments[0]
