@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nlhf.analysis.criterion import PLAIN, Criterion
+from nlhf.analysis.row_bounds import upper_bounds
 from nlhf.numerics.simplex import SINGLE
 from nlhf.stats.curves import FLOOR, ROUNDING, area, cost_to_target, tail_rate
 
@@ -30,7 +31,8 @@ def observations(data: pd.DataFrame, criterion: Criterion = PLAIN) -> pd.DataFra
         group: the settings that the criterion compares together; game, beta, algorithm, folder, status: as loaded.
         final: log10 of the metric on the last row; inf for a failed run, nan for a run that may continue.
         cost: the cost at which the target was first reached, interpolated in ln(metric) between the two rows around it;
-            otherwise the cost at which the run ended, or inf if it failed.
+            otherwise the cost at which the run ended, or inf if it failed. An estimated metric reaches the target at
+            the first row whose upper confidence bound is below it (see `upper_bounds`).
         reached: True if the target was reached.
         score: log10 of the cost; a run that ended without the target counts with the largest cost of any run on this
             setting that has ended. This restricted cost ranks methods by its mean, whatever share of runs missed the
@@ -62,6 +64,7 @@ def _numbers(data: pd.DataFrame, first: pd.DataFrame, criterion: Criterion) -> p
     metric = data[criterion.metric].to_numpy(float)
     logs = np.log10(np.clip(metric, FLOOR, None))
     cost = data[criterion.x].to_numpy(float)
+    upper = upper_bounds(data, criterion.metric)
     bound = data["kl_bound"].to_numpy(float) if "kl_bound" in data else np.full(len(data), np.nan)
     promised = PROMISED.get(criterion.metric, np.nan) if criterion.x != "seconds" else np.nan
     starts = np.flatnonzero(~data.duplicated(KEYS).to_numpy())
@@ -70,7 +73,8 @@ def _numbers(data: pd.DataFrame, first: pd.DataFrame, criterion: Criterion) -> p
     facts = (first["setting"], first["status"], _noise(first), _levels(first))
     for start, end, setting, status, noise, level in zip(starts, ends, *facts, strict=True):
         part, last = slice(start, end), float(horizon.get(setting, np.nan))
-        reached_at = cost_to_target(cost[part], metric[part], criterion.target)
+        bounds = None if upper is None else upper[part]
+        reached_at = cost_to_target(cost[part], metric[part], criterion.target, bounds)
         reached = not np.isnan(reached_at)
         ended_at = np.inf if status == "failed" else float(cost[part][-1])
         value = reached_at if reached else ended_at

@@ -10,9 +10,10 @@ import pandas as pd
 
 from nlhf.analysis.cautions import cautions, unmeasured
 from nlhf.analysis.comparison import compare
-from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.criterion import OF_TEXTS, Criterion
 from nlhf.analysis.observations import KEYS, observations
 from nlhf.analysis.overall import overall
+from nlhf.analysis.row_bounds import ESTIMATED
 from nlhf.analysis.study import Study, load_study
 from nlhf.analysis.summary import summarise
 
@@ -67,6 +68,8 @@ class Results:
             sentences.append(
                 "The seeds of a run share one clock: a run is one observation of seconds, and no test is made."
             )
+        if self.criterion.metric == OF_TEXTS:
+            sentences.append(ESTIMATED)
         if self.criterion.metric == "exploitability" and any("average" in text for text in self.caveats.values()):
             sentences.append("For some methods only the average converges: see --metric average_exploitability.")
         return sentences

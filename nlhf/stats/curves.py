@@ -11,13 +11,22 @@ LINEAR = 0.99  # share of the variance that a straight line must explain
 ROUNDING = 1e-26  # smaller values of a metric are too noisy for a rate
 
 
-def cost_to_target(cost: np.ndarray, metric: np.ndarray, target: float) -> float:
-    """The cost at which the curve first reaches the target, interpolated in ln(metric); else nan."""
-    below = np.flatnonzero(metric <= target)
+def cost_to_target(cost: np.ndarray, metric: np.ndarray, target: float, upper: np.ndarray | None = None) -> float:
+    """The cost at which the curve first reaches the target; else nan.
+
+    Args:
+        cost: of each row, (n).
+        metric: (n), exact, or estimated from a sample.
+        target: the value to reach.
+        upper: for an estimated metric, upper confidence bounds that hold for all rows at once, (n). The target is then
+            reached at the first row whose bound is below it. Without `upper` the metric is exact, and the cost is
+            interpolated in ln(metric) between the two rows around the target.
+    """
+    below = np.flatnonzero(metric <= target if upper is None else upper < target)
     if not len(below):
         return float("nan")
     row = int(below[0])
-    if row == 0 or not np.isfinite(metric[row - 1]):
+    if row == 0 or upper is not None or not np.isfinite(metric[row - 1]):
         return float(cost[row])
     before, after = np.log(metric[row - 1]), np.log(max(metric[row], FLOOR))
     return float(cost[row - 1] + (cost[row] - cost[row - 1]) * (before - np.log(target)) / (before - after))
