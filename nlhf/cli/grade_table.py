@@ -11,6 +11,7 @@ from nlhf.stats.bootstrap import Estimate
 if TYPE_CHECKING:
     from rich.table import Table
 
+INTERVALS = "95% intervals count prompts, and need five of them; log-losses have no bounds, and need 20"
 WIDTH = 160  # columns, if the output is not a terminal
 TITLES = ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error")
 

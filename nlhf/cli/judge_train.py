@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import open_dict
 
-from nlhf.cli.grade_table import WIDTH, grade_table
+from nlhf.cli.grade_table import INTERVALS, WIDTH, grade_table
 from nlhf.cli.judge_votes import read_votes
 from nlhf.config import checked
 from nlhf.judges.options import Training
@@ -71,7 +71,7 @@ def _show(folder: Path) -> None:
     output.print(grade_table(card["grades"]))
     output.print(
         f"on held-out prompts; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
-        f"{card['temperatures'][0]:.2f}; 95% intervals over prompts"
+        f"{card['temperatures'][0]:.2f}; {INTERVALS}"
     )
     sources = [row["source"] for row in card["grades"] if row["source"] != "all"]
     choice = f"game=text judge@game.judge={name} {override('game.judge.model', folder)}"

@@ -1,7 +1,7 @@
 """How good a judge is on votes that it has not seen, beside the baselines that matter.
 
-Pairs of a prompt are not independent, so every interval is a bootstrap over prompts, each drawn with all its pairs.
-Differences are paired: both sides use the same draws.
+Pairs of a prompt are not independent, so every interval counts prompts as clusters (see `nlhf.stats.clusters`).
+Differences are paired: they are computed for each pair of completions.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.judges.baselines import agreement, another_voter, longer
-from nlhf.stats.bootstrap import grouped_mean
 from nlhf.stats.calibration import calibration
+from nlhf.stats.clusters import grouped_mean
 
 if TYPE_CHECKING:
     from nlhf.judges.text_votes import TextVotes
@@ -44,8 +44,10 @@ def _grades(chances: Mapping[str, np.ndarray], votes: TextVotes, judges: list[st
     prompts = votes.prompts
     decided = (votes.share != 0.5).astype(float)
 
-    def estimated(values: np.ndarray, weight: np.ndarray) -> dict[str, Any]:
-        return asdict(grouped_mean(values, weight, prompts))
+    def estimated(
+        values: np.ndarray, weight: np.ndarray, bounds: tuple[float, float] | None = (0.0, 1.0)
+    ) -> dict[str, Any]:
+        return asdict(grouped_mean(values, weight, prompts, bounds))
 
     correct = {name: right(chance, votes) for name, chance in chances.items()}
     accuracy = {name: estimated(values, decided) for name, values in correct.items() if name != COIN}
@@ -54,8 +56,8 @@ def _grades(chances: Mapping[str, np.ndarray], votes: TextVotes, judges: list[st
         "pairs": len(votes),
         "votes": float(votes.number.sum()),
         "accuracy": {**accuracy, VOTER: estimated(*another_voter(votes))},
-        "over_longer": {name: estimated(correct[name] - correct[LONGER], decided) for name in judges},
-        "log_loss": {name: estimated(log_loss(chance, votes), votes.number) for name, chance in chances.items()},
+        "over_longer": {name: estimated(correct[name] - correct[LONGER], decided, (-1.0, 1.0)) for name in judges},
+        "log_loss": {name: estimated(log_loss(chance, votes), votes.number, None) for name, chance in chances.items()},
         "two_voters_agree": estimated(*agreement(votes)),
         "calibration_error": {name: calibration(chances[name], votes.share, votes.number)[0] for name in judges},
     }

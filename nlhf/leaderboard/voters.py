@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nlhf.stats.bootstrap import Estimate, clustered_mean, redrawn
+from nlhf.stats.bootstrap import Estimate, redrawn
+from nlhf.stats.clusters import clustered_mean
 from nlhf.votes.file import COLUMNS
 
 VOTERS = (

@@ -1,14 +1,12 @@
 """Reproducible 95% confidence intervals from resampled seeds.
 
-Observations of different settings form strata: seeds are resampled, settings are not. There are three intervals:
+Observations of different settings form strata: seeds are resampled, settings are not. There are two intervals:
 
 * `mean_interval`, expanded percentile. The plain percentile interval of a mean covers 93% at 32 seeds and 91% at 10,
   because it ignores the t distribution. This one uses the quantiles that correct for it, and covers 95%. The
   studentised interval does so too, but its resampled standard errors vanish where most seeds agree: for ten final
   values of 1e-15 and one of 1e-13 it gave 1e-15 to 1e+18.
 * `interval`, percentile: for medians, whose standard error has no good estimate, and for which percentiles cover well.
-* `clustered_mean`: a weighted mean over clusters that are resampled as a whole (prompts with their votes), expanded in
-  the same way.
 
 Sources: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; T. Hesterberg, What Teachers
 Should Know about the Bootstrap, The American Statistician 69:371 (2015), section 5.3; R. Agarwal et al. (2021),
@@ -82,24 +80,6 @@ def expanded_tail(n: int, freedom: int) -> float:
 def redrawn(n: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """How often each of n clusters is drawn, float64 (draws, n)."""
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws).astype(float)
-
-
-def clustered_mean(sums: np.ndarray, weights: np.ndarray) -> Estimate:
-    """The weighted mean sum(sums) / sum(weights) over n sampled clusters; nan if no cluster has a weight."""
-    sums, weights = sums[weights > 0], weights[weights > 0]
-    if not len(sums):
-        return Estimate(float("nan"), *NONE, 0.0)
-    low, high = NONE
-    if len(sums) >= FEWEST:
-        counts = redrawn(len(sums))
-        low, high = quantiles((counts @ sums) / (counts @ weights), expanded_tail(len(sums), len(sums) - 1))
-    return Estimate(float(sums.sum() / weights.sum()), low, high, float(weights.sum()))
-
-
-def grouped_mean(values: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> Estimate:
-    """The weighted mean of `values` (n) with its interval over the clusters that `groups` (n) names."""
-    _, cluster = np.unique(groups, return_inverse=True)
-    return clustered_mean(np.bincount(cluster, values * weights), np.bincount(cluster, weights))
 
 
 def median(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ import shutil
 import numpy as np
 import pytest
 
-from nlhf.stats.bootstrap import grouped_mean
 from nlhf.stats.calibration import calibration
 
 pytest.importorskip("transformers")
@@ -291,21 +290,6 @@ def test_grades_against_hand_computed_numbers():
     assert len(rows) == 1
     assert rows[0]["accuracy"]["judge"]["value"] == pytest.approx((1 + 0 + 0.5) / 3)  # the even pair decides nothing
     assert rows[0]["accuracy"][grades.LONGER]["value"] in (pytest.approx(1 / 3), pytest.approx(2 / 3))
-
-
-@pytest.mark.parametrize(("prompts", "pairs", "rounds", "least", "most"), [
-    (60, 5, 200, 180, 199), (13, 20, 400, 369, 391),
-])  # fmt: skip
-def test_intervals_cover(prompts, pairs, rounds, least, most):
-    """The bootstrap over prompts covers a known mean in about 95 of 100 cases, though pairs of a prompt are alike, also
-    with as few as the thirteen prompts of one source of the human votes."""
-    rng, hits = np.random.default_rng(0), 0
-    for _ in range(rounds):
-        of_pair = np.repeat(np.arange(prompts), pairs)
-        values = np.repeat(rng.normal(size=prompts), pairs) + rng.normal(size=prompts * pairs)
-        found = grouped_mean(values, np.ones(prompts * pairs), of_pair)
-        hits += found.low <= 0 <= found.high
-    assert least <= hits <= most
 
 
 def test_temperature_is_that_of_the_votes():
