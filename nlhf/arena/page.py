@@ -11,6 +11,7 @@ from nlhf.analysis.figures.games import matrix
 from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
 from nlhf.models.prompts import prompt_text
+from nlhf.stats.bootstrap import Estimate
 from nlhf.terminal import completion
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ def write(folder: Path, ranking: Ranking, arena: Arena) -> Path:
         caption = "Mean over prompts, sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
         figure = matrix(names, ranking.pooled.preference, ranking.pooled.diagnosis, "P(row preferred to column)")
         pictures.append(Picture("win_rates", figure, caption))
-    columns = (ranking.field, ranking.exploitability, ranking.nash)
-    rows = [[names[k], *("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in columns)] for k in ranking.order]
+    rows = [[names[k], *ranking.cells(k)] for k in ranking.order]
     rules = arena.rules.card
     judge = str(rules["judge"].get("_target_", "?")).rpartition(".")[2] if isinstance(rules["judge"], dict) else "?"
     setup = f"{len(rules['prompts'])} prompts, {rules['completions']} completions per contestant, judged by {judge}."
@@ -62,7 +62,7 @@ def _pairs(ranking: Ranking) -> list[list[str]]:
         [
             names[i],
             names[j],
-            f"{preference[i, j]:.3f} [{ranking.low[i, j]:.3f}, {ranking.high[i, j]:.3f}]",
+            str(Estimate(preference[i, j], ranking.low[i, j], ranking.high[i, j], ranking.games[i, j])),
             str(ranking.games[i, j]),
         ]
         for i, j in pairs

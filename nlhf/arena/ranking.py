@@ -1,13 +1,10 @@
 """Which policy to ship: the arena's votes as a game, and what its equilibrium shows.
 
-All numbers are about the pooled game, P(a > b) averaged over prompts. Prompts are the sample, so 95% intervals are
-bootstrap intervals over prompts, and cycles are compared with the Bradley-Terry fit under the same noise of prompts.
+All numbers are about the pooled game, P(a > b) averaged over prompts. Prompts are the sample: intervals are those of
+`nlhf.arena.intervals`, and cycles are compared with the Bradley-Terry fit under the same noise of prompts.
 
-The exploitability of a policy, if it is always played, is max over b of P(b > a) - 1/2 at beta = 0. The largest of
-several estimates is biased upwards where the true values are close, and its percentile interval almost never covers
-the true value. Its interval is therefore the largest of bounds on all P(b > a) that hold simultaneously with 95% (the
-maximum of resampled t; P. Westfall, S. Young, Resampling-Based Multiple Testing, 1993). An equilibrium jumps with P, so
-no interval covers it well; instead the range of equilibria over redrawn prompts is shown.
+The exploitability of a policy, if it is always played, is max over b of P(b > a) - 1/2 at beta = 0. An equilibrium
+jumps with P, so no interval covers it well; instead the range of equilibria over redrawn prompts is shown.
 """
 
 from __future__ import annotations
@@ -16,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from nlhf.arena.intervals import exploitability_bounds, field_intervals, pair_intervals
 from nlhf.leaderboard.matrix import Matrix, complete, matrix_of
 from nlhf.leaderboard.nash import equilibrium_shares
 from nlhf.leaderboard.voters import FEW
-from nlhf.stats.bootstrap import expanded_tail, redrawn
+from nlhf.stats.bootstrap import Estimate, redrawn
 from nlhf.stats.cyclic import pooled
 
 MIXTURES = 200  # redraws for which the equilibrium is computed
@@ -60,6 +57,11 @@ class Ranking:
         """The contestants, the least exploitable first."""
         return sorted(range(len(self.field)), key=lambda k: (self.exploitability[k, 0], -self.field[k, 0]))
 
+    def cells(self, contestant: int) -> list[str]:
+        """The numbers of a contestant with their intervals, as texts."""
+        rows = (column[contestant] for column in (self.field, self.exploitability, self.nash))
+        return [str(Estimate(value, low, high, self.complete)) for value, low, high in rows]
+
     @property
     def lines(self) -> list[str]:
         """Further sentences of the page."""
@@ -76,9 +78,7 @@ class Ranking:
                 "evidence; name all contestants in one command."
             )
         if self.complete < FEW:
-            sentences.append(
-                f"All pairs have played on only {self.complete} prompts: too few to rely on the intervals."
-            )
+            sentences.append(f"All pairs have played on only {self.complete} prompts: too few to test for cycles.")
         elif self.complete < self.games.max():
             sentences.append(
                 "Some pairs have played on fewer prompts than others, because they stopped early or a contestant lacks "
@@ -120,49 +120,27 @@ def rank(
     number, full = played.sum(0), complete(played)
     tested = bool(full.sum() >= FEW)  # with fewer prompts, or missing pairs, the test would reject too often
     game = matrix_of("all", names, preference, np.stack([number, np.zeros((n, n))]), drawn - preference, tested)
-    low, high = _bounds(wins, played, preference, drawn)
+    field = _mean_of_others(preference, number)
+    low, high = pair_intervals(wins, played, preference)
     results = np.where(played > 0, wins, 0.5)
     winning = np.asarray(((results > 0.5) | np.eye(n, dtype=bool)).all(2))
     headless = full & ~winning.any(1)
-    tail = expanded_tail(prompts, prompts - 1) if prompts > 1 else 0.0
-    ends = np.quantile(drawn, (tail, 1 - tail), axis=0)
     return Ranking(
         games=number.astype(int),
         pooled=game,
-        field=_with_ends(_mean_of_others(preference, number), _mean_of_others(drawn, number), tail),
-        exploitability=np.stack([_loss(preference), _loss(low.T), _loss(high.T)], -1),
-        nash=_with_ends(game.nash.shares, np.array([equilibrium_shares(matrix) for matrix in drawn[:MIXTURES]])),
-        low=ends[0],
-        high=ends[1],
+        field=np.column_stack([field, field_intervals(wins, played, preference, field)]),
+        exploitability=np.column_stack([_loss(preference), exploitability_bounds(wins, played, preference)]),
+        nash=_with_range(game.nash.shares, np.array([equilibrium_shares(matrix) for matrix in drawn[:MIXTURES]])),
+        low=low,
+        high=high,
         headless=int(headless.sum()),
         tied=int((headless & np.asarray((results >= 0.5).all(2)).any(1)).sum()),
         complete=int(full.sum()),
     )
 
 
-def _bounds(
-    wins: np.ndarray, played: np.ndarray, preference: np.ndarray, drawn: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (n, n) on P(b > a) in row a and column b, which hold simultaneously in a row with 95%.
-
-    Pairs that never played have the bounds 0 and 1. Standard errors are computed from the prompts and two additional
-    wins and losses (A. Agresti, B. Coull 1998), since equal verdicts alone would give 0.
-    """
-    n, number = len(preference), played.sum(0)
-    error, even = np.full((n, n), np.inf), np.eye(n, dtype=bool)
-    for i, j in np.argwhere((number > 0) & ~even):
-        values = np.r_[wins[played[:, i, j] > 0, i, j], 0.0, 0.0, 1.0, 1.0]
-        error[i, j] = values.std(ddof=1) / len(values) ** 0.5
-    spread = drawn.std(0)
-    ratio = np.divide(np.abs(drawn - preference), spread, out=np.zeros_like(drawn), where=spread > 0).max(2)
-    normal = np.maximum(np.quantile(ratio, 0.95, axis=0), stats.norm.ppf(0.975))
-    times = stats.t.ppf(stats.norm.cdf(normal), max(int(number.max()) - 1, 1))  # the same tail of Student's t
-    half = np.where(even, 0.0, times[:, None] * error)
-    return np.clip(1 - preference - half, 0, 1), np.clip(1 - preference + half, 0, 1)
-
-
 def _mean_of_others(preference: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """The mean over the opponents that each has played, (..., n); 1/2 without any."""
+    """The mean over the opponents that each has played, (n); 1/2 without any."""
     opponents = number > 0
     return np.asarray(((preference - 0.5) * opponents).sum(-1) / np.maximum(opponents.sum(-1), 1) + 0.5)
 
@@ -172,5 +150,5 @@ def _loss(preference: np.ndarray) -> np.ndarray:
     return np.asarray(preference.max(-2) - 0.5)
 
 
-def _with_ends(value: np.ndarray, drawn: np.ndarray, tail: float = 0.025) -> np.ndarray:
-    return np.stack([value, *np.quantile(drawn, (tail, 1 - tail), axis=0)], -1)
+def _with_range(value: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    return np.stack([value, *np.quantile(drawn, (0.025, 0.975), axis=0)], -1)

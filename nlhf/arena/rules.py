@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nlhf.stats.clusters import clustered_mean
+
 FEWEST_PROMPTS = 20  # prompts on which a pair must have played before it may stop
 
 
@@ -39,10 +41,11 @@ class Rules:
 def is_precise(won: Mapping[int, Sequence[float]], precision: float | None) -> bool:
     """True if the interval of a pair's win rate is narrow enough; `won` is what one side won, by prompt.
 
-    Two won and two lost prompts are added (Agresti and Coull 1998). Without them, looking often and stopping when the
-    variance happens to be small would lower the coverage from 95% to as little as 63% (a win rate of 0.95, +-0.05).
+    It is the interval that the page shows. It never shrinks to a point, so a pair does not stop because its first
+    verdicts happen to be equal.
     """
     if precision is None or len(won) < FEWEST_PROMPTS:
         return False
-    values = np.array([np.mean(wins) for wins in won.values()] + [0.0, 0.0, 1.0, 1.0])
-    return bool(1.96 * values.std(ddof=1) / len(values) ** 0.5 <= precision)
+    values = np.array([np.mean(wins) for wins in won.values()])
+    estimate = clustered_mean(values, np.ones(len(values)))
+    return (estimate.high - estimate.low) / 2 <= precision

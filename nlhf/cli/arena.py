@@ -58,10 +58,8 @@ def _show(ranking: Ranking, verdicts: str) -> None:
     for title in TITLES:
         is_name = title == "contestant"
         table.add_column(title, justify="left" if is_name else "right", overflow="fold" if is_name else "ellipsis")
-    columns = (ranking.field, ranking.exploitability, ranking.nash)
     for rank, k in enumerate(ranking.order, 1):
-        cells = ("{:.3f} [{:.3f}, {:.3f}]".format(*column[k]) for column in columns)
-        table.add_row(str(rank), ranking.pooled.items[k], *cells)
+        table.add_row(str(rank), ranking.pooled.items[k], *ranking.cells(k))
     output.print(table)
     output.print(ranking.headline, style="bold")
     for line in ranking.lines:

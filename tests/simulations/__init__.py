@@ -10,7 +10,7 @@ from importlib import import_module
 
 from tests.simulations.cell import Cell
 
-MODULES = ("intervals", "texts")
+MODULES = ("intervals", "texts", "arena")
 
 
 def all_cells() -> list[Cell]:
