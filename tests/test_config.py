@@ -251,9 +251,9 @@ def test_refused_seeds_are_shown_as_the_command_line_writes_them(value, shown):
 
 def test_where_nothing_is_random_one_seed_is_kept(base):
     many = specify(changed(base, {"seeds": 20}))
-    assert (many.options.seeds, many.config["seeds"], many.collapsed) == ([0], [0], 20)
+    assert (many.options.seeds, many.config["seeds"], many.random, many.requested) == ([0], [0], False, 20)
     one = specify(changed(base, {"seeds": [5]}))
-    assert (one.options.seeds, one.collapsed) == ([0], 0)
+    assert (one.options.seeds, one.random, one.requested) == ([0], False, 1)
     assert many.fingerprint == one.fingerprint == specify(base).fingerprint
 
 
@@ -267,7 +267,7 @@ def test_where_nothing_is_random_one_seed_is_kept(base):
 )
 def test_whatever_is_random_keeps_the_seeds(base, change):
     run = specify(changed(base, change | {"seeds": [4, 2]}))
-    assert (run.options.seeds, run.collapsed) == ([4, 2], 0)
+    assert (run.options.seeds, run.random, run.requested) == ([4, 2], True, 2)
 
 
 # --- checking --------------------------------------------------------------------------------------------------------

@@ -7,10 +7,8 @@ import pytest
 from tests.simulations import all_cells
 from tests.simulations.cell import Cell
 
-QUICK = 100  # studies per cell; the benchmark runs thousands
-
 
 @pytest.mark.parametrize("cell", all_cells(), ids=lambda cell: f"{cell.statistic}, {cell.setting}")
 def test_sizes_and_coverages(cell: Cell) -> None:
-    rate = cell.run(min(QUICK, cell.repetitions))
+    rate = cell.run(cell.quick)
     assert rate.within or cell.remark, str(rate)

@@ -2,91 +2,144 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nlhf.analysis.summary import ends
+from nlhf.analysis.ranks import Group, group_of
+from nlhf.analysis.summary import interval_columns
 from nlhf.stats import bootstrap
+from nlhf.stats.medians import median_interval
 from nlhf.stats.proportions import wilson
-from nlhf.stats.significance import holm, pairs_needed, signed_rank
+from nlhf.stats.significance import holm
 
-PAIR = ["setting", "seed"]
-COLUMNS = ("group", "first", "second", "quantity", "pairs", "ratio", "ratio_low", "ratio_high", "better",
-           "better_low", "better_high", "p", "p_holm")  # fmt: skip
+COLUMNS = ("group", "first", "second", "quantity", "seeds", "settings", "rank_difference", "ratio", "ratio_low",
+           "ratio_high", "better", "better_low", "better_high", "p", "p_holm", "p_study")  # fmt: skip
 
 
 def compare(observations: pd.DataFrame) -> pd.DataFrame:
-    """A row per (group, pair of methods), paired by (setting, seed).
+    """A row per (group, pair of methods), paired by setting and seed.
 
-    The compared quantity is log10 of the cost to the target, or of the final value if neither method ever reaches the
-    target. A run that reaches the target beats one that does not. If neither does, a completed run beats a failed one,
-    and two completed runs are equal. Pairs whose order is unknown because a run ended early are left out.
+    Methods are compared on the blocks (setting, seed) that all ranked methods of the group have (see `group_of`). The
+    independent unit is the seed: everything is first averaged over the settings of a seed.
 
-    Columns: `group, first, second`; `quantity`, `cost` or `final`; `pairs`, without pairs of exact copies; `ratio`,
-    10^(median difference of first - second), with `ratio_low`, `ratio_high`; `better`, the share of pairs in which the
-    first is better, ties one half, with `better_low`, `better_high`; `p`, the two-sided p-value of Wilcoxon's
-    signed-rank test, nan below five pairs; `p_holm`, corrected for all pairs of the group.
+    Columns: `group, first, second`; `quantity`, `cost`, or `final` if neither method ever reaches the target; `seeds`,
+    the number of different seeds; `settings`; `rank_difference`, the mean rank of the first minus that of the second,
+    which `p` tests; `ratio`, 10^(median over seeds of the median over settings of the difference of log10 costs, or of
+    log10 values at the horizon), with `ratio_low`, `ratio_high`: 0 and inf where only one method reaches the target;
+    blocks in which neither does have no ratio of costs; `better`, the share of blocks in which the first ranks before
+    the second, ties one half, with `better_low`, `better_high`; `p`, the two-sided p-value of the sign-flip test of the
+    mean ranks per seed, nan below five seeds; `p_holm`, corrected for all pairs of the group; `p_study`, corrected for
+    all pairs of all groups.
     """
     rows = []
-    for group, members in observations.groupby("group", sort=True):
-        by_method = dict(iter(members.set_index(PAIR).groupby("method", sort=True)))
-        pairs = list(combinations(by_method, 2))
-        compared = [_pair(by_method[a], by_method[b]) for a, b in pairs]
+    for name, members in observations.groupby("group", sort=True):
+        group = group_of(members)
+        compared = [_pair(group, first, second) for first, second in combinations(group.methods, 2)]
         corrected = holm([float(row["p"]) for row in compared])
-        for (a, b), row, p in zip(pairs, compared, corrected, strict=True):
-            rows.append({"group": group, "first": a, "second": b, **row, "p_holm": p})
+        rows += [{"group": name, **row, "p_holm": p} for row, p in zip(compared, corrected, strict=True)]
+    of_study = holm([float(row["p"]) for row in rows])
+    rows = [{**row, "p_study": p} for row, p in zip(rows, of_study, strict=True)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _pair(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
-    both = first.add_suffix("_a").join(second.add_suffix("_b"), how="inner")
-    both = both[~(both["replica_a"] & both["replica_b"])]
-    quantity = "cost" if (both["reached_a"] | both["reached_b"]).any() else "final"
-    difference = _cost_difference(both) if quantity == "cost" else _final_difference(both)
-    defined = difference.notna().to_numpy()
-    values, strata = difference.to_numpy()[defined], both.index.get_level_values("setting").factorize()[0][defined]
-    wins = float((values < 0).sum() + (values == 0).sum() / 2)
-    low, high = bootstrap.interval(values, bootstrap.median, strata)
+def _pair(group: Group, first: str, second: str) -> dict[str, Any]:
+    sides = [group.methods.index(name) for name in (first, second)]
+    hit, score, value, before, after, horizon, smallest = (
+        group.columns[name][:, sides]
+        for name in ("hit", "score", "value", "cost_before", "cost_after", "horizon", "smallest")
+    )
+    hit = hit.astype(bool)
+    if hit.any():
+        low, high = (
+            np.log10(np.maximum(np.minimum(cost.astype(float), horizon), smallest)) for cost in (before, after)
+        )
+        ends = [(low[:, 0], high[:, 1]), (score[:, 0], score[:, 1]), (high[:, 0], low[:, 1])]
+        ratio = _ratio([_median_by_seed(group, _cost_difference(a, b, hit)) for a, b in ends])
+    else:
+        ratio = _ratio([_median_by_seed(group, _value_difference(value))] * 3)
+    a, b = group.columns["order"][:, sides].T
+    wins = group.by_seed((a < b) + 0.5 * (a == b))
+    return {
+        "first": first,
+        "second": second,
+        "quantity": "cost" if hit.any() else "final",
+        "seeds": len(wins),
+        "settings": group.settings,
+        "rank_difference": float((group.ranks[first] - group.ranks[second]).mean()),
+        **ratio,
+        "better": float(wins.mean()),
+        **interval_columns("better", wilson(float(wins.sum()), len(wins))),
+        "p": group.p_value(first, second),
+    }
+
+
+def _ratio(differences: Sequence[np.ndarray]) -> dict[str, float]:
+    """The median ratio and its interval, from differences of logarithms by seed: lower ends, values, upper ends."""
+    lower, middle, upper = differences
+    low, high = median_interval(lower)[0], median_interval(upper)[1]
+    if len(middle) == 1 and lower[0] < upper[0]:  # one observation: the rows around the target
+        low, high = float(lower[0]), float(upper[0])
+    value = float(bootstrap.median(middle)) if len(middle) else np.nan
+    ends = {"ratio": value, "ratio_low": low, "ratio_high": high}
     with np.errstate(over="ignore"):
-        return {
-            "quantity": quantity,
-            "pairs": len(values),
-            "ratio": float(10 ** bootstrap.median(values)) if len(values) else np.nan,
-            **ends("ratio", (float(np.power(10.0, low)), float(np.power(10.0, high)))),
-            "better": wins / len(values) if len(values) else np.nan,
-            **ends("better", wilson(wins, len(values))),
-            "p": signed_rank(values),
-        }
+        return {name: float(np.power(10.0, end)) for name, end in ends.items()}
 
 
-def _cost_difference(both: pd.DataFrame) -> pd.Series:
-    """log10 cost_a - log10 cost_b; +-inf if only one reaches the target, nan if the order is unknown."""
-    a, b = both["cost_a"].to_numpy(), both["cost_b"].to_numpy()
-    hit_a, hit_b = both["reached_a"].to_numpy(), both["reached_b"].to_numpy()
-    ended_a, ended_b = (both[f"status_{side}"].isin(["completed", "failed"]).to_numpy() for side in "ab")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        difference = np.where(hit_a & hit_b, np.log10(a) - np.log10(b), 0.0)
-    difference = np.where(hit_a & hit_b & (a == b), 0.0, difference)
-    difference = np.where(hit_a & ~hit_b, np.where(b >= a, -np.inf, np.nan), difference)
-    difference = np.where(hit_b & ~hit_a, np.where(a >= b, np.inf, np.nan), difference)
-    neither = ~hit_a & ~hit_b
-    failed_a, failed_b = (both[f"status_{side}"].eq("failed").to_numpy() for side in "ab")
-    difference = np.where(neither & failed_a & ~failed_b, np.inf, difference)
-    difference = np.where(neither & failed_b & ~failed_a, -np.inf, difference)
-    difference = np.where(neither & ~(ended_a & ended_b), np.nan, difference)
-    return pd.Series(difference, index=both.index)
+def _median_by_seed(group: Group, difference: np.ndarray) -> np.ndarray:
+    """The median over settings of the differences of each seed that has one; infinite differences are allowed."""
+    if group.settings == 1:
+        return np.asarray(difference[~np.isnan(difference)])
+    of_seeds = (values[~np.isnan(values)] for values in np.split(difference, group.starts[1:]))
+    return np.array([float(bootstrap.median(values)) for values in of_seeds if len(values)])
 
 
-def _final_difference(both: pd.DataFrame) -> pd.Series:
-    """final_a - final_b; two infinite values are equal."""
-    a, b = both["final_a"], both["final_b"]
-    return (a - b).mask(np.isinf(a) & (a == b), 0.0)
+def _cost_difference(a: np.ndarray, b: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """a - b of log10 costs (B); +-inf if only one side hits (B, 2) the target, nan if neither does."""
+    return np.asarray(np.select([hit.all(1), hit[:, 0], hit[:, 1]], [a - b, -np.inf, np.inf], np.nan))
 
 
-def seeds_needed(observations: pd.DataFrame) -> dict[str, int]:
-    """The number of pairs that each group needs before Holm's correction can give p < 0.05."""
-    methods = observations.groupby("group", sort=True)["method"].nunique()
-    return {str(group): pairs_needed(count * (count - 1) // 2) for group, count in methods.items()}
+def _value_difference(value: np.ndarray) -> np.ndarray:
+    """The difference of log10 values (B, 2); two infinite values are equal."""
+    a, b = value.T
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(a == b, 0.0, a - b))
+
+
+@dataclass(frozen=True)
+class Against:
+    """One method against another.
+
+    Args:
+        ratio, ratio_low, ratio_high: how many times the cost or value of the other it needs.
+        p, p_study: Holm's p-value within the group, and over all groups.
+    """
+
+    ratio: float = np.nan
+    ratio_low: float = np.nan
+    ratio_high: float = np.nan
+    p: float = np.nan
+    p_study: float = np.nan
+
+
+def against(comparisons: pd.DataFrame, group: str, method: str, other: str) -> Against:
+    """The comparison of a method with another one of its group, in this order; nan without a comparison."""
+    of_group = comparisons[comparisons["group"] == group]
+    pair = of_group[of_group[["first", "second"]].isin([method, other]).all(axis=1)]
+    if pair.empty or method == other:
+        return Against()
+    row = pair.iloc[0]
+    ratio = [row["ratio"], row["ratio_low"], row["ratio_high"]]
+    if row["first"] != method:
+        ratio = [inverse(ratio[0]), inverse(ratio[2]), inverse(ratio[1])]
+    value, low, high = ratio
+    return Against(value, low, high, row["p_holm"], row["p_study"])
+
+
+def inverse(ratio: float) -> float:
+    """1/ratio, with 1/0 = inf."""
+    return float("inf") if ratio == 0 else 1 / ratio

@@ -1,59 +1,60 @@
-"""The headline of a study: who wins where, by how much, and whether the difference may be chance."""
+"""The headline of a study: who wins where, by how much, and whether chance explains the difference."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from nlhf.analysis.comparison import Against, against
 from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.ranks import ALPHA
+from nlhf.analysis.wording import bounded, distinct, listed, spread_over, times
 from nlhf.stats.text import number, shown_p
 
-ALPHA = 0.05
-MARK = " †"  # follows the name of a method with a caveat
+if TYPE_CHECKING:
+    from nlhf.analysis.results import Results
 
 
-def listed(names: Sequence[str]) -> str:
-    """The names as `a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def notes(caveats: Mapping[str, str], methods: Iterable[Any]) -> list[str]:
-    """A line per caveat of the methods shown; three or more methods go by their algorithms' names."""
-    of_text: dict[str, list[str]] = {}
-    for name in sorted(set(methods) & set(caveats)):
-        of_text.setdefault(caveats[name], []).append(name)
-    lines = []
-    for text, names in of_text.items():
-        algorithms = list(dict.fromkeys(name.partition(", ")[0] for name in names))
-        lines.append(f"† {listed(names if len(names) <= 2 else algorithms)}: {text}.")
-    return lines
-
-
-def distinct(groups: Sequence[str]) -> dict[str, str]:
-    """Names of groups without the parts that all of them share.
-
-    `a, beta = 1` and `b, beta = 1` become `a` and `b`. If two short names would be the same, all groups keep their
-    full names.
-    """
-    parts = {group: group.split(", ") for group in groups}
-    shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
-    short = {group: ", ".join(part for part in names if part not in shared) or group for group, names in parts.items()}
-    return short if len(set(short.values())) == len(short) else {group: group for group in groups}
-
-
-def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, criterion: Criterion) -> str:
-    """One sentence that says who wins where."""
-    groups = {str(group): rows for group, rows in summary.groupby("group", sort=True)}
+def headline(results: Results) -> str:
+    """A few sentences that say who wins where."""
+    judged = results.judged
+    groups = {str(group): rows for group, rows in judged.summary.groupby("group", sort=True)}
+    start = ""
+    if judged is not results:
+        start = (
+            "Each algorithm chose its configuration on one third of the seeds and is judged on the others, as follows. "
+        )
     if len(groups) == 1:
-        return _of_group(*next(iter(groups.items())), comparisons, criterion)
+        return start + _of_group(*next(iter(groups.items())), judged.comparisons, results.criterion)
     short = distinct(list(groups))
     groups = {short[group]: rows for group, rows in groups.items()}
+    sentences = [_over_all(judged.overall), _by_group(groups, judged.comparisons, results.criterion)]
+    return start + " ".join(filter(None, sentences))
+
+
+def _over_all(table: pd.DataFrame) -> str:
+    """Who has the lowest mean rank over all settings; empty with fewer than two ranked methods."""
+    ranked = table[table["rank"].notna()]
+    if len(ranked) < 2 or not ranked["best"].any():
+        return ""
+    best, names = ranked.iloc[0], [str(name) for name in ranked.loc[ranked["best"], "method"]]
+    behind = ranked[~ranked["best"]]
+    verb = "has" if len(names) == 1 else "have"
+    start = f"Over all {best['settings']} settings {listed(names)} {verb} the lowest mean rank, {best['mean_rank']:.2f}"
+    if behind.empty:
+        return f"{start}."
+    second = behind.iloc[0]
+    return f"{start}; the next, {second['method']}, has {second['mean_rank']:.2f}{_chance(second['p'])}."
+
+
+def _by_group(groups: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame, criterion: Criterion) -> str:
+    """Who wins how many of several groups."""
     winners = {group: _winners(table) for group, table in groups.items()}
-    solved = {group: names for group, names in winners.items() if groups[group]["reached"].max() > 0}
+    solved = {group: names for group, names in winners.items() if groups[group]["hit"].max() > 0}
     unsolved = [group for group in groups if group not in solved]
     parts = []
     if solved:
@@ -63,7 +64,7 @@ def headline(summary: pd.DataFrame, comparisons: pd.DataFrame, criterion: Criter
     if unsolved:
         lowest = Counter(name for group in unsolved for name in winners[group]).most_common(3)
         names = [f"{name} ({count})" if len(unsolved) > 1 else name for name, count in lowest]
-        final = f"lowest final value: {listed(names)}" if names else "no run completed"
+        final = f"lowest value: {listed(names)}" if names else "no run completed"
         where = f"no method reaches it on {spread_over(unsolved, len(groups))}"
         parts.append(f"{where if solved else f'No method reaches {criterion.goal}'} ({final})")
     return "; ".join(parts) + "."
@@ -83,48 +84,99 @@ def _wins(solved: dict[str, list[str]], groups: Mapping[str, pd.DataFrame], comp
     return parts
 
 
-def spread_over(groups: list[str], total: int) -> str:
-    """The names of a few groups, or how many of all groups they are."""
-    if len(groups) == total > 1:
-        return f"all {total}"
-    if total == 1 or (len(groups) <= 2 and total > 2):
-        return listed(groups)
-    return f"{len(groups)} of {total}"
+def _significant(won: list[str], groups: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame) -> str:
+    """On how many of the groups that a method wins alone it is significantly better than the next one."""
+    p_values = []
+    for group in won:
+        table = groups[group]
+        ranked = table[table["rank"].notna()]
+        if len(ranked) > 1:
+            first, second = (str(name) for name in ranked["method"].iloc[:2])
+            p_values.append(against(comparisons, str(table["group"].iloc[0]), second, first).p_study)
+    tested = [p for p in p_values if not math.isnan(p)]
+    if not tested:
+        return ""
+    count = sum(p < ALPHA for p in tested)
+    return f" (significantly better than the next on {count}, corrected over all settings)"
 
 
 def _winners(table: pd.DataFrame) -> list[str]:
-    """The methods of a group with the lowest score.
-
-    If none reaches the target, those with the lowest final value; empty if no run completed.
-    """
-    column = "score" if table["reached"].max() > 0 else "final"
-    if not math.isfinite(table[column].min()):
-        return []
-    return [str(name) for name in table.loc[table[column] == table[column].min(), "method"]]
+    return [str(name) for name in table.loc[table["best"], "method"]]
 
 
 def _of_group(group: str, table: pd.DataFrame, comparisons: pd.DataFrame, criterion: Criterion) -> str:
-    table = table.sort_values("rank")
-    best, names = table.iloc[0], _winners(table)
+    ranked = table[table["rank"].notna()]
+    if ranked.empty:
+        reasons = "; ".join(f"{row['method']}: {row['unranked']}" for row in table.to_dict("records"))
+        return f"No method has a rank on {group} ({reasons})."
+    names = _winners(ranked)
     if not names:
         return f"No run on {group} completed, so no method can be called best."
-    if not table["reached"].max():
-        lowest = f"{listed(names)} (median {number(10 ** best['final'])})"
-        return f"On {group} no method reaches {criterion.goal}; the lowest final value: {lowest}."
-    seeds = f"median of {best['seeds']} observations" if best["seeds"] > 1 else "one observation"
-    seeds += f", {best['reached']:.0%} of which reach it" if best["reached"] < 1 else ""
+    best, behind = ranked.iloc[0], ranked[~ranked["best"]]
+    second = None if behind.empty else behind.iloc[0]
+    pair = Against() if second is None else against(comparisons, group, str(second["method"]), str(best["method"]))
+    if not ranked["hit"].max():
+        return _unsolved(group, names, best, second, pair, criterion)
+    return _solved(group, names, best, second, pair, criterion)
+
+
+def _unsolved(
+    group: str, names: list[str], best: pd.Series, second: pd.Series | None, pair: Against, criterion: Criterion
+) -> str:
+    """The sentence where no method reaches the target."""
+    within = f" within {number(best['horizon'])}" if best["reached"] or criterion.horizon else ""
+    start = f"On {group} no method reaches {criterion.goal}{within}"
+    lowest = f"the lowest value: {listed(names)} (median {number(10 ** best['final'])})"
+    if second is None:
+        return f"{start}; {lowest}."
+    return f"{start}; {lowest}; the next: {second['method']} ({number(10 ** second['final'])}){_chance(pair.p)}."
+
+
+def _solved(
+    group: str, names: list[str], best: pd.Series, second: pd.Series | None, pair: Against, criterion: Criterion
+) -> str:
+    """The sentence where a method reaches the target."""
+    seeds = _observed(best)
+    seeds += f", {best['hit']:.0%} of which reach it" if best["hit"] < 1 else ""
+    median = f"{bounded(best['cost'], best['spent'])} ({seeds}{_between(best)})"
     needs = f"{listed(names)} {'needs' if len(names) == 1 else 'need'} the {criterion.fewest} to {criterion.goal}"
-    start = f"{needs} on {group}: {bounded(best['cost'], best['spent'])} ({seeds}{_between(best)})"
-    behind = table[~table["method"].isin(names)]
-    if behind.empty:
-        return f"{start}."
-    second = behind.iloc[0]
-    factor = "does not reach it"
-    if second["reached"]:
-        bound = "at least " if second["reached"] < 1 else ""
-        factor = f"needs {bound}{times(10 ** (second['score'] - best['score']))} as much on average"
-    chance = _chance(str(best["method"]), str(second["method"]), comparisons)
-    return f"{start}; the next, {second['method']}, {factor}{chance}."
+    if second is None:
+        return f"{needs} on {group}: {median}."
+    disagree = second["cost"] < best["cost"]
+    if disagree:
+        needs = (
+            f"{listed(names)} {'ranks' if len(names) == 1 else 'rank'} first in {criterion.cost} to {criterion.goal}"
+        )
+        median += f", although {second['method']} has the lower median, {bounded(second['cost'], second['spent'])}"
+    sentence = f"{needs} on {group}: {median}; the next, {second['method']}, {_behind(second, pair)}{_chance(pair.p)}."
+    if best["misses"] > second["misses"]:
+        sentence += (
+            f" {best['method']} is faster on most seeds, but misses the target on {best['misses']} of "
+            f"{best['seeds'] * best['settings']}."
+        )
+    return sentence
+
+
+def _observed(row: pd.Series) -> str:
+    """`median of 20 seeds`, also `of 8 seeds x 5 settings`."""
+    if row["seeds"] * row["settings"] == 1:
+        return "one observation"
+    several = f" x {row['settings']} settings" if row["settings"] > 1 else ""
+    return f"median of {row['seeds']} seed{'s' if row['seeds'] > 1 else ''}{several}"
+
+
+def _behind(second: pd.Series, pair: Against) -> str:
+    """How far the next method is behind."""
+    if not second["hit"]:
+        return "does not reach it"
+    if math.isnan(pair.ratio):
+        return "has a higher mean rank"
+    if math.isinf(pair.ratio):
+        return "misses it on most seeds"
+    interval = ""
+    if not math.isnan(pair.ratio_low) and pair.ratio_low != pair.ratio_high:
+        interval = f", 95% interval {number(pair.ratio_low)} to {number(pair.ratio_high)}"
+    return f"needs {times(pair.ratio)} as much (median{interval})"
 
 
 def _between(row: pd.Series) -> str:
@@ -133,36 +185,8 @@ def _between(row: pd.Series) -> str:
     return f", 95% interval {number(row['cost_low'])} to {number(row['cost_high'])}"
 
 
-def _chance(first: str, second: str, comparisons: pd.DataFrame) -> str:
-    p = corrected_p(first, second, comparisons)
+def _chance(p: float) -> str:
+    """The corrected p-value in words; empty without a test."""
     if math.isnan(p):
         return ""
     return f"{'' if p < ALPHA else '; the difference is not significant'} ({shown_p(p)}, Holm)"
-
-
-def times(ratio: float) -> str:
-    """A factor as `1.02 times`, `4.7 times`, `120 times`."""
-    return f"{ratio:.2f} times" if ratio < 2 else f"{number(ratio, 2)} times"
-
-
-def _significant(won: list[str], groups: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame) -> str:
-    """On how many of the groups that a method wins alone it is significantly better than the next one."""
-    p_values = []
-    for group in won:
-        ranked = groups[group].sort_values("rank")
-        if len(ranked) > 1:
-            of_group = comparisons[comparisons["group"] == ranked["group"].iloc[0]]
-            p_values.append(corrected_p(ranked["method"].iloc[0], ranked["method"].iloc[1], of_group))
-    tested = [p for p in p_values if not math.isnan(p)]
-    return f" (significantly better than the next on {sum(p < ALPHA for p in tested)})" if tested else ""
-
-
-def bounded(cost: float, spent: float) -> str:
-    """A median cost, or `> budget` if half of the observations ended without reaching the target."""
-    return f"> {number(spent)}" if math.isinf(cost) else number(cost)
-
-
-def corrected_p(first: str, second: str, comparisons: pd.DataFrame) -> float:
-    """Holm's p-value of two methods, in either order, in the comparisons of one group; else nan."""
-    pair = comparisons[comparisons[["first", "second"]].isin([first, second]).all(axis=1)]
-    return float("nan") if pair.empty else float(pair.iloc[0]["p_holm"])

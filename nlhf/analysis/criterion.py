@@ -32,6 +32,8 @@ class Criterion:
         metric: a column that falls towards 0, one of METRICS.
         target: the value of the metric to reach.
         x: the cost, one of COSTS.
+        horizon: the cost at which methods are compared: whoever has not reached the target by then misses it. None
+            takes the smallest budget of all methods, for each setting.
         by: columns whose values are compared separately; () compares every setting separately.
     """
 
@@ -39,6 +41,7 @@ class Criterion:
     target: float = 1e-6
     x: str = "queries"
     by: tuple[str, ...] = ()
+    horizon: float | None = None
 
     def __post_init__(self) -> None:
         for key, value, choices in (("metric", self.metric, METRICS), ("x", self.x, COSTS)):
@@ -46,6 +49,8 @@ class Criterion:
                 raise AnalysisError(f"--{key}={value} is unknown: give one of {', '.join(choices)}.")
         if not 0 < self.target < float("inf"):
             raise AnalysisError(f"--target={self.target:g} is out of range: give a number > 0, such as 1e-6.")
+        if self.horizon is not None and not 0 < self.horizon < float("inf"):
+            raise AnalysisError(f"--horizon={self.horizon:g} is out of range: give a cost > 0, such as 1000.")
 
     @property
     def title(self) -> str:

@@ -58,7 +58,7 @@ def _entries(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Entry]
 def _rows(a: pd.DataFrame, b: pd.DataFrame) -> str:
     """The first difference between the rows of two runs, by seed and iteration, ignoring times."""
     key = ["seed", "iteration"]
-    columns = [name for name in a.columns[: a.columns.get_loc("status")] if name in b.columns and name not in IGNORED]
+    columns = [name for name in a.columns[: a.columns.get_loc("random")] if name in b.columns and name not in IGNORED]
     first, second = (rows[columns].set_index(key).sort_index() for rows in (a, b))
     shared = first.index.intersection(second.index).sort_values()
     before, after = first.loc[shared], second.loc[shared]

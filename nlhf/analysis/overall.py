@@ -1,4 +1,4 @@
-"""Methods over all settings: interquartile means, wins, and performance profiles."""
+"""Methods over all settings: mean ranks, wins, and performance profiles."""
 
 from __future__ import annotations
 
@@ -7,50 +7,37 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from nlhf.analysis.comparison import PAIR
-from nlhf.analysis.summary import DIGITS, ends
-from nlhf.stats import bootstrap
+from nlhf.analysis.comparison import against, compare
+from nlhf.analysis.ranks import BLOCK, group_of
+from nlhf.analysis.summary import summarise
 
-COLUMNS = ("method", "settings", "seeds", "reached", "score", "score_low", "score_high", "area", "area_low",
-           "area_high", "wins")  # fmt: skip
+ALL = "all settings"
 
 
 def overall(observations: pd.DataFrame) -> pd.DataFrame:
-    """A row per method that ran on every setting, over all settings x seeds.
+    """A row per method over all settings, the best first: `summarise` with all settings as one group.
 
-    Columns: `method`; `settings, seeds`; `score`, the interquartile mean over observations, with an interval that
-    resamples seeds within settings (arXiv:2108.13264); `area`, likewise; `reached`, the share of observations that
-    reach the target; `wins`, the number of settings in which the method is the best; tied methods all win.
+    Methods that did not run on every setting are left out; the others are compared on common seeds.
+
+    Further columns: `wins`, the number of settings in which the method has the lowest mean rank; tied methods all win;
+    `ratio`, with `ratio_low`, `ratio_high`, and `p`, Holm's p-value, against the method that ranks first.
     """
     settings = observations["setting"].nunique()
-    rows, wins = [], _wins(observations)
-    for method, members in observations[~observations["replica"]].groupby("method", sort=True):
-        if members["setting"].nunique() < settings:
-            continue
-        row: dict[str, object] = {
-            "method": method, "settings": settings, "seeds": len(members), "reached": float(members["reached"].mean()),
-            "wins": wins.get(str(method), 0),
-        }  # fmt: skip
-        for name in ("score", "area"):
-            measured = members.dropna(subset=name)
-            values, strata = measured[name].to_numpy(), measured["setting"].factorize()[0]
-            row[name] = float(bootstrap.interquartile_mean(values)) if len(values) else np.nan
-            row |= ends(name, bootstrap.interval(values, bootstrap.interquartile_mean, strata))
-        rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("score", ignore_index=True)
+    everywhere = observations.groupby("method")["setting"].transform("nunique") == settings
+    pooled = observations[everywhere].assign(group=ALL)
+    if pooled.empty:
+        return pd.DataFrame(columns=["method", "rank", "wins"])
+    table = summarise(pooled)
+    wins = _wins(observations)
+    comparisons, first = compare(pooled), str(table["method"].iloc[0])
+    pairs = [against(comparisons, ALL, str(method), first) for method in table["method"]]
+    columns = {name: [getattr(pair, name) for pair in pairs] for name in ("ratio", "ratio_low", "ratio_high", "p")}
+    return table.assign(wins=[wins.get(str(method), 0) for method in table["method"]], **columns)
 
 
 def _wins(observations: pd.DataFrame) -> Counter[str]:
-    """The number of settings in which each method has the lowest mean score.
-
-    Where no method reaches the target, the lowest median final value wins.
-    """
-    won: Counter[str] = Counter()
-    for _, members in observations[~observations["replica"]].groupby("setting"):
-        by_method = members.groupby("method")
-        values = by_method["score"].mean().round(DIGITS) if members["reached"].any() else by_method["final"].median()
-        won.update(str(method) for method in values.index[values == values.min()] if np.isfinite(values[method]))
-    return won
+    """The number of settings in which each method has the lowest mean rank."""
+    return Counter(name for _, members in observations.groupby("setting") for name in group_of(members).winners)
 
 
 def profile(observations: pd.DataFrame, factors: np.ndarray) -> pd.DataFrame:
@@ -62,9 +49,9 @@ def profile(observations: pd.DataFrame, factors: np.ndarray) -> pd.DataFrame:
     Returns: a row per factor, a column per method: the share of the (setting, seed) it ran on that it solves within
         this factor of the lowest cost of any method there. Pairs that no method solves count as unsolved.
     """
-    distinct = observations[~observations.groupby(PAIR)["replica"].transform("all")]
+    distinct = observations[~observations.groupby(BLOCK)["replica"].transform("all")]
     costs = distinct.assign(cost=distinct["cost"].where(distinct["reached"], np.inf))
-    table = costs.set_index([*PAIR, "method"])["cost"].unstack("method")
+    table = costs.set_index([*BLOCK, "method"])["cost"].unstack("method")
     best = table.min(axis=1)
     ratio = table.div(best, axis=0).mask(table.eq(best, axis=0) & np.isfinite(table), 1.0)
     solved = {method: ratio[method][table[method].notna()].to_numpy()[:, None] <= factors for method in table}

@@ -22,6 +22,7 @@ from nlhf.analysis.report_tables import (
     tuned_rows,
 )
 from nlhf.analysis.results import Results
+from nlhf.analysis.wording import notes
 from nlhf.config import is_number
 from nlhf.io.json_files import read_json, read_json_lines
 from nlhf.stats.text import number
@@ -52,17 +53,18 @@ def _claims(results: Results) -> dict[str, Any]:
     return {
         "title": study.root.resolve().name,
         "question": preset.question if preset else f"Which method needs the {criterion.fewest}?",
-        "headline": conclusions.headline(summary, results.comparisons, criterion),
+        "headline": conclusions.headline(results),
         "cautions": results.cautions,
         "facts": _facts(results),
         "criterion": criterion,
         "target": number(criterion.target),
-        "notes": conclusions.notes(results.caveats, summary["method"]),
+        "horizon": number(criterion.horizon or 0),
+        "notes": notes(results.caveats, summary["method"]),
     }
 
 
 def _tables(results: Results) -> dict[str, Any]:
-    tested = results.comparisons.dropna(subset="p")
+    tested = results.judged.comparisons.dropna(subset="p")
     return {
         "columns": result_columns(results),
         "rows": list(result_rows(results)),

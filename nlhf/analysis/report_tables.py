@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from nlhf.analysis.conclusions import distinct
+from nlhf.analysis.comparison import inverse
 from nlhf.analysis.figures.style import marked
 from nlhf.analysis.ranking_table import cost_of, spread, tenths
 from nlhf.analysis.results import Results
-from nlhf.analysis.tuning import tuned
+from nlhf.analysis.tuning import is_tuned, tuned
+from nlhf.analysis.wording import distinct
 from nlhf.stats.text import number
 
 MOST_COMPARISONS = 400
 Cell = tuple[str, float | str]  # the text, and its sort key
-SCORE = ("score", "score_low", "score_high")
 
 
 def result_columns(results: Results) -> list[str]:
     """The titles of the large table."""
     criterion = results.criterion
     return [
-        "setting", "rank", "method", "seeds", f"{criterion.cost} to {number(criterion.target)}", "reached the target",
-        f"log10 of the final {criterion.title}, median", f"log10 of the final {criterion.title}, mean",
-        f"mean log10 {criterion.title} over the curve", "rate of the tail", "rate of the theorem",
-        "configurations tried",
+        "setting", "rank", "method", "mean rank", "possible ranks", "seeds",
+        f"{criterion.cost} to {number(criterion.target)}", "reached the target", "within the horizon",
+        f"log10 of the final {criterion.title}", f"mean log10 {criterion.title} over the curve", "rate of the tail",
+        "rate of the theorem", "configurations tried",
     ]  # fmt: skip
 
 
@@ -44,14 +44,16 @@ def result_rows(results: Results) -> Iterator[dict[str, Any]]:
         group = str(row["group"])
         cells: list[Cell] = [
             (short[group], group),
-            (str(row["rank"]), row["rank"]),
+            (number(row["rank"]), _sortable(row["rank"])),
             (name + remarks, name),
-            (str(row["seeds"]), row["seeds"]),
+            (number(row["mean_rank"]), _sortable(row["mean_rank"])),
+            (possible(row), _sortable(row["rank_high"])),
+            (_seeds(row), row["seeds"]),
             (cost_of(row), _sortable(row["cost"])),
             (f"{row['reached']:.0%}", row["reached"]),
+            (f"{row['hit']:.0%}", row["hit"]),
             (tenths(row["final"], row["final_low"], row["final_high"]), _sortable(row["final"])),
-            (tenths(row["final_mean"], row["final_mean_low"], row["final_mean_high"]), _sortable(row["final_mean"])),
-            (tenths(row["area"], math.nan, math.nan), _sortable(row["area"])),
+            (tenths(row["area"], row["area_low"], row["area_high"]), _sortable(row["area"])),
             (spread(row["rate"], row["rate_low"], row["rate_high"]), _sortable(row["rate"])),
             (number(row["bound_rate"]), _sortable(row["bound_rate"])),
             (str(row["tried"]), row["tried"]),
@@ -82,23 +84,35 @@ def different(values: pd.Series) -> list[str]:
 
 def overall_rows(results: Results) -> list[list[str]]:
     """Rows of the table over all settings; none for a single setting."""
-    if results.summary["group"].nunique() < 2:
+    judged = results.judged
+    if judged.summary["group"].nunique() < 2:
         return []
     return [
         [
             _marked(row, results),
             str(row["wins"]),
-            f"{row['reached']:.0%}",
-            spread(*(10 ** row[name] for name in SCORE)),
+            f"{row['hit']:.0%}",
+            number(row["mean_rank"]),
+            possible(row),
+            _ratio(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            number(row["p"]),
             tenths(row["area"], row["area_low"], row["area_high"]),
         ]
-        for row in results.overall.to_dict("records")
+        for row in judged.overall.to_dict("records")
     ]
+
+
+def possible(row: Mapping[Any, Any]) -> str:
+    """The ranks that the seeds allow: `1 to 3`; `-` without a rank."""
+    if math.isnan(row["rank"]):
+        return "-"
+    low, high = int(row["rank_low"]), int(row["rank_high"])
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def tuned_rows(results: Results) -> list[list[str]]:
     """The configuration that each algorithm chooses on the first third of the seeds, judged on the others."""
-    if results.summary["tried"].max() < 2 or results.observations["seed"].nunique() < 3:
+    if not is_tuned(results.observations):
         return []
     return [
         [
@@ -107,8 +121,9 @@ def tuned_rows(results: Results) -> list[list[str]]:
             str(row["tried"]),
             number(row["tuning_cost"]),
             str(row["seeds"]),
-            f"{row['reached']:.0%}",
-            spread(*(10 ** row[name] for name in SCORE)),
+            number(row["mean_rank"]),
+            f"{row['hit']:.0%}",
+            cost_of(row),
             tenths(row["final"], row["final_low"], row["final_high"]),
         ]
         for row in tuned(results.observations).to_dict("records")
@@ -116,23 +131,29 @@ def tuned_rows(results: Results) -> list[list[str]]:
 
 
 def comparison_rows(table: pd.DataFrame) -> list[list[Cell]]:
-    """Rows of the table of pairs, the better method first."""
+    """Rows of the table of pairs, the method with the lower mean rank first."""
     rows: list[list[Cell]] = []
     for row in table.head(MOST_COMPARISONS).to_dict("records"):
         first, second = row["first"], row["second"]
         ratio = [row["ratio"], row["ratio_low"], row["ratio_high"]]
         better = [row["better"], row["better_low"], row["better_high"]]
-        if row["better"] < 0.5 or (row["better"] == 0.5 and row["ratio"] > 1):
+        if row["rank_difference"] > 0:
             first, second = second, first
-            ratio = [1 / value if value else math.inf for value in (ratio[0], ratio[2], ratio[1])]
+            ratio = [inverse(value) for value in (ratio[0], ratio[2], ratio[1])]
             better = [1 - better[0], 1 - better[2], 1 - better[1]]
         rows.append([
             (row["group"], row["group"]), (first, first), (second, second),
-            ("cost" if row["quantity"] == "cost" else "final value",) * 2, (str(row["pairs"]), row["pairs"]),
+            ("cost" if row["quantity"] == "cost" else "value",) * 2, (_seeds(row), row["seeds"]),
+            (number(abs(row["rank_difference"])), abs(row["rank_difference"])),
             (_ratio(*ratio), _sortable(ratio[0])), (_share(*better), _sortable(better[0])),
-            (number(row["p"]), _sortable(row["p"])), (number(row["p_holm"]), _sortable(row["p_holm"])),
+            *((number(row[name]), _sortable(row[name])) for name in ("p", "p_holm", "p_study")),
         ])  # fmt: skip
     return rows
+
+
+def _seeds(row: Mapping[Any, Any]) -> str:
+    """`20`, or `8 x 5 settings`."""
+    return f"{row['seeds']} x {row['settings']} settings" if row["settings"] > 1 else str(row["seeds"])
 
 
 def _ratio(value: float, low: float, high: float) -> str:

@@ -8,6 +8,7 @@ from os import PathLike
 
 import pandas as pd
 
+from nlhf.analysis import robustness
 from nlhf.analysis.cautions import cautions, unmeasured
 from nlhf.analysis.comparison import compare
 from nlhf.analysis.criterion import OF_TEXTS, Criterion
@@ -16,6 +17,7 @@ from nlhf.analysis.overall import overall
 from nlhf.analysis.row_bounds import ESTIMATED
 from nlhf.analysis.study import Study, load_study
 from nlhf.analysis.summary import summarise
+from nlhf.analysis.tuning import is_tuned, judged
 
 MOST_METHODS = 12  # in one panel, and in one family of tests
 
@@ -28,14 +30,27 @@ class Results:
     observations: pd.DataFrame
     summary: pd.DataFrame
     criterion: Criterion
+    tuned: bool = False
+
+    @cached_property
+    def judged(self) -> Results:
+        """The results that the headline and the tests are about.
+
+        If several algorithms had configurations to choose from, these are the configurations that each chose on some
+        seeds, on the other seeds (see `tuned`). Otherwise they are these results.
+        """
+        if not is_tuned(self.observations):
+            return self
+        observed = judged(self.observations)
+        return Results(self.study, observed, summarise(observed), self.criterion, tuned=True)
 
     @cached_property
     def focused(self) -> Results:
-        """These results; if more than MOST_METHODS ran on a setting, only the best method of each algorithm."""
+        """These results; if more than MOST_METHODS ran on a setting, only one configuration of each algorithm."""
         ranked = self.summary.sort_values(["group", "rank"])
         if ranked.groupby("group").size().max() <= MOST_METHODS:
             return self
-        best = ranked.drop_duplicates(["group", "algorithm"])
+        best = self.judged.summary if self.judged is not self else ranked.drop_duplicates(["group", "algorithm"])
         observed = self.observations[_pairs(self.observations, "group").isin(_pairs(best, "group"))]
         rows = self.study.rows
         rows = rows[_pairs(rows, "setting").isin(_pairs(observed, "setting"))]
@@ -43,22 +58,24 @@ class Results:
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """`compare` of the focused observations."""
-        return compare(self.focused.observations)
+        """`compare` of the observations."""
+        return compare(self.observations)
 
     @cached_property
     def overall(self) -> pd.DataFrame:
-        """`overall` of the observations."""
-        return overall(self.observations)
+        """`overall` of the observations; an algorithm that chose a configuration in each setting is one method."""
+        observed = self.observations
+        return overall(observed.assign(method=observed["algorithm"]) if self.tuned else observed)
 
     @property
     def cautions(self) -> list[str]:
         """What a reader must know before believing the table."""
         seeds = len(self.study.rows[KEYS].drop_duplicates())
         return [
-            *cautions(self.focused.observations, self.summary, self.study.runs),
+            *cautions(self.observations, self.summary, self.study.runs),
             *unmeasured(seeds - len(self.observations), self.criterion),
             *self._of_criterion(),
+            *robustness.sentences(self.robustness),
         ]
 
     def _of_criterion(self) -> list[str]:
@@ -73,6 +90,11 @@ class Results:
         if self.criterion.metric == "exploitability" and any("average" in text for text in self.caveats.values()):
             sentences.append("For some methods only the average converges: see --metric average_exploitability.")
         return sentences
+
+    @cached_property
+    def robustness(self) -> pd.DataFrame:
+        """The mean rank of each method at other targets and horizons."""
+        return robustness.mean_ranks(self.focused.study.rows, self.criterion)
 
     @cached_property
     def runs(self) -> pd.DataFrame:

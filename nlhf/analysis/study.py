@@ -52,11 +52,11 @@ def load(folder: str | PathLike[str]) -> pd.DataFrame:
     """All rows of all runs below a folder, with their config and status.
 
     Returns: one row per (run, seed, evaluation): the columns of metrics.csv, `status` (`completed`, `failed`,
-    `interrupted`, or `unfinished` for a run that has not ended), `folder`, a column per entry of the run's config,
-    nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`), checksums of its input files (as
-    `inputs.game.path`) and of its setting and method (`digests.setting`, `digests.method`), and its
-    names `setting` and `method` (`label`). Runs that differ only in their seeds share both names. A warning names
-    damaged files; runs that need them are left out.
+    `interrupted`, or `unfinished` for a run that has not ended), `random`, False if all seeds would be equal, `folder`,
+    a column per entry of the run's config, nested keys joined by dots (`beta`, `game.actions`, `algorithm.step_size`),
+    checksums of its input files (as `inputs.game.path`) and of its setting and method (`digests.setting`,
+    `digests.method`), and its names `setting` and `method` (`label`). Runs that differ only in their seeds share both
+    names. A warning names damaged files; runs that need them are left out.
 
     Raises: AnalysisError if there is no folder or no row in it, or if two runs have the same seed of the same setting
     and method.
@@ -95,7 +95,7 @@ def load_study(folder: str | PathLike[str]) -> Study:
 
 def _columns(run: dict[str, Any]) -> dict[str, Any]:
     """The columns added to a run's rows: status, folder, config, and checksums that identify settings."""
-    head = {"status": run["status"], "folder": run["folder"]}
+    head = {"random": run["summary"].get("random", True), "status": run["status"], "folder": run["folder"]}
     checksums = {
         f"{prefix}{name}": value
         for prefix, key in ((DIGESTS, "digests"), (INPUTS, "inputs"))

@@ -26,7 +26,7 @@ def write(data: pd.DataFrame, folder: Path, criterion: Criterion) -> int:
         raise AnalysisError(
             "--x=seconds cannot be a step of TensorBoard, which is an integer: give --x queries or iteration."
         )
-    metrics = list(data.columns[data.columns.get_loc("exploitability") : data.columns.get_loc("status")])
+    metrics = list(data.columns[data.columns.get_loc("exploitability") : data.columns.get_loc("random")])
     count = 0
     for (run, seed), rows in data.groupby(["run", "seed"], sort=True):
         with writing(folder), SummaryWriter(str(folder / str(run) / f"seed-{seed}")) as writer:

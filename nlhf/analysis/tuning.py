@@ -9,75 +9,63 @@ import numpy as np
 import pandas as pd
 
 from nlhf.analysis.errors import AnalysisError
-from nlhf.stats import bootstrap
+from nlhf.analysis.ranks import DIGITS, block_ranks
+from nlhf.analysis.summary import summarise
 
 SHARE = 1 / 3  # of the seeds, for tuning
-COLUMNS = [
-    "group",
-    "algorithm",
-    "method",
-    "tried",
-    "tuning_seeds",
-    "seeds",
-    "tuning_cost",
-    "reached",
-    "score",
-    "score_low",
-    "score_high",
-    "final",
-    "final_low",
-    "final_high",
-]
 
 
 def tuned(observations: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
     """A row per (group, algorithm), the best first in each group.
 
-    The first `share` of the sorted seeds chooses the method with the lowest mean `score`, or the lowest mean `final` if
-    none of the algorithm's methods reaches the target. The other seeds judge it.
+    The first `share` of the sorted seeds chooses the configuration with the lowest mean rank among those of its
+    algorithm. The other seeds judge it.
 
-    Columns: `group, algorithm, method`, the one chosen; `tried`, how many configurations there were; `tuning_seeds`,
-    `seeds`, the numbers of both; `tuning_cost`, what all tries together spent; on the seeds that judge `reached`, the
-    share that reaches the target, and the means `score` and `final`, with intervals `_low` and `_high` that leave
-    replicas out.
+    Columns: those of `summarise`, on the seeds that judge; `tried`, how many configurations there were;
+    `tuning_seeds`, the number of seeds that choose; `tuning_cost`, what all tries together spent.
 
     Raises: AnalysisError for fewer than two seeds.
     """
+    table = summarise(judged(observations, share))
+    chooses = observations["seed"].isin(tuning_seeds(observations, share))
+    of_algorithm = observations[chooses].groupby(["group", "algorithm"])
+    keys = pd.MultiIndex.from_frame(table[["group", "algorithm"]])
+    return table.assign(
+        tried=of_algorithm["method"].nunique().reindex(keys).to_numpy(),
+        tuning_seeds=len(tuning_seeds(observations, share)),
+        tuning_cost=of_algorithm["spent"].sum().reindex(keys).to_numpy(float),
+    )
+
+
+def judged(observations: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
+    """The observations of the chosen configurations on the seeds that judge.
+
+    Raises: AnalysisError for fewer than two seeds.
+    """
+    chooses = observations["seed"].isin(tuning_seeds(observations, share))
+    chosen = [(group, _best(members)) for (group, _), members in observations[chooses].groupby(["group", "algorithm"])]
+    pairs = pd.MultiIndex.from_frame(observations[["group", "method"]])
+    return observations[~chooses & pairs.isin(chosen)]
+
+
+def tuning_seeds(observations: pd.DataFrame, share: float = SHARE) -> list[int]:
+    """The seeds that choose."""
     seeds = np.sort(observations["seed"].unique())
-    count = max(1, round(share * len(seeds)))
     if len(seeds) < 2:
         raise AnalysisError(
             "tuning needs two seeds or more, some to choose with and others to judge on: run more seeds."
         )
-    tunes = set(seeds[:count])
-    rows = []
-    for (group, algorithm), members in observations.groupby(["group", "algorithm"], sort=True):
-        chooses = members["seed"].isin(tunes)
-        tuning, judging = members[chooses], members[~chooses]
-        quantity = "score" if tuning["reached"].any() else "final"
-        means = tuning.groupby("method")[quantity].mean()
-        if means.isna().all():
-            continue
-        method = means.idxmin()
-        chosen = judging[judging["method"] == method]
-        rows.append(
-            {
-                "group": group,
-                "algorithm": algorithm,
-                "method": method,
-                "tried": len(means),
-                "tuning_seeds": count,
-                "seeds": len(chosen),
-                "tuning_cost": float(tuning["spent"].sum()),
-                "reached": float(chosen["reached"].mean()),
-                **_mean(chosen, "score"),
-                **_mean(chosen, "final"),
-            }
-        )
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values(["group", "score", "final"], ignore_index=True)
+    return [int(seed) for seed in seeds[: max(1, round(share * len(seeds)))]]
 
 
-def _mean(chosen: pd.DataFrame, name: str) -> dict[str, float]:
-    values = chosen[name].dropna().to_numpy()
-    low, high = bootstrap.mean_interval(chosen.loc[~chosen["replica"], name].dropna().to_numpy())
-    return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}
+def is_tuned(observations: pd.DataFrame) -> bool:
+    """True if several algorithms are compared, some had a choice of configurations, and the seeds can be split."""
+    configurations = observations.groupby(["group", "algorithm"])["method"].nunique()
+    several = configurations.groupby("group").size().max() > 1
+    return bool(several and configurations.max() > 1 and observations["seed"].nunique() > 2)
+
+
+def _best(members: pd.DataFrame) -> str:
+    """The configuration with the lowest mean rank, the first by name among equals."""
+    means = block_ranks(members).groupby(members["method"]).mean().round(DIGITS)
+    return str(means.idxmin())

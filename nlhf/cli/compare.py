@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
-    criterion = Criterion(options.metric, options.target, options.x, tuple(filter(None, options.by.split(","))))
+    by = tuple(filter(None, options.by.split(",")))
+    criterion = Criterion(options.metric, options.target, options.x, by, options.horizon)
     from nlhf.analysis import conclusions, ranking_table
     from nlhf.analysis.results import analyse
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     output.print(", ".join(f"{count} {status}" for status, count in states.items()))
     ranking_table.show(results, output)
     output.print()
-    output.print(conclusions.headline(results.summary, results.comparisons, results.criterion), style="bold")
+    output.print(conclusions.headline(results), style="bold")
     for caution in results.cautions:
         output.print(f"- {caution}")
     for line in written:
@@ -56,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--x", default="queries", metavar="COST", help=f"{', '.join(COSTS)} (default: queries)")
     parser.add_argument("--metric", default="exploitability", help=f"{', '.join(METRICS)} (default: exploitability)")
     parser.add_argument("--target", type=float, default=1e-6, help="value of the metric to reach (default: 1e-6)")
+    parser.add_argument(
+        "--horizon",
+        type=float,
+        metavar="COST",
+        help="cost by which the target must be reached to count (default: the smallest budget of all methods)",
+    )
     parser.add_argument(
         "--by",
         default="",

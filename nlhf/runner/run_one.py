@@ -72,10 +72,10 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
     run = specify(config)
     if run.options.dry_run:
         raise ConfigError("dry_run=true is for single runs and for hydra/sweeper=study: leave it out.")
-    if run.collapsed:
+    if run.requested > len(run.options.seeds):
         log.warning(
             "nothing in this run is random: one seed runs instead of %d, because copies are not replications",
-            run.collapsed,
+            run.requested,
         )
     force, run = run.options.force, run.unforced
     if not force and (earlier := finished(run)):

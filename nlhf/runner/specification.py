@@ -36,7 +36,8 @@ class Specification:
         inputs: digests of input files and folders by the config keys that name them, and of the source of plug-ins.
         digests: of the `setting` and the `method`, by which runs are compared.
         config: the resolved config, for the record.
-        collapsed: the requested number of seeds if nothing is random and one seed replaces them, else 0.
+        random: True if seeds differ; if nothing is random, one seed replaces all requested ones.
+        requested: the number of seeds that were requested.
     """
 
     game: GameFamily
@@ -51,7 +52,8 @@ class Specification:
     inputs: dict[str, str]
     digests: dict[str, str]
     config: dict[str, Any]
-    collapsed: int
+    random: bool
+    requested: int
 
     @property
     def batch_key(self) -> str | None:
@@ -97,6 +99,7 @@ class Specification:
             "fingerprint": self.fingerprint,
             "results_version": RESULTS_VERSION,
             "seeds": self.options.seeds,
+            "random": self.random,
             "inputs": self.inputs,
             "digests": self.digests,
         }
@@ -145,7 +148,8 @@ def specify(config: Mapping[str, Any]) -> Specification:
         inputs=inputs | {f"source of {module}": digest for module, digest in source.items()},
         digests=digests(deciding, parts),
         config={**config, "seeds": options.seeds, "force": False},
-        collapsed=0 if random or requested == 1 else requested,
+        random=random,
+        requested=requested,
     )
 
 

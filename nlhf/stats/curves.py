@@ -22,29 +22,51 @@ def cost_to_target(cost: np.ndarray, metric: np.ndarray, target: float, upper: n
             reached at the first row whose bound is below it. Without `upper` the metric is exact, and the cost is
             interpolated in ln(metric) between the two rows around the target.
     """
-    below = np.flatnonzero(metric <= target if upper is None else upper < target)
-    if not len(below):
+    row = _passage(metric, target, upper)
+    if row is None:
         return float("nan")
-    row = int(below[0])
     if row == 0 or upper is not None or not np.isfinite(metric[row - 1]):
         return float(cost[row])
     before, after = np.log(metric[row - 1]), np.log(max(metric[row], FLOOR))
     return float(cost[row - 1] + (cost[row] - cost[row - 1]) * (before - np.log(target)) / (before - after))
 
 
-def area(cost: np.ndarray, logs: np.ndarray, horizon: float) -> float:
-    """The mean of `logs` over log10(cost), from the first cost above 0 to `horizon`.
+def rows_around(
+    cost: np.ndarray, metric: np.ndarray, target: float, upper: np.ndarray | None = None
+) -> tuple[float, float]:
+    """The costs of the last row before the target is reached and of the row that reaches it; nan if none does.
 
-    The trapezoidal rule is used; the last value continues up to the horizon.
+    The arguments are those of `cost_to_target`.
     """
-    positive = cost > 0
-    if not positive.any():
-        return float("nan")
-    log_cost, values = np.log10(cost[positive]), logs[positive]
-    if horizon > cost[-1]:
-        log_cost, values = np.append(log_cost, np.log10(horizon)), np.append(values, values[-1])
-    length = log_cost[-1] - log_cost[0]
-    return float(integrate.trapezoid(values, log_cost) / length) if length > 0 else float(values[-1])
+    row = _passage(metric, target, upper)
+    return (float("nan"), float("nan")) if row is None else (float(cost[max(row - 1, 0)]), float(cost[row]))
+
+
+def _passage(metric: np.ndarray, target: float, upper: np.ndarray | None) -> int | None:
+    """The first row that reaches the target, or None."""
+    below = np.flatnonzero(metric <= target if upper is None else upper < target)
+    return int(below[0]) if len(below) else None
+
+
+def value_at(cost: np.ndarray, logs: np.ndarray, horizon: float) -> float:
+    """The value of a curve at a cost, interpolated between rows; the first or last value outside the curve."""
+    finite = np.isfinite(logs)
+    return float(np.interp(horizon, cost[finite], logs[finite])) if finite.any() else float("inf")
+
+
+def area(cost: np.ndarray, logs: np.ndarray, start: float, horizon: float) -> float:
+    """The mean of `logs` over log10(cost) between two costs > 0, by the trapezoidal rule; at `horizon` if it is lower.
+
+    The first value continues down to `start` and the last one up to `horizon`, so that curves of methods with expensive
+    steps are compared over the same costs.
+    """
+    if horizon <= start:
+        return float(np.interp(horizon, cost, logs))
+    inside = (cost > start) & (cost < horizon)
+    at = np.concatenate([[start], cost[inside], [horizon]])
+    values = np.interp(at, cost, logs)
+    log_cost = np.log10(at)
+    return float(integrate.trapezoid(values, log_cost) / (log_cost[-1] - log_cost[0]))
 
 
 def tail_rate(cost: np.ndarray, metric: np.ndarray, line: float = LINEAR, smallest: float = ROUNDING) -> float:

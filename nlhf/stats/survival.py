@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nlhf.stats.bootstrap import NONE, Interval, blocks, enough, quantiles
+from nlhf.stats.bootstrap import FEWEST, NONE, Interval, quantiles, redrawn
 
 
 def censored_median(costs: np.ndarray, reached: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
@@ -32,15 +32,15 @@ def censored_median(costs: np.ndarray, reached: np.ndarray, counts: np.ndarray |
     return np.asarray(np.where(first == second, first, middle))
 
 
-def censored_median_interval(costs: np.ndarray, reached: np.ndarray, strata: np.ndarray | None = None) -> Interval:
-    """The percentile interval of `censored_median`."""
-    strata = np.zeros(len(costs), np.int64) if strata is None else strata
-    if not enough(strata):
+def censored_median_interval(costs: np.ndarray, reached: np.ndarray, clusters: np.ndarray | None = None) -> Interval:
+    """The percentile interval of `censored_median`; nan below five clusters.
+
+    Args:
+        clusters: (n), the cluster of each observation, such as its seed; clusters are resampled as a whole. Each
+            observation is a cluster by default.
+    """
+    clusters = np.arange(len(costs)) if clusters is None else clusters
+    names, member = np.unique(clusters, return_inverse=True)
+    if len(names) < FEWEST:
         return NONE
-    return quantiles(np.concatenate([censored_median(costs, reached, _counts(drawn)) for drawn in blocks(strata)]))
-
-
-def _counts(drawn: np.ndarray) -> np.ndarray:
-    """How often each of n observations occurs in each row of (draws, n) indices."""
-    draws, n = drawn.shape
-    return np.bincount((drawn + n * np.arange(draws)[:, None]).ravel(), minlength=draws * n).reshape(draws, n)
+    return quantiles(censored_median(costs, reached, redrawn(len(names))[:, member]))

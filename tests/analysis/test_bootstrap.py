@@ -16,6 +16,7 @@ from nlhf.stats.bootstrap import (
     interval,
     mean_interval,
     median,
+    redrawn,
     resamples,
 )
 from nlhf.stats.proportions import wilson
@@ -135,16 +136,16 @@ def test_an_early_end_is_not_taken_for_the_target():
 
 
 def test_the_interval_of_a_censored_median_is_that_of_copies():
+    """Ten seeds with two settings each: copies of whole seeds."""
     rng = np.random.default_rng(4)
-    costs, reached = rng.integers(1, 30, 20).astype(float), rng.random(20) < 0.7
-    strata = np.repeat([0, 1], 10)
-    expected = [kaplan_meier(costs[row], reached[row]) for row in resamples(strata)[:400]]
-    few = pytest.MonkeyPatch()
-    with few.context() as patched:
-        patched.setattr(bootstrap, "DRAWS", 400)
-        patched.setattr(bootstrap, "resamples", lambda strata, *_, **__: resamples(strata)[:400])
-        found = censored_median_interval(costs, reached, strata)
+    costs, reached, seeds = rng.integers(1, 30, 20).astype(float), rng.random(20) < 0.7, np.tile(range(10), 2)
+    expected = []
+    for counts in redrawn(10)[:, seeds].astype(int):
+        row = np.repeat(np.arange(20), counts)
+        expected.append(kaplan_meier(costs[row], reached[row]))
+    found = censored_median_interval(costs, reached, seeds)
     assert found == pytest.approx(tuple(np.quantile(expected, [0.025, 0.975], method="nearest")), rel=1e-14)
+    assert np.isnan(censored_median_interval(costs, reached, np.tile(range(4), 5))).all()
     low, high = censored_median_interval(np.array([1.0, 2, 3, 9, 9, 9]), np.array([1, 1, 1, 0, 0, 0], bool))
     assert (low, high) == pytest.approx((np.sqrt(2), np.inf), rel=1e-14)
     more, half = stats.binom.sf(3, 6, 1 / 6), stats.binom.pmf(3, 6, 1 / 6)  # of six are the 1

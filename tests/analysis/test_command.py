@@ -68,7 +68,7 @@ def test_without_a_report_nothing_is_written(study, capsys):
 def test_by_says_what_is_compared_apart(study, capsys):
     run(study, "--no-report", "--by", "game")
     printed = capsys.readouterr().out
-    assert "circle (12 seeds)" in printed
+    assert "circle (6 seeds x 2 settings)" in printed
     assert "beta = " not in printed
     run(study, "--no-report", "--by", "game,beta")
     assert "votes, beta = 0.1 (6 seeds)" in capsys.readouterr().out

@@ -14,7 +14,6 @@ from matplotlib.colors import to_rgb
 from scipy import stats
 
 from nlhf.analysis import AnalysisError
-from nlhf.analysis.conclusions import MARK
 from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.figures import comparison, layout, output, sensitivity
 from nlhf.analysis.figures.convergence import PALE, convergence, over_cost
@@ -22,6 +21,7 @@ from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.figures.style import INK, looks_of
 from nlhf.analysis.results import analyse
 from nlhf.analysis.study import load
+from nlhf.analysis.wording import MARK
 from nlhf.stats.curves import FLOOR
 from tests.analysis.synthetic import geometric, write_run
 
@@ -402,7 +402,7 @@ def test_where_no_algorithm_reaches_the_target_there_are_crosses_alone(tmp_path)
 
 def test_a_study_has_the_pictures_that_its_data_allow(solved, swept):
     assert [picture.name for picture in pictures(solved)] == [
-        "convergence", "kl_to_equilibrium", "seconds", "heatmap", "profile"
+        "convergence", "kl_to_equilibrium", "seconds", "heatmap", "profile", "robustness"
     ]  # fmt: skip
     assert {picture.name for picture in pictures(swept)} >= {"convergence", "heatmap", "profile", "step_size"}
     for picture in pictures(swept):

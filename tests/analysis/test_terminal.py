@@ -48,7 +48,8 @@ def test_the_best_stands_first_with_its_cost_last_value_rates_and_p(tmp_path):
     costs = [math.log(1e-3 / level) / math.log(0.5) for level in (0.14, 0.16)]
     assert cells(first)[:3] == ["1", "omd", f"{math.sqrt(costs[0] * costs[1]):.3g}"]
     assert cells(second)[:2] == ["2", "nash_mp"]
-    assert cells(first)[-3:] == ["0.69", "0.11", "-"]  # ln 2, ln(1/0.9)
+    assert cells(first)[-4:] == ["0.69", "0.11", "-", "-"]  # ln 2, ln(1/0.9)
+    assert cells(second)[-4].startswith("2")  # log(0.74)/log(0.5) = 2.3 times the cost
     assert cells(second)[-1] == "0.031"  # 2/2^6
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from nlhf.analysis.criterion import METRICS, Criterion
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.observations import GEOMETRIC, observations
+from nlhf.analysis.observations import observations
+from nlhf.analysis.rates import GEOMETRIC
 from nlhf.analysis.study import load
-from nlhf.stats.curves import FLOOR, area, tail_rate
+from nlhf.stats.curves import FLOOR, area, tail_rate, value_at
 from tests.analysis.synthetic import STEP, geometric, write_run
 
 SCHEDULE = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
@@ -68,8 +69,7 @@ def test_another_metric_is_another_question(tmp_path):
 def test_the_first_row_may_be_there_already(tmp_path):
     write_run(tmp_path, curves={0: [(0, 0, 1e-4)]})
     found = the(tmp_path)
-    assert (found.cost, found.reached, found.final) == (0, True, -4)
-    assert np.isnan(found.area)
+    assert (found.cost, found.reached, found.final, found.area) == (0, True, -4, -3)
     assert np.isnan(found.rate)
 
 
@@ -128,24 +128,47 @@ def test_rows_are_ordered_by_iteration_whatever_their_order(tmp_path):
 # --- the score -------------------------------------------------------------------------------------------------------
 
 
-def test_the_score_counts_a_miss_with_the_largest_cost_on_its_setting(tmp_path):
+def test_the_score_counts_a_miss_at_the_smallest_budget_of_all_methods(tmp_path):
     hit, miss = [(0, 0, 0.5), (1, 1, 0.1), (2, 20, 1e-5)], [(0, 0, 0.1), (5, 50, 0.01)]
     write_run(tmp_path, "hit", curves={0: hit})
     write_run(tmp_path, "miss", curves={0: miss})
-    write_run(tmp_path, "long", curves={0: [*miss, (100, 1000, 0.01)]})
-    write_run(tmp_path, "broken", curves={0: miss}, status="failed")
+    write_run(tmp_path, "long", curves={0: [*miss, (100, 1000, 0.001)]})  # reaches it after the horizon
+    write_run(tmp_path, "broken", curves={0: miss[:1]}, status="failed")
     write_run(tmp_path, "broken_late", curves={0: hit}, status="failed")
-    write_run(tmp_path, "stopped", curves={0: miss}, status="interrupted")
-    write_run(tmp_path, "killed", curves={0: miss}, status=None)
+    write_run(tmp_path, "stopped", curves={0: miss[:1]}, status="interrupted")
+    write_run(tmp_path, "killed", curves={0: miss[:1]}, status=None)
     write_run(tmp_path, "killed_late", curves={0: hit}, status=None)
     write_run(tmp_path, "miss", "circle", curves={0: miss})
-    found = observations(load(tmp_path), LOOK).set_index(["setting", "method"])["score"]
-    there = np.log10(10.5)  # half of the decades from 1e-1 to 1e-5, halfway from 1 to 20
-    assert found["random_tournament, beta = 0.05"].to_dict() == pytest.approx(
-        {"hit": there, "miss": 3, "long": 3, "broken": 3, "broken_late": there, "stopped": np.nan, "killed": np.nan,
-         "killed_late": there}, rel=1e-13, nan_ok=True,
+    found = observations(load(tmp_path), LOOK).set_index(["setting", "method"])
+    of_game = found.loc["random_tournament, beta = 0.05"]
+    there, horizon = np.log10(10.5), np.log10(50)  # half of the decades from 1e-1 to 1e-5, halfway from 1 to 20
+    assert set(of_game["horizon"]) == {50}
+    assert of_game["score"].to_dict() == pytest.approx(
+        {"hit": there, "miss": horizon, "long": horizon, "broken": horizon, "broken_late": there, "stopped": horizon,
+         "killed": horizon, "killed_late": there}, rel=1e-13,
     )  # fmt: skip
-    assert found["circle, beta = 0.05", "miss"] == pytest.approx(np.log10(50), rel=1e-15)
+    assert of_game["hit"].to_dict() == {name: name in ("hit", "broken_late", "killed_late") for name in of_game.index}
+    assert of_game.loc["long", "reached"]
+    values = of_game["value"].to_dict()
+    assert (values["miss"], values["long"], values["broken"], values["stopped"]) == (-2, -2, np.inf, np.inf)
+    assert found.loc[("circle, beta = 0.05", "miss"), "score"] == pytest.approx(horizon, rel=1e-15)
+
+
+def test_the_user_may_choose_the_horizon(tmp_path):
+    write_run(tmp_path, "a", curves={0: geometric(0.5, 0.8, SCHEDULE)})
+    for horizon, hit in ((27, False), (28, True)):
+        found = the(tmp_path, Criterion(target=1e-3, horizon=horizon))
+        assert (found.horizon, found.hit) == (horizon, hit)
+    assert not observations(load(tmp_path), Criterion(target=1e-3, horizon=28), share=0.5)["hit"].any()
+    with pytest.raises(AnalysisError, match="--horizon=0 is out of range: give a cost > 0"):
+        Criterion(horizon=0)
+
+
+def test_a_value_lies_on_the_line_between_two_rows():
+    cost, logs = np.array([0.0, 10, 20]), np.array([0.0, -1, -3])
+    values = [value_at(cost, logs, horizon) for horizon in (-1, 0, 15, 20, 99)]
+    assert values == [0, 0, -2, -3, -3]
+    assert value_at(cost, np.full(3, np.nan), 5) == np.inf
 
 
 def test_a_score_is_at_least_that_of_the_first_row_behind_the_start(tmp_path):
@@ -154,7 +177,9 @@ def test_a_score_is_at_least_that_of_the_first_row_behind_the_start(tmp_path):
     write_run(tmp_path, "egpo", curves={0: [(0, 0, 1e-4)]})
     found = of(tmp_path).droplevel("seed")
     assert found["cost"].to_dict() == pytest.approx({"egpo": 0, "mpo": 1, "omd": 0}, rel=1e-13)
-    assert found["score"].to_dict() == pytest.approx({"egpo": 0, "mpo": np.log10(4), "omd": np.log10(4)}, rel=1e-13)
+    assert found["score"].to_dict() == pytest.approx(
+        {"egpo": np.log10(4), "mpo": np.log10(4), "omd": np.log10(4)}, rel=1e-13
+    )
 
 
 # --- what has not ended, or badly ------------------------------------------------------------------------------------
@@ -238,23 +263,27 @@ def test_how_far_the_last_step_overshoots_the_target_is_no_merit(tmp_path):
     assert of(tmp_path)["area"].tolist() == pytest.approx([-2.5] * 3, rel=1e-14)  # -2 and -3 over a decade each
 
 
-def test_a_run_that_ends_early_keeps_its_last_value_to_the_longest_of_its_setting(tmp_path):
-    write_run(tmp_path, "omd", curves={0: [(1, 1, 0.1), (10, 10, 0.01)]})
-    write_run(tmp_path, "mpo", curves={0: [(1, 1, 0.1), (10**4, 10**4, 0.1)]})
-    write_run(tmp_path, "egpo", curves={0: [(1, 1, 0.1), (10**9, 10**9, 0.1)]}, status=None)  # may go on: no measure
+def test_areas_reach_from_the_first_row_of_any_method_to_the_horizon(tmp_path):
+    write_run(tmp_path, "omd", curves={0: [(0, 0, 1.0), (1, 1, 0.1), (10, 10, 0.01)]})  # ends early, at the target
+    write_run(tmp_path, "mpo", curves={0: [(0, 0, 1.0), (1, 1, 0.1), (10**4, 10**4, 0.1)]})  # the horizon
+    write_run(tmp_path, "dear", curves={0: [(0, 0, 1.0), (1, 100, 0.1), (2, 10**5, 0.1)]})  # expensive first steps
+    write_run(tmp_path, "egpo", curves={0: [(1, 1, 0.1), (10**9, 10**9, 0.1)]}, status=None)  # may continue: no area
     write_run(tmp_path, "omd", "circle", curves={0: [(1, 1, 0.1), (10, 10, 0.01)]})
-    found = observations(load(tmp_path), LOOK).set_index(["setting", "method"])["area"]
+    found = observations(load(tmp_path), Criterion(target=0.01)).set_index(["setting", "method"])["area"]
     assert found["random_tournament, beta = 0.05", "omd"] == pytest.approx((-1.5 - 3 * 2) / 4, rel=1e-14)
     assert found["random_tournament, beta = 0.05", "mpo"] == pytest.approx(-1, rel=1e-14)
+    start = np.interp(1, [0, 100], [0, -1])  # the curve between its rows, from the first cost of the others
+    dear = ((start - 1) / 2 * 2 - 1 * 2) / 4
+    assert found["random_tournament, beta = 0.05", "dear"] == pytest.approx(dear, rel=1e-14)
     assert found["circle, beta = 0.05", "omd"] == pytest.approx(-1.5, rel=1e-14)
 
 
 @pytest.mark.parametrize(
-    ("cost", "logs", "horizon", "expected"),
-    [([0, 1], [0, -3], 1, -3), ([5], [-2], 5, -2), ([5], [-2], 500, -2), ([0], [-2], 10, np.nan)],
+    ("cost", "logs", "start", "horizon", "expected"),
+    [([0, 1], [0, -3], 1, 1, -3), ([5], [-2], 5, 5, -2), ([5], [-2], 1, 500, -2), ([0], [-2], 1, 10, -2)],
 )
-def test_an_area_without_width_is_its_value(cost, logs, horizon, expected):
-    assert area(np.array(cost, float), np.array(logs, float), horizon) == pytest.approx(expected, nan_ok=True)
+def test_an_area_without_width_is_its_value(cost, logs, start, horizon, expected):
+    assert area(np.array(cost, float), np.array(logs, float), start, horizon) == pytest.approx(expected)
 
 
 # --- the rate of the tail --------------------------------------------------------------------------------------------

@@ -10,7 +10,12 @@ from importlib import import_module
 
 from tests.simulations.cell import Cell
 
-MODULES = ("intervals", "texts", "arena")
+MODULES = (
+    "arena",
+    "comparisons",
+    "intervals",
+    "texts",
+)
 
 
 def all_cells() -> list[Cell]:

@@ -12,6 +12,7 @@ import numpy as np
 
 LARGEST_SIZE = 0.07  # of a test whose level is 5%
 LOWEST_COVERAGE = 0.90  # of an interval whose level is 95%
+Measure = Literal["size", "coverage"]
 Outcome = bool | None  # of one study; None if the statistic is withheld
 
 
@@ -31,10 +32,11 @@ class Cell:
 
     statistic: str
     setting: str
-    measures: Literal["size", "coverage"]
+    measures: Measure
     simulate: Callable[[np.random.Generator], Outcome]
     repetitions: int = 2000
     remark: str = ""
+    quick: int = 100
 
     def run(self, repetitions: int | None = None) -> Rate:
         """The rate over this many studies; the same studies in every call."""

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from nlhf.analysis.figures import comparison, games, sensitivity
+from nlhf.analysis.figures import comparison, games, robustness, sensitivity
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.preset import BUDGET_SPENT, preset_of
 from nlhf.analysis.figures.simplex import CAPTION, simplex
 from nlhf.analysis.page import Picture
 from nlhf.analysis.results import MOST_METHODS, Results
+from nlhf.analysis.robustness import sentences
 from nlhf.stats.text import number
 
 MOST_GAMES = 6  # games of votes that get a picture each
@@ -65,6 +66,13 @@ def _profile(results: Results) -> Iterator[Picture]:
     if compared and observed["reached"].any() and observed["method"].nunique() <= MOST_METHODS:
         figure = comparison.performance_profile(observed, results.criterion, results.caveats)
         yield Picture("profile", figure, PROFILE)
+
+
+def _robustness(results: Results) -> Iterator[Picture]:
+    table = results.robustness
+    if table["method"].nunique() > 1:
+        figure = robustness.mean_ranks(table, results.observations, results.criterion, results.caveats)
+        yield Picture("robustness", figure, "\n".join([ROBUSTNESS, *sentences(table)]))
 
 
 def _against(key: str, quantity: str, name: str, caption: str) -> Callable[[Results], Iterator[Picture]]:
@@ -126,13 +134,16 @@ def _capitalised(title: str) -> str:
 
 
 LINES = (
-    "Lines are medians over seeds, bands their 95% bootstrap intervals (from five seeds on); unfinished and failed "
-    "runs are pale."
+    "Lines are medians over seeds, bands their 95% intervals (from five seeds on); unfinished and failed runs are pale."
 )
 CLOCK = "The clock stops during measurements; all seeds of a run are trained as one batch."
 PROFILE = (
     "Performance profile (Dolan and Moré 2002): the share of settings × seeds that a method solves within a factor of "
     "the best one there. At factor 1, how often it is the best; at the right, how often it succeeds."
+)
+ROBUSTNESS = (
+    "Does the order depend on the target and on the horizon? The mean rank of each method over all settings (1 is the "
+    "best, at the top), with other targets and with other horizons; dotted, those of the table."
 )
 STEPS = f"Cost to the target against the step size lambda. {BUDGET_SPENT}"
 RATES = (
@@ -143,6 +154,7 @@ KINDS: dict[str, Callable[[Results], Iterator[Picture]]] = {
     "convergence": _convergence,
     "heatmap": _heatmap,
     "profile": _profile,
+    "robustness": _robustness,
     "step_size": _against("algorithm.step_size", "cost", "step_size", STEPS),
     "rate": _against("beta", "rate", "rate", RATES),
     "simplex": _simplex,

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from rich.cells import cell_len
 
-from nlhf.analysis.conclusions import notes
 from nlhf.analysis.figures.fonts import legible
+from nlhf.analysis.wording import notes
 from nlhf.terminal import visible
 
 PANEL = (3.1, 2.5)  # inches

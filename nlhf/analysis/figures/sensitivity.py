@@ -15,6 +15,7 @@ from nlhf.analysis.figures import layout
 from nlhf.analysis.figures.style import Look, handle, looks_of, marked, style
 from nlhf.analysis.labels import name_of
 from nlhf.stats import bootstrap, survival
+from nlhf.stats.medians import median_interval
 from nlhf.stats.text import number
 
 STRIP = 0.2  # of an axis, for crosses that stand for missing values
@@ -29,7 +30,7 @@ def against(
         observations: the table that `by_key` returns.
         key: such as `beta`, `algorithm.step_size`, `game.cyclicity`, `game.actions`.
         quantity: `cost`, medians, with crosses in a strip above where half or more of the seeds spend their budget
-            without reaching the target; `final`, medians; or `rate`, means, with the theorem's rate dashed.
+            without reaching the target; `final`, medians; or `rate`, medians, with the theorem's rate dashed.
     """
     by_line = looks_of(observations.assign(method=observations["line"]))
     observations = observations[observations[key].notna()]
@@ -97,9 +98,9 @@ def _point(members: pd.DataFrame, quantity: str) -> tuple[float, float, float, f
     values = counted[quantity].dropna().to_numpy()
     if not len(values):
         return np.nan, np.nan, np.nan, counted["bound_rate"].mean() if quantity == "rate" else np.nan
+    low, high = median_interval(values)
     if quantity == "rate":
-        return float(values.mean()), *bootstrap.mean_interval(values), float(counted["bound_rate"].mean())
-    low, high = bootstrap.interval(values, bootstrap.median)
+        return float(bootstrap.median(values)), low, high, float(counted["bound_rate"].mean())
     return float(10 ** bootstrap.median(values)), 10.0**low, 10.0**high, np.nan
 
 

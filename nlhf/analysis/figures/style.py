@@ -17,7 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.lines import Line2D
 
-from nlhf.analysis.conclusions import MARK
+from nlhf.analysis.wording import MARK
 
 INK = "#1f2328"
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#805a20", "#7048e8", "#a0a0a0", "#1f2328")

@@ -24,14 +24,14 @@ def draw(results: Results) -> Figure | None:
     tuning = tuning[tuning["seed"].isin(seeds) & tuning[KEY].notna() & tuning["algorithm"].isin(table["algorithm"])]
     if tuning.empty:
         return None
-    quantity = "score" if tuning["reached"].any() else "final"
+    quantity = "score" if tuning["hit"].any() else "final"
     criterion = results.criterion
     with style():
         figure = Figure(figsize=(7.2, 2.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         looks, caveats = looks_of(tuning.assign(method=tuning["algorithm"])), caveats_of_algorithms(results)
         _tuning(left, tuning, table, quantity, looks)
-        ylabel = f"final {criterion.title}" if quantity == "final" else f"{criterion.cost}, misses at budget"
+        ylabel = f"final {criterion.title}" if quantity == "final" else f"{criterion.cost}, misses at limit"
         left.set(xscale="log", yscale="log", xlabel="step size", ylabel=ylabel)
         left.set_title(f"tuning on {len(seeds)} seeds")
         _judged(right, table, quantity, looks)
@@ -44,17 +44,17 @@ def draw(results: Results) -> Figure | None:
 
 
 def _tuning(axis: Axes, tuning: pd.DataFrame, table: pd.DataFrame, quantity: str, looks: dict[str, Look]) -> None:
-    """The mean on the tuning seeds against the step size; the chosen step has a ring."""
+    """The median on the tuning seeds against the step size; the chosen step has a ring."""
     chosen = table.set_index("algorithm")["method"]
     for algorithm, rows in tuning.groupby("algorithm", sort=True):
-        look, means = looks[str(algorithm)], 10 ** rows.groupby(KEY)[quantity].mean()
-        axis.plot(means.index, means, color=look.colour, marker=look.marker, ms=4, lw=1.3)
+        look, medians = looks[str(algorithm)], 10 ** rows.groupby(KEY)[quantity].median()
+        axis.plot(medians.index, medians, color=look.colour, marker=look.marker, ms=4, lw=1.3)
         best = rows.loc[rows["method"] == chosen[algorithm], KEY].iloc[0]
-        axis.plot(best, means[best], marker="o", mfc="none", mec=INK, ms=9, ls="")
+        axis.plot(best, medians[best], marker="o", mfc="none", mec=INK, ms=9, ls="")
 
 
 def _judged(axis: Axes, table: pd.DataFrame, quantity: str, looks: dict[str, Look]) -> None:
-    """The mean of the chosen step on the other seeds, with its interval."""
+    """The median of the chosen step on the other seeds, with its interval."""
     labels = []
     for x, row in enumerate(table.to_dict("records")):
         look = looks[row["algorithm"]]
@@ -69,6 +69,7 @@ def _judged(axis: Axes, table: pd.DataFrame, quantity: str, looks: dict[str, Loo
 PRESET = Preset(
     "Which algorithm is best once each has been tuned, with the same budget, on other seeds than it is judged on?",
     draw,
-    "Left, the mean (of logarithms) on the tuning seeds; right, the chosen step size on the other seeds, with its "
-    "95% interval. Every algorithm had the same number of step sizes and seeds to choose from, and the same budget.",
+    "Left, the median on the tuning seeds, of which the lowest mean rank chooses a step; right, the chosen step on the "
+    "other seeds, with its 95% interval. All algorithms had the same numbers of step sizes and seeds, and the same "
+    "budget.",
 )

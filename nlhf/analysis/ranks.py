@@ -1,0 +1,201 @@
+"""The ranks of methods within blocks, one block per setting and seed.
+
+In a block the method with the lowest restricted cost has rank 1; methods that miss the target come after all others, in
+the order of their values at the horizon. Ties share their mean rank. A seed may draw the same game in every setting,
+so settings are not independent of each other: the independent unit is the seed, with the mean of its ranks over
+settings (J. Demšar, Statistical comparisons of classifiers over multiple data sets, 2006, for mean ranks; R. A. Fisher,
+The Design of Experiments, 1935, for the test by signs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from nlhf.stats.significance import holm, sign_flip
+
+BLOCK = ["setting", "seed"]
+ALPHA = 0.05  # level of all tests
+MOST_OPEN = 0.2  # share of a method's observations that may be interrupted
+DIGITS = 12  # of a score or a mean: equal numbers may differ by rounding
+
+
+@dataclass(frozen=True)
+class Group:
+    """The methods of one group of settings, on the blocks that all ranked methods have.
+
+    Args:
+        observations: of the ranked methods on their common blocks, without copies of seeds, sorted by seed, setting and
+            method: B blocks of k methods.
+        unranked: method -> why it has no rank.
+        blocks, all_blocks: how many blocks are common, and how many there are.
+    """
+
+    observations: pd.DataFrame
+    unranked: dict[str, str]
+    blocks: int
+    all_blocks: int
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """The k ranked methods, sorted."""
+        return sorted(map(str, self.observations["method"].unique()))
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns of the observations, (B, k) each, and `order`, as `order_of` returns it."""
+        shape = -1, max(len(self.methods), 1)
+        columns = {str(name): values.to_numpy().reshape(shape) for name, values in self.observations.items()}
+        return columns | {"order": order_of(self.observations).reshape(shape)}
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The first block of each of S seeds, (S)."""
+        seeds = self.columns["seed"][:, 0]
+        return np.flatnonzero(np.r_[True, seeds[1:] != seeds[:-1]]) if len(seeds) else np.zeros(0, int)
+
+    def by_seed(self, values: np.ndarray) -> np.ndarray:
+        """The mean of (B, ...) over the blocks of each seed, (S, ...)."""
+        counts = np.diff(np.append(self.starts, len(values)))
+        return np.add.reduceat(values, self.starts) / counts.reshape(-1, *[1] * (values.ndim - 1))
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """The mean rank of each method, by seed (S, k)."""
+        if not self.methods:
+            return pd.DataFrame()
+        return pd.DataFrame(self.by_seed(stats.rankdata(self.columns["order"], axis=1)), columns=self.methods)
+
+    @cached_property
+    def mean_ranks(self) -> pd.Series:
+        """The mean rank of each method, the best first."""
+        return self.ranks.mean().round(DIGITS).sort_values(kind="stable")
+
+    @property
+    def winners(self) -> list[str]:
+        """The methods with the lowest mean rank; none if no run of theirs has a finite result."""
+        table, means = self.observations, self.mean_ranks
+        finite = table["hit"] | np.isfinite(table["value"])
+        names = [str(name) for name in means.index[means == means.min()]]
+        return names if finite[table["method"].isin(names)].any() else []
+
+    @property
+    def settings(self) -> int:
+        """The number of settings."""
+        return int(self.observations["setting"].nunique())
+
+    def p_value(self, first: str, second: str) -> float:
+        """The p-value of the hypothesis that two methods have the same mean rank."""
+        return sign_flip((self.ranks[first] - self.ranks[second]).to_numpy())
+
+    @cached_property
+    def p_values(self) -> dict[tuple[str, str], float]:
+        """Holm's p-value of each pair of methods, in the order of `mean_ranks`."""
+        names = list(self.mean_ranks.index)
+        pairs = [(a, b) for number, a in enumerate(names) for b in names[number + 1 :]]
+        return dict(zip(pairs, holm([self.p_value(*pair) for pair in pairs]), strict=True))
+
+    @cached_property
+    def rank_ranges(self) -> dict[str, tuple[int, int]]:
+        """The lowest and the highest rank of each method, which hold for all methods at once with 95%.
+
+        The lowest is one more than the number of significantly better methods; the highest leaves room for the
+        significantly worse ones (M. Mogstad et al., Inference for Ranks, Review of Economic Studies 91:476, 2024).
+        """
+        better, worse = dict.fromkeys(self.ranks, 0), dict.fromkeys(self.ranks, 0)
+        for (first, second), p in self.p_values.items():
+            if p < ALPHA and self.mean_ranks[first] < self.mean_ranks[second]:
+                better[second] += 1
+                worse[first] += 1
+        return {str(name): (1 + better[name], len(better) - worse[name]) for name in better}
+
+
+def group_of(observations: pd.DataFrame) -> Group:
+    """The ranks of the methods of one group.
+
+    A method of which more than a fifth of the observations were interrupted has no rank. The others are compared on the
+    blocks that all of them have. If a few methods have few blocks, the methods with the most blocks are compared: as
+    many as give the most observations in common blocks, at least two.
+    """
+    unranked = _interrupted(observations)
+    candidates = with_every_seed(observations[~observations["method"].isin(unranked)])
+    block, method = _blocks(candidates), pd.Categorical(candidates["method"])
+    present = np.zeros((block.max(initial=-1) + 1, len(method.categories)), bool)
+    present[block, method.codes] = True
+    chosen = _largest_common(present)
+    common = np.asarray(present[:, chosen].all(axis=1)) & chosen.any()
+    for name, here in zip(method.categories[~chosen], present[:, ~chosen].sum(0), strict=True):
+        unranked[str(name)] = f"it ran on {here} of {len(present)} settings x seeds"
+    table = distinct_seeds(candidates[common[block] & chosen[method.codes]])
+    return Group(
+        table.sort_values(["seed", "setting", "method"], ignore_index=True), unranked, int(common.sum()), len(present)
+    )
+
+
+def with_every_seed(observations: pd.DataFrame) -> pd.DataFrame:
+    """The observations of one group, where a method without randomness has the same result for every seed.
+
+    Such a run stores one seed.
+    """
+    fixed = observations[~observations["random"].astype(bool)]
+    seeds = observations["seed"].unique()
+    if fixed.empty or len(seeds) == 1:
+        return observations
+    copies = fixed.drop(columns="seed").merge(pd.DataFrame({"seed": seeds}), how="cross").assign(replica=True)
+    table = pd.concat([observations, copies[list(observations)]], ignore_index=True)
+    return table.drop_duplicates(["setting", "method", "seed"], ignore_index=True)
+
+
+def distinct_seeds(observations: pd.DataFrame) -> pd.DataFrame:
+    """The observations without seeds that only repeat others, which are no further evidence."""
+    ordered = observations.sort_values("seed", kind="stable")
+    repeated = ordered.duplicated(["setting", "method", "curve"])
+    repeats = repeated.groupby(ordered["seed"]).transform("all").astype(bool)
+    return observations[~repeats.reindex(observations.index)]
+
+
+def _interrupted(observations: pd.DataFrame) -> dict[str, str]:
+    """Methods with too many interrupted runs to have a rank."""
+    is_open = ~observations["status"].isin(["completed", "failed"]) & ~observations["hit"]
+    reasons = {}
+    for name, values in is_open.groupby(observations["method"]):
+        if values.mean() > MOST_OPEN:
+            reasons[str(name)] = f"{int(values.sum())} of its {len(values)} seeds did not end"
+    return reasons
+
+
+def _blocks(observations: pd.DataFrame) -> np.ndarray:
+    """The number of the block (setting, seed) of each observation."""
+    setting, seed = (pd.factorize(observations[name])[0] for name in BLOCK)
+    return np.unique(setting * (seed.max(initial=0) + 1) + seed, return_inverse=True)[1]
+
+
+def _largest_common(present: np.ndarray) -> np.ndarray:
+    """The methods to compare (k), given in which blocks each of them is present (B, k)."""
+    by_size = np.argsort(-present.sum(0), kind="stable")
+    common = np.logical_and.accumulate(present[:, by_size], axis=1).sum(0)
+    sizes = common * np.arange(1, len(by_size) + 1)
+    several = np.flatnonzero(common[1:]) + 2 if common[1:].any() else np.arange(1, min(len(by_size), 1) + 1)
+    count = max(several, key=lambda count: (sizes[count - 1], count), default=0)
+    return np.isin(np.arange(len(by_size)), by_size[:count])
+
+
+def order_of(table: pd.DataFrame) -> np.ndarray:
+    """Integers in the order of the results: by restricted cost, then misses by their values at the horizon."""
+    hit = table["hit"].to_numpy(bool)
+    score = np.where(hit, table["score"].to_numpy(float).round(DIGITS), np.inf)
+    value = np.where(hit, 0.0, table["value"].to_numpy(float).round(DIGITS))
+    order = np.lexsort((value, score))
+    score, value = score[order], value[order]
+    place = np.zeros(len(order), int)
+    place[order[1:]] = np.cumsum((score[1:] != score[:-1]) | (value[1:] != value[:-1]))
+    return place
+
+
+def block_ranks(table: pd.DataFrame) -> pd.Series:
+    """The rank of each observation among those of its setting and seed."""
+    return pd.Series(order_of(table), index=table.index).groupby([table["setting"], table["seed"]]).rank()
