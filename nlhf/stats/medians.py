@@ -21,11 +21,11 @@ def median_interval(values: np.ndarray) -> Interval:
     n = len(values)
     if n < FEWEST:
         return NONE
-    ordered, rank = np.sort(values), _outer_rank(n)
+    ordered, rank = np.sort(values), outer_rank(n)
     return float(ordered[rank]), float(ordered[n - 1 - rank])
 
 
-def _outer_rank(n: int) -> int:
+def outer_rank(n: int) -> int:
     """The largest k such that the median lies below the k-th smallest of n values (from 0) with at most 2.5%."""
     tails = stats.binom.cdf(np.arange(n // 2), n, 0.5)
     return max(int((tails <= (1 - LEVEL) / 2).sum()) - 1, 0)

@@ -1,4 +1,4 @@
-"""Curves against cost: medians over seeds with their 95% bootstrap band, the theorem's bound dashed."""
+"""Curves against cost: medians over seeds with their 95% band, the theorem's bound dashed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from matplotlib.lines import Line2D
 from nlhf.analysis.criterion import PLAIN, Criterion
 from nlhf.analysis.figures import layout
 from nlhf.analysis.figures.style import Look, handle, looks_of, marked, style
-from nlhf.stats import bootstrap
+from nlhf.stats.bootstrap import FEWEST
 from nlhf.stats.curves import FLOOR
+from nlhf.stats.medians import outer_rank
 
 PALE = 0.35
-DRAWS = 500  # for a band, at every point of a curve
 
 
 def convergence(data: pd.DataFrame, criterion: Criterion = PLAIN, caveats: dict[str, str] | None = None) -> Figure:
     """The criterion's metric against its cost, a panel per setting.
 
-    Lines are medians over seeds of the logarithm, bands their 95% bootstrap intervals (from five seeds on). For
+    Lines are medians over seeds of the logarithm, bands their 95% intervals (from five seeds on). For
     KL(pi* || pi) the theorem's bound is dashed (`kl_bound`, which bounds only the rate of the exploitability).
     Unfinished and failed runs are pale.
     """
@@ -61,7 +61,7 @@ def draw(axis: Axes, runs: pd.DataFrame, criterion: Criterion, look: Look, bound
         alpha=alpha,
         markevery=max(1, len(middle) // 12),
     )
-    if table.shape[1] >= bootstrap.FEWEST:
+    if table.shape[1] >= FEWEST:
         low, high = (10.0**end for end in band(logs.to_numpy()))
         axis.fill_between(middle.index, low, high, color=look.colour, alpha=0.2 * alpha, lw=0)
     if bound and _with_bound(runs, criterion):
@@ -72,12 +72,11 @@ def draw(axis: Axes, runs: pd.DataFrame, criterion: Criterion, look: Look, bound
 
 
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile intervals (T) of the median of (T, n) over seeds; nan until all have a value."""
-    drawn = values[:, bootstrap.resamples(np.zeros(values.shape[1], int), DRAWS)]  # (T, draws, n)
-    with np.errstate(all="ignore"):
-        medians = bootstrap.median(np.where(np.isnan(drawn), np.inf, drawn))
-    medians = np.where(np.isnan(values).any(1, keepdims=True), np.nan, medians)
-    low, high = np.quantile(medians, [(1 - bootstrap.LEVEL) / 2, (1 + bootstrap.LEVEL) / 2], axis=1, method="nearest")
+    """The 95% intervals (T) of the medians of (T, n) over seeds; nan until all have a value."""
+    n = values.shape[1]
+    ordered, rank = np.sort(values, axis=1), outer_rank(n)  # nan is the largest
+    missing = np.isnan(ordered[:, -1])
+    low, high = (np.where(missing, np.nan, ordered[:, place]) for place in (rank, n - 1 - rank))
     return low, high
 
 

@@ -16,7 +16,7 @@ from nlhf.analysis.results import Results
 from nlhf.analysis.tuning import tuned
 
 Draw = Callable[[Results], Figure | None]
-LINES = "Lines are medians over seeds, bands their 95% bootstrap intervals."
+LINES = "Lines are medians over seeds, bands their 95% intervals."
 BUDGET_SPENT = "Crosses: half or more of the seeds spend their budget without reaching the target."
 
 
