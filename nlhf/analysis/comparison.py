@@ -117,6 +117,7 @@ class Against:
     Args:
         ratio, ratio_low, ratio_high: how many times the cost or value of the other it needs.
         p, p_study: Holm's p-value within the group, and over all groups.
+        seeds: the number of different seeds.
     """
 
     ratio: float = np.nan
@@ -124,6 +125,7 @@ class Against:
     ratio_high: float = np.nan
     p: float = np.nan
     p_study: float = np.nan
+    seeds: int = 0
 
 
 def against(comparisons: pd.DataFrame, group: str, method: str, other: str) -> Against:
@@ -137,7 +139,7 @@ def against(comparisons: pd.DataFrame, group: str, method: str, other: str) -> A
     if row["first"] != method:
         ratio = [inverse(ratio[0]), inverse(ratio[2]), inverse(ratio[1])]
     value, low, high = ratio
-    return Against(value, low, high, row["p_holm"], row["p_study"])
+    return Against(value, low, high, row["p_holm"], row["p_study"], row["seeds"])
 
 
 def inverse(ratio: float) -> float:

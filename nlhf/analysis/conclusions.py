@@ -48,7 +48,9 @@ def _over_all(table: pd.DataFrame) -> str:
     if behind.empty:
         return f"{start}."
     second = behind.iloc[0]
-    return f"{start}; the next, {second['method']}, has {second['mean_rank']:.2f}{_chance(second['p'])}."
+    ratio = Against(second["ratio"], second["ratio_low"], second["ratio_high"], seeds=int(second["seeds"]))
+    factor = "" if math.isnan(ratio.ratio) or math.isinf(ratio.ratio) else f" and {_needs(ratio)}"
+    return f"{start}; the next, {second['method']}, has {second['mean_rank']:.2f}{factor}{_chance(second['p'])}."
 
 
 def _by_group(groups: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame, criterion: Criterion) -> str:
@@ -129,7 +131,10 @@ def _unsolved(
     lowest = f"the lowest value: {listed(names)} (median {number(10 ** best['final'])})"
     if second is None:
         return f"{start}; {lowest}."
-    return f"{start}; {lowest}; the next: {second['method']} ({number(10 ** second['final'])}){_chance(pair.p)}."
+    following = f"the next: {second['method']} ({number(10 ** second['final'])}"
+    if math.isfinite(pair.ratio):
+        following += f", {times(pair.ratio)} as high, {_median(pair)}"
+    return f"{start}; {lowest}; {following}){_chance(pair.p)}."
 
 
 def _solved(
@@ -173,16 +178,30 @@ def _behind(second: pd.Series, pair: Against) -> str:
         return "has a higher mean rank"
     if math.isinf(pair.ratio):
         return "misses it on most seeds"
-    interval = ""
-    if not math.isnan(pair.ratio_low) and pair.ratio_low != pair.ratio_high:
-        interval = f", 95% interval {number(pair.ratio_low)} to {number(pair.ratio_high)}"
-    return f"needs {times(pair.ratio)} as much (median{interval})"
+    return _needs(pair)
+
+
+def _needs(pair: Against) -> str:
+    """The ratio of costs with its interval."""
+    return f"needs {times(pair.ratio)} as much ({_median(pair)})"
+
+
+def _median(pair: Against) -> str:
+    """That a ratio is a median, with its interval."""
+    return f"{'median' if pair.seeds > 1 else 'one seed'}{_interval(pair.ratio_low, pair.ratio_high, pair.seeds)}"
 
 
 def _between(row: pd.Series) -> str:
-    if math.isnan(row["cost_low"]) or row["cost_low"] == row["cost_high"]:
+    return _interval(row["cost_low"], row["cost_high"], row["seeds"])
+
+
+def _interval(low: float, high: float, seeds: int) -> str:
+    """The 95% interval; of one seed the numbers that the rows around the target allow."""
+    if math.isnan(low) or low == high:
         return ""
-    return f", 95% interval {number(row['cost_low'])} to {number(row['cost_high'])}"
+    if seeds == 1:
+        return f", the rows around the target allow {number(low)} to {number(high)}"
+    return f", 95% interval {number(low)} to {number(high)}"
 
 
 def _chance(p: float) -> str:

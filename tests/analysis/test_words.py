@@ -111,7 +111,10 @@ def test_a_lower_median_that_ranks_second_is_named(tmp_path):
 
 def test_where_only_one_method_reaches_the_target_the_next_does_not(tmp_path):
     study(tmp_path, {"nash_mp": 20, "omd": NEVER}, seeds=1)
-    assert ": 20 (one observation, 95% interval 1 to 20); the next, omd, does not reach it." in said(tmp_path)
+    assert (
+        ": 20 (one observation, the rows around the target allow 1 to 20); the next, omd, does not reach it."
+        in said(tmp_path)
+    )
 
 
 def test_where_some_seeds_miss_the_target_their_share_is_named(tmp_path):
@@ -166,18 +169,18 @@ def test_a_method_alone_has_no_next(tmp_path):
 def test_ties_are_named_together(tmp_path):
     study(tmp_path, {"a": 20, "b": 20, "c": 30}, seeds=1)
     assert said(tmp_path).startswith("a and b need the fewest preference queries")
-    assert "; the next, c, needs 1.50 times as much (median, " in said(tmp_path)
+    assert "; the next, c, needs 1.50 times as much (one seed, " in said(tmp_path)
 
 
 def test_where_all_are_equal_there_is_no_next(tmp_path):
     study(tmp_path, {"a": 20, "b": 20}, seeds=1)
-    assert said(tmp_path).endswith(": 20 (one observation, 95% interval 1 to 20).")
+    assert said(tmp_path).endswith(": 20 (one observation, the rows around the target allow 1 to 20).")
 
 
 def test_where_the_start_is_good_enough_nothing_is_divided_by_zero(tmp_path):
     write_run(tmp_path, "a", curves={0: [(0, 0, 1e-5), (1, 1, 1e-6)]})
     study(tmp_path, {"b": 10}, "random_tournament", seeds=1)
-    assert ": 0 (one observation); the next, b, needs 10 times as much (median, " in said(tmp_path)
+    assert ": 0 (one observation); the next, b, needs 10 times as much (one seed, " in said(tmp_path)
 
 
 def test_where_nothing_is_reached_the_lowest_value_is_named_with_its_p_value(tmp_path):
@@ -186,7 +189,8 @@ def test_where_nothing_is_reached_the_lowest_value_is_named_with_its_p_value(tmp
     write_run(tmp_path, "b", "circle", curves=curves)
     assert said(tmp_path) == (
         "On circle, beta = 0.05 no method reaches exploitability 0.001; the lowest value: b (median 0.375); the next: "
-        "a (0.5); the difference is not significant (p = 0.22, Holm)."
+        "a (0.5, 1.33 times as high, median, 95% interval 0.556 to 1.43); the difference is not significant (p = 0.22, "
+        "Holm)."
     )  # five signs of six: 14/64
 
 
@@ -231,7 +235,8 @@ def test_over_groups_every_winner_is_told_with_the_groups_it_wins(tmp_path):
     for game, costs in {"p": (1, 2), "q": (1, 2), "r": (2, 1), "s": (NEVER, NEVER)}.items():
         study(tmp_path, {"a": costs[0] and costs[0] * 10, "b": costs[1] and costs[1] * 10}, game, seeds=1)
     assert said(tmp_path) == (
-        "Over all 4 settings a has the lowest mean rank, 1.38; the next, b, has 1.62. The fewest preference queries to "
+        "Over all 4 settings a has the lowest mean rank, 1.38; the next, b, has 1.62 and needs 2 times as much "
+        "(one seed, the rows around the target allow 0.1 to 20). The fewest preference queries to "
         "exploitability 0.001: a on p and q; b on r; no method reaches it on s (lowest value: a and b)."
     )
 
@@ -240,7 +245,8 @@ def test_a_method_that_wins_everywhere_wins_on_all(tmp_path):
     for game in "pqr":
         study(tmp_path, {"a": 10, "b": 20}, game, seeds=1)
     assert said(tmp_path) == (
-        "Over all 3 settings a has the lowest mean rank, 1.00; the next, b, has 2.00. The fewest preference queries to "
+        "Over all 3 settings a has the lowest mean rank, 1.00; the next, b, has 2.00 and needs 2 times as much "
+        "(one seed, the rows around the target allow 0.1 to 20). The fewest preference queries to "
         "exploitability 0.001: a on all 3."
     )
 
@@ -250,7 +256,8 @@ def test_significant_wins_are_corrected_over_all_settings(tmp_path):
     study(tmp_path, {"a": 10, "b": 20}, "p", seeds=8)
     study(tmp_path, {"a": [10, 30, 10, 30, 10, 10, 10, 10], "b": 20}, "q", seeds=8)
     assert said(tmp_path) == (
-        "Over all 2 settings a has the lowest mean rank, 1.12; the next, b, has 1.88 (p = 0.031, Holm). The fewest "
+        "Over all 2 settings a has the lowest mean rank, 1.12; the next, b, has 1.88 and needs 2 times as much "
+        "(median, 95% interval 0.0577 to 20) (p = 0.031, Holm). The fewest "
         "preference queries to exploitability 0.001: a on all 2 (significantly better than the next on 1, corrected "
         "over all settings)."
     )
