@@ -25,7 +25,7 @@ TEST_COLUMNS = tuple(f"test_{name}" for name in (  # if the game has contexts fo
     "entropy", "win_rate_vs_reference",
 ))  # fmt: skip
 TEXT_COLUMNS = (  # if completions of test prompts are judged
-    "test_kl_to_reference", "kl_standard_error", "test_entropy", "test_win_rate_vs_reference",
+    "test_kl_to_reference", "kl_standard_error", "kl_low", "kl_high", "test_entropy", "test_win_rate_vs_reference",
     "test_loss_rate_vs_reference", "win_rate_low", "win_rate_high", "preference_vs_reference", "tokens", "finished",
     "distinct_2", "judge_calls",
 )  # fmt: skip

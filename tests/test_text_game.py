@@ -25,11 +25,13 @@ from nlhf.io.inputs import InputFile
 from nlhf.judges.classifier import RewardModel
 from nlhf.judges.panel import Panel
 from nlhf.language import scoring
+from nlhf.language.estimates import estimates, win_rates
 from nlhf.language.measure import TextMeasure, distinct
 from nlhf.launch.compose import composed, plain
 from nlhf.models import prompts
 from nlhf.models.content import InputDataset, InputModel
 from nlhf.runner.run_one import run_one
+from nlhf.stats.clusters import clustered_mean
 from nlhf.stats.proportions import clopper_pearson
 from tests.test_resume import signalling
 
@@ -55,7 +57,7 @@ def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(text_config, tin
     assert (table["win_rate_low"] <= table["test_win_rate_vs_reference"]).all()
     entries = [json.loads(line) for line in (outcome.folder / "completions.jsonl").read_text().splitlines()]
     assert len(entries) == 8
-    assert entries[0].keys() == {"prompt", "reference", "policy", "preference"}
+    assert entries[0].keys() == {"prompt", "reference", "policy", "preference", "win_rate"}
     from peft import PeftModel
 
     base = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
@@ -398,12 +400,33 @@ def test_clopper_and_pearson():
     assert clopper_pearson(5, 5)[1] == 1
 
 
-def test_intervals_count_prompts_and_not_their_completions(text_config):
+def test_intervals_count_prompts_and_not_their_completions():
     """Completions of one prompt depend on each other: four copies of a completion are no more evidence than one."""
+    rng = np.random.default_rng(0)
+    advantage, log_ratio = rng.uniform(-0.5, 0.5, (12, 1)), rng.exponential(size=(12, 1))
+    once, copied = estimates(advantage, log_ratio), estimates(np.repeat(advantage, 4, 1), np.repeat(log_ratio, 4, 1))
+    assert copied == pytest.approx(once)
+    assert once["win_rate_low"] < once["test_win_rate_vs_reference"] < once["win_rate_high"]
+    assert once["kl_low"] < once["test_kl_to_reference"] < once["kl_high"]
+    assert once["preference_vs_reference"] == pytest.approx(advantage.mean() + 0.5)
+
+
+def test_ties_count_one_half():
+    assert win_rates(np.array([[0.0, 0.0], [0.1, 0.0], [0.1, -0.2], [-0.1, -0.1]])).tolist() == [0.5, 0.75, 0.5, 0]
+
+
+def test_the_last_row_is_the_mean_of_the_results_of_each_prompt(text_config):
     outcome = run_one(text_config("game.completions=4", "budget.iterations=1"))
-    final = outcome.summary["final"]
-    low, high = clopper_pearson(8 * final["test_win_rate_vs_reference"], 8)
-    assert (final["win_rate_low"], final["win_rate_high"]) == (pytest.approx(low), pytest.approx(high))
+    entries = [json.loads(line) for line in (outcome.folder / "completions.jsonl").read_text().splitlines()]
+    rates = np.array([entry["win_rate"] for entry in entries])
+    assert set(8 * rates) <= set(range(9))  # four completions of one half each at least
+    final, expected = outcome.summary["final"], clustered_mean(rates, np.ones(8))
+    assert final["test_win_rate_vs_reference"] == pytest.approx(expected.value)
+    assert (final["win_rate_low"], final["win_rate_high"]) == (
+        pytest.approx(expected.low),
+        pytest.approx(expected.high),
+    )
+    assert final["kl_low"] < final["test_kl_to_reference"] < final["kl_high"]
 
 
 def test_distinct_pairs_of_words():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nlhf.analysis import conclusions, page, provenance
+from nlhf.analysis import conclusions, page, provenance, text_pairs
 from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.figures.preset import preset_of
 from nlhf.analysis.report_tables import (
@@ -54,6 +54,7 @@ def _claims(results: Results) -> dict[str, Any]:
         "title": study.root.resolve().name,
         "question": preset.question if preset else f"Which method needs the {criterion.fewest}?",
         "headline": conclusions.headline(results),
+        "pairs": text_pairs.sentence(results.text_pairs),
         "cautions": results.cautions,
         "facts": _facts(results),
         "criterion": criterion,
@@ -75,6 +76,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "comparisons": comparison_rows(tested),
         "left_out": max(0, len(tested) - MOST_COMPARISONS),
         "texts": list(_texts(results)),
+        "text_pairs": text_pairs.shown_rows(results.text_pairs),
         "bad": [_incomplete(run) for run in results.study.runs if run["status"] != "completed"],
     }
 

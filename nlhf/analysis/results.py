@@ -8,13 +8,12 @@ from os import PathLike
 
 import pandas as pd
 
-from nlhf.analysis import robustness
+from nlhf.analysis import robustness, row_bounds, text_pairs
 from nlhf.analysis.cautions import cautions, unmeasured
 from nlhf.analysis.comparison import compare
 from nlhf.analysis.criterion import OF_TEXTS, Criterion
 from nlhf.analysis.observations import KEYS, observations
 from nlhf.analysis.overall import overall
-from nlhf.analysis.row_bounds import ESTIMATED
 from nlhf.analysis.study import Study, load_study
 from nlhf.analysis.summary import summarise
 from nlhf.analysis.tuning import is_tuned, judged
@@ -67,6 +66,12 @@ class Results:
         observed = self.observations
         return overall(observed.assign(method=observed["algorithm"]) if self.tuned else observed)
 
+    @cached_property
+    def text_pairs(self) -> pd.DataFrame:
+        """`paired_differences` of the language models' win rates."""
+        study = self.focused.study
+        return text_pairs.paired_differences(text_pairs.win_rates(study.rows, study.runs))
+
     @property
     def cautions(self) -> list[str]:
         """What a reader must know before believing the table."""
@@ -86,7 +91,7 @@ class Results:
                 "The seeds of a run share one clock: a run is one observation of seconds, and no test is made."
             )
         if self.criterion.metric == OF_TEXTS:
-            sentences.append(ESTIMATED)
+            sentences.extend(row_bounds.cautions(self.study.rows))
         if self.criterion.metric == "exploitability" and any("average" in text for text in self.caveats.values()):
             sentences.append("For some methods only the average converges: see --metric average_exploitability.")
         return sentences

@@ -13,6 +13,17 @@ ESTIMATED = (
     "The share of judged pairs lost is estimated on test prompts. A run reaches the target at its first row whose "
     "upper confidence bound is below it; the bounds hold for all rows of a run with 95%."
 )
+FEWEST_PROMPTS = 32  # with fewer, intervals may be too short if one prompt in ten decides the mean
+FEW_PROMPTS = (
+    "Some runs measure fewer than 32 test prompts: their intervals may be too short where a few prompts decide the "
+    "mean. Give a larger game.test_prompts."
+)
+
+
+def cautions(data: pd.DataFrame) -> list[str]:
+    """What a reader must know about estimated rows."""
+    few = "game.test_prompts" in data and (data["game.test_prompts"] < FEWEST_PROMPTS).any()
+    return [ESTIMATED, FEW_PROMPTS] if few else [ESTIMATED]
 
 
 def upper_bounds(data: pd.DataFrame, metric: str) -> np.ndarray | None:

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     by = tuple(filter(None, options.by.split(",")))
     criterion = Criterion(options.metric, options.target, options.x, by, options.horizon)
-    from nlhf.analysis import conclusions, ranking_table
+    from nlhf.analysis import conclusions, ranking_table, text_pairs
     from nlhf.analysis.results import analyse
 
     results = analyse(options.folder, criterion)
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     ranking_table.show(results, output)
     output.print()
     output.print(conclusions.headline(results), style="bold")
+    if pairs := text_pairs.sentence(results.text_pairs):
+        output.print(pairs)
     for caution in results.cautions:
         output.print(f"- {caution}")
     for line in written:

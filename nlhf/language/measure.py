@@ -13,10 +13,10 @@ from torch import Tensor
 
 from nlhf.budget import SPARSE, Schedule
 from nlhf.equilibria.metrics import Grades
+from nlhf.language.estimates import estimates, win_rates
 from nlhf.language.game import TextGame
 from nlhf.language.policy import CausalLMPolicy
 from nlhf.numerics.streams import stream
-from nlhf.stats.proportions import clopper_pearson
 
 if TYPE_CHECKING:
     from nlhf.policies.base import Policy
@@ -55,20 +55,9 @@ class TextMeasure(Grades):
         log_policy = self._log_probs(self.at_test_prompts(policy), samples)
         log_base = self._log_probs(self.base, samples)
         numbers = samples.flatten().tolist()
-        # Completions of one prompt depend on each other, so a prompt is the unit of intervals and standard errors.
-        log_ratio = (log_policy - log_base).mean(-1).flatten()
-        win_rates = (advantage.sign() / 2 + 0.5).mean(-1).flatten()
-        wins, count = float(win_rates.sum()), win_rates.numel()
-        low, high = clopper_pearson(wins, count)
         values = {
-            "test_kl_to_reference": float(log_ratio.mean()),
-            "kl_standard_error": float(log_ratio.std() / count**0.5) if count > 1 else float("nan"),
+            **estimates(advantage[0].cpu().numpy(), (log_policy - log_base)[0].cpu().numpy()),
             "test_entropy": float(-log_policy.mean()),
-            "test_win_rate_vs_reference": wins / count,
-            "test_loss_rate_vs_reference": 1 - wins / count,
-            "win_rate_low": low,
-            "win_rate_high": high,
-            "preference_vs_reference": float(advantage.mean()) + 0.5,
             "tokens": float(np.mean([len(model.completions[number]) for number in numbers])),
             "finished": float(np.mean([model.finished(number) for number in numbers])),
             "distinct_2": distinct([model.text(number) for number in numbers], 2),
@@ -135,18 +124,26 @@ class TextMeasure(Grades):
         return regularised[0].mean(-1).numpy(), (advantage[0] + 0.5).mean(-1).numpy()
 
     def texts(self, policy: Policy) -> list[dict[str, Any]]:
-        """Prompt, a completion of the reference and of the policy, and the judge's preference, for every prompt."""
+        """What the last row measures, for every prompt.
+
+        Prompt, first completion of the reference and of the policy, the judge's preference between these two, and the
+        share of all completions that win.
+        """
         samples, text = self.completions(policy), self.game.model.text
-        preference = self.game.compare(self._contexts, samples, self.reference) + 0.5
-        columns = (tensor[0, :, 0].tolist() for tensor in (self.reference, samples, preference))
+        advantage = self.game.compare(self._contexts, samples, self.reference)
+        firsts = (tensor[0, :, 0].tolist() for tensor in (self.reference, samples, advantage + 0.5))
+        columns = (*firsts, win_rates(advantage[0].cpu().numpy()).tolist())
         return [
             {
                 "prompt": turn.text,
                 "reference": text(reference_number),
                 "policy": text(policy_number),
-                "preference": chance,
+                "preference": preference,
+                "win_rate": win_rate,
             }
-            for turn, reference_number, policy_number, chance in zip(self.game.turns, *columns, strict=True)
+            for turn, reference_number, policy_number, preference, win_rate in zip(
+                self.game.turns, *columns, strict=True
+            )
         ]
 
 

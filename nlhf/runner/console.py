@@ -94,8 +94,8 @@ def _facts(summary: Mapping[str, Any]) -> Any:
     if "judge_calls" in final:
         ends = f"[{_number(final['win_rate_low'])}, {_number(final['win_rate_high'])}]"
         table.add_row("win rate against the reference", f"{_number(final['test_win_rate_vs_reference'])} {ends}")
-        error = _number(final["kl_standard_error"])
-        table.add_row("KL to the reference", f"{_number(final['test_kl_to_reference'])} ± {error}")
+        ends = f"[{_number(final.get('kl_low'))}, {_number(final.get('kl_high'))}]"
+        table.add_row("KL to the reference", f"{_number(final['test_kl_to_reference'])} {ends}")
     else:
         table.add_row("exploitability", _number(final.get("exploitability")))
         table.add_row("  of the average policy", _number(final.get("average_exploitability")))

@@ -9,7 +9,7 @@ from scipy import stats
 from nlhf.analysis.criterion import OF_TEXTS, Criterion
 from nlhf.analysis.observations import observations
 from nlhf.analysis.results import analyse
-from nlhf.analysis.row_bounds import ESTIMATED, upper_bounds
+from nlhf.analysis.row_bounds import ESTIMATED, FEW_PROMPTS, upper_bounds
 from nlhf.analysis.study import load
 from nlhf.stats.curves import cost_to_target
 from nlhf.stats.proportions import wilson
@@ -101,4 +101,7 @@ def test_the_report_says_what_reaching_means(tmp_path):
     run_of_losses(tmp_path, [32, 14])
     sentences = analyse(tmp_path, Criterion()).cautions
     assert ESTIMATED in sentences
+    assert FEW_PROMPTS not in sentences
+    run_of_losses(tmp_path, [32, 14], game__test_prompts=16, algorithm="omd")
+    assert FEW_PROMPTS in analyse(tmp_path, Criterion()).cautions
     assert ESTIMATED not in analyse(tmp_path, Criterion(metric="kl_to_equilibrium")).cautions

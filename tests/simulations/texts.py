@@ -1,8 +1,9 @@
-"""First passages of measured win rates."""
+"""Measured win rates and divergences of language models: intervals, first passages, and paired differences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,44 +11,130 @@ from scipy import stats
 
 from nlhf.analysis.criterion import OF_TEXTS
 from nlhf.analysis.row_bounds import upper_bounds
+from nlhf.analysis.text_pairs import paired_differences
+from nlhf.language.estimates import estimates
+from nlhf.stats.clusters import clustered_mean
 from nlhf.stats.curves import cost_to_target
-from nlhf.stats.proportions import clopper_pearson
 from tests.simulations.cell import Cell
 
+Measure = Literal["size", "coverage"]
+Simulation = Callable[[np.random.Generator], bool | None]
 TARGET = 0.4
+COMPLETIONS = 8
 
 
-def _verdicts(rng: np.random.Generator, lost: np.ndarray, prompts: int, shared: float) -> np.ndarray:
-    """Lost pairs (prompts, rows): row r loses each with probability lost[r].
-
-    The rows of a run share prompts and random numbers: `shared` is the correlation of their latent normal scores.
-    """
-    common = rng.standard_normal((prompts, 1))
-    scores = np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.standard_normal((prompts, len(lost)))
-    return np.asarray(scores < stats.norm.ppf(lost))
+def _wins(rng: np.random.Generator, shape: tuple[int, ...], chance: np.ndarray | float, shared: float) -> np.ndarray:
+    """Won pairs of the given shape, prompts first: `shared` is the correlation of latent scores within a prompt."""
+    prompt = rng.standard_normal((shape[0], *([1] * (len(shape) - 1))))
+    scores = np.sqrt(shared) * prompt + np.sqrt(1 - shared) * rng.standard_normal(shape)
+    return np.asarray(scores < stats.norm.ppf(chance))
 
 
-def _passage(rows: int, prompts: int, shared: float) -> Callable[[np.random.Generator], bool]:
+def _passage(rows: int, prompts: int, shared: float) -> Simulation:
     """Whether a run whose true share of lost pairs falls to the target, and never below it, reaches the target."""
     lost = np.maximum(TARGET, np.linspace(0.5, 0.3, rows))
 
     def simulate(rng: np.random.Generator) -> bool:
-        losses = _verdicts(rng, lost, prompts, shared).sum(0)
-        low = [clopper_pearson(prompts - count, prompts)[0] for count in losses]
-        data = pd.DataFrame({"folder": "run", "seed": 0, OF_TEXTS: losses / prompts, "win_rate_low": low})
+        won = _wins(rng, (prompts, rows), 1 - lost, shared)
+        rates = [clustered_mean(column, np.ones(prompts)) for column in won.T.astype(float)]
+        losses, low = [1 - rate.value for rate in rates], [rate.low for rate in rates]
+        data = pd.DataFrame({"folder": "run", "seed": 0, OF_TEXTS: losses, "win_rate_low": low})
         bounds = upper_bounds(data, OF_TEXTS)
         return not np.isnan(cost_to_target(np.arange(rows), data[OF_TEXTS].to_numpy(), TARGET, bounds))
 
     return simulate
 
 
+def _win_rate(prompts: int, chance: float, shared: float) -> Simulation:
+    def simulate(rng: np.random.Generator) -> bool:
+        won = _wins(rng, (prompts, COMPLETIONS), chance, shared)
+        row = estimates(won - 0.5, np.zeros(won.shape))
+        return row["win_rate_low"] <= chance <= row["win_rate_high"]
+
+    return simulate
+
+
+def _divergence(draw: Callable[[np.random.Generator, int], np.ndarray], prompts: int) -> Simulation:
+    """Divergences of mean 1; the log-ratio of a completion has twice its divergence as variance."""
+
+    def simulate(rng: np.random.Generator) -> bool:
+        divergence = draw(rng, prompts)[:, None]
+        log_ratio = rng.normal(divergence, np.sqrt(2 * divergence), (prompts, COMPLETIONS))
+        row = estimates(np.zeros(log_ratio.shape), log_ratio)
+        return row["kl_low"] <= 1 <= row["kl_high"]
+
+    return simulate
+
+
+def _pair(chances: tuple[float, float], prompts: int, seeds: int, measures: Measure) -> Simulation:
+    """Two methods on the same prompts; completions of a prompt depend on each other across methods and seeds."""
+    difference = chances[0] - chances[1]
+
+    def simulate(rng: np.random.Generator) -> bool:
+        won = _wins(rng, (prompts, seeds, 2), np.array(chances), 0.5)
+        index = pd.MultiIndex.from_product(
+            [range(prompts), range(seeds), ["a", "b"]], names=["prompt", "seed", "method"]
+        )
+        rates = pd.DataFrame({"win_rate": won.ravel().astype(float)}, index).reset_index().assign(setting="text")
+        (row,) = paired_differences(rates).to_dict("records")
+        if measures == "size":
+            return bool(row["p_holm"] < 0.05)
+        sign = 1 if row["first"] == "a" else -1
+        return bool(row["difference_low"] <= sign * difference <= row["difference_high"])
+
+    return simulate
+
+
+DIVERGENCES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "equal divergences": lambda _, n: np.ones(n),
+    "exponential divergences": lambda rng, n: rng.exponential(size=n),
+    "lognormal divergences": lambda rng, n: rng.lognormal(-0.5, 1.0, n),
+    "chi-squared divergences": lambda rng, n: rng.gamma(0.5, 2.0, n),
+    "one prompt in ten with all divergence": lambda rng, n: 10.0 * (rng.random(n) < 0.1),
+}
+PAIRS: tuple[tuple[int, int, float, float, Measure], ...] = (  # prompts, seeds, true win rates
+    (16, 1, 0.8, 0.6, "coverage"),
+    (16, 1, 0.99, 0.9, "coverage"),
+    (64, 1, 0.7, 0.7, "size"),
+    (64, 5, 0.7, 0.7, "size"),
+    (64, 5, 0.8, 0.6, "coverage"),
+)
+EACH = f"{COMPLETIONS} completions each"
 CELLS = [
-    Cell(
-        "first passage of a win rate",
-        f"{rows} rows on {prompts} prompts, correlation {shared:g} between rows, never below the target",
-        "size",
-        _passage(rows, prompts, shared),
-    )
-    for rows, prompts in ((12, 32), (12, 64), (30, 64))
-    for shared in (0.0, 0.5, 0.9)
+    *(
+        Cell(
+            "first passage of a win rate",
+            f"{rows} rows on {prompts} prompts, correlation {shared:g} between rows, never below the target",
+            "size",
+            _passage(rows, prompts, shared),
+        )
+        for rows, prompts, shared in ((12, 32, 0.5), (30, 64, 0.0), (30, 64, 0.9))
+    ),
+    *(
+        Cell(
+            "interval of a win rate",
+            f"{prompts} prompts, {EACH}, correlation {shared:g} within a prompt, true rate {chance:g}",
+            "coverage",
+            _win_rate(prompts, chance, shared),
+        )
+        for prompts in (8, 32, 64)
+        for chance in (0.5, 0.8)
+        for shared in (0.0, 0.5, 1.0)
+    ),
+    *(
+        Cell(
+            "interval of a KL divergence", f"{prompts} prompts, {EACH}, {name}", "coverage", _divergence(draw, prompts)
+        )
+        for prompts in (16, 32, 64)
+        for name, draw in DIVERGENCES.items()
+    ),
+    *(
+        Cell(
+            "paired difference of win rates",
+            f"{prompts} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}, true rates {first:g} and {second:g}",
+            measures,
+            _pair((first, second), prompts, seeds, measures),
+        )
+        for prompts, seeds, first, second, measures in PAIRS
+    ),
 ]

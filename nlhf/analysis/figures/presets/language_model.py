@@ -11,17 +11,19 @@ from nlhf.analysis.results import Results
 
 
 def draw(results: Results) -> Figure | None:
-    """Win rate against the reference with its exact interval, and KL to it, against queries."""
+    """Win rate against the reference with its interval, and KL to it, against queries."""
     rows, cost = results.study.rows, results.criterion.x
+    if "kl_low" not in rows:  # as for runs of older versions
+        rows = rows.assign(kl_low=float("nan"), kl_high=float("nan"))
     if "test_win_rate_vs_reference" not in rows or rows["test_win_rate_vs_reference"].isna().all():
         return None
     with style():
         figure, axes = layout.panels(["preferred to the reference", "KL to the reference"])
         looks = looks_of(rows)
         for (method, _), run in rows[rows[cost] > 0].groupby(["method", "folder"]):
-            look, error = looks[str(method)], 1.96 * run["kl_standard_error"]
+            look = looks[str(method)]
             kl, wins = run["test_kl_to_reference"], run["test_win_rate_vs_reference"]
-            curves = ((wins, run["win_rate_low"], run["win_rate_high"]), (kl, kl - error, kl + error))
+            curves = ((wins, run["win_rate_low"], run["win_rate_high"]), (kl, run["kl_low"], run["kl_high"]))
             for axis, (middle, low, high) in zip(axes, curves, strict=True):
                 axis.plot(run[cost], middle, color=look.colour, marker=look.marker, ms=3.2, lw=1.3)
                 axis.fill_between(run[cost], low, high, color=look.colour, alpha=0.15, lw=0)
@@ -35,6 +37,6 @@ def draw(results: Results) -> Figure | None:
 PRESET = Preset(
     "Do judges that each hold one criterion prefer the trained language model to the one it started from?",
     draw,
-    "One completion of each model per test prompt: the share that the judge prefers to the reference's, with its exact "
-    "95% interval, and the estimated divergence.",
+    "Completions of the test prompts: the share that the judge prefers to the reference's, and the estimated KL "
+    "divergence, with 95% intervals over prompts.",
 )
