@@ -57,7 +57,7 @@ def paired_differences(rates: pd.DataFrame) -> pd.DataFrame:
     """A row per (setting, pair of methods), the method that wins more first.
 
     Prompts are the sample. A prompt's difference is the mean over the seeds that both methods ran, since seeds measure
-    the same prompts again: they are no further prompts. The intervals and p-values therefore describe these trained
+    the same prompts again and add no prompts. The intervals and p-values therefore describe these trained
     policies on other prompts, not other training seeds.
 
     Columns: `setting, first, second`; `prompts` and `seeds`, their numbers; `first_rate`, `second_rate`, mean win
@@ -115,16 +115,17 @@ def sentence(table: pd.DataFrame) -> str:
         return f"{scope} {pair} differ significantly in their win rates ({shown_p(best['p_holm'])}{several})."
     several_settings = table["setting"].nunique() > 1
     wins = "; ".join(_win(row, several_settings) for row in significant[:MOST_NAMED])
-    more = f"; {len(significant) - MOST_NAMED} more pairs differ" if len(significant) > MOST_NAMED else ""
+    rest = f"; {len(significant) - MOST_NAMED} more pairs differ" if len(significant) > MOST_NAMED else ""
     seeds = int(tested["seeds"].max())
     trained = "this one training seed" if seeds == 1 else f"these {seeds} training seeds"
-    return f"{scope} {wins}{more}{several}. The intervals hold for other prompts, and for {trained}."
+    return f"{scope} {wins}{rest}{several}. The intervals hold for other prompts, and for {trained}."
 
 
 def _win(row: Mapping[Any, Any], several_settings: bool) -> str:
-    place = f" on {row['setting']}" if several_settings else ""
+    setting = f" on {row['setting']}" if several_settings else ""
     difference = f"{row['difference']:.2f} [{row['difference_low']:.2f}, {row['difference_high']:.2f}]"
-    return f"{row['first']} wins {difference} more of the pairs than {row['second']}{place} ({shown_p(row['p_holm'])})"
+    first, second, p = row["first"], row["second"], shown_p(row["p_holm"])
+    return f"{first} wins {difference} more of the pairs than {second}{setting} ({p})"
 
 
 def shown_rows(table: pd.DataFrame) -> list[list[str]]:
