@@ -309,7 +309,7 @@ def test_votes_are_a_game_whose_contexts_are_prompts_and_whose_equilibrium_is_th
     arena.play(Wheel(), 20, None)
     found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 50)
     game = Votes(path=InputFile(str(tmp_path / "votes.csv")), context=["prompt"], where={}, drop=[], pseudo_count=0.0,
-                 unseen="half", bootstrap=False)  # fmt: skip
+                 unseen="half", cluster=[], bootstrap=False)  # fmt: skip
     apart, pooled = game.table(np.random.default_rng(0)), replace(game, context=[]).table(np.random.default_rng(0))
     assert sorted(apart.contexts) == [str(number) for number in range(len(PROMPTS))]
     order = [pooled.items.index(name) for name in found.pooled.items]

@@ -26,7 +26,15 @@ HEAD = "item_a,item_b,wins_a,wins_b\n"
 
 def votes(path, **options):
     """A family of votes as a config with these differences from conf/game/votes.yaml builds it."""
-    defaults = {"context": [], "where": {}, "drop": [], "pseudo_count": 0, "unseen": "half", "bootstrap": False}
+    defaults = {
+        "context": [],
+        "where": {},
+        "drop": [],
+        "pseudo_count": 0,
+        "unseen": "half",
+        "cluster": [],
+        "bootstrap": False,
+    }
     return build({"_target_": "nlhf.games.votes.Votes", "path": str(path), **defaults, **options}, "game")
 
 

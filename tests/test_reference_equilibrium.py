@@ -174,7 +174,9 @@ def test_regularised_equilibria_tend_to_the_only_winner(family):
 
 def winner_of_votes(path, where=None, drop=()):
     """Item -> probability in the von Neumann winner of pooled votes, of the items in its support."""
-    votes = Votes(InputFile(str(path)), [], where or {}, list(drop), pseudo_count=0.0, unseen="half", bootstrap=False)
+    votes = Votes(
+        InputFile(str(path)), [], where or {}, list(drop), pseudo_count=0.0, unseen="half", cluster=[], bootstrap=False
+    )
     table = votes.table(np.random.default_rng(0))
     winner, unique = unregularised(table.preference[0])
     assert unique

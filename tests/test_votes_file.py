@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nlhf
 from nlhf.config import ConfigError
-from nlhf.votes.file import context_name
+from nlhf.votes.file import Vote, context_name
 from nlhf.votes.where import matches, parsed
 from tests.test_games import HEAD, drawn, votes, written
 
@@ -244,7 +244,8 @@ def test_ties_are_half_a_win_for_each_and_counted_as_ties(tmp_path):
     assert pairs(instance)["a", "b"] == (3 + 0.5 + 2 + 1.5) / 10
     assert instance.votes[:, 0, 0, 1].tolist() == [10, 4]
     assert instance.wins[0].tolist() == [[0, 7], [3, 0]]
-    assert family.cast()[0] == ({"item_a": "a", "item_b": "b", "wins_a": "3", "wins_b": "0"}, ("a", "b", 3.5, 0.5))
+    cells = {"item_a": "a", "item_b": "b", "wins_a": "3", "wins_b": "0"}
+    assert family.cast()[0] == Vote(cells, "a", "b", 3.5, 0.5, 1.0)
 
 
 def test_a_column_of_ties_and_half_wins_mean_the_same(tmp_path):

@@ -1,7 +1,7 @@
 """Which policy to ship: the arena's votes as a game, and what its equilibrium shows.
 
 All numbers are about the pooled game, P(a > b) averaged over prompts. Prompts are the sample: intervals are those of
-`nlhf.arena.intervals`, and cycles are compared with the Bradley-Terry fit under the same noise of prompts.
+`nlhf.arena.intervals`, and prompts are the clusters of the test of a Bradley-Terry model.
 
 The exploitability of a policy, if it is always played, is max over b of P(b > a) - 1/2 at beta = 0. An equilibrium
 jumps with P, so no interval covers it well; instead the range of equilibria over redrawn prompts is shown.
@@ -20,6 +20,7 @@ from nlhf.leaderboard.nash import equilibrium_shares
 from nlhf.leaderboard.voters import FEW
 from nlhf.stats.bootstrap import Estimate, redrawn
 from nlhf.stats.cyclic import pooled
+from nlhf.stats.vote_clusters import Clusters
 
 MIXTURES = 200  # redraws for which the equilibrium is computed
 RANGE = "The last column is the range of 95% of the equilibria over redrawn prompts; it is not a confidence interval."
@@ -119,7 +120,8 @@ def rank(
     preference, drawn = pooled(wins, played)[0], pooled(wins, played, redrawn(prompts, redraws))
     number, full = played.sum(0), complete(played)
     tested = bool(full.sum() >= FEW)  # with fewer prompts, or missing pairs, the test would reject too often
-    game = matrix_of("all", names, preference, np.stack([number, np.zeros((n, n))]), drawn - preference, tested)
+    verdicts = Clusters("prompt", wins, played) if tested else None
+    game = matrix_of("all", names, preference, np.stack([number, np.zeros((n, n))]), verdicts, counted=False)
     field = _mean_of_others(preference, number)
     low, high = pair_intervals(wins, played, preference)
     results = np.where(played > 0, wins, 0.5)

@@ -22,12 +22,18 @@ def main(arguments: Sequence[str]) -> int:
     from nlhf.leaderboard.report import write
     from nlhf.leaderboard.summary import examine
 
-    context, drop = (list(filter(None, text.split(","))) for text in (options.context, options.drop))
+    context, drop, cluster = (
+        list(filter(None, text.split(","))) for text in (options.context, options.drop, options.cluster)
+    )
     where = _where(options.where)
     game = _game(options.file, options.config_dir) if options.file.startswith("game=") else {"path": options.file}
     path = game["path"]
     summary = examine(
-        path, context or game.get("context", []), where or game.get("where"), drop or game.get("drop", [])
+        path,
+        context or game.get("context", []),
+        where or game.get("where"),
+        drop or game.get("drop", []),
+        cluster or game.get("cluster", []),
     )
     output = console()
     for line in summary.lines:
@@ -59,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN=VALUE",
         help="use only rows with this value, as judge=human; repeat it to allow several values of a column",
     )
+    show.add_argument(
+        "--cluster",
+        default="",
+        metavar="COLUMNS",
+        help="columns that name voters or questions whose votes may be alike, as annotator; without it, votes are "
+        "taken as independent",
+    )
     show.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
     show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")
     return parser
@@ -70,7 +83,7 @@ def _game(choice: str, config_dir: str | None) -> dict[str, Any]:
 
     with composed([choice], config_dir=config_dir) as config:
         game: dict[str, Any] = plain(config)["game"]
-    if not {"path", "context", "where", "drop"} <= set(game) or game["path"] is None:
+    if not {"path", "context", "where", "drop", "cluster"} <= set(game) or game["path"] is None:
         raise ConfigError(f"{choice} does not read a file of votes: give a file, or a game such as game=mtbench.")
     return game
 

@@ -33,7 +33,9 @@ class Votes(GameFamily):
         pseudo_count: votes added to both sides of every pair with votes, >= 0.
         unseen: for pairs without votes: P = 1/2 (`half`), drop items until no such pair is left (`drop_item`), or
             `refuse`.
-        bootstrap: resample the votes of every pair with replacement, one game per seed.
+        cluster: columns whose combined values name a voter or a question whose votes may be alike; [] takes votes as
+            independent.
+        bootstrap: resample the votes of every pair, or whole clusters, with replacement, one game per seed.
     """
 
     path: InputFile | None
@@ -42,13 +44,15 @@ class Votes(GameFamily):
     drop: list[str]
     pseudo_count: float
     unseen: Literal["half", "drop_item", "refuse"]
+    cluster: list[str]
     bootstrap: bool
 
     def __post_init__(self) -> None:
         if not 0 <= self.pseudo_count <= MOST_VOTES:
             raise ConfigError(f"game.pseudo_count={self.pseudo_count} is out of range: give 0 to 2^53 votes.")
-        if counts := [name for name in self.context if name in (*COLUMNS[2:], TIES)]:
-            raise ConfigError(f"game.context={counts[0]} counts votes: name columns that do not.")
+        for key, names in (("context", self.context), ("cluster", self.cluster)):
+            if counts := [name for name in names if name in (*COLUMNS[2:], TIES)]:
+                raise ConfigError(f"game.{key}={counts[0]} counts votes: name columns that do not.")
 
     @property
     def random(self) -> bool:
@@ -86,12 +90,13 @@ class Votes(GameFamily):
         self._warn()
         index = {item: number for number, item in enumerate(self._items)}
         votes = np.zeros((3, len(self._contexts), len(index), len(index)))  # wins, losses, ties of row against column
-        for vote in self._votes:
+        times = self._times_drawn(rng) if self.bootstrap and self.cluster else np.ones(len(self._votes))
+        for vote, number in zip(self._votes, times, strict=True):
             i, j, x = index[vote.a], index[vote.b], self._contexts[self._context(vote)]
-            counts = np.array([vote.wins_a - vote.ties / 2, vote.wins_b - vote.ties / 2, vote.ties])
+            counts = number * np.array([vote.wins_a - vote.ties / 2, vote.wins_b - vote.ties / 2, vote.ties])
             votes[:, x, i, j] += counts
             votes[:, x, j, i] += counts[[1, 0, 2]]
-        if self.bootstrap:
+        if self.bootstrap and not self.cluster:
             votes = self._resampled(votes, rng)
         return self._preferences(votes[0] + votes[2] / 2, votes[2], self._items, self._context_names)
 
@@ -134,12 +139,19 @@ class Votes(GameFamily):
         resampled[:, :, upper[1], upper[0]] = np.moveaxis(drawn[..., [1, 0, 2]], -1, 0)
         return resampled
 
+    def _times_drawn(self, rng: np.random.Generator) -> np.ndarray:
+        """How often each row is in a bootstrap sample of whole clusters."""
+        names = [tuple(vote.cells[column] for column in self.cluster) for vote in self._votes]
+        clusters = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        drawn = rng.multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)))
+        return np.asarray(drawn[[clusters[name] for name in names]])
+
     @cached_property
     def _votes(self) -> list[Vote]:
         """Every row that passes the filters."""
         if self.path is None:
             raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
-        return read_votes(self.path, self.context, self.where, self.drop)
+        return read_votes(self.path, self.context, self.where, self.drop, self.cluster)
 
     def _warn(self) -> None:
         """Warn once about items that the votes do not compare."""
@@ -173,12 +185,12 @@ class Votes(GameFamily):
     def _context_names(self) -> tuple[str, ...]:
         return tuple(context_name(context) for context in self._contexts)
 
-    def cast(self) -> list[tuple[dict[str, str], tuple[str, str, float, float]]]:
-        """Every row that passes the filters: its cells by column; both items and both counts, ties as half wins.
+    def cast(self) -> list[Vote]:
+        """Every row that passes the filters.
 
         Raises: ConfigError for an invalid row, filter or item.
         """
-        return [(vote.cells, (vote.a, vote.b, vote.wins_a, vote.wins_b)) for vote in self._votes]
+        return list(self._votes)
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nlhf.leaderboard.nash import Nash, nash
-from nlhf.stats.cyclic import Diagnosis, Triple, diagnose
+from nlhf.leaderboard.nash import Nash, equilibrium_range, nash
+from nlhf.stats.condorcet import possible_winners
+from nlhf.stats.counted import counts_of
+from nlhf.stats.cyclic import Diagnosis, Triple, assumption, diagnose
+from nlhf.stats.transitivity import Transitivity, weak_transitivity
+from nlhf.stats.vote_clusters import Clusters
+
+RANGES = 200  # bootstrap samples whose equilibria are computed
+MOST_RANGED = 40  # items up to which they are
 
 
 @dataclass(frozen=True)
@@ -20,10 +27,13 @@ class Matrix:
         items: n names.
         preference: P, (n, n).
         votes: the number of votes.
-        diagnosis: scores, cycles and their null distribution.
+        diagnosis: scores, cycles and the test of a Bradley-Terry model.
         winner: the item that is preferred to all others by strict majority, or None.
         nash: an equilibrium at beta = 0, and the range of all equilibria.
         unseen: the number of pairs without a vote, which count as even.
+        transitivity: the test of weak stochastic transitivity, or None.
+        winners: the 95% confidence set of the Condorcet winner, or None if it is not known.
+        mixtures: the range of 95% of the equilibria of bootstrap samples, (2, n), or None.
     """
 
     name: str
@@ -34,6 +44,9 @@ class Matrix:
     winner: str | None
     nash: Nash
     unseen: int
+    transitivity: Transitivity | None = None
+    winners: list[int] | None = None
+    mixtures: np.ndarray | None = None
 
     @property
     def triples(self) -> list[Triple]:
@@ -51,31 +64,91 @@ class Matrix:
         n = len(self.items)
         return f"{self.unseen} of {n * (n - 1) // 2} pairs"
 
+    @property
+    def assumption(self) -> str:
+        """Which votes are taken as independent, as the end of a sentence."""
+        return assumption(self.diagnosis.clusters, self.diagnosis.cluster)
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """The sentences about transitivity, the winner and the equilibrium."""
+        if self.transitivity and (sentence := self.transitivity.sentence(self.items)):
+            yield sentence
+        first = f"Condorcet winner: {self.winner}" if self.winner else "No item is preferred to all others"
+        yield f"{first}{self._possible}."
+        yield f"Nash equilibrium at beta = 0: {self.mixture}."
+        if self.mixtures is not None:
+            low, high = self.mixtures
+            shown = [k for k in np.argsort(-high, kind="stable") if high[k] >= 5e-4]
+            ranges = ", ".join(f"{self.items[k]} {low[k]:.3f} to {high[k]:.3f}" for k in shown)
+            unit = self.diagnosis.cluster or "votes"
+            yield (
+                f"95% of the equilibria of {RANGES} bootstrap samples ({unit} drawn with replacement) have shares of "
+                f"{ranges}. These ranges are no confidence intervals where an equilibrium changes abruptly."
+            )
+
+    @property
+    def _possible(self) -> str:
+        """The confidence set of the winner, as the rest of a sentence."""
+        if self.winners is None:
+            return ""
+        if not self.winners:
+            return f"; the votes exclude every item as Condorcet winner with 95% confidence, {self.assumption}"
+        names = ", ".join(self.items[k] for k in self.winners)
+        return f"; with 95% confidence, a Condorcet winner is one of: {names}, {self.assumption}"
+
 
 def matrix_of(
     name: str,
     items: Sequence[str],
     preference: np.ndarray,
     votes: np.ndarray,
-    noise: np.ndarray | None = None,
-    tested: bool = True,
+    clusters: Clusters | None = None,
+    counted: bool = True,
 ) -> Matrix:
     """The analysis of a preference matrix P (n, n).
 
     Args:
         votes: (2, n, n), the number of votes on each pair, and how many of them are ties.
-        noise: as in `diagnose`.
-        tested: whether to compare cycles with chance.
+        clusters: the same votes by cluster; None if votes are independent.
+        counted: whether votes may be tested as independent votes; without clusters and this, nothing is tested.
     """
     beats = (preference > 0.5) | np.eye(len(items), dtype=bool)
-    winners = np.flatnonzero(beats.all(1))
-    winner = items[winners[0]] if len(winners) else None
+    candidates = np.flatnonzero(beats.all(1))
+    winner = items[candidates[0]] if len(candidates) else None
     unseen = int((votes[0][np.triu_indices(len(items), 1)] == 0).sum())
-    diagnosis = diagnose(preference, votes if tested else None, noise=noise)
-    number = float(votes[0].sum() / 2)
-    return Matrix(name, tuple(items), preference, number, diagnosis, winner, nash(preference), unseen)
+    sample = preference, votes if counted else None, clusters
+    return Matrix(
+        name,
+        tuple(items),
+        preference,
+        float(votes[0].sum() / 2),
+        diagnose(*sample),
+        winner,
+        nash(preference),
+        unseen,
+        weak_transitivity(*sample),
+        possible_winners(*sample),
+        equilibrium_range(_resampled(*sample)),
+    )
 
 
 def complete(votes: np.ndarray) -> np.ndarray:
     """True for each question on which every pair has a vote, (Q), for votes (Q, n, n)."""
     return np.asarray(((votes > 0) | np.eye(votes.shape[-1], dtype=bool)).all((1, 2)))
+
+
+def _resampled(preference: np.ndarray, votes: np.ndarray | None, clusters: Clusters | None) -> np.ndarray | None:
+    """P (R, n, n) of bootstrap samples of votes or clusters; None if neither is known, or there are too many items.
+
+    The share of ties on each pair is that of the votes.
+    """
+    if len(preference) > MOST_RANGED:
+        return None
+    counts = counts_of(preference, votes)
+    if clusters is not None:
+        if not clusters.enough:
+            return None
+        ties = 0.0 if counts is None else counts.ties / np.maximum(counts.ties + counts.decided, 1)
+        return np.asarray(0.5 + (clusters.resampled(RANGES) - 0.5) * (1 - ties))
+    return None if counts is None else counts.with_ties(counts.redrawn(counts.preference, RANGES))

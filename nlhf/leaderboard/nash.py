@@ -66,6 +66,14 @@ def equilibrium_shares(preference: np.ndarray) -> np.ndarray:
     return np.asarray(np.exp(equilibrium(preference, beta=0.0).log_policy))
 
 
+def equilibrium_range(preferences: np.ndarray | None) -> np.ndarray | None:
+    """The range of 95% of the equilibria of P (R, n, n), (2, n); None for None."""
+    if preferences is None:
+        return None
+    shares = np.array([equilibrium_shares(preference) for preference in preferences])
+    return np.asarray(np.quantile(shares, (0.025, 0.975), axis=0))
+
+
 def nash(preference: np.ndarray) -> Nash:
     """An equilibrium of P (n, n), and the range of all equilibria.
 

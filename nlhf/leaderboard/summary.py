@@ -2,7 +2,8 @@
 
 Pooled over its contexts, and per context if columns are named for it: the Hodge decomposition with its Bradley-Terry
 null, cyclic triples, the Condorcet winner, and the support of the Nash equilibrium at beta = 0. Where the rows allow
-it, also how often two voters of a pair agree, and the advantage of the item that is shown first.
+it, also how often two voters of a pair agree, and the advantage of the item that is shown first. Tests take votes as
+independent, unless columns name clusters of votes that may be alike.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from nlhf.games.preference import PreferenceTable
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
-from nlhf.leaderboard.matrix import Matrix, complete, matrix_of
-from nlhf.leaderboard.voters import FEW, Cast, agreement, by_question, columns, position, soft
-from nlhf.stats.bootstrap import Estimate, redrawn
-from nlhf.stats.cyclic import REDRAWS, pooled
-
-LARGEST = 1 << 25  # cells of a table of questions and pairs; with more, questions are not redrawn
+from nlhf.leaderboard.matrix import Matrix, matrix_of
+from nlhf.leaderboard.position import position, position_clusters
+from nlhf.leaderboard.voters import agreement, clusters_of, columns, person, soft
+from nlhf.stats.bootstrap import Estimate
+from nlhf.stats.cyclic import assumption
+from nlhf.stats.vote_clusters import Clusters
 
 
 @dataclass(frozen=True)
@@ -30,26 +32,28 @@ class VotesSummary:
     Args:
         pooled: over all contexts.
         contexts: one matrix per context, if columns were named.
-        agreement, position: as in `voters`.
+        agreement, position: as in `voters` and `position`.
+        position_basis: which votes the interval of `position` takes as independent.
         questions: the columns that identify a question.
+        person: a column that may name people, if the votes are taken as independent.
     """
 
     pooled: Matrix
     contexts: list[Matrix]
     agreement: Estimate | None
     position: Estimate | None
+    position_basis: str
     questions: Sequence[str]
+    person: str | None
 
     @property
     def lines(self) -> Iterator[str]:
         """The sentences of the page."""
         matrix = self.pooled
         yield f"{matrix.votes:g} votes on {len(matrix.items)} items. {matrix.diagnosis.sentence}"
-        if matrix.winner:
-            yield f"Condorcet winner: {matrix.winner}."
-        else:
-            yield "No Condorcet winner: no item is preferred to all others."
-        yield f"Nash equilibrium at beta = 0: {matrix.mixture}."
+        if self.person:
+            yield f"Votes of one {self.person} may be alike: add --cluster {self.person} to take them as one unit."
+        yield from matrix.lines
         if matrix.unseen:
             yield f"{matrix.unseen_pairs} have no vote: they count as even."
         if self.contexts:
@@ -64,7 +68,10 @@ class VotesSummary:
         if self.position:
             biased = not self.position.low <= 0.5 <= self.position.high
             verdict = "a position bias, if they were shown in that order" if biased else "no position bias is visible"
-            yield f"In pairs that are named in both orders, the item named first wins {self.position}: {verdict}."
+            yield (
+                f"In pairs that are named in both orders, the item named first wins {self.position}: {verdict}, "
+                f"{self.position_basis}."
+            )
 
     def _of_contexts(self) -> str:
         contexts = self.contexts
@@ -86,9 +93,13 @@ class VotesSummary:
 
 
 def examine(
-    path: str, context: Sequence[str] = (), where: Mapping[str, Any] | None = None, drop: Sequence[str] = ()
+    path: str,
+    context: Sequence[str] = (),
+    where: Mapping[str, Any] | None = None,
+    drop: Sequence[str] = (),
+    cluster: Sequence[str] = (),
 ) -> VotesSummary:
-    """The summary of a file of votes.
+    """The summary of a file of votes; `cluster` names the columns of a voter or a question, as `game.cluster`.
 
     Raises: ConfigError for bad input, as `game=votes`.
     """
@@ -98,34 +109,33 @@ def examine(
         "drop": list(drop),
         "pseudo_count": 0.0,
         "unseen": "half",
+        "cluster": list(cluster),
         "bootstrap": False,
     }
     cast = Votes(context=list(context), **options).cast()
+    pooled = Votes(context=[], **options).table(np.random.default_rng(0))
+    contexts = Votes(context=list(context), **options).table(np.random.default_rng(0)) if context else None
     uncertain = soft(cast)
-    pooled_matrix = _matrices(Votes(context=[], **options), uncertain, cast)[0]
-    contexts = _matrices(Votes(context=list(context), **options), uncertain, None) if context else []
-    return VotesSummary(pooled_matrix, contexts, agreement(cast), position(cast), columns(cast))
+    clusters = clusters_of(cast, pooled.items, cluster or columns(cast)) if cluster or uncertain else None
+    basis, number = position_clusters(cast, cluster)
+    return VotesSummary(
+        _matrices(pooled, clusters, not uncertain)[0],
+        _matrices(contexts, None, False) if contexts else [],
+        agreement(cast),
+        position(cast, cluster),
+        assumption(number, ", ".join(basis)),
+        columns(cast),
+        None if cluster or uncertain else person(cast),
+    )
 
 
-def _matrices(game: Votes, uncertain: bool, cast: Cast | None) -> list[Matrix]:
+def _matrices(table: PreferenceTable, clusters: Clusters | None, counted: bool) -> list[Matrix]:
     """A matrix per context.
 
-    If rows are probabilities (`uncertain`), their number says nothing about chance; the votes `cast` on a single
-    context give the noise of its questions instead.
+    Rows that are probabilities are not `counted`: their number says nothing about chance, but clusters do.
     """
-    table = game.table(np.random.default_rng(0))
     assert table.votes is not None
-    noise = _noise(cast, table.items) if uncertain and cast is not None else None
-    tested = not uncertain or noise is not None
     return [
-        matrix_of(name, table.items, table.preference[k], table.votes[:, k], noise, tested)
+        matrix_of(name, table.items, table.preference[k], table.votes[:, k], clusters, counted)
         for k, name in enumerate(table.contexts)
     ]
-
-
-def _noise(cast: Cast, items: Sequence[str]) -> np.ndarray | None:
-    """Draws (R, n, n) of the error of P from the choice of questions; None if they are too few or many."""
-    wins, votes = by_question(cast, items)
-    if complete(votes).sum() < FEW or REDRAWS * wins[0].size > LARGEST:
-        return None
-    return np.asarray(pooled(wins, votes, redrawn(len(wins), REDRAWS)) - pooled(wins, votes))

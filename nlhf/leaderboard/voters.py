@@ -1,14 +1,15 @@
-"""The voters of a file of votes: how often two agree, and how much being named first helps an item."""
+"""The voters of a file of votes: how often two agree, and the votes of each voter or question."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from nlhf.stats.bootstrap import Estimate, redrawn
+from nlhf.stats.bootstrap import Estimate
 from nlhf.stats.clusters import clustered_mean
-from nlhf.votes.file import COLUMNS
+from nlhf.stats.vote_clusters import LARGEST, Clusters
+from nlhf.votes.file import COLUMNS, Vote
 
 VOTERS = (
     "annotator",
@@ -19,20 +20,27 @@ VOTERS = (
     "user",
     "sample",
 )  # columns that distinguish votes on one question
+PEOPLE = ("annotator", "voter", "rater", "worker", "user", "subject", "participant")  # columns that name a person
 FEW = 20  # with fewer questions, the interval does not resample questions
-DRAWS = 1000
-Cast = Sequence[tuple[Mapping[str, str], tuple[str, str, float, float]]]
-Question = tuple[str, ...]
+Cells = tuple[str, ...]
 
 
-def question(record: Mapping[str, str]) -> Question:
+def question(vote: Vote) -> Cells:
     """The question of a row: the values of all columns other than voters and items."""
-    return tuple(value for name, value in record.items() if _is_of_question(name))
+    return tuple(value for name, value in vote.cells.items() if _is_of_question(name))
 
 
-def columns(cast: Cast) -> list[str]:
+def columns(cast: Sequence[Vote]) -> list[str]:
     """The columns that identify a question."""
-    return [name for name in (cast[0][0] if cast else ()) if _is_of_question(name)]
+    return [name for name in (cast[0].cells if cast else ()) if _is_of_question(name)]
+
+
+def person(cast: Sequence[Vote]) -> str | None:
+    """The first column that names a person with several votes, as far as its name shows."""
+    for name in cast[0].cells if cast else ():
+        if name.casefold() in PEOPLE and len({vote.cells[name] for vote in cast}) < len(cast):
+            return name
+    return None
 
 
 def _is_of_question(name: str) -> bool:
@@ -40,37 +48,46 @@ def _is_of_question(name: str) -> bool:
     return name not in (*COLUMNS, *VOTERS)
 
 
-def soft(cast: Cast) -> bool:
+def soft(cast: Sequence[Vote]) -> bool:
     """True if some rows are probabilities, not counts of votes and ties."""
-    return any(wins % 0.5 != 0 for _, (_, _, *both) in cast for wins in both)
+    return any(wins % 0.5 != 0 for vote in cast for wins in (vote.wins_a, vote.wins_b))
 
 
-def by_question(cast: Cast, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The wins of each item against each other on each question, and the number of votes, (Q, n, n) each."""
+def values_of(vote: Vote, names: Sequence[str]) -> Cells:
+    """The values of these columns."""
+    return tuple(vote.cells[name] for name in names)
+
+
+def clusters_of(cast: Sequence[Vote], items: Sequence[str], names: Sequence[str]) -> Clusters | None:
+    """The decided votes of each cluster that the columns `names` define; None if they take too much memory.
+
+    In rows that are probabilities, every value counts, also 1/2.
+    """
     index = {item: number for number, item in enumerate(items)}
-    questions = {name: number for number, name in enumerate(dict.fromkeys(question(record) for record, _ in cast))}
-    wins = np.zeros((len(questions), len(items), len(items)))
-    for record, (a, b, wins_a, wins_b) in cast:
-        q = questions[question(record)]
-        wins[q, index[a], index[b]] += wins_a
-        wins[q, index[b], index[a]] += wins_b
-    return wins, wins + wins.swapaxes(1, 2)
+    numbers = {cells: number for number, cells in enumerate(dict.fromkeys(values_of(vote, names) for vote in cast))}
+    if len(numbers) * len(items) ** 2 > LARGEST:
+        return None
+    wins, ties = np.zeros((len(numbers), len(items), len(items))), not soft(cast)
+    for vote in cast:
+        cluster, a, b, half = numbers[values_of(vote, names)], index[vote.a], index[vote.b], ties * vote.ties / 2
+        wins[cluster, a, b] += vote.wins_a - half
+        wins[cluster, b, a] += vote.wins_b - half
+    return Clusters(", ".join(names), wins, wins + wins.swapaxes(1, 2))
 
 
-def agreement(cast: Cast) -> Estimate | None:
+def agreement(cast: Sequence[Vote]) -> Estimate | None:
     """How often two votes on the same pair and question agree; a tie is an answer of its own.
 
     The interval resamples questions, or pairs if there are few questions. None if a row is a probability or pools
-    several votes, whose number of ties is unknown, or if no question has two votes.
+    several votes, or if no question has two votes.
     """
-    if soft(cast) or any(wins_a + wins_b > 1 for _, (_, _, wins_a, wins_b) in cast):
+    if soft(cast) or any(vote.wins_a + vote.wins_b > 1 for vote in cast):
         return None
-    counts: dict[Question, dict[tuple[str, str], np.ndarray]] = {}
-    for record, (a, b, wins_a, wins_b) in cast:
-        tie = 1.0 if wins_a % 1 == wins_b % 1 == 0.5 else 0.0
-        votes = np.array([wins_a - tie / 2, wins_b - tie / 2, tie])
-        pair, votes = ((a, b), votes) if a < b else ((b, a), votes[[1, 0, 2]])
-        by_pair = counts.setdefault(question(record), {})
+    counts: dict[Cells, dict[tuple[str, str], np.ndarray]] = {}
+    for vote in cast:
+        votes = np.array([vote.wins_a - vote.ties / 2, vote.wins_b - vote.ties / 2, vote.ties])
+        pair, votes = ((vote.a, vote.b), votes) if vote.a < vote.b else ((vote.b, vote.a), votes[[1, 0, 2]])
+        by_pair = counts.setdefault(question(vote), {})
         by_pair[pair] = by_pair.get(pair, 0) + votes
     tables = [np.array(list(pairs.values())) for pairs in counts.values()]
     if len(tables) < FEW:
@@ -78,46 +95,3 @@ def agreement(cast: Cast) -> Estimate | None:
     same = np.array([(table * (table - 1)).sum() / 2 for table in tables])
     couples = np.array([(table.sum(1) * (table.sum(1) - 1)).sum() / 2 for table in tables])
     return None if couples.sum() < 2 else clustered_mean(same, couples)
-
-
-def position(cast: Cast) -> Estimate | None:
-    """How often the item that is named first wins, if both orders of each pair are equally frequent.
-
-    This is the mean of its shares in the two orders, with pairs weighted by their information. The interval resamples
-    questions; with few questions it is the normal interval of independent votes. None if no pair is named in both
-    orders.
-    """
-    named: dict[tuple[str, str], list[tuple[Question, float, float]]] = {}
-    for record, (a, b, wins_a, wins_b) in cast:
-        if wins_a + wins_b:
-            named.setdefault((a, b), []).append((question(record), wins_a, wins_a + wins_b))
-    both = [(named[a, b], named[b, a]) for a, b in named if a < b and (b, a) in named]
-    if not both:
-        return None
-    questions = {
-        name: number
-        for number, name in enumerate(dict.fromkeys(name for orders in both for rows in orders for name, *_ in rows))
-    }
-    counts = np.zeros((len(questions), len(both), 2, 2))  # question, pair, order, (wins of the first, votes)
-    for pair, orders in enumerate(both):
-        for order, rows in enumerate(orders):
-            for name, wins, votes in rows:
-                counts[questions[name], pair, order] += wins, votes
-    value, error = _first(counts.sum(0))
-    ends = value - 1.96 * error, value + 1.96 * error
-    if len(questions) >= FEW:
-        drawn = (redrawn(len(questions), DRAWS) @ counts.reshape(len(questions), -1)).reshape(-1, len(both), 2, 2)
-        ends = tuple(np.nanquantile([_first(table)[0] for table in drawn], (0.025, 0.975)))
-    return Estimate(value, float(ends[0]), float(ends[1]), float(counts[..., 1].sum()))
-
-
-def _first(counts: np.ndarray) -> tuple[float, float]:
-    """The share of the first, from counts (pairs, orders, wins and votes), and its standard error."""
-    wins, number = counts[..., 0], counts[..., 1]
-    complete = (number > 0).all(-1)
-    if not complete.any():
-        return float("nan"), float("nan")
-    number, share = number[complete], wins[complete] / number[complete]
-    weight = number.prod(1) / number.sum(1)
-    variance = ((share * (1 - share) + 0.25 / number) / number).sum(1) / 4
-    return float(np.average(share.mean(1), weights=weight)), float(np.sqrt((weight**2 * variance).sum()) / weight.sum())

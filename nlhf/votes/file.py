@@ -45,19 +45,20 @@ def read_votes(
     context: Sequence[str] = (),
     where: Mapping[str, Value | list[Value]] | None = None,
     drop: Sequence[str] = (),
+    cluster: Sequence[str] = (),
 ) -> list[Vote]:
     """Every row that passes the filters and has no dropped item.
 
     Raises: ConfigError for an invalid column, row, filter or item.
     """
     rows = named_rows(file)
-    used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}}
+    used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}, "game.cluster": cluster}
     _check_columns(file, rows.columns, used)
     if not rows.records:
         raise ConfigError(
             f"{file.name} has a header and no votes: add a row for every pair of items that was compared."
         )
-    read = {*COLUMNS, TIES, *context, *(where or {})}
+    read = {*COLUMNS, TIES, *context, *cluster, *(where or {})}
     votes, items, dropped = [], set(), {item.strip() for item in drop}
     for line, record in select(rows, where or {}, file.name):
         source = f"{file.name}: row {line}"

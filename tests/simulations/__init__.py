@@ -15,6 +15,7 @@ MODULES = (
     "comparisons",
     "intervals",
     "texts",
+    "votes",
 )
 
 
