@@ -18,14 +18,14 @@ TABLE_PAGES = [
     "docs/guides/sweeps.md",
     "docs/guides/comparing.md",
 ]
-VOTES = """item_a,item_b,wins_a,wins_b,question_id,judge,topic
-x,y,3,1,1,human,code
-y,z,2,1,1,human,code
-z,x,2,1,1,human,code
-x,y,1,4,2,human,prose
-y,z,3,1,2,human,prose
-z,x,1,2,2,human,prose
-z,gpt4,1,2,2,human,prose
+VOTES = """item_a,item_b,wins_a,wins_b,question_id,judge,topic,annotator
+x,y,3,1,1,human,code,ann
+y,z,2,1,1,human,code,ben
+z,x,2,1,1,human,code,ann
+x,y,1,4,2,human,prose,ben
+y,z,3,1,2,human,prose,ann
+z,x,1,2,2,human,prose,ben
+z,gpt4,1,2,2,human,prose,ann
 """
 
 

@@ -66,9 +66,10 @@ class Ranking:
     @property
     def lines(self) -> list[str]:
         """Further sentences of the page."""
-        n = len(self.games)
+        n, transitivity = len(self.games), self.pooled.transitivity
         sentences = [
             self.pooled.diagnosis.sentence,
+            *filter(None, [transitivity.sentence(self.pooled.items) if transitivity else ""]),
             f"{self.headless} of {self.complete} prompts have no completion that is preferred to all others; on "
             f"{self.tied} of these a completion has only ties and wins.",
             RANGE,

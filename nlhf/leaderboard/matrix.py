@@ -14,8 +14,7 @@ from nlhf.stats.cyclic import Diagnosis, Triple, assumption, diagnose
 from nlhf.stats.transitivity import Transitivity, weak_transitivity
 from nlhf.stats.vote_clusters import Clusters
 
-RANGES = 200  # bootstrap samples whose equilibria are computed
-MOST_RANGED = 40  # items up to which they are
+MOST_RANGED = 40  # items up to which equilibria of bootstrap samples are computed
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ class Matrix:
             ranges = ", ".join(f"{self.items[k]} {low[k]:.3f} to {high[k]:.3f}" for k in shown)
             unit = self.diagnosis.cluster or "votes"
             yield (
-                f"95% of the equilibria of {RANGES} bootstrap samples ({unit} drawn with replacement) have shares of "
-                f"{ranges}. These ranges are no confidence intervals where an equilibrium changes abruptly."
+                f"95% of the equilibria of bootstrap samples ({unit} drawn with replacement) have shares of {ranges}. "
+                "These ranges are no confidence intervals where an equilibrium changes abruptly."
             )
 
     @property
@@ -105,6 +104,7 @@ def matrix_of(
     votes: np.ndarray,
     clusters: Clusters | None = None,
     counted: bool = True,
+    samples: int = 0,
 ) -> Matrix:
     """The analysis of a preference matrix P (n, n).
 
@@ -112,6 +112,7 @@ def matrix_of(
         votes: (2, n, n), the number of votes on each pair, and how many of them are ties.
         clusters: the same votes by cluster; None if votes are independent.
         counted: whether votes may be tested as independent votes; without clusters and this, nothing is tested.
+        samples: the number of bootstrap samples whose equilibria are computed.
     """
     beats = (preference > 0.5) | np.eye(len(items), dtype=bool)
     candidates = np.flatnonzero(beats.all(1))
@@ -129,7 +130,7 @@ def matrix_of(
         unseen,
         weak_transitivity(*sample),
         possible_winners(*sample),
-        equilibrium_range(_resampled(*sample)),
+        equilibrium_range(_resampled(*sample, samples)),
     )
 
 
@@ -138,17 +139,19 @@ def complete(votes: np.ndarray) -> np.ndarray:
     return np.asarray(((votes > 0) | np.eye(votes.shape[-1], dtype=bool)).all((1, 2)))
 
 
-def _resampled(preference: np.ndarray, votes: np.ndarray | None, clusters: Clusters | None) -> np.ndarray | None:
-    """P (R, n, n) of bootstrap samples of votes or clusters; None if neither is known, or there are too many items.
+def _resampled(
+    preference: np.ndarray, votes: np.ndarray | None, clusters: Clusters | None, samples: int
+) -> np.ndarray | None:
+    """P (samples, n, n) of bootstrap samples of votes or clusters; None for no samples, no votes or too many items.
 
     The share of ties on each pair is that of the votes.
     """
-    if len(preference) > MOST_RANGED:
+    if not samples or len(preference) > MOST_RANGED:
         return None
     counts = counts_of(preference, votes)
     if clusters is not None:
         if not clusters.enough:
             return None
         ties = 0.0 if counts is None else counts.ties / np.maximum(counts.ties + counts.decided, 1)
-        return np.asarray(0.5 + (clusters.resampled(RANGES) - 0.5) * (1 - ties))
-    return None if counts is None else counts.with_ties(counts.redrawn(counts.preference, RANGES))
+        return np.asarray(0.5 + (clusters.resampled(samples) - 0.5) * (1 - ties))
+    return None if counts is None else counts.with_ties(counts.redrawn(counts.preference, samples))

@@ -24,6 +24,8 @@ from nlhf.stats.bootstrap import Estimate
 from nlhf.stats.cyclic import assumption
 from nlhf.stats.vote_clusters import Clusters
 
+SAMPLES = 200  # bootstrap samples whose equilibria are computed
+
 
 @dataclass(frozen=True)
 class VotesSummary:
@@ -119,7 +121,7 @@ def examine(
     clusters = clusters_of(cast, pooled.items, cluster or columns(cast)) if cluster or uncertain else None
     basis, number = position_clusters(cast, cluster)
     return VotesSummary(
-        _matrices(pooled, clusters, not uncertain)[0],
+        _matrices(pooled, clusters, not uncertain, SAMPLES)[0],
         _matrices(contexts, None, False) if contexts else [],
         agreement(cast),
         position(cast, cluster),
@@ -129,13 +131,13 @@ def examine(
     )
 
 
-def _matrices(table: PreferenceTable, clusters: Clusters | None, counted: bool) -> list[Matrix]:
+def _matrices(table: PreferenceTable, clusters: Clusters | None, counted: bool, samples: int = 0) -> list[Matrix]:
     """A matrix per context.
 
     Rows that are probabilities are not `counted`: their number says nothing about chance, but clusters do.
     """
     assert table.votes is not None
     return [
-        matrix_of(name, table.items, table.preference[k], table.votes[:, k], clusters, counted)
+        matrix_of(name, table.items, table.preference[k], table.votes[:, k], clusters, counted, samples)
         for k, name in enumerate(table.contexts)
     ]
