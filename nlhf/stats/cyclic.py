@@ -27,6 +27,7 @@ from nlhf.stats.vote_clusters import FEWEST, REDRAWS, Clusters, p_value, signs
 
 RIDGE = 1e-3
 LEAST_VARIANCE = 1e-9  # of the wins on a pair
+EVEN = 1e-3  # shares that differ by less from the fit count as equal to it, because the ridge moves the fit
 LARGEST = 1 << 24  # cells of redrawn tables; with more items there are fewer redraws
 Triple = tuple[int, int, int]
 
@@ -144,7 +145,9 @@ def _by_cluster(clusters: Clusters, redraws: int, seed: int) -> tuple[float, flo
     errors = np.divide(sums, total[i, j], out=np.zeros_like(sums), where=total[i, j] > 0)
     drawn[:, i, j] += errors
     drawn[:, j, i] -= errors
-    return p_value(observed, (sums**2 / variance[i, j]).sum(1)), float(cyclic_share(drawn).mean())
+    fits = bool((np.abs(rest.sum(0)) <= EVEN * total[i, j]).all())
+    p = 1.0 if fits else p_value(observed, (sums**2 / variance[i, j]).sum(1))
+    return p, float(cyclic_share(drawn).mean())
 
 
 def _fit(preference: np.ndarray, votes: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_rows_and_counts_of_the_same_votes_have_the_same_p(tmp_path):
             counted = counts.setdefault((a, b), np.zeros(3))
             counted += [0, 0, 1] if tie else [x, y, 0]
     lines = [f"{a},{b},{x:g},{y:g},{tie:g}\n" for (a, b), (x, y, tie) in counts.items()]
-    pooled = examine(written(tmp_path, "item_a,item_b,wins_a,wins_b,ties\n" + "".join(lines))).pooled
+    pooled = examine(str(written(tmp_path, "item_a,item_b,wins_a,wins_b,ties\n" + "".join(lines)))).pooled
     assert pooled.votes == rows.votes == 3355
     assert pooled.diagnosis.p == rows.diagnosis.p < 0.05
 
