@@ -22,7 +22,8 @@ from nlhf.runner.source import dataclasses_in, sources
 RESULTS_VERSION = 5  # raised when the same config gives other numbers
 OF_METHOD = ("algorithm", "policy", "prox", "device")  # the method; all other keys that decide results are the setting
 APART = ("names", "seeds", "log_policy")  # titles, seeds (which are pooled), and a key that changes no row
-ADDED_LATER = {("game", "round"): False}  # keys that older runs lack, with the values that they had implicitly
+# Keys that older runs lack, with the values that they had implicitly
+ADDED_LATER: dict[tuple[str, str], Any] = {("game", "round"): False, ("game", "cluster"): []}
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip
 
@@ -76,6 +77,7 @@ def canonical(value: Any, key: str = "", inputs: dict[str, str] | None = None) -
             str(name): entry
             for name, entry in value.items()
             if not (_advises(key, name) or _affects_memory(key, name) or _is_added(key, name, entry))
+            and not (key == "game" and name == "cluster" and not value.get("bootstrap"))  # tests of votes only
         }
         return {name: canonical(entry, f"{key}.{name}".lstrip("."), inputs) for name, entry in deciding.items()}
     if isinstance(value, list | tuple):
