@@ -1,10 +1,10 @@
 """How long a reference equilibrium takes, and how good it is.
 
 Measured: `reference_equilibrium.solve` on games of n = 1000 actions with beta from 1e-1 to 1e-4, preferences uniform in
-[0, 1] or 0/1, and a reference that is uniform or has logits of standard deviation 30; and at beta = 0, by linear
-programmes, n = 100, 500 and 1000. From products alone: a game of rank 8 with a million actions, for beta = 1e-1 and
-1e-2, and for beta = 0 with ten thousand. And 5,120 games of 8 actions at once, as many as 80 contexts and 64 bootstrap
-seeds make. Float64, two threads.
+[0, 1] or 0/1, and a reference that is uniform or has logits of standard deviation 30; and at beta = 0 (interior point),
+n = 100, 500 and 1000. From products alone: a game of rank 8 with a million actions, for beta = 1e-1 and 1e-2, and for
+beta = 0 with ten thousand. And 5,120 games of 8 actions at once, as many as 80 contexts and 64 bootstrap seeds make.
+Float64, two threads. `benchmarks.unregularised` compares beta = 0 with linear programmes.
 
 Run from the checkout: python -m benchmarks.equilibrium [--actions 1000]. The last line gives the longest time and its
 limit, and the problems that took longer or whose exploitability does not certify them; exit code 1 if there are any.

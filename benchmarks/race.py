@@ -14,7 +14,7 @@ A dash: not within the time limit; "cannot": the tool does not solve such games.
 
 Run from the checkout: python -m benchmarks.race [--short] [--figure FILE]. The last line gives the fastest peer's time
 over ours to 1e-8, of the regularised game where that ratio is smallest; exit code 1 if it is below 1. At beta = 0
-`nlhf.equilibrium` calls HiGHS itself, and adds a certificate: those ratios are printed, and judged by nobody.
+ratios are printed here and judged by `benchmarks.unregularised`.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def by_run(algorithm: str, least: float = 0.0) -> Callable[[Game], Steps | None]
 
 
 def by_equilibrium(game: Game) -> Steps:
-    """Newton's method, or at beta = 0 a linear programme with a certificate."""
+    """Newton's method, or at beta = 0 the interior point method; with a certificate."""
     started = time.perf_counter()
     found = nlhf.equilibrium(game.preference, beta=game.beta)
     yield time.perf_counter() - started, np.nan, np.exp(found.log_policy)

@@ -159,14 +159,14 @@ def test_a_new_version_of_the_method_reads_no_old_file(tmp_path, monkeypatch):
 
 def test_keys_tell_games_methods_and_strengths_apart():
     tensors = (GAME.dense()[0], REFERENCE[0])
-    keys = {key_of(method, pair, beta) for method in ("newton", "linear programme") for beta in (0.0, 0.1, 0.2)
+    keys = {key_of(method, pair, beta) for method in ("newton", "interior point") for beta in (0.0, 0.1, 0.2)
             for pair in (tensors, tensors[::-1], (GAME.dense(), REFERENCE))}  # fmt: skip
     assert len(keys) == 2 * 3 * 3
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.0])
 def test_games_without_matrices_are_measured_when_they_are_read_too(tmp_path, beta, monkeypatch):
-    monkeypatch.setattr("nlhf.equilibria.cache.LARGEST", {"newton": 2, "linear programme": 2})
+    monkeypatch.setattr("nlhf.equilibria.cache.LARGEST", {"newton": 2, "interior point": 2})
     game = LowRank(40, 4, 1, 1.5).build([0])
     log_reference = torch.zeros(1, 1, 40, dtype=torch.float64).log_softmax(-1)
     first = reference_equilibria(game, log_reference, beta, "always", tmp_path)

@@ -187,7 +187,7 @@ def test_an_equilibrium_is_the_fixed_point_of_the_best_response(shape, beta):
 
 def test_without_regularisation_the_equilibrium_is_a_von_neumann_winner():
     found = nlhf.equilibrium(ROCK, beta=0)
-    assert found.method == "linear programme"
+    assert found.method == "interior point"
     assert np.exp(found.log_policy) == pytest.approx(np.full(3, 1 / 3), rel=1e-14)
     assert found.exploitability < 1e-15
 

@@ -115,7 +115,7 @@ def test_a_problem_keeps_its_bits_whatever_its_neighbours_are():
 def unregularised(preference):
     """The von Neumann winner found for P(row > column), (n), and whether it is certified unique."""
     found = solve(advantage_of(preference), torch.zeros(1, len(preference), dtype=torch.float64).log_softmax(-1), 0.0)
-    assert found.method == "linear programme"
+    assert found.method == "interior point"
     assert found.certified.all()
     return found.log_policy[0].exp(), bool(found.unique[0])
 

@@ -22,7 +22,7 @@ class EquilibriumResult:
     Args:
         log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
         exploitability: measured, the mean over contexts.
-        method: `newton` (beta > 0) or `linear programme` (beta = 0, where other equilibria may exist).
+        method: `newton` (beta > 0) or `interior point` (beta = 0: the analytic centre, if there are several).
         certified: True if the exploitability of every context is at most 1e-12 and can be explained by rounding.
     """
 

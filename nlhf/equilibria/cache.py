@@ -30,7 +30,7 @@ from nlhf.games.matrix import MatrixGame
 from nlhf.games.protocol import FiniteGame
 
 log = logging.getLogger(__name__)
-LARGEST = {"newton": 2500, "linear programme": 1000}  # actions up to which a matrix is factorised
+LARGEST = {"newton": 2500, "interior point": 3000}  # actions up to which a matrix is factorised
 LONG = 15.0  # estimated seconds from which a warning is logged
 WORK = 40_000_000  # multiplications of a query up to which `auto` takes about a minute with products alone
 
@@ -85,7 +85,8 @@ def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path) -
     n = log_reference.shape[-1]
     if missing:
         flat = log_reference[missing].reshape(-1, n).contiguous()
-        _announce(len(flat) * n**3 * 2e-11 * (10 + 22 * max(0.0, -math.log10(beta))) if beta else 0.0, n, beta)
+        factorisations = 10 + 22 * max(0.0, -math.log10(beta)) if beta else 20
+        _announce(len(flat) * n**3 * 2e-11 * factorisations, n, beta)
         solved = solve(advantage[missing].reshape(-1, n, n), flat, beta).log_policy
         for index, policy in zip(missing, solved.view(len(missing), -1, n), strict=True):
             store.write(cache, keys[index], policy)
@@ -111,8 +112,9 @@ def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Pa
 def _announce(seconds: float, actions: int, beta: float) -> None:
     """Warn before solving a reference equilibrium that takes long, as for a tiny beta.
 
-    The estimates are for one core: a factorised Newton step takes about 2e-11 n^3 seconds, and 10 + 22 log10(1/beta)
-    steps are needed; a product takes 6e-10 seconds per entry, and 100 + 5.5/beta products are needed.
+    The estimates are for one core: a factorised step takes about 2e-11 n^3 seconds, and 10 + 22 log10(1/beta) steps of
+    Newton's method or 20 of the interior point method are needed; a product takes 6e-10 seconds per entry, and
+    100 + 5.5/beta products are needed.
     """
     if seconds > LONG:
         log.warning(

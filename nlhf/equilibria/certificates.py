@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nlhf.equilibria import metrics
-from nlhf.equilibria.winners import unique_winners
+from nlhf.equilibria.uniqueness import unique_winners
 from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Equilibrium:
         exploitability: measured, the certificate, (...).
         floor: the exploitability that rounding can cause (see `rounding_floor`), (...).
         unique: True if it is certified to be the only equilibrium; always if beta > 0, (...).
-        method: `newton`, `newton-krylov`, `linear programme` or `proximal point`.
+        method: `newton`, `newton-krylov`, `interior point` or `proximal point`.
     """
 
     log_policy: Tensor
@@ -75,11 +75,18 @@ def rounding_floor(policy: Tensor, log_reference: Tensor, beta: float) -> Tensor
     return scaled * (scaled / beta).clamp(max=1.0) if beta > 0 else scaled
 
 
-def recertify(advantage: Tensor, policy: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
-    """Policies (B, n) of `solve` with new certificates in games (B, n, n), by one product each."""
+def recertify(
+    advantage: Tensor, policy: Tensor, log_reference: Tensor, beta: float, unique: Tensor | None = None
+) -> Equilibrium:
+    """Policies (B, n) of `solve` with new certificates in games (B, n, n), by one product each.
+
+    Args:
+        unique: certificates of uniqueness (B) that were computed before.
+    """
     policy = _finite(policy, log_reference)
     probabilities = policy.exp()
-    unique = _constant(policy, True) if beta > 0 else unique_winners(advantage, probabilities)
+    if unique is None:
+        unique = _constant(policy, True) if beta > 0 else unique_winners(advantage, probabilities)
     answer = simplex.products(advantage, probabilities)
     return _certified(policy, answer, log_reference, beta, unique, dense_method(beta))
 
@@ -95,7 +102,11 @@ def _certified(
     policy: Tensor, answer: Tensor, log_reference: Tensor, beta: float, unique: Tensor, method: str
 ) -> Equilibrium:
     """Policies (..., n) with their certificates, from answer = A policy."""
-    value = metrics.exploitability_of(policy, answer, log_reference, policy.new_tensor(beta))
+    value = (
+        metrics.exploitability_of(policy, answer, log_reference, policy.new_tensor(beta))
+        if beta > 0
+        else answer.amax(-1).clamp(min=0.0)
+    )
     return Equilibrium(policy, value, rounding_floor(policy, log_reference, beta), unique, method)
 
 
@@ -110,7 +121,7 @@ def _finite(policy: Tensor, log_reference: Tensor) -> Tensor:
 
 def dense_method(beta: float) -> str:
     """The `method` of `solve` at this beta."""
-    return "newton" if beta > 0 else "linear programme"
+    return "newton" if beta > 0 else "interior point"
 
 
 def matrix_free_method(beta: float) -> str:

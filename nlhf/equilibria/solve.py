@@ -2,8 +2,9 @@
 
 beta > 0: Newton's method with continuation in 1/beta (nlhf/equilibria/newton.py), with factorised matrices or with
 products only.
-beta = 0: a linear programme (HiGHS), polished on its support; for games that are too large, the proximal point method
-with a step that doubles: the game regularised to the last solution is solved by Newton's method, until no action gains.
+beta = 0: an interior point method (nlhf/equilibria/interior.py), polished on its support; for games that are too large,
+the proximal point method with a step that doubles: the game regularised to the last solution is solved by Newton's
+method, until no action gains.
 Every solution has a certificate (nlhf/equilibria/certificates.py).
 """
 
@@ -11,14 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nlhf.equilibria.certificates import Equilibrium, recertify, recertify_matrix_free, rounding_floor
 from nlhf.equilibria.newton import newton
 from nlhf.equilibria.problems import SMALL, Dense, MatrixFree, Problem
-from nlhf.equilibria.winners import winner
+from nlhf.equilibria.winners import winners
 
 if TYPE_CHECKING:
     from nlhf.games.protocol import FiniteGame
@@ -37,15 +37,14 @@ def solve(advantage: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
 
     Returns: an `Equilibrium` with log_policy (B, n).
     """
-    if beta == 0:
-        return _linear_programmes(advantage, log_reference)
     batch, n = log_reference.shape
     size = MEMORY // (n * n) if n <= SMALL else 1
-    parts = [
-        newton(Dense(advantage[first : first + size]), log_reference[first : first + size], beta)
-        for first in range(0, batch, size)
-    ]
-    return recertify(advantage, torch.cat(parts), log_reference, beta)
+    parts = [slice(first, first + size) for first in range(0, batch, size)]
+    if beta > 0:
+        policies = [newton(Dense(advantage[part]), log_reference[part], beta) for part in parts]
+        return recertify(advantage, torch.cat(policies), log_reference, beta)
+    policy, unique = (torch.cat(results) for results in zip(*(winners(advantage[part]) for part in parts), strict=True))
+    return recertify(advantage, policy.log(), log_reference, beta, unique)
 
 
 def solve_matrix_free(game: FiniteGame, log_reference: Tensor, beta: float) -> Equilibrium:
@@ -78,9 +77,3 @@ def _proximal_point(problem: Problem, log_reference: Tensor) -> Tensor:
             break
         beta /= 2
     return closest
-
-
-def _linear_programmes(advantage: Tensor, log_reference: Tensor) -> Equilibrium:
-    """One von Neumann winner per game, and whether it is the only one."""
-    policy = torch.from_numpy(np.stack([winner(matrix) for matrix in advantage.numpy()])).log()
-    return recertify(advantage, policy, log_reference, 0.0)

@@ -13,7 +13,7 @@ from nlhf.io.arrays import read_arrays
 from nlhf.io.files import replacing
 from nlhf.io.links import make_shared_folder
 
-VERSION = 2  # of the solvers: raise it when they change, so that cached equilibria are computed again
+VERSION = 3  # of the solvers: raise it when they change, so that cached equilibria are computed again
 NORMALISED = 1e-9  # tolerance of the sum of a stored policy's probabilities
 
 

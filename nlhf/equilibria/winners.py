@@ -1,20 +1,97 @@
-"""Von Neumann winners, the equilibria at beta = 0: a linear programme, and a test whether the winner is unique."""
+"""Von Neumann winners, the equilibria at beta = 0.
+
+An interior point (nlhf/equilibria/interior.py) shows which actions some equilibrium plays; linear equations on these
+actions then give its probabilities to rounding. Games that the method does not solve go to a linear programme.
+"""
 
 from __future__ import annotations
+
+import logging
 
 import numpy as np
 import torch
 from torch import Tensor
 
-SLACK = 1e-9  # values below it count as zero in the test of uniqueness
+from nlhf.equilibria.interior import central_points, interior_points, solve_all
+from nlhf.equilibria.uniqueness import blocks, by_size, certified_unique, scaled
+
+log = logging.getLogger(__name__)
+
+ROUNDING = 1e-15  # gain against a policy that rounding explains, relative to the largest advantage
+SOLVED = 1e-13  # gain up to which an interior point is accepted
+LARGEST_CHANGE = 1e-8  # of a probability, by equations that are not singular
+RANK = 1e-12  # singular values below it, relative to the largest, count as zero
 
 
-def winner(matrix: np.ndarray) -> np.ndarray:
-    """The solution p (n) of: minimise w subject to A p <= w on the simplex. A (n, n) is skew-symmetric."""
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # a game that fails keeps its last finite point
+def winners(advantage: Tensor) -> tuple[Tensor, Tensor]:
+    """Von Neumann winners (B, n) of games (B, n, n), and whether they are certified to be the only ones, (B).
+
+    If there are several, the one at the analytic centre: see `interior`.
+    """
+    matrix = scaled(advantage.numpy())
+    point, margin = interior_points(matrix)
+    policy = _polished(matrix, point > margin, point, point)
+    unique = certified_unique(matrix, policy)
+    several = np.flatnonzero(~unique)
+    if len(several):
+        games, support = matrix[several], (point > margin)[several]
+        policy[several] = _polished(games, support, central_points(games), policy[several])
+    if not (_gain(matrix, policy) <= SOLVED).all():
+        policy = _with_programmes(matrix, policy)
+        unique = certified_unique(matrix, policy)
+    return torch.from_numpy(policy), torch.from_numpy(unique)
+
+
+def _polished(matrix: np.ndarray, support: np.ndarray, start: np.ndarray, fallback: np.ndarray) -> np.ndarray:
+    """The solutions of A_SS p_S = 0 nearest to `start` (B, n), on supports S; `fallback` where these lose accuracy."""
+    policy = np.zeros_like(start)
+    for rows, chosen in by_size(support):
+        near, size = start[rows[:, None], chosen], chosen.shape[1]
+        system = np.ones((len(rows), size + 1, size + 1))
+        system[:, :-1, :-1], system[:, -1, -1] = blocks(matrix, rows, chosen), 0
+        right = np.empty((len(rows), size + 1, 1))
+        right[:, :-1, 0], right[:, -1, 0] = (system[:, :-1, :-1] @ near[..., None])[..., 0], near.sum(-1) - 1
+        change = solve_all(system, right)
+        singular = ~(np.abs(change).max((1, 2)) <= LARGEST_CHANGE)
+        if singular.any():  # there is more than one solution
+            change[singular] = _smallest_solutions(system[singular], right[singular])
+        policy[rows[:, None], chosen] = near - change[:, :-1, 0]
+    policy /= policy.sum(-1, keepdims=True)
+    accepted = (policy >= 0).all(-1) & (_gain(matrix, policy) <= np.maximum(_gain(matrix, fallback), ROUNDING))
+    return np.where(accepted[:, None], policy, fallback)
+
+
+def _smallest_solutions(systems: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The solutions of least norm of singular systems (B, n, n) x = (B, n, 1)."""
+    tensors = torch.from_numpy(systems), torch.from_numpy(right)
+    return np.asarray(torch.linalg.lstsq(*tensors, rcond=RANK, driver="gelsd").solution)
+
+
+def _gain(matrix: np.ndarray, policy: np.ndarray) -> np.ndarray:
+    """max_y (A p)_y, (B)."""
+    return np.asarray((matrix @ policy[..., None])[..., 0].max(-1))
+
+
+def _with_programmes(matrix: np.ndarray, policy: np.ndarray) -> np.ndarray:
+    """Policies (B, n), with the solution of a linear programme where that is better than a policy that fails."""
+    rows = np.flatnonzero(~(_gain(matrix, policy) <= SOLVED))
+    log.warning(
+        "the interior point method did not solve %d of %d games at beta=0: linear programmes (HiGHS) replace it there",
+        len(rows),
+        len(matrix),
+    )
+    programmes = np.stack([_linear_programme(matrix[row]) for row in rows])
+    better = ~(_gain(matrix[rows], policy[rows]) <= _gain(matrix[rows], programmes))
+    policy[rows[better]] = programmes[better]
+    return policy
+
+
+def _linear_programme(matrix: np.ndarray) -> np.ndarray:
+    """The solution p (n) of: minimise w subject to A p <= w on the simplex; uniform if the solver fails."""
     from scipy.optimize import linprog
 
     n = len(matrix)
-    matrix = _scaled(matrix)
     solution = linprog(
         np.r_[np.zeros(n), 1.0],
         A_ub=np.c_[matrix, -np.ones(n)],
@@ -27,36 +104,4 @@ def winner(matrix: np.ndarray) -> np.ndarray:
     if solution.x is None:
         return np.full(n, 1 / n)
     policy: np.ndarray = np.maximum(solution.x[:n], 0)
-    policy /= policy.sum()
-    support = np.flatnonzero(policy > SLACK)
-    polished = np.zeros(n)
-    system = np.r_[matrix[np.ix_(support, support)], np.ones((1, len(support)))]
-    polished[support] = np.linalg.lstsq(system, np.r_[np.zeros(len(support)), 1.0], rcond=None)[0]
-    if (polished >= 0).all() and (matrix @ polished).max() <= max((matrix @ policy).max(), 1e-15):
-        policy = polished / polished.sum()
-    return policy
-
-
-def unique_winners(advantage: Tensor, policy: Tensor) -> Tensor:
-    """True if a von Neumann winner (B, n) is certified to be the only one of its game (B, n, n); shape (B).
-
-    With S the support, p is the only equilibrium if (A p)_y < 0 outside S and the kernel of A_SS is a line: any other
-    equilibrium q has q^T A p = 0, hence its support in S, hence A_SS q = 0.
-    """
-    pairs = zip(advantage.numpy(), policy.numpy(), strict=True)
-    return torch.tensor([_is_unique(_scaled(matrix), winner) for matrix, winner in pairs])
-
-
-def _is_unique(matrix: np.ndarray, policy: np.ndarray) -> bool:
-    support = np.flatnonzero(policy > SLACK)
-    if not len(support):
-        return False
-    singular = np.linalg.svd(matrix[np.ix_(support, support)], compute_uv=False)
-    line = len(support) == 1 or singular[-2] > SLACK
-    outside = np.delete(matrix @ policy, support)
-    return bool(line and (outside < -SLACK).all())
-
-
-def _scaled(matrix: np.ndarray) -> np.ndarray:
-    """A matrix scaled to a largest entry of 1, since the tolerances of the solver and SLACK are absolute."""
-    return np.asarray(matrix / (float(np.abs(matrix).max()) or 1.0))
+    return policy / policy.sum()
