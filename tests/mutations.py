@@ -70,6 +70,13 @@ class Mutation:
 
 MUTATIONS = [
     Mutation(
+        "one of several equilibria at beta = 0 is not the analytic centre",
+        "nlhf/equilibria/interior.py",
+        "    _repeat(path, _centre)\n",
+        "",
+        ("tests/test_interior_point.py",),
+    ),
+    Mutation(
         "the KL term has the wrong sign",
         "nlhf/equilibria/metrics.py",
         "(gain / beta).add_(log_weight)",

@@ -101,11 +101,8 @@ def extremes(games, rng):
     """Two equilibria (2, B, n) of every game, at the opposite ends of a random direction."""
     count, n, _ = games.shape
     direction = rng.standard_normal(count * n)
-    inequalities, sums = sparse.block_diag(list(games)), sparse.block_diag([np.ones((1, n))] * count)
-    ends = [
-        linprog(sign * direction, inequalities, np.zeros(count * n), sums, np.ones(count), (0, 1), "highs-ds").x
-        for sign in (1, -1)
-    ]
+    polytope = sparse.block_diag(list(games)), np.zeros(count * n), sparse.block_diag([np.ones((1, n))] * count)
+    ends = [linprog(sign * direction, *polytope, np.ones(count), (0, 1), "highs-ds").x for sign in (1, -1)]
     return np.stack(ends).reshape(2, count, n)
 
 
