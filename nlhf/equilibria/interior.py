@@ -145,7 +145,7 @@ class _Newton:
         """dp and ds for r/p (B, n)."""
         dp = self.inverse(right)
         dp -= dp.sum(-1, keepdims=True) * self.ones
-        return dp, right - self.ratio * dp
+        return dp, np.asarray(right - self.ratio * dp)
 
 
 def _newton(path: _Path) -> _Newton:

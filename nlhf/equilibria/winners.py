@@ -104,4 +104,4 @@ def _linear_programme(matrix: np.ndarray) -> np.ndarray:
     if solution.x is None:
         return np.full(n, 1 / n)
     policy: np.ndarray = np.maximum(solution.x[:n], 0)
-    return policy / policy.sum()
+    return np.asarray(policy / policy.sum())
