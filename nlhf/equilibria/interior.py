@@ -115,7 +115,7 @@ def _centre(path: _Path) -> np.ndarray:
     p, s = path.policy, path.margin
     target = path.gap / p.shape[-1]
     far = np.asarray((np.abs(p * s / target - 1) > CENTRED).any(-1))
-    return _move(path, *_newton(path).direction(target / p - s)) & far
+    return np.asarray(_move(path, *_newton(path).direction(target / p - s)) & far)
 
 
 def _move(path: _Path, dp: np.ndarray, ds: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ class _Newton:
         """dp and ds for r/p (B, n)."""
         dp = self.inverse(right)
         dp -= dp.sum(-1, keepdims=True) * self.ones
-        return dp, np.asarray(right - self.ratio * dp)
+        return dp, right - self.ratio * dp
 
 
 def _newton(path: _Path) -> _Newton:
