@@ -37,7 +37,7 @@ def main(data: str) -> int:
             grades = json.loads((folder / "judge.json").read_text(encoding="utf-8"))["grades"]
             ahead[kind] = [row["source"] for row in grades
                            if row["source"] != "all" and row["over_longer"][kind]["low"] > 0]  # fmt: skip
-            errors.append(max(error for method, error in grades[-1]["calibration_error"].items()
+            errors.append(max(error["value"] for method, error in grades[-1]["calibration_error"].items()
                               if method.startswith(kind)))  # fmt: skip
             gaps.append(asymmetry(LearnedJudge(LearnedModel(str(folder)), None, 32), data))
     for kind, error, gap in zip(KINDS, errors, gaps, strict=True):

@@ -7,13 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.judges.grades import VOTER
 from nlhf.stats.bootstrap import Estimate
+from nlhf.stats.calibration import CalibrationError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 INTERVALS = "95% intervals count prompts, and need five of them; log-losses have no bounds, and need 20"
+ALL_BUT_ONE = "accuracy is agreement with the majority of all voters but one, for judges and for another voter alike"
+ALL = (
+    "accuracy is agreement with the majority of all votes; fewer than half of the pairs have a majority without one "
+    "voter, so another voter is measured on these alone and is not comparable"
+)
 WIDTH = 160  # columns, if the output is not a terminal
-TITLES = ("source (pairs/prompts)", "method", "accuracy", "over longer wins", "log-loss", "calibration error")
+TITLES = (
+    "source (pairs/prompts)",
+    "method",
+    "accuracy",
+    "over longer wins",
+    "log-loss",
+    "calibration error, that of a perfect judge",
+)
 
 
 def grade_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -30,8 +43,14 @@ def grade_table(rows: Sequence[dict[str, Any]]) -> Table:
             estimates = (row[column].get(method) for column in ("accuracy", "over_longer"))
             cells = [str(Estimate(**estimate)) if estimate else "" for estimate in estimates]
             error = row["calibration_error"].get(method)
-            table.add_row(source, method, *cells, str(Estimate(**loss)), "" if error is None else f"{error:.3f}")
+            calibrated = str(CalibrationError(**error)) if error else ""
+            table.add_row(source, method, *cells, str(Estimate(**loss)), calibrated)
             source = ""
         table.add_row("", VOTER, str(Estimate(**row["accuracy"][VOTER])))
         table.add_row("", "two voters agree", str(Estimate(**row["two_voters_agree"])))
     return table
+
+
+def notes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The sentences below the table."""
+    return [ALL_BUT_ONE if rows[-1]["leave_one_out"] else ALL, INTERVALS]

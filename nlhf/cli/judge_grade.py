@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlhf.cli.grade_table import INTERVALS, WIDTH, grade_table
+from nlhf.cli.grade_table import WIDTH, grade_table, notes
 from nlhf.cli.judge_votes import read_votes
 from nlhf.config import build
 from nlhf.judges import grades
@@ -41,7 +41,8 @@ def grade(overrides: Sequence[str], config_dir: Path | None = None) -> None:
             "grades are too good: judge.json in its folder has the grades on held-out prompts"
         )
     output.print(grade_table(rows))
-    output.print(INTERVALS)
+    for note in notes(rows):
+        output.print(note)
     for member_name, member in {name: judge, **getattr(judge, "judges", {})}.items():
         counts = cycles(member, votes)
         output.print(

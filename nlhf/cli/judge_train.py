@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import open_dict
 
-from nlhf.cli.grade_table import INTERVALS, WIDTH, grade_table
+from nlhf.cli.grade_table import WIDTH, grade_table, notes
 from nlhf.cli.judge_votes import read_votes
 from nlhf.config import checked
 from nlhf.judges.options import Training
@@ -71,8 +71,10 @@ def _show(folder: Path) -> None:
     output.print(grade_table(card["grades"]))
     output.print(
         f"on held-out prompts; penalty {card['penalty']:g}, {card['epochs']} epochs, temperature "
-        f"{card['temperatures'][0]:.2f}; {INTERVALS}"
+        f"{card['temperatures'][0]:.2f}"
     )
+    for note in notes(card["grades"]):
+        output.print(note)
     sources = [row["source"] for row in card["grades"] if row["source"] != "all"]
     choice = f"game=text judge@game.judge={name} {override('game.judge.model', folder)}"
     output.print(f"judge {folder}   ({choice})", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,20 +24,33 @@ def agreement(votes: TextVotes) -> tuple[np.ndarray, np.ndarray]:
 def another_voter(votes: TextVotes) -> tuple[np.ndarray, np.ndarray]:
     """How often a voter agrees with the majority of the other voters of the pair (n), and the number of cases (n).
 
-    A tie is half right. Only voters whose others have a majority count. This is the accuracy to compare a judge with,
-    although a majority without one voter is less certain than the majority of all.
+    A tie is half right. Only voters whose others have a majority count.
     """
+    return _share_right([(number * decided, answer * lead) for number, decided, lead, answer in _left_out(votes)])
+
+
+def against_others(chance: np.ndarray, votes: TextVotes) -> tuple[np.ndarray, np.ndarray]:
+    """How often a judge agrees with the majority of all voters but one (n), and the number of cases (n).
+
+    These are the cases of `another_voter`, so the two shares can be compared. A majority of all voters is more certain
+    than one of all but one, and the judge would look better than a voter who judges equally well.
+    """
+    opinion = np.sign(chance - 0.5)
+    return _share_right([(number * decided, opinion * lead) for number, decided, lead, _ in _left_out(votes)])
+
+
+def _left_out(votes: TextVotes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """For each answer: its number of voters, if the others have a majority, the sign of their lead, its own sign."""
     first, second, ties = votes.votes.T
-    correct, cases = np.zeros(len(votes)), np.zeros(len(votes))
-    # Number of voters who gave an answer, the lead of the first completion among the others, and the answer's sign
-    for number, lead, answer in (
-        (first, first - 1 - second, 1),
-        (second, first - second + 1, -1),
-        (ties, first - second, 0),
-    ):
-        decided = number * (np.abs(lead) > 0) * (votes.number > 1)
-        correct += decided * (0.5 + 0.5 * answer * np.sign(lead))
-        cases += decided
+    leads = ((first, first - 1 - second, 1), (second, first - second + 1, -1), (ties, first - second, 0))
+    several = votes.number > 1
+    return [(number, several & (lead != 0), np.sign(lead), answer) for number, lead, answer in leads]
+
+
+def _share_right(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The share of right answers (n) and the number of cases (n), from cases and 1, 0 or -1 for right, tied or wrong."""
+    cases = np.sum([number for number, _ in parts], 0)
+    correct = np.sum([number * (0.5 + 0.5 * agreement) for number, agreement in parts], 0)
     return np.divide(correct, cases, out=np.zeros_like(correct), where=cases > 0), cases
 
 

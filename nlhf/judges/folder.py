@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError
 from nlhf.io.json_files import read_json
+from nlhf.judges.similar_prompts import normalised
 from nlhf.models.bundled import bundled_embedder
 from nlhf.models.content import InputModel, content
 
@@ -41,8 +42,8 @@ def prompts_trained_on(folder: str, votes: TextVotes) -> int:
 
 
 def prompt_digest(prompt: str) -> str:
-    """What stands for a prompt in judge.json."""
-    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
+    """What stands for a prompt in judge.json, whatever its case, punctuation and white space."""
+    return hashlib.sha256(normalised(prompt).encode()).hexdigest()[:16]
 
 
 def digest(folder: str) -> str:

@@ -32,7 +32,7 @@ def check_prompts(votes: TextVotes, options: Training) -> None:
 
     Raises: ConfigError where there are fewer prompts than folds.
     """
-    prompts = len(np.unique(votes.prompts))
+    prompts = len(np.unique(votes.groups))
     remaining = prompts - -(-prompts // options.folds)  # after the largest outer fold is held out
     for name, count, available in (
         ("folds", options.folds, prompts),
@@ -41,13 +41,16 @@ def check_prompts(votes: TextVotes, options: Training) -> None:
         if available < count:
             raise ConfigError(
                 f"{name}={getattr(options, name)} wants {count} folds, and data={options.data} has votes on {prompts} "
-                f"prompts, {available} of them for these: give more."
+                f"different prompts, {available} of them for these: give more."
             )
 
 
 def folds(votes: TextVotes, count: int, seed: int, use: str) -> Iterator[np.ndarray]:
-    """Masks (n) of the pairs whose prompts are in a fold; the prompts of every source are spread evenly."""
-    prompts, rng = votes.prompts, stream(seed, "game" if use == "outer" else "policy")
+    """Masks (n) of the pairs whose prompts are in a fold; the prompts of every source are spread evenly.
+
+    Similar prompts count as one prompt: they are in the same fold.
+    """
+    prompts, rng = votes.groups, stream(seed, "game" if use == "outer" else "policy")
     source_of = dict(zip(prompts.tolist(), votes.sources.tolist(), strict=True))
     order = sorted(rng.permutation(sorted(source_of)).tolist(), key=lambda prompt: source_of[prompt])
     fold_of = {prompt: position % count for position, prompt in enumerate(order)}

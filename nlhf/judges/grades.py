@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.judges.baselines import agreement, another_voter, longer
-from nlhf.stats.calibration import calibration
+from nlhf.judges.baselines import against_others, agreement, another_voter, longer
+from nlhf.stats.calibration import calibration_error
 from nlhf.stats.clusters import grouped_mean
 
 if TYPE_CHECKING:
@@ -41,31 +41,49 @@ def table(chances: Mapping[str, np.ndarray], votes: TextVotes) -> list[dict[str,
 
 def _grades(chances: Mapping[str, np.ndarray], votes: TextVotes, judges: list[str]) -> dict[str, Any]:
     """The grades of all methods, and those of the judges only, on the votes of one source."""
-    prompts = votes.prompts
-    decided = (votes.share != 0.5).astype(float)
+    groups = votes.groups
 
     def estimated(
         values: np.ndarray, weight: np.ndarray, bounds: tuple[float, float] | None = (0.0, 1.0)
     ) -> dict[str, Any]:
-        return asdict(grouped_mean(values, weight, prompts, bounds))
+        return asdict(grouped_mean(values, weight, groups, bounds))
 
-    correct = {name: right(chance, votes) for name, chance in chances.items()}
-    accuracy = {name: estimated(values, decided) for name, values in correct.items() if name != COIN}
+    left_out = majorities_leave_one_out(votes)
+    correct = {name: right(chance, votes, left_out) for name, chance in chances.items() if name != COIN}
+    decided = correct[LONGER][1]
+    accuracy = {name: estimated(*values) for name, values in correct.items()}
     return {
-        "prompts": len(np.unique(prompts)),
+        "prompts": len(np.unique(groups)),
+        "leave_one_out": left_out,
         "pairs": len(votes),
         "votes": float(votes.number.sum()),
         "accuracy": {**accuracy, VOTER: estimated(*another_voter(votes))},
-        "over_longer": {name: estimated(correct[name] - correct[LONGER], decided, (-1.0, 1.0)) for name in judges},
+        "over_longer": {
+            name: estimated(correct[name][0] - correct[LONGER][0], decided, (-1.0, 1.0)) for name in judges
+        },
         "log_loss": {name: estimated(log_loss(chance, votes), votes.number, None) for name, chance in chances.items()},
         "two_voters_agree": estimated(*agreement(votes)),
-        "calibration_error": {name: calibration(chances[name], votes.share, votes.number)[0] for name in judges},
+        "calibration_error": {
+            name: asdict(calibration_error(chances[name], votes.share, votes.number, groups)) for name in judges
+        },
     }
 
 
-def right(chance: np.ndarray, votes: TextVotes) -> np.ndarray:
-    """1 where a probability (n) agrees with the majority of the votes, 0 where not, 1/2 where it is 1/2."""
-    return np.asarray(0.5 + 0.5 * np.sign(chance - 0.5) * np.sign(votes.share - 0.5))
+def majorities_leave_one_out(votes: TextVotes) -> bool:
+    """True if judges are measured against majorities of all voters but one: at least half of the pairs allow it."""
+    return bool(2 * (another_voter(votes)[1] > 0).sum() >= len(votes))
+
+
+def right(chance: np.ndarray, votes: TextVotes, left_out: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """How often a probability (n) agrees with the majority, 1/2 where it is 1/2, and the number of cases (n).
+
+    Args:
+        left_out: the majorities leave out one voter each; otherwise the majority of all votes is one case.
+    """
+    if left_out:
+        return against_others(chance, votes)
+    agreement = np.sign(chance - 0.5) * np.sign(votes.share - 0.5)
+    return np.asarray(0.5 + 0.5 * agreement), (votes.share != 0.5).astype(float)
 
 
 def log_loss(chance: np.ndarray, votes: TextVotes) -> np.ndarray:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nlhf.judges.options import Training
     from nlhf.judges.text_votes import TextVotes
 
-VERSION = 2  # of the folder; raise it when the same votes and options give another judge
+VERSION = 3  # of the folder; raise it when the same votes and options give another judge
 ALL_VOTERS = " of all voters"  # suffix of a judge's name where it judges for all groups of voters together
 Counter = Callable[..., Callable[[int], None]]  # makes a progress callback from a title
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nlhf.judges.similar_prompts import prompt_groups
+
 if TYPE_CHECKING:
     from nlhf.judges.base import Answer, Pair
 
@@ -36,6 +38,12 @@ class TextVotes:
         numbers: dict[str, int] = {}
         of_answer = np.array([numbers.setdefault(prompt, len(numbers)) for prompt, _ in self.answers])
         return np.asarray(of_answer[self.pairs[:, 0]])
+
+    @property
+    def groups(self) -> np.ndarray:
+        """A number for the group of similar prompts of each pair, (n); see `prompt_groups`."""
+        texts = tuple(dict.fromkeys(prompt for prompt, _ in self.answers))
+        return prompt_groups(texts)[self.prompts]
 
     @property
     def number(self) -> np.ndarray:

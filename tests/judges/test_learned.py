@@ -274,7 +274,7 @@ def votes_of(share, number, prompts):
 def test_grades_against_hand_computed_numbers():
     votes = votes_of([1, 0, 0.5, 0.75], [4, 2, 2, 4], [0, 1, 2, 3])
     chance = np.array([0.8, 0.6, 0.9, 0.5])
-    assert grades.right(chance, votes).tolist() == [1, 0, 0.5, 0.5]
+    assert grades.right(chance, votes)[0].tolist() == [1, 0, 0.5, 0.5]
     assert grades.log_loss(chance, votes)[:2] == pytest.approx([-np.log(0.8), -np.log(0.4)])
     same, couples = baselines.agreement(votes)
     assert couples.tolist() == [6, 1, 1, 6]
@@ -283,6 +283,7 @@ def test_grades_against_hand_computed_numbers():
     right, cases = baselines.another_voter(votes_of_three)
     assert cases.tolist() == [1, 2]  # who votes with one of two others finds these even; so does who calls a tie
     assert right.tolist() == [0, 0]  # the second one against two; the two that disagree against each other and a tie
+    assert baselines.against_others(np.array([0.9, 0.1]), votes_of_three)[0].tolist() == [1, 0.5]
     error, bins = calibration(np.full(4, 0.5), votes.share, votes.number, bins=1)
     assert error == pytest.approx(0)
     assert bins == [pytest.approx((0.5, 0.5, 24))]
@@ -379,7 +380,7 @@ def test_a_judge_of_all_voters_is_learned_beside_the_others_and_changes_nothing_
     assert 0.2 < told[2][0] < 0.8
     assert min(chances[1] for chances in told) > 0.7
     card = json.loads((folder / "judge.json").read_text())["grades"][-1]
-    assert card["calibration_error"]["bradley_terry of all voters"] < 0.1
+    assert card["calibration_error"]["bradley_terry of all voters"]["value"] < 0.1
 
 
 def test_a_judge_of_another_kind_is_refused_and_prompts_that_were_learned_are_said(judges, capsys):

@@ -14,6 +14,7 @@ MODULES = (
     "arena",
     "comparisons",
     "intervals",
+    "judges",
     "texts",
     "votes",
 )
