@@ -41,14 +41,19 @@ def grade_table(rows: Sequence[dict[str, Any]]) -> Table:
         source = f"{row['source']} ({row['pairs']}/{row['prompts']})"
         for method, loss in row["log_loss"].items():
             estimates = (row[column].get(method) for column in ("accuracy", "over_longer"))
-            cells = [str(Estimate(**estimate)) if estimate else "" for estimate in estimates]
+            cells = [str(Estimate(**_numbers(estimate))) if estimate else "" for estimate in estimates]
             error = row["calibration_error"].get(method)
-            calibrated = str(CalibrationError(**error)) if error else ""
-            table.add_row(source, method, *cells, str(Estimate(**loss)), calibrated)
+            calibrated = str(CalibrationError(**_numbers(error))) if error else ""
+            table.add_row(source, method, *cells, str(Estimate(**_numbers(loss))), calibrated)
             source = ""
-        table.add_row("", VOTER, str(Estimate(**row["accuracy"][VOTER])))
-        table.add_row("", "two voters agree", str(Estimate(**row["two_voters_agree"])))
+        table.add_row("", VOTER, str(Estimate(**_numbers(row["accuracy"][VOTER]))))
+        table.add_row("", "two voters agree", str(Estimate(**_numbers(row["two_voters_agree"]))))
     return table
+
+
+def _numbers(estimate: dict[str, float | None]) -> dict[str, float]:
+    """An estimate as JSON holds it, where nan is null."""
+    return {name: float("nan") if value is None else value for name, value in estimate.items()}
 
 
 def notes(rows: Sequence[dict[str, Any]]) -> list[str]:

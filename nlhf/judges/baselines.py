@@ -48,7 +48,7 @@ def _left_out(votes: TextVotes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _share_right(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The share of right answers (n) and the number of cases (n), from cases and 1, 0 or -1 for right, tied or wrong."""
+    """The share of right answers (n) and the number of cases (n); cases are right (1), even (0) or wrong (-1)."""
     cases = np.sum([number for number, _ in parts], 0)
     correct = np.sum([number * (0.5 + 0.5 * agreement) for number, agreement in parts], 0)
     return np.divide(correct, cases, out=np.zeros_like(correct), where=cases > 0), cases

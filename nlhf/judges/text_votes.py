@@ -43,7 +43,7 @@ class TextVotes:
     def groups(self) -> np.ndarray:
         """A number for the group of similar prompts of each pair, (n); see `prompt_groups`."""
         texts = tuple(dict.fromkeys(prompt for prompt, _ in self.answers))
-        return prompt_groups(texts)[self.prompts]
+        return np.asarray(prompt_groups(texts)[self.prompts])
 
     @property
     def number(self) -> np.ndarray:

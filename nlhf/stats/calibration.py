@@ -5,7 +5,7 @@ perfect judge: its floor is the mean error of a judge with the same probabilitie
 
 Its interval follows from the triangle inequality: the errors of two sets of bins differ by at most the mean distance of
 the bins. The 95% quantile q of that distance is taken from redrawn clusters (prompts), and from the perfect judge where
-that is larger, since bins whose votes all agree do not vary when they are redrawn. The interval is error +- q, cut at 0.
+that is larger, since bins whose votes all agree do not vary when they are redrawn. The interval is error +- q.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _errors_of_perfect_judge(probability: np.ndarray, votes: np.ndarray, signs: 
     """Calibration errors (DRAWS) where the probabilities are true; ties count as votes of either kind."""
     rng, number = np.random.default_rng(0), np.rint(votes).astype(np.int64)
     errors = [np.abs(signs @ (number * probability - rng.binomial(number, probability))).sum() for _ in range(DRAWS)]
-    return np.array(errors) / (2 * votes.sum())
+    return np.asarray(np.array(errors) / (2 * votes.sum()))
 
 
 def _parts(probability: np.ndarray, bins: int) -> list[np.ndarray]:
@@ -77,7 +77,7 @@ def _parts(probability: np.ndarray, bins: int) -> list[np.ndarray]:
 
 def _both_orders(part: np.ndarray, n: int) -> np.ndarray:
     """1 for pairs (n) in the bin, -1 for pairs whose other order is, 0 for both or none."""
-    return np.bincount(part[part < n], minlength=n) - np.bincount(part[part >= n] - n, minlength=n)
+    return np.asarray(np.bincount(part[part < n], minlength=n) - np.bincount(part[part >= n] - n, minlength=n))
 
 
 def calibration(

@@ -289,8 +289,11 @@ def test_grades_against_hand_computed_numbers():
     assert bins == [pytest.approx((0.5, 0.5, 24))]
     rows = grades.table({"judge": chance}, votes)
     assert len(rows) == 1
-    assert rows[0]["accuracy"]["judge"]["value"] == pytest.approx((1 + 0 + 0.5) / 3)  # the even pair decides nothing
-    assert rows[0]["accuracy"][grades.LONGER]["value"] in (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    assert rows[0]["accuracy"]["judge"]["value"] == pytest.approx((4 + 0 + 1 + 2) / 12)  # of voters that are left out
+    assert rows[0]["accuracy"][grades.LONGER]["value"] in (pytest.approx(3 / 12), pytest.approx(9 / 12))
+    single = TextVotes(votes.answers, votes.pairs, np.sign(votes.votes), votes.sources)
+    assert grades.majorities_leave_one_out(votes)
+    assert not grades.majorities_leave_one_out(single.at(np.array([0, 1, 3])))
 
 
 def test_temperature_is_that_of_the_votes():
