@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from nlhf.analysis.criterion import OF_TEXTS
-from nlhf.analysis.row_bounds import upper_bounds
+from nlhf.analysis.row_bounds import FEW_PROMPTS, FEWEST_PROMPTS, upper_bounds
 from nlhf.analysis.text_pairs import paired_differences
 from nlhf.language.estimates import estimates
 from nlhf.stats.clusters import clustered_mean
@@ -123,7 +123,11 @@ CELLS = [
     ),
     *(
         Cell(
-            "interval of a KL divergence", f"{prompts} prompts, {EACH}, {name}", "coverage", _divergence(draw, prompts)
+            "interval of a KL divergence",
+            f"{prompts} prompts, {EACH}, {name}",
+            "coverage",
+            _divergence(draw, prompts),
+            remark=FEW_PROMPTS if prompts < FEWEST_PROMPTS else "",
         )
         for prompts in (16, 32, 64)
         for name, draw in DIVERGENCES.items()
