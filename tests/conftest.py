@@ -6,10 +6,13 @@ import gc
 import signal
 import sys
 
+import hypothesis
 import pytest
 
 
 def pytest_configure():
+    hypothesis.settings.register_profile("without deadline", deadline=None)  # a busy machine is no fault
+    hypothesis.settings.load_profile("without deadline")
     gc.disable()  # until all tests are collected: their modules and nodes stay
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the programs that tests start inherit it
