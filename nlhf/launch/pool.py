@@ -11,13 +11,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, wait
 
 from nlhf.config import ConfigError
 from nlhf.launch.batch import batches
 from nlhf.launch.job import Job
 from nlhf.launch.sweep import SweepRecord
-from nlhf.launch.worker import Worker, warm
+from nlhf.launch.worker import warm
+from nlhf.launch.workers import Lost, Workers
 from nlhf.runner.outcome import Ended
 from nlhf.runner.run_one import COMMAND_ERRORS
 from nlhf.runner.session import fail
@@ -34,7 +34,7 @@ class Pool:
         jobs: in any order; jobs of the same run are done one after the other.
         workers: how many, or None for one per core.
         threads: threads of torch in each worker, or None for cores / workers.
-        deaths: how often a run may end its worker.
+        deaths: how often a run may end its worker, and how many starts of workers in a row may fail.
         record: the record of the sweep.
 
     Raises: ConfigError for an option that is out of range.
@@ -53,93 +53,74 @@ class Pool:
             if not default and (type(value) is not int or value < 1):
                 raise ConfigError(f"hydra.launcher.{key}={value} is out of range: give a whole number >= 1.")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.count = min(workers or cores, max(len(jobs), 1))
-        self.threads, self.most_deaths = threads or max(1, cores // self.count), deaths
+        count = min(workers or cores, max(len(jobs), 1))
+        self.workers = Workers(count, threads or max(1, cores // count), deaths)
         self.jobs, self.record = jobs, record or SweepRecord()
-        self.queue = sorted(batches(jobs, self.count), key=_weight, reverse=True)
-        self.workers: list[Worker] = []
+        self.queue = sorted(batches(jobs, count), key=_weight, reverse=True)
         self.deaths, self.ended = Counter[str](), dict[int, Ended]()
         self.stopping, self.signal = False, 0
         self.started = self.reported = time.monotonic()
 
     def run(self) -> list[float]:
-        """log10 of the final exploitability of every job, in their order; inf if there is none."""
+        """log10 of the final exploitability of every job, in their order; inf if there is none.
+
+        Raises: NoWorkerError if no worker can start.
+        """
         warm()
         with stop_on_signal() as stop:
             try:
-                while self.queue or self._busy():
+                while self.queue or self.workers.busy():
                     if stop() and not self.signal:
                         self.signal = int(stop.received or 0)
                         self._stop()
                     self._hand_out()
                     self._listen()
             finally:
-                for worker in self.workers:
-                    worker.pipe.close()  # an idle worker ends when its pipe closes
-                    if worker.batch:
-                        worker.process.kill()
-                    worker.process.join()
+                self.workers.close()
         return [self.ended[id(job)].value if id(job) in self.ended else math.inf for job in self.jobs]
-
-    def _busy(self) -> list[Worker]:
-        return [worker for worker in self.workers if worker.batch]
 
     def _stop(self) -> None:
         """Let every worker write a checkpoint, and start no further batch."""
         self.stopping = True
         self.queue.clear()
-        for worker in self._busy():
-            worker.process.terminate()
+        self.workers.stop()
 
     def _hand_out(self) -> None:
-        """Give batches to idle workers, and start missing workers."""
-        while len(busy := self._busy()) < self.count:
+        """Give batches to workers; the jobs of one run never run at the same time."""
+        while len(busy := self.workers.busy()) < self.workers.count:
             taken = {job.run.folder for worker in busy for job in worker.batch}
             batch = next((batch for batch in self.queue if taken.isdisjoint(job.run.folder for job in batch)), None)
             if batch is None:
                 return
-            idle = next((worker for worker in self.workers if not worker.batch), None)
-            if idle is None:
-                self.workers.append(idle := Worker.start(self.threads))
-            try:
-                idle.pipe.send([job.task for job in batch])
-            except OSError:  # it died while it was idle, or when it started
-                self.workers.remove(idle)
-                continue
-            idle.batch = batch
-            self.queue.remove(batch)
+            if self.workers.take(batch):
+                self.queue.remove(batch)
 
     def _listen(self) -> None:
         """Wait up to a second for results of busy workers."""
-        busy = {worker.pipe: worker for worker in self._busy()}
-        running = sum(len(worker.batch) for worker in busy.values())
-        for pipe in wait(list(busy), timeout=1.0):
-            assert isinstance(pipe, Connection)
-            worker = busy[pipe]
-            batch, worker.batch = worker.batch, ()
-            try:
-                results = worker.pipe.recv()
-            except (EOFError, OSError):
-                self._bury(worker, batch)
+        running = sum(len(worker.batch) for worker in self.workers.busy())
+        for batch, results in self.workers.returned():
+            if isinstance(results, Lost):
+                self._retry(batch, results)
                 continue
-            for job, ended in zip(batch, results, strict=True):  # outside of `try`: an error of the output is different
+            for job, ended in zip(batch, results, strict=True):
                 self._note(job, ended)
         self._report(running)
 
-    def _bury(self, worker: Worker, batch: Sequence[Job]) -> None:
-        """Remove a dead worker and queue its runs again, each by itself; a run that killed too many workers fails."""
-        worker.process.join()
-        self.workers.remove(worker)
+    def _retry(self, batch: Sequence[Job], lost: Lost) -> None:
+        """Queue the runs of a dead worker again, each by itself; a run that ended too many workers fails."""
+        if not lost.started and not self.stopping:
+            self.queue.append(list(batch))
+            return
         for job in batch:
             self.deaths[job.run.name] += 1
             if self.stopping:
                 self._note(job, Ended(job.run.name, "interrupted"))
-            elif self.deaths[job.run.name] < self.most_deaths:
+            elif self.deaths[job.run.name] < self.workers.deaths:
                 self.queue.append([job])
             else:
-                exit_code = f"exit code {worker.process.exitcode}"
+                exit_code = f"exit code {lost.exit_code}"
                 message = (
-                    f"its worker died {self.most_deaths} times ({exit_code}): memory may be short, use fewer workers"
+                    f"its worker died {self.workers.deaths} times ({exit_code}): memory may be short, use fewer workers"
                 )
                 self._note(job, _failed(job, message))
 

@@ -68,9 +68,9 @@ def command(*arguments: str) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """The same in a process of its own, at the head of its own group."""
-    environment = os.environ | {"PYTHONPATH": str(MAIN.parent), "OMP_NUM_THREADS": "1"}
+def process(*arguments: str, first: Path = MAIN.parent, **options: Any) -> subprocess.Popen[str]:
+    """The same in a process of its own, at the head of its own group; modules in `first` hide installed ones."""
+    environment = os.environ | {"PYTHONPATH": f"{first}{os.pathsep}{MAIN.parent}", "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     words = [sys.executable, str(MAIN), *arguments]
     running: subprocess.Popen[str] = subprocess.Popen(

@@ -17,6 +17,11 @@ def told_to_stop() -> bool:
     return any(getattr(taker, "received", None) for taker in takers)
 
 
+def no_worker(*_: Any) -> None:
+    """A worker that ends before it can work."""
+    os._exit(3)
+
+
 @dataclass(frozen=True)
 class Slow(NashMP):
     """A millisecond an iteration; at so many queries as STAND_AT says it stands until its run is told to stop."""

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from nlhf.launch import pool
+from nlhf.launch import pool, worker
+from nlhf.launch import workers as pool_workers
 from nlhf.launch.compose import composed, plain
 from nlhf.launch.job import Job
-from nlhf.launch.pool import Pool, Worker
+from nlhf.launch.pool import Pool
+from nlhf.launch.worker import StartError, Worker
 from nlhf.runner.specification import specify
 from tests.launch.commands import GAME, SLOW, command, ended, process, results, rows, until, workers
+from tests.launch.plugins import no_worker
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DEADLY = "algorithm._target_=tests.launch.plugins.Deadly"
@@ -82,8 +85,10 @@ def test_values_come_in_the_order_of_the_jobs_whatever_came_first(configs):
 
 
 def test_progress_says_how_many_are_done_run_and_failed_and_how_long_it_may_take(configs, monkeypatch, capsys):
-    ready = pool.wait
-    monkeypatch.setattr(pool, "wait", lambda pipes, timeout: ready(pipes, timeout)[:1])  # one run ends at a time
+    ready = pool_workers.wait
+    monkeypatch.setattr(
+        pool_workers, "wait", lambda pipes, timeout: ready(pipes, timeout)[:1]
+    )  # one run ends at a time
     monkeypatch.setattr(pool, "REPORT_EVERY", 0.0)
     Pool(configs("said", [(0.1, 20), (0.2, 20), (0.3, 20)]), 2, 1, 5).run()
     said = capsys.readouterr().err.splitlines()
@@ -118,8 +123,9 @@ def test_an_unknown_option_is_refused_with_the_one_that_is_meant(study):
 def test_workers_share_the_cores_and_take_the_threads_that_are_given(configs, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     jobs = configs("threads", [(beta / 10, 10) for beta in range(1, 6)])
-    shares = [(Pool(jobs, *options, 5).count, Pool(jobs, *options, 5).threads) for options in
-              ((None, None), (2, None), (3, None), (4, 7), (100, None))]  # fmt: skip
+    options = ((None, None), (2, None), (3, None), (4, 7), (100, None))
+    pools = [Pool(jobs, count, threads, 5).workers for count, threads in options]
+    shares = [(pool.count, pool.threads) for pool in pools]
     assert shares == [(5, 1), (2, 4), (3, 2), (4, 7), (5, 1)]
     Pool(jobs[:1], None, 2, 5).run()
     assert json.loads((jobs[0].run.folder / "summary.json").read_text())["threads"] == 2
@@ -177,10 +183,52 @@ def test_a_worker_that_dies_as_it_is_born_is_replaced(configs, monkeypatch):
 
     monkeypatch.setattr(Worker, "start", stillborn)
     jobs = configs("born", [(0.1, 100), (0.2, 100)])
-    Pool(jobs, 1, 1, 1).run()
+    Pool(jobs, 1, 1, 3).run()
     assert len(born) == 3
     assert {json.loads(path.read_text())["status"] for path in
             jobs[0].run.folder.parent.glob("*/summary.json")} == {"completed"}  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError"])  # the fork server ignores the first one only
+def test_a_sweep_whose_workers_cannot_import_torch_ends_with_one_sentence(study, tmp_path, error):
+    folder, arguments = study
+    (tmp_path / "first" / "torch").mkdir(parents=True)
+    (tmp_path / "first" / "torch" / "__init__.py").write_text(f"raise {error}('no libtorch')")
+    done = ended(process(*arguments, "beta=0.1,0.2", first=tmp_path / "first"))
+    assert (done.code, done.err) == (
+        1,
+        f"error: hydra/launcher=pool cannot start a worker ({error}: no libtorch): repair the installation or free "
+        "memory, and repeat the command.\n",
+    )
+    assert "2 unfinished" in done.out
+    assert not list(folder.glob("*/summary.json"))  # no run is to blame
+    assert command(*arguments, "beta=0.1,0.2").code == 0
+
+
+def test_workers_that_end_at_once_end_the_pool(configs, monkeypatch):
+    monkeypatch.setattr(worker, "work", no_worker)
+    with pytest.raises(pool_workers.NoWorkerError, match=r"cannot start a worker \(exit code 3\): repair"):
+        Pool(configs("none", [(0.1, 20)]), 1, 1, 5).run()
+
+
+def test_a_pool_goes_on_with_the_workers_that_could_start(configs, monkeypatch, capsys):
+    start, started = Worker.start, []
+
+    def only_one(threads):
+        if started:
+            raise StartError("OSError: no more processes")
+        started.append(start(threads))
+        return started[0]
+
+    monkeypatch.setattr(Worker, "start", only_one)
+    jobs = configs("one", [(0.1, 20), (0.2, 20), (0.3, 20)])
+    waiting = Pool(jobs, 2, 1, deaths=1)
+    waiting.workers.take(waiting.queue.pop(0))
+    while not list(waiting.workers.returned()):
+        pass
+    waiting.run()
+    assert capsys.readouterr().err == "a worker cannot start (OSError: no more processes): the sweep goes on with 1.\n"
+    assert len(list(jobs[0].run.folder.parent.glob("*/summary.json"))) == 3
 
 
 def test_a_pool_that_is_killed_leaves_no_worker_behind_and_goes_on(study, tmp_path, monkeypatch):
