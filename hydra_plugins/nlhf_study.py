@@ -1,29 +1,45 @@
-"""Hydra's plug-ins of nlhf: the sweeper that skips what is done, and the launchers `pool` and `slurm`.
+"""Plug-ins for Hydra: the sweeper that skips completed runs, and the launchers `pool` and `slurm`.
 
-`python main.py` finds this folder because it lies beside main.py. They turn Hydra's words into ours, and no more.
+Hydra finds every module of a package `hydra_plugins` on the path. The classes only translate between Hydra's interfaces
+and nlhf's.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 
-class StudySweeper(BasicSweeper):
-    """All combinations, as Hydra's basic sweeper makes them, but composed fast and without those that are done."""
+class StudySweeper(Sweeper):
+    """Runs the combinations that Hydra's basic sweeper would run, but composes them faster and skips completed runs.
+
+    Args:
+        params: further overrides by key, such as those of an experiment.
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None) -> None:
+        self.params = params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         from nlhf.launch.composer import Composer
-        from nlhf.launch.job import check_values
+        from nlhf.launch.job import check_values, combinations
         from nlhf.launch.plan import jobs_to_run, make_folders, show_plan
         from nlhf.launch.sweep import errors_as_sentences, record_of
 
@@ -32,15 +48,14 @@ class StudySweeper(BasicSweeper):
         assert master is not None
         assert launcher is not None
         record = record_of(context)
-        params = [f"{key}={value}" for key, value in (self.params or {}).items()]
+        params = [f"{key}={value}" for key, value in self.params.items()]
         parsed = OverridesParser.create(context.config_loader).parse_overrides([*params, *arguments])
         with errors_as_sentences():
             for override in parsed:
                 check_values(override)
-        (batch,) = self.split_arguments(parsed, None)
         begin = getattr(launcher, "begin", lambda: None) if master.dry_run is not True else lambda: None
         with errors_as_sentences():
-            jobs = jobs_to_run(batch, Composer(context.config_loader, master), record, begin)
+            jobs = jobs_to_run(combinations(parsed), Composer(context.config_loader, master), record, begin)
         if master.dry_run is True:
             show_plan(jobs, record)
             return []
@@ -56,7 +71,7 @@ class StudySweeper(BasicSweeper):
 
 
 class _NlhfLauncher(Launcher):
-    """What `pool` and `slurm` share: jobs as plain configs, and what Hydra expects back."""
+    """Base of `pool` and `slurm`: converts Hydra's overrides to jobs, and their values to Hydra's results."""
 
     def __init__(self, **options: Any) -> None:
         plain: Any = OmegaConf.to_container(OmegaConf.create(options), resolve=True)
@@ -76,19 +91,28 @@ class _NlhfLauncher(Launcher):
         with errors_as_sentences():
             jobs = [job and self.record.without_force(job) for job in jobs]
             ready = [job for job in jobs if job]
-            known = iter(self.values(ready) if ready else ())
-        values = [next(known) if job else None for job in jobs]
-        return [JobReturn(overrides=overrides, cfg=None, hydra_cfg=None, working_dir=".", task_name="main",
-                          status=JobStatus.COMPLETED, _return_value=math.inf if value is None else value)
-                for overrides, value in zip(job_overrides, values, strict=True)]  # fmt: skip
+            of_ready_jobs = iter(self.values(ready) if ready else ())
+        values = [next(of_ready_jobs) if job else None for job in jobs]
+        return [
+            JobReturn(
+                overrides=overrides,
+                cfg=None,
+                hydra_cfg=None,
+                working_dir=".",
+                task_name="main",
+                status=JobStatus.COMPLETED,
+                _return_value=math.inf if value is None else value,
+            )
+            for overrides, value in zip(job_overrides, values, strict=True)
+        ]
 
+    @abstractmethod
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
-        """log10 of the final exploitability of every job, None where it is not known."""
-        raise NotImplementedError
+        """log10 of the final exploitability of every job; None for a job without a result yet."""
 
 
 class PoolLauncher(_NlhfLauncher):
-    """Runs jobs on this machine, in workers that import torch once."""
+    """Runs jobs on this machine in workers that import torch once."""
 
     def begin(self) -> None:
         """Get workers ready while the sweep is composed."""
@@ -99,11 +123,16 @@ class PoolLauncher(_NlhfLauncher):
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:
         from nlhf.cli.run import log_to_console
         from nlhf.launch.pool import Pool
+        from nlhf.launch.workers import NoWorkerError
         from nlhf.terminal import warn
 
         log_to_console()
         pool = Pool(jobs, **self.options, record=self.record)
-        values = pool.run()
+        try:
+            values = pool.run()
+        except NoWorkerError as error:
+            warn(f"error: {error}")
+            sys.exit(1)
         if pool.signal:
             warn(f"stopped by signal {pool.signal}: repeat the same command to go on.")
             sys.exit(128 + pool.signal)
@@ -115,7 +144,7 @@ class SlurmLauncher(_NlhfLauncher):
 
     @property
     def submits(self) -> bool:
-        """Does `launch` return before the jobs have run?"""
+        """True if `launch` returns before the jobs have run."""
         return not self.options["wait"]
 
     def values(self, jobs: Sequence[Any]) -> Sequence[float | None]:

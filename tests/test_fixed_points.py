@@ -11,7 +11,7 @@ import torch
 
 from nlhf.config import ConfigError
 from nlhf.equilibria import solve as reference_equilibrium
-from nlhf.launch.choices import groups
+from nlhf.launch.choices import BUNDLED
 from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.runner.assemble import assemble
@@ -187,7 +187,7 @@ NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "pred
          "proximal_point", "regret_matching", "secant"}  # fmt: skip
 
 
-ALGORITHMS = groups()["algorithm"]
+ALGORITHMS = BUNDLED.groups["algorithm"]
 SHORT = {"nash_mp", "nash_md", "online_ipo", "sppo", "nash_prox_fast"} | NEVER
 
 

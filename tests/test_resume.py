@@ -31,7 +31,7 @@ from nlhf.config import ConfigError
 from nlhf.io.arrays import read_arrays
 from nlhf.io.checksums import damaged, sealed
 from nlhf.io.json_files import read_json
-from nlhf.launch.choices import groups
+from nlhf.launch.choices import BUNDLED
 from nlhf.launch.compose import composed, plain
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.runner.fingerprint import RESULTS_VERSION
@@ -44,7 +44,7 @@ from tests.selection import mostly_long
 pytestmark = pytest.mark.usefixtures("one_thread")  # the number of threads is part of "bit for bit"
 
 MAIN = Path(__file__).resolve().parents[1] / "main.py"
-ALGORITHMS = groups()["algorithm"]
+ALGORITHMS = BUNDLED.groups["algorithm"]
 GAME = ["game=random_tournament", "game.actions=5", "game.contexts=2", "reference=random", "beta=0.2"]
 ENDLESS = ["budget.queries=null", "budget.iterations=1000000000", "budget.target=null", "checkpoint_seconds=0"]
 SEVERAL = ("nash_mp", "optimistic", "secant", "proximal_point", "sppo", "nash_prox", "predictive_regret_matching")

@@ -43,7 +43,7 @@ SINGLE = [
     (["game=matrix", "game.path=/dev/null"], 2, "is not a file"),
     (["game=null"], 2, "game=null names no choice of game: choose one of annotators"),
     (["budget=null"], 2, "budget=null names no choice of budget: choose one of default"),
-    (["=1"], 2, "=1 is no override: write KEY=VALUE"),
+    (["=1"], 2, "=1 is not an override: write KEY=VALUE"),
     (["hydra.run.dir=/proc/x"], 2, "No such file or directory: '/proc/x'): correct its overrides."),
     (["-m", "hydra.sweep.dir=/proc/x", "beta=0.1,0.2"], 2, "No such file or directory: '/proc/x'"),
     (["-m", "beta=interval(0,1)"], 2, "beta=interval(0,1) gives no values to run one by one: list them as beta=A,B"),
@@ -74,8 +74,8 @@ OTHERS = [
     ("judge", ["train"], ""),
     ("judge", ["nope"], ""),
     ("judge", ["train", f"out={LONG}"], ""),
-    ("exploit", ["/nowhere"], "is no folder of a run"),
-    ("exploit", [LONG], "is no folder of a run"),
+    ("exploit", ["/nowhere"], "has no readable .hydra/config.yaml"),
+    ("exploit", [LONG], "has no readable .hydra/config.yaml"),
     ("exploit", ["RUNS", "--steps", "0"], "--steps=0"),
 ]
 

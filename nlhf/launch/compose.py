@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.config import ConfigError
-from nlhf.launch.choices import CONF
+from nlhf.launch.choices import BUNDLED, CONF, Choices
 from nlhf.launch.explain import explained
 from nlhf.messages import quoted
 
@@ -60,6 +60,7 @@ def composed(
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"config_dir={config_dir} is not a folder: give one with folders such as algorithm/.")
     search = [] if config_dir is None else [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).resolve()}')}]"]
+    available = BUNDLED if config_dir is None else Choices((CONF, Path(config_dir)))
     saved = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:
@@ -67,7 +68,7 @@ def composed(
             try:
                 config = compose(name, [*search, *overrides], return_hydra_config=True)
             except (HydraException, OmegaConfBaseException, ValueError) as error:
-                raise ConfigError(explained(error, overrides)) from error
+                raise ConfigError(explained(error, overrides, available=available)) from error
             HydraConfig.instance().set_config(config)
             yield config
     finally:

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from hydra.core.config_loader import ConfigLoader
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.config import ConfigError
+from nlhf.launch.choices import Choices
 from nlhf.launch.compose import NotComposedError, plain
 from nlhf.launch.explain import explained
 
@@ -61,9 +63,17 @@ class Composer:
         except ConfigError:
             raise
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise NotComposedError(explained(error, overrides)) from error
+            raise NotComposedError(explained(error, overrides, available=self._available())) from error
         finally:
             hydra.cfg = before
+
+    def _available(self) -> Choices:
+        """The choices of all folders that Hydra searches."""
+        paths = [element.path for element in self.loader.get_search_path().get_path()]
+        folders = (
+            Path(path.removeprefix("file://")) for path in paths if path and "://" not in path.removeprefix("file://")
+        )
+        return Choices(tuple(folder for folder in folders if folder.is_dir()))
 
     def _independent_values(self, overrides: Sequence[str]) -> dict[str, Override]:
         """The overrides of values that no complex override affects, by their texts."""

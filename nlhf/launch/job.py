@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -69,6 +70,17 @@ class Job:
         if status == "completed" and finished(self.run) is not None:
             return status
         return status if status in ("failed", "interrupted") else "unfinished"
+
+
+def combinations(overrides: Iterable[Override]) -> list[list[str]]:
+    """The overrides of every job of a sweep, as Hydra's basic sweeper orders them; a key's last override counts."""
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        sweeps = override.is_sweep_override()
+        texts = override.sweep_string_iterator() if sweeps else [override.get_value_element_as_str()]
+        key = override.get_key_element()
+        values[key] = [f"{key}={text}" for text in texts]
+    return [list(job) for job in product(*values.values())]
 
 
 def check_values(override: Override) -> None:

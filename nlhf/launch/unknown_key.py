@@ -11,14 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from nlhf.config import fields_of, takes_mapping
 from nlhf.io.tables import listed
-from nlhf.launch.choices import groups, keys_of
+from nlhf.launch.choices import Choices
 from nlhf.messages import nearest
 
 MOST = 12  # names that a sentence lists
 HIDDEN = ("_target_", "hydra", "experiment")
 
 
-def unknown_key(override: Override, node: DictConfig, missing: str, parsed: Sequence[Override], multirun: bool) -> str:
+def unknown_key(
+    override: Override, node: DictConfig, missing: str, parsed: Sequence[Override], multirun: bool, available: Choices
+) -> str:
     """The sentence for an override of a key that is not in the config.
 
     Args:
@@ -27,6 +29,7 @@ def unknown_key(override: Override, node: DictConfig, missing: str, parsed: Sequ
         missing: the path of the first part of the key that `node` lacks, algorithm.stepsize.
         parsed: all overrides.
         multirun: True if they are the overrides of a sweep.
+        available: the choices of all groups.
     """
     key, value = override.key_or_group, str(override.input_line).partition("=")[2]
     path, _, name = missing.rpartition(".")
@@ -35,9 +38,9 @@ def unknown_key(override: Override, node: DictConfig, missing: str, parsed: Sequ
     if path and not len(node):
         return f"{key} is not a key, as {path} is a single value: write {quote(f'{path}={value}')}."
     group = path.replace(".", "/")
-    if having := [choice for choice in groups().get(group, ()) if name in keys_of(group, choice)]:
+    if having := [choice for choice in available.groups.get(group, ()) if name in available.keys_of(group, choice)]:
         return _of_other_choices(override, group, having, parsed, multirun)
-    suggestions = _elsewhere(node, name) or _misspelt(node, path, name)
+    suggestions = _elsewhere(node, name, available) or _misspelt(node, path, name, available)
     if suggestions:
         suffix = key.removeprefix(missing)
         written = " or ".join(quote(f"{suggestion}{suffix}={value}") for suggestion in suggestions)
@@ -55,11 +58,11 @@ def _takes_any_key(node: DictConfig, path: str) -> bool:
     return path.startswith("hydra.") or (isinstance(owner, DictConfig) and takes_mapping(owner, name))
 
 
-def _elsewhere(node: DictConfig, name: str) -> list[str]:
+def _elsewhere(node: DictConfig, name: str, available: Choices) -> list[str]:
     """At most three other keys of the config, or groups of Hydra, with this name."""
     config: Any = OmegaConf.to_container(node._get_root(), resolve=False)
     paths = [path for entry in config if entry not in HIDDEN for path in _paths(config[entry], entry)]
-    inner = [group for group in groups() if "/" in group]
+    inner = [group for group in available.groups if "/" in group]
     return [path for path in (*paths, *inner) if path.replace("/", ".").rpartition(".")[2] == name][:3]
 
 
@@ -71,10 +74,10 @@ def _paths(value: Any, path: str) -> Iterator[str]:
             yield from _paths(entry, f"{path}.{name}")
 
 
-def _misspelt(node: DictConfig, path: str, name: str) -> list[str]:
+def _misspelt(node: DictConfig, path: str, name: str, available: Choices) -> list[str]:
     """The key of this part of the config, or the group, whose name is closest."""
     keys = [str(entry) for entry in node if entry not in HIDDEN]
-    close = nearest(name, keys if path else [*keys, *groups()])
+    close = nearest(name, keys if path else [*keys, *available.groups])
     return [f"{path}.{close}".lstrip(".")] if close else []
 
 

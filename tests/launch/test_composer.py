@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -19,8 +21,10 @@ from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, plain
 from nlhf.launch.composer import Composer
 from nlhf.launch.explain import explained
+from nlhf.launch.job import combinations
 from tests.selection import mostly_long
 
+CHANGES = ["beta=1", "game=a,b", "seeds=range(3)", "study='x,y'", "~log_policy", "++new=1,2", "game=c,b"]
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -152,6 +156,14 @@ def test_what_hydra_refuses_is_refused_for_the_same_reason(sweep, job):
     expected = words.value if isinstance(words.value, ConfigError) else explained(words.value, job)
     assert "\n" not in str(refused.value)
     assert str(refused.value) == str(expected)
+
+
+def test_a_sweep_has_the_jobs_of_the_basic_sweeper(sweep):
+    loader, _, _ = sweep
+    overrides = OverridesParser.create(loader).parse_overrides(CHANGES)
+    (expected,) = BasicSweeper.split_arguments(overrides, None)
+    assert combinations(overrides) == expected
+    assert len(expected) == 12
 
 
 def test_options_and_remedies_are_given(sweep):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nlhf.config import ConfigError
-from nlhf.launch.choices import groups, keys_of
+from nlhf.launch.choices import BUNDLED, Choices
 from nlhf.launch.compose import composed
 from tests.launch.commands import command
 
@@ -28,9 +28,9 @@ CASES = [
     (["prox.samples=4"], "not a key of this prox", "prox=gradient", "choose it"),
     (["hydra.launcher.workers=3"], "hydra/launcher=pool", "choose it"),
     (["game.where.judge=human"], "write +game.where.judge=human, which adds it."),
-    (["+beta=1"], "+beta=1 adds a key that is there already", "write beta=1."),
-    (["~betta"], "~betta takes away what is not there", "leave it out."),
-    (["algorithm=nash-mp"], "algorithm=nash-mp is no choice of algorithm", "did you mean algorithm=nash_mp."),
+    (["+beta=1"], "+beta=1 adds a key that exists already", "write beta=1."),
+    (["~betta"], "~betta removes a key that does not exist", "leave it out."),
+    (["algorithm=nash-mp"], "algorithm=nash-mp is not a choice of algorithm", "did you mean algorithm=nash_mp."),
     (["algorithm=xyzzy"], "choose one of adaptive_nash_mp", "sppo."),
     (["hydra/launcher=poool"], "did you mean hydra/launcher=pool."),
     (["experiment=rate"], "did you mean experiment=rates."),
@@ -41,11 +41,11 @@ CASES = [
     (["judge@game.judge=openai"], "write game=text judge@game.judge=openai."),
     (["budget=1000"], "budget=1000 names no choice of budget", "choose one of default", "or set a key of it."),
     (["game=[nope]"], "game=[nope] names no choice of game", "choose one of"),
-    (["beta"], "beta is no override", "write beta=VALUE, without white space around the =."),
-    (["1"], "1 is no override"),
-    (["=1"], "=1 is no override", "write KEY=VALUE"),
-    (["seeds: 3"], "seeds: 3 is no override", "write KEY=VALUE"),
-    (["beta =1"], "beta =1 is no override", "write KEY=VALUE, without white space"),
+    (["beta"], "beta is not an override", "write beta=VALUE, without white space around the =."),
+    (["1"], "1 is not an override"),
+    (["=1"], "=1 is not an override", "write KEY=VALUE"),
+    (["seeds: 3"], "seeds: 3 is not an override", "write KEY=VALUE"),
+    (["beta =1"], "beta =1 is not an override", "write KEY=VALUE, without white space"),
     (["beta=[1"], "beta=[1 has a [ without its partner", "add that"),
     (["study='a"], "has a ' without its partner", """quote the value, 'study="'"'"'a"'."""),
     (["game.path=a=b.csv"], "quote the value, 'game.path=\"a=b.csv\"'."),
@@ -69,7 +69,7 @@ def test_overrides_that_do_not_compose_are_explained_in_one_sentence(case):
 
 
 def test_a_judge_of_another_command_is_explained_too():
-    sentence = r"^judge=panle is no choice of judge: did you mean judge=panel\.$"
+    sentence = r"^judge=panle is not a choice of judge: did you mean judge=panel\.$"
     with pytest.raises(ConfigError, match=sentence), composed(["judge=panle"], "grade_judge"):
         pass
 
@@ -84,7 +84,7 @@ COMMANDS = [
     (["--config-name", "nope"], "Cannot find primary config 'nope'"),
     (["-m", "betta=1"], "did you mean beta=1."),
     (["-m", "betta=1,2"], "betta is not a key: did you mean beta=1."),
-    (["-m", "algorithm=nash-mp,nash_dm"], "algorithm=nash-mp is no choice of algorithm"),
+    (["-m", "algorithm=nash-mp,nash_dm"], "algorithm=nash-mp is not a choice of algorithm"),
     (["-m", "game=tversky,vicuna", "game.actions=5,6"], "game.actions is not a key of game=tversky, but of"),
     (
         ["-m", "game=random_tournament,circle", "game.actions=5"],
@@ -125,7 +125,47 @@ def test_an_error_of_a_run_is_not_taken_for_one_of_hydra(tmp_path, monkeypatch):
 
 
 def test_choices_are_read_from_conf():
-    assert {"game", "hydra/launcher", "judge"} <= set(groups())
-    assert "actions" in keys_of("game", "annotators")  # of its default bradley_terry
-    assert "judge" in keys_of("game", "text")
-    assert keys_of("game", "nothing") == frozenset()
+    assert {"game", "hydra/launcher", "judge"} <= set(BUNDLED.groups)
+    assert "actions" in BUNDLED.keys_of("game", "annotators")  # of its default bradley_terry
+    assert "judge" in BUNDLED.keys_of("game", "text")
+    assert BUNDLED.keys_of("game", "nothing") == frozenset()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder with an own algorithm, which has a key of its own."""
+    (tmp_path / "own" / "algorithm").mkdir(parents=True)
+    (tmp_path / "own" / "algorithm" / "mine.yaml").write_text("defaults: [nash_mp]\ninertia: 0.5\n")
+    return tmp_path / "own"
+
+
+OF_MINE = (
+    "error: algorithm.inertia is not a key of this algorithm, but of algorithm=mine: choose it, or leave the key out."
+)
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "beta=0.1,0.2"], ["-m", "algorithm=omd,nash_md"]], ids=" ".join)
+@pytest.mark.parametrize("option", ["--config-dir={}", "--config-dir {}", "-cd {}"])
+def test_the_command_knows_the_keys_of_own_choices(own, option, sweep):
+    done = command(*sweep, *option.format(own).split(), "algorithm.inertia=1")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.replace("of algorithm=omd", "of this algorithm").strip() == OF_MINE
+
+
+def test_python_knows_the_keys_of_own_choices(own):
+    with pytest.raises(ConfigError) as refused, composed(["algorithm.inertia=1"], config_dir=own):
+        pass
+    assert f"error: {refused.value}" == OF_MINE
+    with (
+        pytest.raises(ConfigError, match=r"did you mean algorithm\.inertia=1"),
+        composed(["algorithm=mine", "algorithm.inertai=1"], config_dir=own),
+    ):
+        pass
+
+
+def test_an_own_choice_replaces_none_of_the_bundled_ones(own):
+    (own / "algorithm" / "broken.yaml").write_text("a: [")
+    available = Choices((*BUNDLED.folders, own))
+    assert set(available.groups["algorithm"]) == {*BUNDLED.groups["algorithm"], "mine", "broken"}
+    assert {"inertia", "step_size"} <= available.keys_of("algorithm", "mine")
+    assert available.keys_of("algorithm", "broken") == frozenset()
