@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
 @pytest.mark.parametrize("algorithm", ["nash_md_pg", pytest.param("sppo", marks=pytest.mark.long)])
@@ -23,7 +24,7 @@ def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm):
     if algorithm == "nash_md_pg":
         words.remove("algorithm.step_size=1")
     alone = [sys.executable, "main.py"]
-    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "main.py"]
+    two = [*TWO, "-m", "nlhf", "run"]
     found = []
     for name, command in (("alone", alone), ("two", two)):
         done = subprocess.run([*command, *words, f"runs_dir={tmp_path}", f"study={name}"], cwd=ROOT, timeout=600,
@@ -33,3 +34,32 @@ def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm):
         found.append(table.drop(columns=["seconds", "judge_calls"]).round(4))
     assert found[0]["test_kl_to_reference"].iloc[-1] != 0
     pd.testing.assert_frame_equal(*found, atol=2e-4)
+    if algorithm == "nash_md_pg":  # rank 1 ends with rank 0 also if no model is needed
+        done = torchrun("-m", "nlhf", "run", *words, f"runs_dir={tmp_path}", "study=two")
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, "completed before: nothing was run")
+
+
+def torchrun(*arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*TWO, *arguments], cwd=ROOT, env=environment, timeout=600, capture_output=True, text=True, check=False
+    )
+
+
+def test_an_error_of_one_rank_is_an_error_of_rank_0(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "from nlhf.language import team\n"
+        "from nlhf.language.rank import RankError, Server\n"
+        "Server.sample = lambda self, divisor: 1 // divisor\n"
+        "team.join()\n"
+        "print('both', team.team().call('sample', [(1,), (1,)]), flush=True)\n"
+        "for shares in ([(0,), (1,)], [(1,), (0,)]):\n"
+        "    try:\n"
+        "        team.team().call('sample', shares)\n"
+        "    except RankError as error:\n"
+        "        print(error, flush=True)\n"
+    )
+    done = torchrun(str(tmp_path / "script.py"))
+    reason = "ZeroDivisionError: integer division or modulo by zero"
+    assert done.stdout.splitlines() == ["both [1, 1]", f"rank 0: {reason}", f"rank 1: {reason}"]
+    assert done.returncode == 0

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.cli.early import raise_at_interrupts
 from nlhf.cli.output import guard_output, interrupts_end_the_program, is_interrupt
-from nlhf.launch.choices import CONF
+from nlhf.launch.choices import CONF, Choices
 from nlhf.launch.explain import explained
 from nlhf.terminal import warn
 
@@ -47,6 +48,10 @@ def start(main: Callable[[], Any]) -> None:
     """
     guard_output()
     raise_at_interrupts()
+    if "RANK" in os.environ:
+        from nlhf.language.team import join
+
+        join()
     sys.argv[1:] = _options_first(sys.argv[1:])
     if dashed := next(filter(_is_no_option, sys.argv[1:]), None):
         warn(f"error: {dashed} is not an option: write KEY=VALUE without dashes, as in beta=0.1, or see --help.")
@@ -60,14 +65,24 @@ def start(main: Callable[[], Any]) -> None:
             if wants_traceback or is_interrupt(error) or not _is_of_hydra(error):
                 raise
             multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
-            warn(f"error: {explained(error, sys.argv[1:], multirun)}")
+            available = Choices.of_command(sys.argv[1:])
+            warn(f"error: {explained(error, sys.argv[1:], multirun, available)}")
             sys.exit(2)
 
 
 def _options_first(arguments: list[str]) -> list[str]:
-    """The arguments with -m in front, as argparse takes no options between overrides."""
-    several = [word for word in arguments if word in ("-m", "--multirun")]
-    return several[:1] + [word for word in arguments if word not in several]
+    """The arguments with -m and --config-dir in front, as argparse takes no options between overrides."""
+    options, overrides, words = list[str](), list[str](), iter(arguments)
+    for word in words:
+        if word in ("-m", "--multirun"):
+            options += [] if {"-m", "--multirun"} & set(options) else [word]
+        elif word in ("-cd", "--config-dir"):
+            options += [word, *islice(words, 1)]
+        elif word.startswith("--config-dir="):
+            options.append(word)
+        else:
+            overrides.append(word)
+    return options + overrides
 
 
 def _is_no_option(word: str) -> bool:

@@ -32,15 +32,11 @@ from nlhf.terminal import LineFormatter, say, tolerant, warn
 def run_command(config: DictConfig) -> float:
     """Run one composed config as a command.
 
-    Relative paths start from the folder of the command, whatever hydra.job.chdir says: runs have folders of their own,
-    and a sweep has read its input files already.
+    Relative paths start from the working directory of the command, also with hydra.job.chdir=true: runs have their own
+    folders, and a sweep has already read its input files.
 
-    Returns: log10 of the final exploitability, inf where there is none.
+    Returns: log10 of the final exploitability; inf if there is none.
     """
-    if "RANK" in os.environ:
-        from nlhf.language.team import serve
-
-        serve()
     log_to_console()
     hydra = HydraConfig.get()
     overrides, alone = list(hydra.overrides.task), hydra.mode != RunMode.MULTIRUN
@@ -89,7 +85,7 @@ def _task(config: DictConfig, overrides: list[str]) -> Ended:
 
 
 def log_to_console() -> None:
-    """Our words, less the tracebacks: these are in a run's own log, and the line of its end says so."""
+    """Show the log of nlhf on the standard error, without tracebacks, which each run's own log has."""
     log = logging.getLogger("nlhf")
     log.setLevel(logging.INFO)
     log.propagate = False

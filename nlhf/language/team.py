@@ -1,4 +1,4 @@
-"""Several processes behind one language model: `torchrun --nproc-per-node=4 -m nlhf run ...`.
+"""Several processes behind one language model: `torchrun --standalone --nproc-per-node=4 -m nlhf run ...`.
 
 Rank 0 runs the command as usual; the other ranks serve its model. The ranks share the rows of samples and
 log-probabilities, and the gradient is the sum over ranks, so the results equal a single process's up to rounding.
@@ -10,69 +10,25 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nlhf.language import sampling, scoring
+from nlhf.language.rank import RankError, Server, result_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from nlhf.language.model import LanguageModel, Mixture, Tokens, Weights
+    from nlhf.language.model import Mixture, Tokens, Weights
     from nlhf.language.policy import CausalLM
 
 END = "end"
-
-
-class Server:
-    """The work of one rank for the model of rank 0; tensors travel on the CPU."""
-
-    def __init__(self) -> None:
-        self.model: LanguageModel | None = None
-        self.pending: dict[int, tuple[Tensor, list[Tensor]]] = {}  # scores and weights that await `gradient`, by ticket
-
-    def load(self, options: CausalLM, seed: int, device: str) -> None:
-        """Load the model onto this rank's device."""
-        from nlhf.language.loading import load
-
-        rank_device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device.startswith("cuda") else device
-        self.model = load(options, seed, rank_device)
-
-    def sample(self, mixture: Mixture, prompts: Sequence[Tokens], uniforms: np.ndarray) -> list[Tokens]:
-        """Completions of this rank's prompts."""
-        assert self.model is not None
-        on_device = [(self._on_device(weights), exponent) for weights, exponent in mixture]
-        return sampling.sample(self.model, on_device, prompts, uniforms)
-
-    def log_prob(
-        self, ticket: int | None, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
-    ) -> Tensor:
-        """Log-probabilities of this rank's rows; `gradient` takes the ticket."""
-        assert self.model is not None
-        on_device = self._on_device(weights)
-        with torch.set_grad_enabled(ticket is not None):
-            if ticket is not None and on_device is not None:
-                on_device = {name: value.requires_grad_() for name, value in on_device.items()}
-            scores = scoring.log_prob(self.model, on_device, prompts, completions)
-        if ticket is not None and on_device is not None:
-            self.pending[ticket] = scores, list(on_device.values())
-        return scores.detach().cpu()
-
-    def gradient(self, ticket: int, upstream: Tensor) -> list[Tensor]:
-        """The gradient of upstream * scores with respect to the weights."""
-        scores, weights = self.pending.pop(ticket)
-        return [gradient.cpu() for gradient in torch.autograd.grad(scores, weights, upstream.to(scores))]
-
-    def _on_device(self, weights: Weights | None) -> Weights | None:
-        assert self.model is not None
-        return weights and {name: value.detach().to(self.model.device) for name, value in weights.items()}
 
 
 class Team:
@@ -83,11 +39,16 @@ class Team:
         atexit.register(self._end)
 
     def call(self, name: str, shares: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Call a method of every rank with its share of the arguments; returns all results, in rank order."""
+        """Call a method of every rank with its share of the arguments; returns all results, in rank order.
+
+        Raises: RankError for the first rank that failed.
+        """
         dist.broadcast_object_list([(name, shares)], src=0)
-        result = getattr(self.server, name)(*shares[0])
         results: list[Any] = [None] * self.size
-        dist.gather_object(result, results, dst=0)
+        dist.gather_object(result_of(self.server, name, shares), results, dst=0)
+        for result in results:
+            if isinstance(result, RankError):
+                raise result
         return results
 
     def load(self, options: CausalLM, seed: int, device: str) -> None:
@@ -154,20 +115,29 @@ def _on_cpu(weights: Weights | None) -> Mapping[str, Tensor] | None:
     return weights and {name: value.detach().cpu() for name, value in weights.items()}
 
 
-@cache
+_team: Team | None = None  # of this process
+
+
 def team() -> Team | None:
-    """The team of rank 0 under torchrun; None for a single process."""
-    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
-        return None
-    _join()
-    return Team()
+    """The team of rank 0 after `join`; None in any other process."""
+    return _team
 
 
-def serve() -> None:
-    """Under torchrun, serve rank 0 until it ends and exit with it; returns at once on rank 0."""
-    if int(os.environ.get("RANK", 0)) == 0:
+def join() -> None:
+    """Under torchrun, meet the other ranks. Rank 0 returns; the others serve it until it ends, and exit."""
+    global _team
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2 or _team is not None:
         return
-    _join()
+    dist.init_process_group("gloo")
+    if dist.get_rank() > 0:
+        _serve()
+    _team = Team()
+
+
+def _serve() -> NoReturn:
+    """Work for rank 0 until it ends. Rank 0 alone handles signals: it needs the others up to its last checkpoint."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     server = Server()
     while True:
         command: list[Any] = [None]
@@ -178,8 +148,4 @@ def serve() -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)  # gloo's threads can abort a process that exits normally while rank 0 is closing
-        dist.gather_object(getattr(server, name)(*shares[dist.get_rank()]), None, dst=0)
-
-
-def _join() -> None:
-    dist.init_process_group("gloo")
+        dist.gather_object(result_of(server, name, shares), None, dst=0)

@@ -1,0 +1,76 @@
+"""The work of one rank under torchrun for the language model of rank 0."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nlhf.language import sampling, scoring
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nlhf.language.model import LanguageModel, Mixture, Tokens, Weights
+    from nlhf.language.policy import CausalLM
+
+
+class RankError(RuntimeError):
+    """An error of a rank; the message says which error."""
+
+
+class Server:
+    """Loads, samples and scores for rank 0; tensors travel on the CPU."""
+
+    def __init__(self) -> None:
+        self.model: LanguageModel | None = None
+        self.pending: dict[int, tuple[Tensor, list[Tensor]]] = {}  # scores and weights that await `gradient`, by ticket
+
+    def load(self, options: CausalLM, seed: int, device: str) -> None:
+        """Load the model onto this rank's device."""
+        from nlhf.language.loading import load
+
+        rank_device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device.startswith("cuda") else device
+        self.model = load(options, seed, rank_device)
+
+    def sample(self, mixture: Mixture, prompts: Sequence[Tokens], uniforms: np.ndarray) -> list[Tokens]:
+        """Completions of this rank's prompts."""
+        assert self.model is not None
+        on_device = [(self._on_device(weights), exponent) for weights, exponent in mixture]
+        return sampling.sample(self.model, on_device, prompts, uniforms)
+
+    def log_prob(
+        self, ticket: int | None, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
+    ) -> Tensor:
+        """Log-probabilities of this rank's rows; `gradient` takes the ticket."""
+        assert self.model is not None
+        on_device = self._on_device(weights)
+        with torch.set_grad_enabled(ticket is not None):
+            if ticket is not None and on_device is not None:
+                on_device = {name: value.requires_grad_() for name, value in on_device.items()}
+            scores = scoring.log_prob(self.model, on_device, prompts, completions)
+        if ticket is not None and on_device is not None:
+            self.pending[ticket] = scores, list(on_device.values())
+        return scores.detach().cpu()
+
+    def gradient(self, ticket: int, upstream: Tensor) -> list[Tensor]:
+        """The gradient of upstream * scores with respect to the weights."""
+        scores, weights = self.pending.pop(ticket)
+        return [gradient.cpu() for gradient in torch.autograd.grad(scores, weights, upstream.to(scores))]
+
+    def _on_device(self, weights: Weights | None) -> Weights | None:
+        assert self.model is not None
+        return weights and {name: value.detach().to(self.model.device) for name, value in weights.items()}
+
+
+def result_of(server: Server, name: str, shares: Sequence[tuple[Any, ...]]) -> Any:
+    """The result of this rank's share, or its error: a rank that stopped here would leave the others waiting."""
+    rank = dist.get_rank()
+    try:
+        return getattr(server, name)(*shares[rank])
+    except Exception as error:
+        return RankError(f"rank {rank}: {type(error).__name__}: {error}")
