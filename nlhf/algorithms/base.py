@@ -90,11 +90,13 @@ class Algorithm(ABC):
 
     @property
     def target_rate(self) -> float:
-        """Rate of the moving target, which averages the noise of 1/rate answers.
-
-        1 without a moving target, 0 for methods whose own steps decrease as the theory under noise requires.
-        """
+        """Rate of the moving target, which averages the noise of 1/rate answers; 1 without a moving target."""
         return 1.0
+
+    @property
+    def paces_itself(self) -> bool:
+        """True if its own steps decrease as the theory under noise requires, so that no engine limits them."""
+        return False
 
     def caveat(self, beta: float) -> str | None:
         """How the fixed point differs from the equilibrium: the floor is then bias, not noise. None if it does not.

@@ -24,8 +24,8 @@ class SPPO(ProximalAlgorithm):
     sources = ("2405.00675", "2401.04056")
 
     @property
-    def target_rate(self) -> float:
-        return 0.0 if self.by_theory else 1.0
+    def paces_itself(self) -> bool:
+        return self.by_theory
 
     def init(self, policy: TrainablePolicy) -> CountingState:
         return CountingState.first(policy)

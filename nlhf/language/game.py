@@ -92,9 +92,6 @@ class TextGame:
         turns: the prompts.
     """
 
-    votes = features = None
-    items: tuple[str, ...] = ()
-
     def __init__(self, judge: TextJudge, model: LanguageModel, turns: tuple[Turn, ...]) -> None:
         self.judge, self.model, self.turns = judge, model, turns
 
@@ -115,5 +112,7 @@ class TextGame:
         chances = self.judge.preference(pairs)
         valid = (chances >= 0) & (chances <= 1)
         if not valid.all():
-            raise ConfigError(f"the judge says {chances[~valid][0]}, which is no probability: choose another judge.")
+            raise ConfigError(
+                f"the judge returns {chances[~valid][0]}, which is not a probability: choose another judge."
+            )
         return torch.from_numpy(chances - 0.5).to(first.device).view(first.shape)

@@ -28,10 +28,12 @@ class ProxEngine(ABC):
             it; without a trainer, an iterative engine starts at the anchor.
         iterations: completed by every seed, (S). The trainer sets it.
         rate: `Algorithm.target_rate`. The trainer sets it.
+        limits_steps: False for algorithms whose own steps decrease. The trainer sets it.
     """
 
     current: Policy | None = None
     rate: float = 1.0
+    limits_steps: bool = True
 
     def __init__(self, parts: Parts[PairGame]) -> None:
         seeds = parts.beta.shape[0]

@@ -78,7 +78,7 @@ class SampledClosedForm(ClosedForm):
         super().__init__(parts)
         self.uniforms = Uniforms(parts.seeds, parts.beta.device)
         self.judge, self.opponents = Judge(parts.game, parts.feedback, self.uniforms), options.opponents
-        self.limited = options.step_limit is not None
+        self.step_limit = options.step_limit
 
     def __call__(
         self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
@@ -86,12 +86,12 @@ class SampledClosedForm(ClosedForm):
         return super().__call__(opponent=opponent, anchor=anchor, step_size=self.step(step_size), start=start)
 
     def step(self, step_size: Tensor) -> Tensor:
-        if not self.limited:
+        if self.step_limit is None or not self.limits_steps:
             return step_size
         iteration = self.beta.new_tensor(self.iterations + 1)[:, None, None]
         regularised = 2 / (self.beta * iteration)  # inf where beta = 0
         unregularised = (math.log(len(self.game.items)) / iteration).sqrt() / 2
-        return step_size.minimum(regularised.minimum(unregularised) / self.rate) if self.rate else step_size
+        return step_size.minimum(regularised.minimum(unregularised) / self.rate)
 
     def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
         seeds, contexts, actions = policy.log_probabilities.shape

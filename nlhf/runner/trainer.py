@@ -49,7 +49,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         seeds = len(self.prox.beta)
-        self.prox.rate = self.algorithm.target_rate
+        self.prox.rate, self.prox.limits_steps = self.algorithm.target_rate, not self.algorithm.paces_itself
         self.state = self.algorithm.init(self.policy)
         self.kl_0 = self.measure.initial_kl(self.policy)[:, None, None]
         self.progress = Progress.none(seeds)
