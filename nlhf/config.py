@@ -6,6 +6,7 @@ wrong types in a sentence, before any work is done. Defaults stand in conf/ only
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -20,6 +21,7 @@ from typing import Any, Literal
 
 from nlhf.messages import described, did_you_mean, remedy, shown
 
+REFUSED = object()  # stands for a value that does not have the type of its key
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -101,37 +103,48 @@ def coerce(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None
 
     Raises: ConfigError.
     """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if hasattr(kind, "from_config"):
-        if isinstance(value, str):
-            return kind.from_config(value, key)
-    elif origin in (typing.Union, types.UnionType):
-        for option in arguments:
-            try:
-                return coerce(value, option, key)
-            except ConfigError:
-                continue
-    elif origin is Literal:
-        if isinstance(value, str) and value in arguments:
-            return value
-    elif origin in (list, tuple) and isinstance(value, list | tuple):
-        return origin(coerce(entry, arguments[0], key, value) for entry in value)
-    elif dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        return build(value, key, typing.cast(type, kind))
-    elif origin is dict and isinstance(value, Mapping):
-        return {str(name): coerce(entry, arguments[1], f"{key}.{name}") for name, entry in value.items()}
-    elif kind is float and value in (".inf", "inf"):
-        return math.inf
-    elif kind is float and is_number(value) and (abs(value) <= sys.float_info.max or value == math.inf):
-        return float(value)
-    elif kind is int and is_whole(value):
-        return int(value)
-    elif kind in (str, bool, type(None)) and type(value) is kind:
-        return value
+    converted = _converted(value, kind, key)
+    if converted is not REFUSED:
+        return converted
     if entries is None:
         raise ConfigError(f"{key}={shown(value)} is not {described(kind)}: {remedy(value, kind, key)}.")
     problem = f"{key}={shown(entries)} holds {shown(value)}, which is not {described(kind)}"
     raise ConfigError(f"{problem}: {remedy(value, kind, key, entries)}.")
+
+
+def _converted(value: Any, kind: Any, key: str) -> Any:
+    """`value` as the type `kind`, or REFUSED.
+
+    Raises: ConfigError for an entry of a list, dictionary or config node.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if hasattr(kind, "from_config"):
+        return kind.from_config(value, key) if isinstance(value, str) else REFUSED
+    if origin in (typing.Union, types.UnionType):
+        for option in arguments:
+            with contextlib.suppress(ConfigError):
+                return coerce(value, option, key)
+        return REFUSED
+    if origin is Literal:
+        return value if isinstance(value, str) and value in arguments else REFUSED
+    if origin in (list, tuple) and isinstance(value, list | tuple):
+        return origin(coerce(entry, arguments[0], key, value) for entry in value)
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        return build(value, key, typing.cast(type, kind))
+    if origin is dict and isinstance(value, Mapping):
+        return {str(name): coerce(entry, arguments[1], f"{key}.{name}") for name, entry in value.items()}
+    return _scalar(value, kind)
+
+
+def _scalar(value: Any, kind: Any) -> Any:
+    """A number, text, truth value or None as the type `kind`, or REFUSED."""
+    if kind is float and value in (".inf", "inf"):
+        return math.inf
+    if kind is float and is_number(value) and (abs(value) <= sys.float_info.max or value == math.inf):
+        return float(value)
+    if kind is int and is_whole(value):
+        return int(value)
+    return value if kind in (str, bool, type(None)) and type(value) is kind else REFUSED
 
 
 def _locate(node: Mapping[str, Any], key: str, base: type) -> type:

@@ -313,7 +313,7 @@ def test_an_exploiter_gains_on_a_policy_and_says_so(text_config, capsys):
     assert found["lower_bound"] > 0.1
     assert f"at least {found['lower_bound']:.3f}" in capsys.readouterr().out
     assert exploit.main([str(outcome.folder.parent)]) == 2
-    assert "is no folder of a run" in capsys.readouterr().err
+    assert "has no readable .hydra/config.yaml" in capsys.readouterr().err
 
 
 def test_prompts_of_a_file(tmp_path):

@@ -61,12 +61,8 @@ def hold(
 
     Raises: ConfigError; BusyError if another process plays in the same folder.
     """
-    with composed(overrides, "arena", config_dir) as config:
-        keys = plain(config)
-    judge_config, policy = keys.pop("judge", None), build(keys.pop("policy"), "policy", CausalLM)
+    options, policy, judge_config = _composed(overrides, config_dir)
     policy = replace(policy, trust_remote_code=policy.trust_remote_code or trust.remote_code)
-    options = Options(**checked(Options, keys))
-    find_device(options.device)
     contestants = gathered(paths, policy, options.reference, options.device, trust)
     judge = _judge(judge_config, paths, trust)
     judge.use_device(options.device)
@@ -85,6 +81,16 @@ def hold(
     ranking = rank(arena.judged, arena.wins_by_prompt, len(arena.rules.prompts), options.redraws)
     verdicts = f"{new} new verdicts ({account_text(judge.account)}); in all: {account_text(arena.account)}."
     return Contest(ranking, str(write(folder, ranking, arena)), verdicts)
+
+
+def _composed(overrides: Sequence[str], config_dir: str | None) -> tuple[Options, CausalLM, Any]:
+    """The options, how models sample, and the config of the judge, or None."""
+    with composed(overrides, "arena", config_dir) as config:
+        keys = plain(config)
+    judge_config, policy = keys.pop("judge", None), build(keys.pop("policy"), "policy", CausalLM)
+    options = Options(**checked(Options, keys))
+    find_device(options.device)
+    return options, policy, judge_config
 
 
 def _folder(options: Options, paths: Sequence[str]) -> Path:

@@ -17,7 +17,7 @@ from nlhf.config import ConfigError
 from nlhf.io.json_files import read_json
 from nlhf.judges.similar_prompts import normalised
 from nlhf.models.bundled import bundled_embedder
-from nlhf.models.content import InputModel, content
+from nlhf.models.content import InputModel, model_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ def prompt_digest(prompt: str) -> str:
 
 
 def digest(folder: str) -> str:
-    """SHA-256 of what decides the answers of a judge: not when, how or by which versions it was trained.
+    """SHA-256 of the parts of a judge that its answers depend on, without the record of its training.
 
     Raises: ConfigError for a folder that is damaged, or has no judge.
     """
@@ -56,7 +56,7 @@ def digest(folder: str) -> str:
     try:
         options = card["options"]
         deciding = [options[key] for key in ("judge", "max_tokens", "surface", "hidden", "dimensions")]
-        encoder = content(encoder_of(path.parent, options))
+        encoder = model_digest(encoder_of(path.parent, options))
         text = json.dumps([deciding, card["voters"], card["temperatures"], encoder])
         return hashlib.sha256(text.encode() + path.with_name(HEAD).read_bytes()).hexdigest()
     except (KeyError, TypeError, OSError) as error:

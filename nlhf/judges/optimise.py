@@ -69,13 +69,18 @@ def train_head(
                 _set_gradients(head, optimiser, losses, penalty * _squared_weights(head, options.cyclic))
                 optimiser.step()
             if held_out is not None:
-                logits = logits_of(head.eval(), reader, held_out, roles)
-                part = votes.at(held_out)
-                loss = _loss(logits[0], part, pair_weights(part, options.balance))
-                trained.losses.append(float(loss) / len(held_out))
-                trained.logits.append(logits.double().numpy())
+                _measure(trained, reader, held_out, roles)
         head.eval()
         return trained
+
+
+def _measure(trained: TrainedHead, reader: Reader, held_out: np.ndarray, roles: Tensor) -> None:
+    """Append the log-loss and the logits on held-out pairs."""
+    logits = logits_of(trained.head.eval(), reader, held_out, roles)
+    votes = reader.votes.at(held_out)
+    loss = _loss(logits[0], votes, pair_weights(votes, reader.options.balance))
+    trained.losses.append(float(loss) / len(held_out))
+    trained.logits.append(logits.double().numpy())
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
-"""The content of a saved model as a digest: folders with the same files are the same model, wherever they lie.
+"""Digests of model and dataset folders: folders with the same files are the same input, wherever they are.
 
-The digest of a folder is part of a run's fingerprint. It is taken again after loading, so that a model that is replaced
+The digest of a folder is part of a run's fingerprint. It is computed again after loading, so a model that changes
 meanwhile is refused.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,11 +32,11 @@ ADAPTER, BASE = "adapter_config.json", "base_model_name_or_path"
 
 @dataclass(frozen=True, eq=False)
 class InputFolder(Input):
-    """A folder that the user names, or something on the hub; two are equal if their contents are.
+    """A folder or a name on the hub; two inputs are equal if their contents are.
 
     Args:
-        name: of the folder or on the hub, as the user wrote it.
-        key: the config key that gives the name, for error messages.
+        name: the path or the name on the hub, as the user wrote it.
+        key: the config key that holds the name, for error messages.
     """
 
     name: str
@@ -45,26 +45,26 @@ class InputFolder(Input):
     def __str__(self) -> str:
         return self.name
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, InputFolder) and self.digest == other.digest
+    def __eq__(self, folder: object) -> bool:
+        return isinstance(folder, InputFolder) and self.digest == folder.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
 
     @cached_property
     def source(self) -> str:
-        """What is loaded: the folder as an absolute path, or the name as it is."""
+        """The absolute path of the folder, or the name on the hub."""
         folder = Path(self.name).expanduser()
         return str(folder.absolute()) if folder.is_dir() else self.name
 
     @property
     def identity(self) -> str:
-        """What stands for it in a fingerprint: the digest of a folder, or the name on the hub."""
+        """The entry of a fingerprint: the digest of a folder, or the name on the hub."""
         return self.digest if Path(self.source).is_absolute() else self.name
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the content on first use; "hub NAME" for a name on the hub.
+        """SHA-256 of the content at the first use; "hub NAME" for a name on the hub.
 
         Raises: ConfigError for a file that cannot be read.
         """
@@ -81,7 +81,7 @@ class InputFolder(Input):
 
     @contextmanager
     def unchanged(self) -> Iterator[str]:
-        """Gives `source`, and verifies at the end of the block that the content is still that of `digest`.
+        """Yield `source`, and check at the end of the block that the content still has this digest.
 
         Raises: ConfigError for a folder that has changed.
         """
@@ -97,11 +97,11 @@ class InputModel(InputFolder):
     """A model: a folder that transformers loads, a name on the hub, or `bundled`."""
 
     def _content(self) -> str:
-        return content(self.source)
+        return model_digest(self.source)
 
     @contextmanager
     def loading(self) -> Iterator[str]:
-        """As `unchanged`, around what transformers does.
+        """Like `unchanged`; errors of transformers in the block become ConfigErrors.
 
         Raises: ConfigError for a model that cannot be loaded, or has changed.
         """
@@ -112,46 +112,47 @@ class InputModel(InputFolder):
 
 
 class InputDataset(InputFolder):
-    """A dataset: a folder, all of whose files count, or a name on the hub."""
+    """A dataset: a folder with any files, or a name on the hub."""
 
     def _content(self) -> str:
         folder = Path(self.source)
         if not folder.is_dir():
             return f"hub {self.name}"
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        lines = [f"{path.relative_to(folder).as_posix()} {sha256(path)}\n" for path in files]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return _digest_of_files(folder, ["**/*"])
 
 
 def in_memory(module: AnyModule) -> AnyModule:
-    """The module with weights in memory of its own; transformers maps files, whose later changes would show through."""
+    """The module with copies of its weights; transformers maps files into memory, which may change later."""
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone()
     return module
 
 
-def content(model: str) -> str:
-    """SHA-256 of every file of a model's folder that decides what it says, and of the folder of its base model if it is
-    an adapter; a name on the hub stands for itself."""
-    return _content(model, ())
+def model_digest(model: str, adapters: tuple[Path, ...] = ()) -> str:
+    """SHA-256 of a model folder's files, and of its base model's if it is an adapter; "hub NAME" for a name on the hub.
 
-
-def _content(model: str, adapters: tuple[Path, ...]) -> str:
-    """`content` of the base of these adapters."""
+    Args:
+        model: the folder or the name on the hub.
+        adapters: the folders of the adapters that lead to this base model.
+    """
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return f"hub {model}"
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in FILES for path in folder.glob(pattern) if path.is_file()}):
-        digest.update(f"{path.name} {sha256(path)}\n".encode())
     base = _base(folder)
-    if base is not None and folder.resolve() not in adapters:  # an adapter that names itself has no base
-        digest.update(_content(base, (*adapters, folder.resolve())).encode())
-    return digest.hexdigest()
+    is_cycle = folder.resolve() in adapters  # an adapter that names itself has no base
+    suffix = "" if base is None or is_cycle else model_digest(base, (*adapters, folder.resolve()))
+    return _digest_of_files(folder, FILES, suffix)
+
+
+def _digest_of_files(folder: Path, patterns: Iterable[str], suffix: str = "") -> str:
+    """SHA-256 of the names and contents of the files that match a pattern, followed by a suffix."""
+    files = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    lines = [f"{path.relative_to(folder).as_posix()} {sha256(path)}\n" for path in sorted(files)]
+    return hashlib.sha256(("".join(lines) + suffix).encode()).hexdigest()
 
 
 def _base(folder: Path) -> str | None:
-    """The model that an adapter's folder names as its base; None if it is no adapter."""
+    """The base model that an adapter's folder names; None for any other folder."""
     try:
         base = json.loads((folder / ADAPTER).read_bytes())[BASE]
     except (OSError, ValueError, KeyError, TypeError):

@@ -92,6 +92,11 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
         return fail(run, problem)
     if force:
         move_aside(run.folder)
+    return _in_folder(run, world, watch, overrides)
+
+
+def _in_folder(run: Specification, world: World, watch: Watch, overrides: Sequence[str]) -> Outcome:
+    """Hold the lock of the run's folder, and repair or train what is missing there."""
     with opened(run) as ownership, stop_on_signal() as stop:
         if earlier := finished(run):
             return Outcome(run.folder, earlier, run.budget, skipped=True)
