@@ -27,13 +27,13 @@ __all__ = ["EquilibriumResult", "Run", "equilibrium", "evaluate", "exploitabilit
 class Run:
     """The results of a run, read from its folder on first use.
 
-    The run may have been completed earlier with a larger budget. `metrics` and `log_policy` are then those at the
-    budget that was asked for, and `summary` is that of the larger one; `summary["budget"]` says which.
+    The folder may hold an earlier run with a larger budget. `metrics` and `log_policy` then stop at the requested
+    budget, and `summary` describes the larger run; `summary["budget"]` is its budget.
 
     Args:
         folder: of the run.
         summary: the content of summary.json.
-        budget: the budget that was asked for.
+        budget: the requested budget.
     """
 
     folder: Path
@@ -42,15 +42,15 @@ class Run:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """The rows of metrics.csv up to the budget, numbers to the bit."""
+        """The rows of metrics.csv up to the budget, with all digits."""
         import pandas as pd
 
         rows = pd.read_csv(self.folder / "metrics.csv")
         if not exceeds(self.summary, self.budget):
             return rows
-        kept = {(row["seed"], row["iteration"]) for row in rows_at(self.folder, self.budget)}
+        stored = {(row["seed"], row["iteration"]) for row in rows_at(self.folder, self.budget)}
         pairs = zip(rows["seed"].astype(str), rows["iteration"].astype(str), strict=True)
-        return rows[[pair in kept for pair in pairs]].reset_index(drop=True)
+        return rows[[pair in stored for pair in pairs]].reset_index(drop=True)
 
     @cached_property
     def log_policy(self) -> np.ndarray:

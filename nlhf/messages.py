@@ -83,7 +83,7 @@ def remedy(value: Any, kind: Any, key: str, entries: Sequence[Any] | None = None
         return "give one"
     texts = [str(entry) if type(entry) in (int, str) else "TEXT" for entry in ([value] if entries is None else entries)]
     written = quoted_override(key, texts[0] if entries is None else texts)
-    return f"quote it as {written}, with your spelling in place of TEXT" if "TEXT" in texts else f"quote it, {written}"
+    return f"quote it as {written}, and replace TEXT by your spelling" if "TEXT" in texts else f"quote it, {written}"
 
 
 def described(kind: Any) -> str:

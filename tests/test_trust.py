@@ -82,7 +82,7 @@ def test_a_class_of_another_module_is_not_even_imported(run, capsys, command, ke
     change(run, **{key: "helpers.X"})
     main, place = COMMANDS[command](run)
     sentence = refusal(capsys, main, place)
-    assert "._target_=helpers.X, which is no class of nlhf" in sentence
+    assert "._target_=helpers.X, which is not a class of nlhf" in sentence
     assert "give --trust helpers if you trust it" in sentence
     assert not (run.parents[1] / "helpers.ran").exists()
     assert "helpers" not in sys.modules
@@ -99,7 +99,7 @@ def test_a_module_that_is_trusted_is_imported(run, capsys):
     change(run, policy___target_="helpers.X")
     assert arena.main([str(run.parent), "--trust", "helpers", "redraws=20", "most_prompts=4"]) == 0
     assert (run.parents[1] / "helpers.ran").exists()
-    assert "that its config means now" in refusal(capsys, exploit.main, str(run), "--trust=helpers")
+    assert "now describes the run" in refusal(capsys, exploit.main, str(run), "--trust=helpers")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -15,7 +15,7 @@ EXPONENT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$"
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Also quotes texts such as 1e3, which PyYAML reads as texts and OmegaConf as numbers.
 
-    OmegaConf.to_yaml is no replacement: it changes U+0085, refuses the text "${", and takes 13 times as long.
+    OmegaConf.to_yaml does not replace it: it changes U+0085, refuses the text "${", and takes 13 times as long.
     """
 
     def ignore_aliases(self, data: Any) -> bool:

@@ -34,15 +34,15 @@ class RunState:
         state: completed, failed, interrupted, running or damaged.
         done: the share of its budget that the slowest seed has spent; None if it is not running or has no limit.
         seconds_left: estimate from the pace so far, or None.
-        words: the last line of a failure, the damaged file, or the process that works on it.
+        detail: the last line of a failure, the damaged file, or the process that works on it.
         checked: False if it was completed before files had checksums.
     """
 
     name: str
     state: str
-    done: float | None = None
+    share: float | None = None
     seconds_left: float | None = None
-    words: str = ""
+    detail: str = ""
     checked: bool = True
 
 
@@ -57,7 +57,7 @@ def states(study: Path) -> Iterator[RunState]:
         elif (folder / "summary.json").exists():  # correct even if its process died before it removed the lock
             yield _ended(folder, killed=bool(owner))
         elif owner or (folder / ".hydra").exists():
-            yield RunState(folder.name, "interrupted", words=KILLED)
+            yield RunState(folder.name, "interrupted", detail=KILLED)
 
 
 def _ended(folder: Path, killed: bool) -> RunState:
@@ -65,13 +65,13 @@ def _ended(folder: Path, killed: bool) -> RunState:
     summary = read_json(folder / "summary.json") or {}
     status, files = summary.get("status"), summary.get("files") or {}
     if status not in ("running", "completed", "failed", "interrupted") or not isinstance(files, dict):
-        return RunState(folder.name, "damaged", words=f"summary.json is damaged: {RESTORE}")
+        return RunState(folder.name, "damaged", detail=f"summary.json is damaged: {RESTORE}")
     if status == "running" or (killed and status == "interrupted"):
-        return RunState(folder.name, "interrupted", words=KILLED)
+        return RunState(folder.name, "interrupted", detail=KILLED)
     if name := next((name for name, record in files.items() if _differs(folder / name, record)), None):
-        return RunState(folder.name, "damaged", words=f"{name} is damaged: {RESTORE}")
+        return RunState(folder.name, "damaged", detail=f"{name} is damaged: {RESTORE}")
     reason = str(summary.get("stop_reason")) if status == "failed" else ""
-    return RunState(folder.name, status, words=reason, checked=bool(files) or status != "completed")
+    return RunState(folder.name, status, detail=reason, checked=bool(files) or status != "completed")
 
 
 def _differs(path: Path, record: Any) -> bool:
@@ -96,7 +96,7 @@ def _running(folder: Path, owner: Mapping[str, object]) -> RunState:
     try:
         share, seconds = _progress(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):  # no progress yet
-        return RunState(folder.name, "running", words=process)
+        return RunState(folder.name, "running", detail=process)
     seconds_left = seconds * (1 - share) / share if share > 0 else None
     return RunState(folder.name, "running", share, seconds_left, process)
 
@@ -142,10 +142,10 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
     lines = [f"{study}: " + (", ".join(f"{count} {state}" for state, count in counts.items()) or "no run yet")]
     for run in runs:
         if run.state == "running":
-            far = "" if run.done is None else f"{run.done:.0%}"
+            far = "" if run.share is None else f"{run.share:.0%}"
             remaining = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
-            lines.append(f"  running      {run.name}  {far}{remaining}  {run.words}")
-    lines += [f"  {run.state:<12} {run.name}  {run.words}" for run in runs if run.words and run.state != "running"]
+            lines.append(f"  running      {run.name}  {far}{remaining}  {run.detail}")
+    lines += [f"  {run.state:<12} {run.name}  {run.detail}" for run in runs if run.detail and run.state != "running"]
     if unchecked := sum(not run.checked for run in runs):
         lines.append(f"  {unchecked} completed before files had checksums: damage to them would go unnoticed")
     if not_begun["missing"]:

@@ -112,8 +112,10 @@ class Share:
         """This run's part of the content of a checkpoint."""
         memo: dict[int, Any] = {}
         prox = content["prox"]
-        answers = [(self.of(policy, memo), self.of(answer, memo), seen[self.seeds])
-                   for policy, answer, seen in prox["answers"]]  # fmt: skip
+        answers = [
+            (self.of(policy, memo), self.of(answer, memo), answered[self.seeds])
+            for policy, answer, answered in prox["answers"]
+        ]
         return content | {
             "state": self.of(content["state"], memo),
             "total": self.of(content["total"], memo),

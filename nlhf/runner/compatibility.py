@@ -18,7 +18,7 @@ CAPABILITIES = {
     "gradient": "a policy with parameters: choose another policy or prox",
     "sample": "a policy that can be sampled: choose another policy or prox",
     "answers": "answers about all actions at once: set prox=exact or prox=sampled",
-    "exact": "exactly solved steps, by which it judges its own model: set prox=exact",
+    "exact": "exactly solved steps, which it compares its model with: set prox=exact",
     "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
     "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
 }

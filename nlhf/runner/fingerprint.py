@@ -1,7 +1,7 @@
-"""The fingerprint of a run, and the digests of its setting and its method, by which runs are compared. No torch import.
+"""The fingerprint of a run, and the digests of its setting and method, which analysis compares. No torch import.
 
-A fingerprint is taken over the config after coercion by the dataclasses' types, with the content of input files instead
-of their paths, so that two commands that mean the same run have the same fingerprint.
+A fingerprint is computed from the config after coercion by the dataclasses' types, with the content of input files
+instead of their paths, so that two commands that mean the same run have the same fingerprint.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Options:
 
     @property
     def rounding(self) -> float:
-        """The relative rounding error of a game's answers if it is larger than that of policies, else 0."""
+        """The relative rounding error of a game's answers if it exceeds the error of policies, else 0."""
         return SINGLE if self.dtype == "float32" else 0.0
 
     @property

@@ -34,7 +34,7 @@ class Specification:
         game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is recorded next to it.
         inputs: digests of input files and folders by the config keys that name them, and of the source of plug-ins.
-        digests: of the `setting` and the `method`, by which runs are compared.
+        digests: of the `setting` and the `method`, for comparing runs.
         config: the resolved config, for the record.
         random: True if seeds differ; if nothing is random, one seed replaces all requested ones.
         requested: the number of seeds that were requested.

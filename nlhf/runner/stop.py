@@ -1,7 +1,7 @@
 """Stopping by signal: the first INT, TERM or USR1 stops after the iteration and a checkpoint, a second INT at once.
 
-Under submitit the signal is the one by which SLURM announces a preemption or the time limit. Submitit's handler, which
-requeues the job and exits, is called after the checkpoint.
+Under submitit, SLURM's signal announces a preemption or the time limit. Submitit's handler, which requeues the job and
+exits, runs after the checkpoint.
 """
 
 from __future__ import annotations

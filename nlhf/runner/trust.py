@@ -48,7 +48,7 @@ class Trust:
             if name == "_target_" and not self._allows(str(value)):
                 module = str(value).rpartition(".")[0]
                 raise ConfigError(
-                    f"{path} names {key}={value}, which is no class of nlhf and would run code that is not yours: give "
+                    f"{path} names {key}={value}, which is not a class of nlhf and would run foreign code: give "
                     f"--trust {module or 'MODULE'} if you trust it."
                 )
             if name == REMOTE_CODE and value is not False and not self.remote_code:

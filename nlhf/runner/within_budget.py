@@ -33,8 +33,8 @@ def exceeds(summary: Mapping[str, Any], budget: Budget) -> bool:
         return False
     smaller = []
     for name, limit in asdict(budget).items():
-        other = stored.get(name)
-        tighter = other is None or (limit is not None and (limit > other if name == "target" else limit < other))
+        earlier = stored.get(name)
+        tighter = earlier is None or (limit is not None and (limit > earlier if name == "target" else limit < earlier))
         smaller.append(limit is not None and tighter)
     return any(smaller)
 

@@ -19,7 +19,7 @@ CURVES = {0: geometric(0.5, 0.5, range(10))}
 
 def state_of(folder):
     (run,) = [run for run in states(folder.parent) if run.name == folder.name]
-    return run.state, run.words
+    return run.state, run.detail
 
 
 def same_size(path, old, new):
