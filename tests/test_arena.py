@@ -29,7 +29,7 @@ from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
 from nlhf.judges.base import TextJudge
 from nlhf.leaderboard.summary import examine
-from nlhf.models.content import InputModel, content
+from nlhf.models.content import InputModel, model_digest
 from nlhf.runner.run_one import run_one
 
 NAMES = ("stone", "paper", "scissors", "well")
@@ -278,10 +278,10 @@ def test_a_model_is_known_by_all_that_decides_its_words(tmp_path, changed):
         (tmp_path / name).write_bytes(b"0" * 4_000_001)
     model = tmp_path / "model"
     (model / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "base")}))
-    before = content(str(model))
-    assert content(str(shutil.copytree(model, tmp_path / "copy"))) == before
+    before = model_digest(str(model))
+    assert model_digest(str(shutil.copytree(model, tmp_path / "copy"))) == before
     (tmp_path / changed).write_bytes(b"0" * 2_000_000 + b"1" + b"0" * 2_000_000)
-    assert content(str(model)) != before
+    assert model_digest(str(model)) != before
 
 
 # --- sequential stopping ---------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def change_weights(folder: Path) -> None:
 def test_other_weights_in_the_folder_are_another_run(folder, text_config):
     words = [f"policy.model={folder}", "budget.iterations=1"]
     first = run_one(text_config(*words))
-    assert first.summary["inputs"]["policy.model"] == content.content(str(folder))
+    assert first.summary["inputs"]["policy.model"] == content.model_digest(str(folder))
     assert run_one(text_config(*words)).skipped
     change_weights(folder)
     second = run_one(text_config(*words))
@@ -98,7 +98,7 @@ def test_a_reward_models_content_is_in_the_fingerprint(folder, tmp_path):
     judge = shutil.copytree(folder, tmp_path / "judge")
     reward_model(judge, 0.0)
     first = judged_by(judge)
-    assert first.inputs["game.judge.model"] == content.content(str(judge))
+    assert first.inputs["game.judge.model"] == content.model_digest(str(judge))
     reward_model(judge, 1.0)
     assert judged_by(judge).fingerprint != first.fingerprint
 
@@ -156,17 +156,17 @@ def test_an_adapter_counts_with_its_base_and_one_that_names_itself_ends(folder, 
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(folder)}))
-    before = content.content(str(adapter))
+    before = content.model_digest(str(adapter))
     change_weights(folder)
-    assert content.content(str(adapter)) != before
+    assert content.model_digest(str(adapter)) != before
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(adapter)}))
-    assert len(content.content(str(adapter))) == 64
+    assert len(content.model_digest(str(adapter))) == 64
 
 
 def test_code_in_a_models_folder_counts(folder):
-    before = content.content(str(folder))
+    before = content.model_digest(str(folder))
     (folder / "modeling_own.py").write_text("scale = 1\n")
-    assert content.content(str(folder)) != before
+    assert content.model_digest(str(folder)) != before
 
 
 def test_every_file_of_a_dataset_counts(tmp_path):

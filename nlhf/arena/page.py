@@ -32,7 +32,9 @@ def write(folder: Path, ranking: Ranking, arena: Arena) -> Path:
     rows = [[names[k], *ranking.cells(k)] for k in ranking.order]
     rules = arena.rules.card
     judge = str(rules["judge"].get("_target_", "?")).rpartition(".")[2] if isinstance(rules["judge"], dict) else "?"
-    setup = f"{len(rules['prompts'])} prompts, {rules['completions']} completions per contestant, judged by {judge}."
+    count = rules["completions"]
+    completions = "1 completion" if count == 1 else f"{count} completions"
+    setup = f"{len(rules['prompts'])} prompts, {completions} per contestant, judged by {judge}."
     lines, title = [ranking.headline, *ranking.lines, setup], f"{folder.resolve().parent.name}/{folder.name}"
     return write_page(
         folder,
