@@ -78,12 +78,12 @@ class Matrix:
         yield f"Nash equilibrium at beta = 0: {self.mixture}."
         if self.mixtures is not None:
             low, high = self.mixtures
-            shown = [k for k in np.argsort(-high, kind="stable") if high[k] >= 5e-4]
-            ranges = ", ".join(f"{self.items[k]} {low[k]:.3f} to {high[k]:.3f}" for k in shown)
+            played = [k for k in np.argsort(-high, kind="stable") if high[k] >= 5e-4]
+            ranges = ", ".join(f"{self.items[k]} {low[k]:.3f} to {high[k]:.3f}" for k in played)
             unit = self.diagnosis.cluster or "votes"
             yield (
                 f"95% of the equilibria of bootstrap samples ({unit} drawn with replacement) have shares of {ranges}. "
-                "These ranges are no confidence intervals where an equilibrium changes abruptly."
+                "They are not confidence intervals, as an equilibrium can change abruptly."
             )
 
     @property

@@ -65,18 +65,24 @@ def _pooled(clusters: Clusters) -> tuple[np.ndarray, np.ndarray, Clusters]:
     return clusters.preference, np.stack([clusters.total, np.zeros_like(clusters.total)]), clusters
 
 
+def _seed(rng: np.random.Generator) -> int:
+    """The seed of a study's redraws: with few redraws the size depends on it, and is right on average."""
+    return int(rng.integers(1 << 31))
+
+
 def bradley_terry(n: int, votes: int, largest: float, ties: float = 0.0) -> Simulate:
     """Independent votes of a Bradley-Terry model."""
     truth = spread_scores(n, largest)
     redraws = REDRAWS if n < 12 else FEW_REDRAWS
-    return lambda rng: diagnose(*cast_votes(truth, votes, ties, rng), redraws=redraws).p <= 0.05
+    return lambda rng: diagnose(*cast_votes(truth, votes, ties, rng), redraws=redraws, seed=_seed(rng)).p <= 0.05
 
 
 def clustered(n: int, clusters: int, votes: int, seen: float, largest: float) -> Simulate:
     """Votes whose clusters have strong mean-zero effects around a Bradley-Terry model."""
     truth = spread_scores(n, largest)
     return lambda rng: (
-        diagnose(*_pooled(cast_in_clusters(truth, clusters, votes, seen, 0.9, rng)), redraws=REDRAWS).p <= 0.05
+        diagnose(*_pooled(cast_in_clusters(truth, clusters, votes, seen, 0.9, rng)), redraws=REDRAWS, seed=_seed(rng)).p
+        <= 0.05
     )
 
 
@@ -90,7 +96,7 @@ def arena(contestants: int, soft: bool) -> Simulate:
         wins = matrix_of(contestants, pairs if soft else (rng.random(pairs.shape) < pairs).astype(float))
         played = np.broadcast_to(1 - np.eye(contestants), wins.shape)
         verdicts = Clusters("prompt", wins * played, np.array(played))
-        return diagnose(verdicts.preference, None, verdicts, redraws=REDRAWS).p <= 0.05
+        return diagnose(verdicts.preference, None, verdicts, redraws=REDRAWS, seed=_seed(rng)).p <= 0.05
 
     return simulate
 
@@ -105,7 +111,7 @@ def transitivity(n: int, votes: int, neighbours: float) -> Simulate:
     truth = _path(n, neighbours)
 
     def simulate(rng: np.random.Generator) -> Outcome:
-        result = weak_transitivity(*cast_votes(truth, votes, 0.0, rng), redraws=REDRAWS)
+        result = weak_transitivity(*cast_votes(truth, votes, 0.0, rng), redraws=REDRAWS, seed=_seed(rng))
         return None if result is None else result.p <= 0.05
 
     return simulate
@@ -117,7 +123,7 @@ def transitivity_of_clusters(n: int, clusters: int, neighbours: float) -> Simula
 
     def simulate(rng: np.random.Generator) -> Outcome:
         pooled = _pooled(cast_in_clusters(truth, clusters, 10, 1.0, 0.9, rng))
-        result = weak_transitivity(*pooled, redraws=REDRAWS)
+        result = weak_transitivity(*pooled, redraws=REDRAWS, seed=_seed(rng))
         return None if result is None else result.p <= 0.05
 
     return simulate
@@ -128,7 +134,7 @@ def winner(n: int, votes: int, share: float) -> Simulate:
     truth = matrix_of(n, np.where(np.triu_indices(n, 1)[0] == 0, share, 0.5))
 
     def simulate(rng: np.random.Generator) -> Outcome:
-        items = possible_winners(*cast_votes(truth, votes, 0.2, rng), redraws=REDRAWS)
+        items = possible_winners(*cast_votes(truth, votes, 0.2, rng), redraws=REDRAWS, seed=_seed(rng))
         return None if items is None else 0 in items
 
     return simulate
@@ -139,7 +145,9 @@ def winner_of_clusters(n: int, clusters: int, seen: float) -> Simulate:
     truth = np.full((n, n), 0.5)
 
     def simulate(rng: np.random.Generator) -> Outcome:
-        items = possible_winners(*_pooled(cast_in_clusters(truth, clusters, 10, seen, 0.9, rng)), redraws=REDRAWS)
+        items = possible_winners(
+            *_pooled(cast_in_clusters(truth, clusters, 10, seen, 0.9, rng)), redraws=REDRAWS, seed=_seed(rng)
+        )
         return None if items is None else 0 in items
 
     return simulate
