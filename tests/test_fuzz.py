@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from nlhf.io.checksums import sealed, unsealed
 from nlhf.runner.run_one import run_one
 from tests.composing import configured
 from tests.fuzz import Study, campaign
@@ -70,6 +71,18 @@ def study_of_a_language_model(tmp_path, text_config):
     changes = ["budget.iterations=2"], ["budget.iterations=3"], ["budget.iterations=2", "beta=0.2"]
     configs = [text_config(*words, *change) for change in changes]
     return Study(root, *configs)
+
+
+def test_every_flipped_bit_of_a_sealed_file_is_noticed(tmp_path):
+    path, content = tmp_path / "file", sealed(b"rows of a run")
+    path.write_bytes(content)
+    assert unsealed(path) == b"rows of a run"
+    for position in range(len(content)):
+        for bit in (1, 128):
+            damaged = bytearray(content)
+            damaged[position] ^= bit
+            path.write_bytes(damaged)
+            assert unsealed(path) is None
 
 
 @pytest.mark.parametrize("state", ["completed", "killed"])
