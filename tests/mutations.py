@@ -170,8 +170,8 @@ MUTATIONS = [
     Mutation(
         "the bootstrap draws without replacement",
         "nlhf/stats/bootstrap.py",
-        "members[rng.integers(len(members), size=(draws, len(members)))]",
-        "rng.permuted(np.tile(members, (draws, 1)), axis=1)",
+        "np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws).astype(float)",
+        "np.ones((draws, n))",
         ("tests/analysis/test_bootstrap.py",),
     ),
     Mutation(

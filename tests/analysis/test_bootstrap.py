@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from functools import partial
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from nlhf.stats import bootstrap
-from nlhf.stats.bootstrap import (
-    DRAWS,
-    interquartile_mean,
-    interval,
-    mean_interval,
-    median,
-    redrawn,
-    resamples,
-)
+from nlhf.stats.bootstrap import expanded_tail, median, redrawn
 from nlhf.stats.proportions import wilson
 from nlhf.stats.survival import censored_median, censored_median_interval
 
@@ -36,21 +24,6 @@ def test_the_median_is_numpys_and_infinite_values_are_values(n):
     assert median(np.array([-np.inf, 1, 2, np.inf])) == 1.5
     assert median(np.array([1, 2, np.inf, np.inf])) == np.inf
     assert np.isnan(median(np.array([-np.inf, np.inf])))  # any number would do
-
-
-@pytest.mark.parametrize("n", [4, 8, 40])
-def test_the_interquartile_mean_is_the_mean_trimmed_by_a_quarter(n):
-    values = RNG.standard_normal((6, n))
-    assert interquartile_mean(values) == pytest.approx(stats.trim_mean(values, 0.25, axis=-1), rel=1e-13)
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [([7], 7), ([1, 3], 2), ([0, 1, 5], (1 + 0.25 * 5) / 1.5), ([0, 1, 2, 3, 50], (0.75 + 2 + 0.75 * 3) / 2.5),
-     ([3, 1, np.inf, 2, 0, -5, 4, np.inf], 2.5), ([1, 1, np.inf, np.inf, np.inf], np.inf)],
-)  # fmt: skip
-def test_the_interquartile_mean_counts_a_part_of_the_observations_at_its_ends(values, expected):
-    assert interquartile_mean(np.array(values, float)) == pytest.approx(expected, rel=1e-14)
 
 
 # --- the censored median ---------------------------------------------------------------------------------------------
@@ -152,95 +125,20 @@ def test_the_interval_of_a_censored_median_is_that_of_copies():
     assert more < 0.025 < more + half * (1 - (4 / 5) ** 3)  # with half of them 1 and a 2, it lies between them
 
 
-# --- resampling ------------------------------------------------------------------------------------------------------
+# --- resampling and shares -------------------------------------------------------------------------------------------
 
 
-def test_seeds_are_drawn_within_their_setting_with_replacement():
-    strata = np.array([3, 1, 3, 3, 1, 7])
-    drawn = resamples(strata, draws=3000)
-    assert drawn.shape == (3000, 6)
-    assert (strata[drawn] == strata).all()
-    for place, stratum in enumerate(strata):
-        members = np.flatnonzero(strata == stratum)
-        shares = [(drawn[:, place] == member).mean() for member in members]
-        assert shares == pytest.approx([1 / len(members)] * len(members), abs=0.04)  # four standard errors
-    assert abs(np.corrcoef(drawn[:, 0], drawn[:, 2])[0, 1]) < 0.08
+def test_clusters_are_drawn_with_replacement_and_the_same_at_every_call():
+    counts = redrawn(10, 4000)
+    assert (counts.sum(1) == 10).all()
+    assert counts.mean(0) == pytest.approx(np.ones(10), abs=0.06)
+    assert counts.var(0) == pytest.approx(np.full(10, 0.9), rel=0.15)
+    assert (counts == redrawn(10, 4000)).all()
 
 
-def test_intervals_are_the_same_at_every_call():
-    values = RNG.standard_normal(20)
-    for make in (mean_interval, partial(interval, statistic=median)):
-        assert make(values) == make(values.copy())
-    assert resamples(np.zeros(9, int), 50).tolist() == resamples(np.zeros(9, int), 50).tolist()
-    assert resamples(np.zeros(9, int), 50, seed=1).tolist() != resamples(np.zeros(9, int), 50).tolist()
-
-
-def test_thousands_of_observations_are_resampled_a_part_at_a_time(monkeypatch):
-    values = RNG.standard_normal(400)
-    at_once = mean_interval(values)
-    largest = []
-    monkeypatch.setattr(bootstrap, "BLOCK", 100_000)
-
-    def seen(drawn):
-        largest.append(drawn.size)
-        return drawn.mean(-1)
-
-    in_parts = interval(values, seen)
-    assert (max(largest), sum(largest)) == (100_000, DRAWS * 400)
-    assert in_parts == pytest.approx(at_once, abs=0.1 * (at_once[1] - at_once[0]))
-
-
-@pytest.mark.parametrize("make", [mean_interval, partial(interval, statistic=median)])
-def test_an_interval_needs_five_observations_of_one_setting(make):
-    assert np.isnan(make(np.arange(4.0))).all()
-    assert np.isnan(make(np.array([]))).all()
-    assert np.isnan(make(np.arange(8.0), strata=np.repeat([0, 1], 4))).all()
-    assert not np.isnan(make(np.arange(5.0))).any()
-    assert not np.isnan(make(np.arange(8.0), strata=np.array([0] * 5 + [1, 2, 3]))).any()
-
-
-def test_equal_observations_leave_no_doubt_and_infinite_ones_have_no_mean():
-    assert mean_interval(np.full(10, 3.0)) == (3, 3)
-    assert interval(np.full(10, np.inf), median) == (np.inf, np.inf)
-    assert interval(np.array([1.0] * 5 + [np.inf] * 5), median) == (1, np.inf)
-    assert np.isnan(mean_interval(np.array([1.0] * 9 + [np.inf]))).all()
-
-
-def test_a_percentile_interval_is_scipys():
-    values = np.random.default_rng(5).standard_normal(40)
-    theirs = stats.bootstrap((values,), np.median, n_resamples=20_000, method="percentile", vectorized=True,
-                             rng=np.random.default_rng(6)).confidence_interval  # fmt: skip
-    assert interval(values, median) == pytest.approx(tuple(theirs), abs=0.05)  # the spread of the medians is 0.2
-    assert interval(values, lambda drawn: drawn.mean(-1)) == pytest.approx(
-        (values.mean() - 1.96 * values.std() / np.sqrt(40), values.mean() + 1.96 * values.std() / np.sqrt(40)), abs=0.02
-    )
-
-
-@pytest.mark.parametrize("n", [10, 20, 32])
-def test_the_interval_of_a_mean_of_normal_data_is_students(n):
-    """Symmetric data: the quantiles of a normal distribution, so that the expanded interval is the classical one."""
-    values = stats.norm.ppf((np.arange(n) + 0.5) / n)
-    theirs = stats.t.interval(0.95, n - 1, values.mean(), values.std(ddof=1) / np.sqrt(n))
-    low, high = mean_interval(values)
-    assert (high - low) / (theirs[1] - theirs[0]) == pytest.approx(1, abs=0.07)
-
-
-def test_the_interval_of_a_mean_takes_hesterbergs_quantiles():
-    """At n = 10 the normal distribution at -2.262 sqrt(10/9), Student's quantile: 0.0086 in place of 0.025."""
-    values = np.random.default_rng(8).standard_normal(10)
-    means = values[resamples(np.zeros(10, int))].mean(-1)
-    tail = stats.norm.cdf(-2.262157 * np.sqrt(10 / 9))
-    assert tail == pytest.approx(0.0086, abs=1e-4)
-    assert mean_interval(values) == pytest.approx(tuple(np.quantile(means, [tail, 1 - tail])), abs=0.003)
-
-
-def test_settings_are_no_part_of_the_doubt():
-    """Two settings that lie far apart: only the spread within them counts."""
-    values = np.random.default_rng(7).standard_normal(40)
-    strata = np.repeat([0, 1], 20)
-    low, high = mean_interval(values + 100 * strata, strata)
-    alone = mean_interval(values - np.repeat([values[:20].mean(), values[20:].mean()], 20))
-    assert high - low == pytest.approx(alone[1] - alone[0], rel=0.05)
+def test_the_expanded_tail_is_hesterbergs():
+    """At n = 10 the normal distribution at -2.262 sqrt(10/9), Student's quantile."""
+    assert expanded_tail(10, 9) == pytest.approx(stats.norm.cdf(-2.262157 * np.sqrt(10 / 9)), abs=1e-6)
 
 
 @pytest.mark.parametrize(("wins", "of"), [(0, 10), (10, 10), (5, 10), (1, 7), (199, 200), (3, 4)])
@@ -261,43 +159,7 @@ def test_a_share_of_nothing_has_no_interval_and_ties_count_one_half():
 STUDIES = 2000  # the standard error of a coverage of 95% is half a point
 
 
-def covered(make, n, truth, seed):
-    """The share of studies of n log-normal metrics, looked at as log10, whose interval holds the truth."""
-    logs = np.random.default_rng(seed).standard_normal((STUDIES, n)) - 6
-    ends = np.array([make(row) for row in logs])
-    return ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean()
-
-
-@pytest.fixture
-def few_draws(monkeypatch):
-    """A quarter of the resamples, drawn once as all calls draw the same ones: the studies are what is random."""
-    monkeypatch.setattr(bootstrap, "DRAWS", 1000)
-    drawn = {}
-
-    def once(strata, draws=1000, seed=0):
-        key = (len(strata), draws, seed)
-        if key not in drawn:
-            drawn[key] = resamples(np.zeros(len(strata), int), draws, seed)
-        return drawn[key]
-
-    monkeypatch.setattr(bootstrap, "resamples", once)
-
-
-def plain(values):
-    return interval(values, lambda drawn: drawn.mean(-1))
-
-
-def test_the_plain_percentile_of_a_mean_covers_too_little_and_ours_does_not(few_draws):
-    assert covered(plain, 10, -6, seed=0) < 0.92
-    assert covered(mean_interval, 10, -6, seed=0) == pytest.approx(0.95, abs=0.02)
-
-
-def test_at_32_seeds_the_intervals_of_mean_and_median_cover_95_percent_to_two_points(few_draws):
-    assert covered(mean_interval, 32, -6, seed=1) == pytest.approx(0.95, abs=0.02)
-    assert covered(partial(interval, statistic=median), 32, -6, seed=1) == pytest.approx(0.95, abs=0.02)
-
-
-def test_the_interval_of_a_median_cost_covers_95_percent_of_censored_studies_to_two_points(few_draws):
+def test_the_interval_of_a_median_cost_covers_95_percent_of_censored_studies_to_two_points():
     """Log-normal costs with median 1; a third of the runs end before they get there."""
     rng = np.random.default_rng(2)
     hits = []
@@ -306,26 +168,3 @@ def test_the_interval_of_a_median_cost_covers_95_percent_of_censored_studies_to_
         low, high = censored_median_interval(np.minimum(cost, end), cost <= end)
         hits.append(low <= 1 <= high)
     assert np.mean(hits) == pytest.approx(0.95, abs=0.02)
-
-
-def test_where_nearly_all_seeds_agree_the_interval_stays_within_the_data():
-    """Where a studentised interval reaches from 1e-15 to 1e+18."""
-    logs = np.array([-15.0] * 9 + [-13.0])
-    low, high = mean_interval(logs)
-    assert -15 <= low < logs.mean() < high <= -14
-    drawn = logs[resamples(np.zeros(10, int))]
-    error = drawn.std(-1, ddof=1)
-    studentised = (drawn.mean(-1) - logs.mean())[error > 0] / error[error > 0]
-    assert len(studentised) < 0.7 * DRAWS  # in a third of the resamples it is not even defined
-
-
-def test_every_kind_of_interval_holds_its_estimate():
-    for n, seed in itertools.product((5, 9, 32), range(5)):
-        values = np.exp(np.random.default_rng(seed).standard_normal(n))  # costs are not negative
-        reached = np.random.default_rng(seed).random(n) < 0.8
-        for (low, high), estimate in (
-            (mean_interval(values), values.mean()),
-            (interval(values, median), median(values)),
-            (censored_median_interval(values, reached), censored_median(values, reached)[0]),
-        ):
-            assert low <= estimate <= high
