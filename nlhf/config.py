@@ -51,7 +51,7 @@ def build(node: Mapping[str, Any], key: str, base: type = object) -> Any:
 
 def schema(node: Mapping[str, Any], key: str, base: type = object) -> tuple[type, dict[str, Any]]:
     """The dataclass of a config node, a subclass of `base`, and its checked entries."""
-    target = _locate(node, key, base)
+    target = locate(node, key, base)
     entries = {name: value for name, value in node.items() if name != "_target_"}
     return target, checked(target, entries, key)
 
@@ -75,7 +75,7 @@ def checked(
     for name, value in entries.items():
         for text in _texts(value):
             whole_text(text, f"{prefix}{name}")
-    return {name: coerce(value, _hint(target, name), f"{prefix}{name}") for name, value in entries.items()}
+    return {name: coerce(value, field_type(target, name), f"{prefix}{name}") for name, value in entries.items()}
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _scalar(value: Any, kind: Any) -> Any:
     return value if kind in (str, bool, type(None)) and type(value) is kind else REFUSED
 
 
-def _locate(node: Mapping[str, Any], key: str, base: type) -> type:
+def locate(node: Mapping[str, Any], key: str, base: type) -> type:
     """Import the dataclass that a node's `_target_` names.
 
     Raises: ConfigError if the name is missing or wrong, or does not name a dataclass below `base`.
@@ -180,7 +180,7 @@ def _full_name(kind: type) -> str:
 
 
 @functools.cache
-def _hint(target: type, name: str) -> Any:
+def field_type(target: type, name: str) -> Any:
     """The type of one field. Other fields, of run-time parts, may have types that exist for type checkers only."""
     owner = next(base for base in target.__mro__ if name in inspect.get_annotations(base))
     annotations = {name: inspect.get_annotations(owner)[name]}
@@ -195,19 +195,3 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """True for a number without a fraction."""
     return is_number(value) and (isinstance(value, int) or value.is_integer())
-
-
-def fields_of(node: Mapping[str, Any]) -> frozenset[str]:
-    """The fields of the dataclass that a config node names; empty if it does not name a dataclass."""
-    try:
-        return frozenset(field.name for field in dataclasses.fields(_locate(node, "", object)) if field.init)
-    except ConfigError:
-        return frozenset()
-
-
-def takes_mapping(node: Mapping[str, Any], name: str) -> bool:
-    """True if a field of the dataclass that a config node names can be a mapping."""
-    if name not in fields_of(node):
-        return False
-    hint = _hint(_locate(node, "", object), name)
-    return any(typing.get_origin(option) is dict for option in (hint, *typing.get_args(hint)))

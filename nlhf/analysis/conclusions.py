@@ -12,8 +12,18 @@ import pandas as pd
 from nlhf.analysis.comparison import Against, against
 from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.ranks import ALPHA
-from nlhf.analysis.wording import bounded, distinct, listed, spread_over, times
-from nlhf.stats.text import number, shown_p
+from nlhf.analysis.wording import (
+    bounded,
+    chance_phrase,
+    distinct,
+    interval_phrase,
+    listed,
+    median_phrase,
+    needs_phrase,
+    spread_over,
+    times,
+)
+from nlhf.stats.text import number
 
 if TYPE_CHECKING:
     from nlhf.analysis.results import Results
@@ -49,8 +59,8 @@ def _over_all(table: pd.DataFrame) -> str:
         return f"{start}."
     second = behind.iloc[0]
     ratio = Against(second["ratio"], second["ratio_low"], second["ratio_high"], seeds=int(second["seeds"]))
-    factor = "" if math.isnan(ratio.ratio) or math.isinf(ratio.ratio) else f" and {_needs(ratio)}"
-    return f"{start}; the next, {second['method']}, has {second['mean_rank']:.2f}{factor}{_chance(second['p'])}."
+    factor = "" if math.isnan(ratio.ratio) or math.isinf(ratio.ratio) else f" and {needs_phrase(ratio)}"
+    return f"{start}; the next, {second['method']}, has {second['mean_rank']:.2f}{factor}{chance_phrase(second['p'])}."
 
 
 def _by_group(groups: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame, criterion: Criterion) -> str:
@@ -133,8 +143,8 @@ def _unsolved(
         return f"{start}; {lowest}."
     following = f"the next: {second['method']} ({number(10 ** second['final'])}"
     if math.isfinite(pair.ratio):
-        following += f", {times(pair.ratio)} as high, {_median(pair)}"
-    return f"{start}; {lowest}; {following}){_chance(pair.p)}."
+        following += f", {times(pair.ratio)} as high, {median_phrase(pair)}"
+    return f"{start}; {lowest}; {following}){chance_phrase(pair.p)}."
 
 
 def _solved(
@@ -153,7 +163,9 @@ def _solved(
             f"{listed(names)} {'ranks' if len(names) == 1 else 'rank'} first in {criterion.cost} to {criterion.goal}"
         )
         median += f", although {second['method']} has the lower median, {bounded(second['cost'], second['spent'])}"
-    sentence = f"{needs} on {group}: {median}; the next, {second['method']}, {_behind(second, pair)}{_chance(pair.p)}."
+    sentence = (
+        f"{needs} on {group}: {median}; the next, {second['method']}, {_behind(second, pair)}{chance_phrase(pair.p)}."
+    )
     if best["misses"] > second["misses"]:
         sentence += (
             f" {best['method']} is faster on most seeds, but misses the target on {best['misses']} of "
@@ -178,34 +190,8 @@ def _behind(second: pd.Series, pair: Against) -> str:
         return "has a higher mean rank"
     if math.isinf(pair.ratio):
         return "misses it on most seeds"
-    return _needs(pair)
-
-
-def _needs(pair: Against) -> str:
-    """The ratio of costs with its interval."""
-    return f"needs {times(pair.ratio)} as much ({_median(pair)})"
-
-
-def _median(pair: Against) -> str:
-    """That a ratio is a median, with its interval."""
-    return f"{'median' if pair.seeds > 1 else 'one seed'}{_interval(pair.ratio_low, pair.ratio_high, pair.seeds)}"
+    return needs_phrase(pair)
 
 
 def _between(row: pd.Series) -> str:
-    return _interval(row["cost_low"], row["cost_high"], row["seeds"])
-
-
-def _interval(low: float, high: float, seeds: int) -> str:
-    """The 95% interval; of one seed the numbers that the rows around the target allow."""
-    if math.isnan(low) or low == high:
-        return ""
-    if seeds == 1:
-        return f", the rows around the target allow {number(low)} to {number(high)}"
-    return f", 95% interval {number(low)} to {number(high)}"
-
-
-def _chance(p: float) -> str:
-    """The corrected p-value in words; empty without a test."""
-    if math.isnan(p):
-        return ""
-    return f"{'' if p < ALPHA else '; the difference is not significant'} ({shown_p(p)}, Holm)"
+    return interval_phrase(row["cost_low"], row["cost_high"], row["seeds"])

@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from nlhf.analysis.blocks import BLOCK
 from nlhf.analysis.comparison import against, compare
-from nlhf.analysis.ranks import BLOCK, group_of
+from nlhf.analysis.ranks import group_of
 from nlhf.analysis.summary import summarise
 
 ALL = "all settings"

@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from nlhf.analysis.blocks import DIGITS, block_numbers, distinct_seeds, order_of, with_every_seed
 from nlhf.stats.significance import holm, sign_flip
 
-BLOCK = ["setting", "seed"]
 ALPHA = 0.05  # level of all tests
 MOST_OPEN = 0.2  # share of a method's observations that may be interrupted
-DIGITS = 12  # of a score or a mean: equal numbers may differ by rounding
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def group_of(observations: pd.DataFrame) -> Group:
     """
     unranked = _interrupted(observations)
     candidates = with_every_seed(observations[~observations["method"].isin(unranked)])
-    block, method = _blocks(candidates), pd.Categorical(candidates["method"])
+    block, method = block_numbers(candidates), pd.Categorical(candidates["method"])
     present = np.zeros((block.max(initial=-1) + 1, len(method.categories)), bool)
     present[block, method.codes] = True
     chosen = _largest_common(present)
@@ -136,28 +135,6 @@ def group_of(observations: pd.DataFrame) -> Group:
     )
 
 
-def with_every_seed(observations: pd.DataFrame) -> pd.DataFrame:
-    """The observations of one group, where a method without randomness has the same result for every seed.
-
-    Such a run stores one seed.
-    """
-    fixed = observations[~observations["random"].astype(bool)]
-    seeds = observations["seed"].unique()
-    if fixed.empty or len(seeds) == 1:
-        return observations
-    copies = fixed.drop(columns="seed").merge(pd.DataFrame({"seed": seeds}), how="cross").assign(replica=True)
-    table = pd.concat([observations, copies[list(observations)]], ignore_index=True)
-    return table.drop_duplicates(["setting", "method", "seed"], ignore_index=True)
-
-
-def distinct_seeds(observations: pd.DataFrame) -> pd.DataFrame:
-    """The observations without seeds that only repeat others, which are no further evidence."""
-    ordered = observations.sort_values("seed", kind="stable")
-    repeated = ordered.duplicated(["setting", "method", "curve"])
-    repeats = repeated.groupby(ordered["seed"]).transform("all").astype(bool)
-    return observations[~repeats.reindex(observations.index)]
-
-
 def _interrupted(observations: pd.DataFrame) -> dict[str, str]:
     """Methods with too many interrupted runs to have a rank."""
     is_open = ~observations["status"].isin(["completed", "failed"]) & ~observations["hit"]
@@ -168,12 +145,6 @@ def _interrupted(observations: pd.DataFrame) -> dict[str, str]:
     return reasons
 
 
-def _blocks(observations: pd.DataFrame) -> np.ndarray:
-    """The number of the block (setting, seed) of each observation."""
-    setting, seed = (pd.factorize(observations[name])[0] for name in BLOCK)
-    return np.unique(setting * (seed.max(initial=0) + 1) + seed, return_inverse=True)[1]
-
-
 def _largest_common(present: np.ndarray) -> np.ndarray:
     """The methods to compare (k), given in which blocks each of them is present (B, k)."""
     by_size = np.argsort(-present.sum(0), kind="stable")
@@ -182,20 +153,3 @@ def _largest_common(present: np.ndarray) -> np.ndarray:
     several = np.flatnonzero(common[1:]) + 2 if common[1:].any() else np.arange(1, min(len(by_size), 1) + 1)
     count = max(several, key=lambda count: (sizes[count - 1], count), default=0)
     return np.isin(np.arange(len(by_size)), by_size[:count])
-
-
-def order_of(table: pd.DataFrame) -> np.ndarray:
-    """Integers in the order of the results: by restricted cost, then misses by their values at the horizon."""
-    hit = table["hit"].to_numpy(bool)
-    score = np.where(hit, table["score"].to_numpy(float).round(DIGITS), np.inf)
-    value = np.where(hit, 0.0, table["value"].to_numpy(float).round(DIGITS))
-    order = np.lexsort((value, score))
-    score, value = score[order], value[order]
-    place = np.zeros(len(order), int)
-    place[order[1:]] = np.cumsum((score[1:] != score[:-1]) | (value[1:] != value[:-1]))
-    return place
-
-
-def block_ranks(table: pd.DataFrame) -> pd.Series:
-    """The rank of each observation among those of its setting and seed."""
-    return pd.Series(order_of(table), index=table.index).groupby([table["setting"], table["seed"]]).rank()

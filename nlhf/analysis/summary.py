@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nlhf.analysis.ranks import Group, distinct_seeds, group_of
+from nlhf.analysis.blocks import distinct_seeds
+from nlhf.analysis.ranks import Group, group_of
 from nlhf.stats import bootstrap, survival
 from nlhf.stats.medians import median_interval
 

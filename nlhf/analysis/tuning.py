@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from nlhf.analysis.blocks import DIGITS, block_ranks
 from nlhf.analysis.errors import AnalysisError
-from nlhf.analysis.ranks import DIGITS, block_ranks
 from nlhf.analysis.summary import summarise
 
 SHARE = 1 / 3  # of the seeds, for tuning

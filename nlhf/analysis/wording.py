@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nlhf.stats.text import number
+from nlhf.analysis.comparison import Against
+from nlhf.analysis.ranks import ALPHA
+from nlhf.stats.text import number, shown_p
 
 MARK = " †"  # follows the name of a method with a caveat
 
@@ -56,3 +59,29 @@ def bounded(cost: float, spent: float) -> str:
 def times(ratio: float) -> str:
     """A factor as `1.02 times`, `4.7 times`, `120 times`."""
     return f"{ratio:.2f} times" if ratio < 2 else f"{number(ratio, 2)} times"
+
+
+def needs_phrase(pair: Against) -> str:
+    """The ratio of costs with its interval."""
+    return f"needs {times(pair.ratio)} as much ({median_phrase(pair)})"
+
+
+def median_phrase(pair: Against) -> str:
+    """That a ratio is a median, with its interval."""
+    return f"{'median' if pair.seeds > 1 else 'one seed'}{interval_phrase(pair.ratio_low, pair.ratio_high, pair.seeds)}"
+
+
+def interval_phrase(low: float, high: float, seeds: int) -> str:
+    """The 95% interval; of one seed the numbers that the rows around the target allow."""
+    if math.isnan(low) or low == high:
+        return ""
+    if seeds == 1:
+        return f", the rows around the target allow {number(low)} to {number(high)}"
+    return f", 95% interval {number(low)} to {number(high)}"
+
+
+def chance_phrase(p: float) -> str:
+    """The corrected p-value in words; empty without a test."""
+    if math.isnan(p):
+        return ""
+    return f"{'' if p < ALPHA else '; the difference is not significant'} ({shown_p(p)}, Holm)"

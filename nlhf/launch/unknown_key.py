@@ -9,9 +9,9 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from nlhf.config import fields_of, takes_mapping
 from nlhf.io.tables import listed
 from nlhf.launch.choices import Choices
+from nlhf.launch.node_fields import fields_of, takes_mapping
 from nlhf.messages import nearest
 
 MOST = 12  # names that a sentence lists

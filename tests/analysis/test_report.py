@@ -13,6 +13,7 @@ from nlhf.analysis import conclusions
 from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.report_tables import MOST_COMPARISONS, _sortable, comparison_rows, result_rows
 from nlhf.analysis.results import analyse
+from nlhf.stats.text import number
 from tests.analysis.page import BETAS, GAMES, RATIOS, write_page
 from tests.analysis.synthetic import geometric, write_run
 
@@ -140,11 +141,11 @@ def test_the_table_has_a_row_per_setting_and_method(root, page):
         name = method.partition(" †")[0].partition(", ")[0]
         expected = summary.loc[(setting, name)]
         assert int(seeds) == expected["seeds"]
-        ranks = [conclusions.number(expected[column]) for column in ("rank", "mean_rank")]
+        ranks = [number(expected[column]) for column in ("rank", "mean_rank")]
         assert [rank, mean] == ranks
         assert reached == f"{expected['reached']:.0%}"
-        missed = f"> {conclusions.number(expected['spent'])}"
-        assert re.split(r" ?\[", cost)[0] == (conclusions.number(expected["cost"]) if expected["reached"] else missed)
+        missed = f"> {number(expected['spent'])}"
+        assert re.split(r" ?\[", cost)[0] == (number(expected["cost"]) if expected["reached"] else missed)
     assert {row[2] for row in rows if "†" in row[2]} == {"sppo †"}
     assert {row[2] for row in rows if "failed" in row[2] or "unfinished" in row[2]} == {
         "egpo, 1 failed",

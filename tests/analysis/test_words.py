@@ -9,6 +9,7 @@ import pytest
 from nlhf.analysis import cautions, conclusions, wording
 from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.results import analyse
+from nlhf.stats.text import number, shown_p
 from tests.analysis.synthetic import write_run
 
 CRITERION = Criterion(target=1e-3)
@@ -48,7 +49,7 @@ def warned(root, criterion=CRITERION):
      (math.nan, "-"), (math.inf, "∞")],
 )  # fmt: skip
 def test_numbers_are_written_as_people_write_them(value, text):
-    assert conclusions.number(value) == text
+    assert number(value) == text
 
 
 @pytest.mark.parametrize(("names", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")])
@@ -225,7 +226,7 @@ def test_factors_are_written_shortly(ratio, text):
 
 @pytest.mark.parametrize(("p", "text"), [(1.0, "p = 1"), (0.0469, "p = 0.047"), (0.00049, "p < 0.001")])
 def test_p_values_are_not_written_more_precisely_than_they_are(p, text):
-    assert conclusions.shown_p(p) == text
+    assert shown_p(p) == text
 
 
 # --- several groups --------------------------------------------------------------------------------------------------
@@ -274,14 +275,14 @@ def test_ties_over_groups_are_counted_for_each(tmp_path):
 
 
 def test_many_groups_are_counted(tmp_path):
-    for number, game in enumerate("pqrstu"):
-        study(tmp_path, {"a": 10 if number < 4 else 30, "b": 20}, game, seeds=1)
+    for place, game in enumerate("pqrstu"):
+        study(tmp_path, {"a": 10 if place < 4 else 30, "b": 20}, game, seeds=1)
     assert said(tmp_path).endswith(": a on 4 of 6; b on t and u.")
 
 
 def test_more_winners_than_can_be_told_are_the_rest(tmp_path):
-    for number, game in enumerate("pqrstu"):
-        study(tmp_path, {name: 10 if k == number else 20 for k, name in enumerate("abcdef")}, game, seeds=1)
+    for place, game in enumerate("pqrstu"):
+        study(tmp_path, {name: 10 if k == place else 20 for k, name in enumerate("abcdef")}, game, seeds=1)
     assert said(tmp_path).endswith("; e and f on the rest.")
 
 
