@@ -25,6 +25,7 @@ class Listed:
     contexts: tuple[str, ...]
 
     votes: ClassVar[None] = None
+    clusters: ClassVar[None] = None
     wins: ClassVar[None] = None
     features: ClassVar[None] = None
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from nlhf.games.listed import moved
 from nlhf.games.preference import PreferenceTable
 from nlhf.numerics import simplex
+from nlhf.stats.vote_clusters import Clusters
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class MatrixGame:
     contexts: tuple[str, ...]
     votes: np.ndarray | None = None
     wins: np.ndarray | None = None
+    clusters: Clusters | None = None
     features: Tensor | None = None
     held_out: int = 0
 
@@ -39,7 +41,16 @@ class MatrixGame:
             torch.sub(preference, preference.mT, out=advantage[index])
         features = None if first.features is None else torch.tensor(np.array([table.features for table in tables]))
         wins = None if first.wins is None else np.stack([table.wins for table in tables if table.wins is not None])
-        return cls(advantage.mul_(0.5), first.items, first.contexts, first.votes, wins, features, first.held_out)
+        return cls(
+            advantage.mul_(0.5),
+            first.items,
+            first.contexts,
+            first.votes,
+            wins,
+            first.clusters,
+            features,
+            first.held_out,
+        )
 
     @property
     def content(self) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.stats.vote_clusters import Clusters
 
 COMPLEMENTARY = 1e-6  # by how much P + P^T may differ from 1
 
@@ -19,6 +20,7 @@ class PreferenceTable:
 
     If P comes from counted votes, `votes` (2, X, n, n) has the number of votes and of ties on each pair, and `wins`
     (X, n, n) the wins of the row, with ties as half wins and with pseudo-votes: the data to fit a model of the votes.
+    `clusters` has the votes of each voter or question, if there is one context.
     """
 
     preference: np.ndarray
@@ -27,6 +29,7 @@ class PreferenceTable:
     features: np.ndarray | None = None
     votes: np.ndarray | None = None
     wins: np.ndarray | None = None
+    clusters: Clusters | None = None
     held_out: int = 0
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from nlhf.stats.vote_clusters import Clusters
+
 
 class PairGame(Protocol):
     """A game that compares two actions in a context; its actions need not be listed."""
@@ -29,6 +31,10 @@ class FiniteGame(PairGame, Protocol):
     @property
     def items(self) -> Sequence[str]:
         """Names of the actions."""
+
+    @property
+    def clusters(self) -> Clusters | None:
+        """The votes of each voter or question, if P comes from votes with one context."""
 
     @property
     def votes(self) -> np.ndarray | None:

@@ -6,7 +6,7 @@ summed over all rows of the pair (per context, if there are context columns).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -17,6 +17,7 @@ from nlhf.games.base import STRUCTURED, GameFamily
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
 from nlhf.io.inputs import InputFile
+from nlhf.votes.clusters import clusters_of
 from nlhf.votes.comparisons import warn_of_groups
 from nlhf.votes.file import COLUMNS, MOST_VOTES, TIES, Vote, context_name, read_votes
 
@@ -98,7 +99,10 @@ class Votes(GameFamily):
             votes[:, x, j, i] += counts[[1, 0, 2]]
         if self.bootstrap and not self.cluster:
             votes = self._resampled(votes, rng)
-        return self._preferences(votes[0] + votes[2] / 2, votes[2], self._items, self._context_names)
+        table = self._preferences(votes[0] + votes[2] / 2, votes[2], self._items, self._context_names)
+        if self.bootstrap or not self.cluster or len(table.contexts) > 1 or table.items != self._items:
+            return table
+        return replace(table, clusters=clusters_of(self._votes, table.items, self.cluster))
 
     def _preferences(
         self, wins: np.ndarray, ties: np.ndarray, items: tuple[str, ...], contexts: tuple[str, ...]

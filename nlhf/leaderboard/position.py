@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from nlhf.leaderboard.voters import FEW, columns, values_of
+from nlhf.leaderboard.voters import FEW, columns
 from nlhf.stats.bootstrap import LEVEL, Estimate
+from nlhf.votes.clusters import values_of
 from nlhf.votes.file import Vote
 
 FEWEST = 5  # clusters; with fewer there is no interval

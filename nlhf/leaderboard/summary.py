@@ -19,10 +19,11 @@ from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
 from nlhf.leaderboard.matrix import Matrix, matrix_of
 from nlhf.leaderboard.position import position, position_clusters
-from nlhf.leaderboard.voters import agreement, clusters_of, columns, person, soft
+from nlhf.leaderboard.voters import agreement, columns, person
 from nlhf.stats.bootstrap import Estimate
 from nlhf.stats.cyclic import assumption
 from nlhf.stats.vote_clusters import Clusters
+from nlhf.votes.clusters import clusters_of, soft
 
 SAMPLES = 200  # bootstrap samples whose equilibria are computed
 

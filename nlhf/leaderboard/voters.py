@@ -1,4 +1,4 @@
-"""The voters of a file of votes: how often two agree, and the votes of each voter or question."""
+"""The voters of a file of votes, and how often two of them agree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from nlhf.stats.bootstrap import Estimate
 from nlhf.stats.clusters import clustered_mean
-from nlhf.stats.vote_clusters import LARGEST, Clusters
+from nlhf.votes.clusters import Cells, soft
 from nlhf.votes.file import COLUMNS, Vote
 
 VOTERS = (
@@ -22,7 +22,6 @@ VOTERS = (
 )  # columns that distinguish votes on one question
 PEOPLE = ("annotator", "voter", "rater", "worker", "user", "subject", "participant")  # columns that name a person
 FEW = 20  # with fewer questions, the interval does not resample questions
-Cells = tuple[str, ...]
 
 
 def question(vote: Vote) -> Cells:
@@ -46,33 +45,6 @@ def person(cast: Sequence[Vote]) -> str | None:
 def _is_of_question(name: str) -> bool:
     """True for a column that names neither a voter nor an item."""
     return name not in (*COLUMNS, *VOTERS)
-
-
-def soft(cast: Sequence[Vote]) -> bool:
-    """True if some rows are probabilities, not counts of votes and ties."""
-    return any(wins % 0.5 != 0 for vote in cast for wins in (vote.wins_a, vote.wins_b))
-
-
-def values_of(vote: Vote, names: Sequence[str]) -> Cells:
-    """The values of these columns."""
-    return tuple(vote.cells[name] for name in names)
-
-
-def clusters_of(cast: Sequence[Vote], items: Sequence[str], names: Sequence[str]) -> Clusters | None:
-    """The decided votes of each cluster that the columns `names` define; None if they take too much memory.
-
-    In rows that are probabilities, every value counts, also 1/2.
-    """
-    index = {item: number for number, item in enumerate(items)}
-    numbers = {cells: number for number, cells in enumerate(dict.fromkeys(values_of(vote, names) for vote in cast))}
-    if len(numbers) * len(items) ** 2 > LARGEST:
-        return None
-    wins, ties = np.zeros((len(numbers), len(items), len(items))), not soft(cast)
-    for vote in cast:
-        cluster, a, b, half = numbers[values_of(vote, names)], index[vote.a], index[vote.b], ties * vote.ties / 2
-        wins[cluster, a, b] += vote.wins_a - half
-        wins[cluster, b, a] += vote.wins_b - half
-    return Clusters(", ".join(names), wins, wins + wins.swapaxes(1, 2))
 
 
 def agreement(cast: Sequence[Vote]) -> Estimate | None:

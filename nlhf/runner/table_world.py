@@ -110,6 +110,8 @@ class TableWorld:
             arrays["preference"] = (self.game.dense()[:instances] + 0.5).cpu().numpy()
             if self.game.votes is not None:
                 arrays["votes"] = self.game.votes
+            if (clusters := self.game.clusters) is not None:
+                arrays |= {"clusters": np.stack([clusters.wins, clusters.votes]), "cluster": np.array(clusters.name)}
         with replacing(folder / GAME, "wb", sync=False) as stream:
             np.savez(stream, **arrays)
 

@@ -15,6 +15,7 @@ from nlhf.leaderboard import summary as ballots
 from nlhf.leaderboard import voters
 from nlhf.leaderboard.nash import nash
 from nlhf.leaderboard.position import position
+from nlhf.votes import clusters
 from nlhf.votes.file import Vote
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -152,7 +153,7 @@ def test_samples_of_a_prompt_are_one_question_and_rows_that_pool_votes_agree_wit
         bootstrap=False,
     ).cast()
     assert voters.columns(cast) == ["prompt"]
-    assert voters.clusters_of(cast, ["a", "b"], ["prompt"]).votes.shape == (3, 2, 2)
+    assert clusters.clusters_of(cast, ["a", "b"], ["prompt"]).votes.shape == (3, 2, 2)
     assert ballots.examine(written(tmp_path / "w.csv", "item_a,item_b,wins_a,wins_b", "a,b,2,2")).agreement is None
 
 

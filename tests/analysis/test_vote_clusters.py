@@ -10,6 +10,7 @@ from math import comb
 import numpy as np
 import pytest
 
+from nlhf.analysis.figures.games import cycle_sentence
 from nlhf.cli.votes import main
 from nlhf.leaderboard.summary import examine
 from nlhf.stats.condorcet import possible_winners
@@ -18,6 +19,7 @@ from nlhf.stats.cyclic import diagnose
 from nlhf.stats.same_wins import redrawn_with_same_wins
 from nlhf.stats.transitivity import best_order, weak_transitivity
 from nlhf.stats.vote_clusters import signs
+from tests.launch.commands import command
 from tests.simulations.votes import cast_in_clusters, cast_votes, matrix_of, spread_scores
 from tests.test_games import HEAD, drawn, written
 
@@ -209,3 +211,13 @@ def test_the_command_names_its_clusters(tmp_path, capsys):
         assert "if votes are independent" not in text
     assert main([*words, "--cluster", "town"]) == 2
     assert "game.cluster=town" in capsys.readouterr().err
+
+
+def test_the_report_of_runs_tests_votes_as_votes_show_does(tmp_path):
+    """The subjects of Tversky's gambles are the independent units in both."""
+    assert command("game=tversky", "algorithm=nash_mp", "budget.iterations=2", f"runs_dir={tmp_path}").code == 0
+    (run,) = (tmp_path / "default").glob("tversky-*")
+    sentence = cycle_sentence(run, "tversky")
+    shown = next(iter(examine("embedded:tversky1969.csv", cluster=["subject"]).lines))
+    assert sentence.partition(": ")[2].partition(" Framed")[0] in shown
+    assert "with votes clustered by subject (8 clusters)" in sentence

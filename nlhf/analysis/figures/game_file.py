@@ -45,8 +45,17 @@ def _is_game(game: dict[str, np.ndarray]) -> bool:
         return False
     of_policy, of_pairs = (len(contexts), len(items)), (len(contexts), len(items), len(items))
     ends = {"preference": of_pairs, "votes": of_pairs, "log_reference": of_policy, "log_equilibrium": of_policy}
-    finite = all(np.isfinite(game[name]).all() for name in ("preference", "votes") if _is_numeric(game.get(name)))
+    if "clusters" in game and not _has_clusters(game, len(items)):
+        return False
+    tables = (game[name] for name in ("preference", "votes", "clusters") if _is_numeric(game.get(name)))
+    finite = all(np.isfinite(table).all() for table in tables)
     return finite and all(_is_table(game[name], end) for name, end in ends.items() if name in game)
+
+
+def _has_clusters(game: dict[str, np.ndarray], n: int) -> bool:
+    """True if the votes by cluster, wins and numbers (2, C, n, n), and the name of a cluster are sound."""
+    wins, name = game["clusters"], game.get("cluster", np.empty(0))
+    return _is_numeric(wins) and wins.ndim == 4 and wins.shape[::2] == (2, n) and wins.shape[3] == n and name.ndim == 0
 
 
 def _is_table(array: np.ndarray, end: Sequence[int]) -> bool:

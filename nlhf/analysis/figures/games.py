@@ -15,6 +15,7 @@ from nlhf.analysis.figures import layout
 from nlhf.analysis.figures.game_file import game_of
 from nlhf.analysis.figures.style import COLOURS, style
 from nlhf.stats.cyclic import Diagnosis, diagnose
+from nlhf.stats.vote_clusters import Clusters
 
 MOST_ITEMS = 40
 CYCLE = "#d55e00"
@@ -58,7 +59,8 @@ def of_context(game: dict[str, np.ndarray]) -> str:
 
 def diagnosis(game: dict[str, np.ndarray]) -> Diagnosis:
     """The cycles of the first context of the first instance."""
-    return diagnose(game["preference"][0, 0], game["votes"][:, 0] if "votes" in game else None)
+    clusters = Clusters(str(game["cluster"]), *game["clusters"]) if "clusters" in game else None
+    return diagnose(game["preference"][0, 0], game["votes"][:, 0] if "votes" in game else None, clusters)
 
 
 def draw_matrix(axis: Axes, game: dict[str, np.ndarray]) -> AxesImage:
