@@ -181,7 +181,7 @@ CELLS = [
     _cell("possible ranks", "4 equal methods, 12 seeds x 2 settings", "coverage", _ranges(0.0)),
     _cell("possible ranks", "4 different methods, 12 seeds x 2 settings", "coverage", _ranges(0.3)),
     *(
-        _cell("median cost", name, "coverage", _median_cost(**options))
+        _cell("median cost", name, "coverage", _median_cost(**options), quick=20)
         for name, options in STUDIES.items()
         if not options.get("ties")
     ),
@@ -191,7 +191,7 @@ CELLS = [
         for name, options in STUDIES.items()
     ),
     *(
-        _cell("median of final values", f"{name}, {seeds} seeds", "coverage", _final(name, seeds))
+        _cell("median of final values", f"{name}, {seeds} seeds", "coverage", _final(name, seeds), quick=20)
         for name in ("lognormal", "one outlier in ten")
         for seeds in (5, 10, 20)
     ),

@@ -172,6 +172,7 @@ def first_named(voters: int, pairs: int, votes: int, effect: float) -> Simulate:
 
 
 TEST = "Bradley-Terry test of cycles"
+QUICK = 30  # studies in the tests of cells that take long
 CELLS = [
     *(
         Cell(
@@ -180,6 +181,7 @@ CELLS = [
             "size",
             bradley_terry(n, votes, largest),
             4000 if n < 20 else 1000,
+            quick=QUICK,
         )
         for n in (3, 5, 8, 12, 20)
         for votes in (3, 10, 40)
@@ -187,7 +189,14 @@ CELLS = [
         if n < 12 or (votes == 10) == (largest > 0)
     ),
     *(
-        Cell(TEST, f"{n} items, 10 votes per pair, 30% ties, {name}", "size", bradley_terry(n, 10, largest, 0.3), 4000)
+        Cell(
+            TEST,
+            f"{n} items, 10 votes per pair, 30% ties, {name}",
+            "size",
+            bradley_terry(n, 10, largest, 0.3),
+            4000,
+            quick=QUICK,
+        )
         for n in (5, 12)
         for name, largest in (("all even", 0.0), ("scores within 1", 1.0))
     ),
@@ -197,6 +206,7 @@ CELLS = [
             f"{n} items, {count} voters of {votes} votes on {seen:.0%} of pairs, scores within {largest:g}",
             "size",
             clustered(n, count, votes, seen, largest),
+            quick=QUICK,
         )
         for n in (3, 5, 12)
         for count, votes, seen in ((8, 20, 1.0), (20, 3, 1.0), (60, 5, 0.2))
