@@ -32,7 +32,7 @@ class RunState:
     Args:
         name: the name of the run and of its folder.
         state: completed, failed, interrupted, running or damaged.
-        done: the share of its budget that the slowest seed has spent; None if it is not running or has no limit.
+        share: the part of its budget that the slowest seed has spent; None if it is not running or has no limit.
         seconds_left: estimate from the pace so far, or None.
         detail: the last line of a failure, the damaged file, or the process that works on it.
         checked: False if it was completed before files had checksums.

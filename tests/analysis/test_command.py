@@ -78,7 +78,7 @@ def test_x_metric_and_target_are_asked_for(study, capsys):
     assert run(study, "--no-report", "--x", "iteration", "--metric", "kl_to_equilibrium", "--target", "1e-2") == 0
     printed = capsys.readouterr().out
     assert "iterations to 0.01" in printed
-    assert "The fewest iterations to KL to the equilibrium 0.01" in printed
+    assert "The fewest iterations to KL to the equilibrium 0.01" in " ".join(printed.split())
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

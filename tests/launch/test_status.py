@@ -56,7 +56,7 @@ def test_the_same_comes_as_json(finished, said):
     told = json.loads(out)
     assert (code, told["study"], told["counts"]) == (0, str(finished), {"failed": 1, "completed": 2})
     assert {run["name"] for run in told["runs"]} == {path.name for path in finished.iterdir()}
-    assert [run["words"] for run in told["runs"] if run["state"] == "failed"] == ["ArithmeticError: beta is below 0.1"]
+    assert [run["detail"] for run in told["runs"] if run["state"] == "failed"] == ["ArithmeticError: beta is below 0.1"]
 
 
 def test_a_running_run_is_shown_with_its_progress_then_stopped_then_killed(tmp_path, said, monkeypatch):
@@ -66,16 +66,16 @@ def test_a_running_run_is_shown_with_its_progress_then_stopped_then_killed(tmp_p
         with monkeypatch.context() as patch:
             patch.setenv("STAND_AT", stand)
             running = process(*slow)
-        told = until(lambda: [run for run in json.loads(said("status", study, "--json")[1])["runs"] if run["done"]]
+        told = until(lambda: [run for run in json.loads(said("status", study, "--json")[1])["runs"] if run["share"]]
                      if study.is_dir() else [])  # fmt: skip
         (run,) = told
-        assert (run["state"], run["words"]) == ("running", f"process {running.pid} on {socket.gethostname()}")
-        assert 0 < run["done"] < 1
+        assert (run["state"], run["detail"]) == ("running", f"process {running.pid} on {socket.gethostname()}")
+        assert 0 < run["share"] < 1
         assert run["seconds_left"] > 0
         before = time.time()
         out = said("status", study)[1].splitlines()
         assert out[0] == f"{study}: 1 running"
-        assert re.fullmatch(rf"  running      {run['name']}  \d+%, about \d+ s left  {run['words']}", out[1])
+        assert re.fullmatch(rf"  running      {run['name']}  \d+%, about \d+ s left  {run['detail']}", out[1])
         at = out[2].removeprefix("all may be done at ")
         assert time.mktime(time.strptime(at, "%Y-%m-%d %H:%M:%S")) > before - 1
         running.send_signal(number)
