@@ -136,12 +136,13 @@ def _unsolved(
     group: str, names: list[str], best: pd.Series, second: pd.Series | None, pair: Against, criterion: Criterion
 ) -> str:
     """The sentence where no method reaches the target."""
-    within = f" within {number(best['horizon'])}" if best["reached"] or criterion.horizon else ""
+    spent = max(best["spent"], 0 if second is None else second["spent"])
+    within = f" within {number(best['horizon'])}" if best["horizon"] < spent or criterion.horizon else ""
     start = f"On {group} no method reaches {criterion.goal}{within}"
-    lowest = f"the lowest value: {listed(names)} (median {number(10 ** best['final'])})"
+    lowest = f"the lowest value: {listed(names)} (median {number(10 ** best['value'])})"
     if second is None:
         return f"{start}; {lowest}."
-    following = f"the next: {second['method']} ({number(10 ** second['final'])}"
+    following = f"the next: {second['method']} ({number(10 ** second['value'])}"
     if math.isfinite(pair.ratio):
         following += f", {times(pair.ratio)} as high, {median_phrase(pair)}"
     return f"{start}; {lowest}; {following}){chance_phrase(pair.p)}."

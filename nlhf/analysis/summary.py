@@ -34,9 +34,9 @@ def summarise(observations: pd.DataFrame) -> pd.DataFrame:
         reached, hit: the shares that reach the target, with their own budgets and within the horizon.
         misses: the number of observations that do not reach it within the horizon.
         horizon, spent: the largest horizon of the settings, and the largest cost of a run.
-        score, final, area, rate: medians with intervals `_low` and `_high`: of log10 of the cost restricted to the
-            horizon, of log10 of the final value, of the mean log10 value over the curve, and of the rate of the tail,
-            which is nan where fewer than half of the tails are lines.
+        score, value, final, area, rate: medians with intervals `_low` and `_high`: of log10 of the cost restricted to
+            the horizon, of log10 of the metric at the horizon and on the last row, of its mean over the curve, and of
+            the rate of the tail, which is nan where fewer than half of the tails are lines.
         bound_rate: the mean rate of the theorem.
     """
     tables = [_of_group(str(name), members) for name, members in observations.groupby("group", sort=True)]
@@ -100,6 +100,7 @@ def _summary(members: pd.DataFrame) -> dict[str, object]:
         **_cost(counted),
         "spent": float(members["spent"].max()),
         **median_of(counted, "score"),
+        **median_of(counted, "value"),
         **median_of(counted, "final"),
         **median_of(counted, "area"),
         **_rate(counted),

@@ -195,6 +195,17 @@ def test_where_nothing_is_reached_the_lowest_value_is_named_with_its_p_value(tmp
     )  # five signs of six: 14/64
 
 
+def test_values_are_those_at_the_horizon(tmp_path):
+    """The second method spent more, and its last value is lower than any at the horizon."""
+    curves = {seed: [(0, 0, 1.0), (1, 1, 0.6), (2, 30, 0.4 - seed / 100)] for seed in range(6)}
+    write_run(tmp_path, "a", "circle", curves=curves)
+    curves = {seed: [(0, 0, 1.0), (1, 1, 0.7), (2, 30, 0.5 - seed / 100), (3, 900, 0.1)] for seed in range(6)}
+    write_run(tmp_path, "b", "circle", curves=curves)
+    sentence = said(tmp_path)
+    assert "no method reaches exploitability 0.001 within 30; the lowest value: a (median 0.375)" in sentence
+    assert "the next: b (0.475, 1.27 times as high" in sentence
+
+
 def test_where_all_runs_failed_no_method_is_called_best(tmp_path):
     study(tmp_path, {"a": NEVER, "b": NEVER}, status="failed")
     assert said(tmp_path) == "No run on circle, beta = 0.05 completed, so no method can be called best."
