@@ -23,10 +23,10 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 
 import nlhf
 from nlhf.equilibria.solve import solve
+from nlhf.equilibria.winners import linear_programme
 
 T = TypeVar("T")
 SIZES = {5: (200, 1.0), 100: (40, 1.0), 1000: (3, 1 / 20)}  # actions: repetitions and limit
@@ -115,21 +115,6 @@ def tournament(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Advantages (..., n, n), uniform in [-1/2, 1/2] above the diagonal."""
     upper = np.triu(np.random.default_rng(seed).random(shape) - 0.5, 1)
     return upper - upper.swapaxes(-1, -2)
-
-
-def linear_programme(advantage: np.ndarray) -> np.ndarray:
-    """The solution p (n) of: minimise w subject to A p <= w on the simplex."""
-    n = len(advantage)
-    solution = linprog(
-        np.r_[np.zeros(n), 1.0],
-        A_ub=np.c_[advantage, -np.ones(n)],
-        b_ub=np.zeros(n),
-        A_eq=np.r_[np.ones(n), 0.0][None],
-        b_eq=[1.0],
-        bounds=[(0, None)] * n + [(None, None)],
-        method="highs-ds",
-    )
-    return np.asarray(solution.x[:n])
 
 
 if __name__ == "__main__":

@@ -193,6 +193,6 @@ def test_a_linear_programme_replaces_a_failure_and_a_sentence_reports_it(monkeyp
         "the interior point method did not solve 3 of 3 games at beta=0: linear programmes (HiGHS) replace it there"
     ]
     np.testing.assert_allclose(policy, expected, atol=1e-9)
-    monkeypatch.setattr(winners, "_linear_programme", lambda _: np.full(20, 1 / 20))
+    monkeypatch.setattr(winners, "linear_programme", lambda _: np.full(20, 1 / 20))
     worse, _ = solved(games)
     assert ((games @ worse[..., None]).max((1, 2)) <= (games @ np.full((20, 1), 1 / 20)).max((1, 2))).all()

@@ -116,7 +116,7 @@ class Group:
 def group_of(observations: pd.DataFrame) -> Group:
     """The ranks of the methods of one group.
 
-    A method of which more than a fifth of the observations were interrupted has no rank. The others are compared on the
+    A method with more than a fifth of its observations interrupted has no rank. The others are compared on the
     blocks that all of them have. If a few methods have few blocks, the methods with the most blocks are compared: as
     many as give the most observations in common blocks, at least two.
     """
@@ -127,8 +127,8 @@ def group_of(observations: pd.DataFrame) -> Group:
     present[block, method.codes] = True
     chosen = _largest_common(present)
     common = np.asarray(present[:, chosen].all(axis=1)) & chosen.any()
-    for name, here in zip(method.categories[~chosen], present[:, ~chosen].sum(0), strict=True):
-        unranked[str(name)] = f"it ran on {here} of {len(present)} settings x seeds"
+    for name, count in zip(method.categories[~chosen], present[:, ~chosen].sum(0), strict=True):
+        unranked[str(name)] = f"it ran on {count} of {len(present)} settings x seeds"
     table = distinct_seeds(candidates[common[block] & chosen[method.codes]])
     return Group(
         table.sort_values(["seed", "setting", "method"], ignore_index=True), unranked, int(common.sum()), len(present)

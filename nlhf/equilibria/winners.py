@@ -81,13 +81,13 @@ def _with_programmes(matrix: np.ndarray, policy: np.ndarray) -> np.ndarray:
         len(rows),
         len(matrix),
     )
-    programmes = np.stack([_linear_programme(matrix[row]) for row in rows])
+    programmes = np.stack([linear_programme(matrix[row]) for row in rows])
     better = ~(_gain(matrix[rows], policy[rows]) <= _gain(matrix[rows], programmes))
     policy[rows[better]] = programmes[better]
     return policy
 
 
-def _linear_programme(matrix: np.ndarray) -> np.ndarray:
+def linear_programme(matrix: np.ndarray) -> np.ndarray:
     """The solution p (n) of: minimise w subject to A p <= w on the simplex; uniform if the solver fails."""
     from scipy.optimize import linprog
 

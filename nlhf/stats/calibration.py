@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from nlhf.stats.bootstrap import FEWEST, LEVEL, redrawn
+from nlhf.stats.bootstrap import FEWEST, LEVEL, Estimate, redrawn
 
 DRAWS = 400
 Bin = tuple[float, float, float]  # mean probability, share of the votes, number of votes
@@ -31,8 +31,7 @@ class CalibrationError:
     floor: float
 
     def __str__(self) -> str:
-        ends = "" if np.isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
-        return f"{self.value:.3f}{ends}, floor {self.floor:.3f}"
+        return f"{Estimate(self.value, self.low, self.high, 0)}, floor {self.floor:.3f}"
 
 
 def calibration_error(

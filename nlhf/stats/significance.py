@@ -48,30 +48,6 @@ def sign_flip(differences: np.ndarray) -> float:
     return float(min(1.0, 2 * min(chance[: positive + 1].sum(), chance[positive:].sum())))
 
 
-def signed_rank(difference: np.ndarray) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test; nan for fewer than five differences.
-
-    Zeros are dropped, and infinite differences get the largest ranks. Up to EXACT differences the p-value is exact,
-    also with ties: the distribution of the sum of positive ranks over all signs is built by adding one rank at a time
-    (doubled, so that mid-ranks are integers). Above that, the normal approximation is used.
-    """
-    if len(difference) < bootstrap.FEWEST:
-        return float("nan")
-    nonzero = difference[difference != 0]
-    if not len(nonzero):
-        return 1.0
-    if len(nonzero) > EXACT:
-        largest = 2 * np.abs(nonzero[np.isfinite(nonzero)]).max(initial=0.5)
-        return float(stats.wilcoxon(np.clip(nonzero, -largest, largest), method="asymptotic").pvalue)
-    ranks = np.rint(2 * stats.rankdata(np.abs(nonzero))).astype(int)
-    chance = np.zeros(ranks.sum() + 1)
-    chance[0] = 1.0
-    for rank in ranks:
-        chance = (chance + np.concatenate([np.zeros(rank), chance[:-rank]])) / 2
-    positive = ranks[nonzero > 0].sum()
-    return float(min(1.0, 2 * min(chance[: positive + 1].sum(), chance[positive:].sum())))
-
-
 def holm(p_values: list[float]) -> list[float]:
     """Holm's step-down correction of the p-values that are not nan."""
     ascending = [index for index in np.argsort(p_values, kind="stable") if not np.isnan(p_values[index])]

@@ -11,8 +11,6 @@ from nlhf.analysis.figures import layout
 from nlhf.analysis.figures.style import Look, handle, looks_of, marked, style
 from nlhf.stats.text import number
 
-TITLES = {"target": "target", "horizon": "horizon"}
-
 
 def mean_ranks(
     table: pd.DataFrame, observations: pd.DataFrame, criterion: Criterion, caveats: dict[str, str]
@@ -28,18 +26,18 @@ def mean_ranks(
     by_method = looks_of(observations)
     with style():
         figure = Figure(figsize=(6.4, 2.6), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        _panel(left, table[table["varied"] == "target"], by_method)
-        left.set(xlabel="target", ylabel="mean rank")
-        left.set_xticks(*_ticks(table, "target", criterion.target))
-        _panel(right, table[table["varied"] == "horizon"], by_method)
-        right.set(xlabel="share of the horizon")
-        right.set_xticks(*_ticks(table, "horizon", 1.0))
-        left.invert_yaxis()
-        left.invert_xaxis()
+        target, horizon = figure.subplots(1, 2, sharey=True)
+        _panel(target, table[table["varied"] == "target"], by_method)
+        target.set(xlabel="target", ylabel="mean rank")
+        target.set_xticks(*_ticks(table, "target", criterion.target))
+        _panel(horizon, table[table["varied"] == "horizon"], by_method)
+        horizon.set(xlabel="share of the horizon")
+        horizon.set_xticks(*_ticks(table, "horizon", 1.0))
+        target.invert_yaxis()
+        target.invert_xaxis()
         names = marked(by_method, caveats)
-        shown = [method for method in by_method if method in set(table["method"])]
-        layout.below(figure, {names[name]: handle(by_method[name]) for name in shown}, caveats, shown)
+        methods = [method for method in by_method if method in set(table["method"])]
+        layout.below(figure, {names[name]: handle(by_method[name]) for name in methods}, caveats, methods)
     return figure
 
 

@@ -69,7 +69,7 @@ def _judged(axis: Axes, table: pd.DataFrame, quantity: str, looks: dict[str, Loo
 PRESET = Preset(
     "Which algorithm is best once each has been tuned, with the same budget, on other seeds than it is judged on?",
     draw,
-    "Left, the median on the tuning seeds, of which the lowest mean rank chooses a step; right, the chosen step on the "
+    "Left, the median on the tuning seeds, where the lowest mean rank chooses a step; right, the chosen step on the "
     "other seeds, with its 95% interval. All algorithms had the same numbers of step sizes and seeds, and the same "
     "budget.",
 )
