@@ -12,6 +12,9 @@ from omegaconf.basecontainer import BaseContainer
 from nlhf.launch.compose import composed
 from nlhf.launch.composer import Composer
 
+# Algorithms that refuse beta > 0.
+UNREGULARISED = ("predictive_regret_matching", "regret_matching", "restarted_gradient", "restarted_optimistic")
+
 
 def configured(*overrides: str) -> dict[str, Any]:
     """What `plain` gives for the config that Hydra composes from these overrides.

@@ -24,6 +24,7 @@ from nlhf.algorithms.sppo import SPPO
 from nlhf.config import build
 from nlhf.games.circle import Circle
 from tests.adversarial import FAMILIES, Arena, arena, log_policy, matrix_game
+from tests.composing import UNREGULARISED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(nlhf.__file__).parents[1]
@@ -340,7 +341,7 @@ def test_the_overview_agrees_with_the_module_of_each_algorithm(name):
     if source == "ours":
         assert "Source: ours" in module.__doc__
     if queries.isdigit():
-        games = arena("uniform", 6, (0.0 if "regret" in name else 0.5,), (1.0,))
+        games = arena("uniform", 6, (0.0 if name in UNREGULARISED else 0.5,), (1.0,))
         (_, first), *_, (_, last) = games.states(algorithm, 8)
         assert (last - first) // 8 == int(queries)
 
@@ -403,6 +404,8 @@ CITED = {
     "predictive_regret_matching": ["1407.5042", "2007.14358"],
     "proximal_point": ["2410.16714", "2410.23223", "2505.19731", "2105.15186"],
     "regret_matching": ["1407.5042", "2007.14358"],
+    "restarted_gradient": ["1311.1869"],
+    "restarted_optimistic": ["2505.19731", "2105.15186"],
     "secant": ["2505.19731"],
     "self_play": ["2206.05825", "2407.00617", "2403.08635"],
     "sppo": ["2405.00675", "2401.04056"],
@@ -423,7 +426,7 @@ def test_an_algorithm_cites_the_one_inside_it_behind_its_own_sources():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_algorithm_without_a_caveat_comes_to_rest_at_the_equilibrium(name):
-    beta = 0.0 if "regret" in name else 0.6
+    beta = 0.0 if name in UNREGULARISED else 0.6
     algorithm = configured(name)
     if algorithm.caveat(beta) is not None:
         assert name in ("sppo", "regret_matching", "predictive_regret_matching", "nash_md_pg", "ipo_md")

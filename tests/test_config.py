@@ -123,6 +123,8 @@ def test_an_algorithms_advice_to_the_gradient_engine_never_enters_at_any_depth(b
     [
         ("nash_mp", "9fbd763d916220b7"),
         ("sppo", "98e8c092a6fb6d86"),
+        ("optimistic", "1e0999c892593da2"),
+        ("adaptive_optimistic", "9462d4762c97f34b"),
         ("proximal_point", "1e89382b334b7493"),
         ("mpo", "f1b335234c448cde"),
         ("comal", "fdbc6a59afb0f97c"),

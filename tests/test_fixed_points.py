@@ -184,7 +184,7 @@ def test_sppo_drops_a_normalisation_of_second_order(game):
 
 MANY = ["prox.inner_steps=300", "prox.momentum=0.9"]
 NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "predictive_regret_matching",
-         "proximal_point", "regret_matching", "secant"}  # fmt: skip
+         "proximal_point", "regret_matching", "restarted_gradient", "restarted_optimistic", "secant"}  # fmt: skip
 
 
 ALGORITHMS = BUNDLED.groups["algorithm"]

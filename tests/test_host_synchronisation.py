@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nlhf.launch.compose import CONF
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from tests.composing import configured
+from tests.composing import UNREGULARISED, configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-LOOK = {"adaptive_nash_mp", "adaptive_optimistic", "proximal_point", "mpo", "comal", "secant"}  # at their own steps
-BETA = {"regret_matching": 0.0, "predictive_regret_matching": 0.0}
+LOOK = {"adaptive_nash_mp", "adaptive_optimistic", "proximal_point", "mpo", "comal", "secant", "restarted_gradient",
+        "restarted_optimistic"}  # at their own steps  # fmt: skip
 EXACT = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem != "online_dpo")
 
 
@@ -62,7 +62,7 @@ class Nowhere:
 @pytest.mark.parametrize("game", ["random_tournament", "low_rank"])
 def test_an_iteration_reads_nothing_back(tmp_path, algorithm, game):
     words = [f"game={game}", "game.actions=5", f"algorithm={algorithm}", "seeds=3", "equilibrium=never",
-             f"runs_dir={tmp_path}", f"beta={BETA.get(algorithm, 0.05)}"]  # fmt: skip
+             f"runs_dir={tmp_path}", f"beta={0 if algorithm in UNREGULARISED else 0.05}"]  # fmt: skip
     run = specify(configured(*words))
     trainer = assemble(run).trainer(run, Nowhere())
     for _ in range(3):

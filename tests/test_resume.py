@@ -47,7 +47,8 @@ MAIN = Path(__file__).resolve().parents[1] / "main.py"
 ALGORITHMS = BUNDLED.groups["algorithm"]
 GAME = ["game=random_tournament", "game.actions=5", "game.contexts=2", "reference=random", "beta=0.2"]
 ENDLESS = ["budget.queries=null", "budget.iterations=1000000000", "budget.target=null", "checkpoint_seconds=0"]
-SEVERAL = ("nash_mp", "optimistic", "secant", "proximal_point", "sppo", "nash_prox", "predictive_regret_matching")
+SEVERAL = ("nash_mp", "optimistic", "secant", "proximal_point", "sppo", "nash_prox", "predictive_regret_matching",
+           "restarted_gradient", "restarted_optimistic")  # fmt: skip
 MANY = mostly_long(ALGORITHMS, SEVERAL)
 LENGTH = 41  # off the schedule
 FORGETFUL = {"keep_checkpoint": False}

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import Policy, Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
+from nlhf.algorithms.base import Policy, Prox, State, Tensor, TrainablePolicy
+from nlhf.algorithms.restarts import Epoch, Restarting
 from nlhf.numerics import simplex
 
 ROUNDING = 1e-24  # KL of a step below which rounding decides the test
@@ -30,10 +31,11 @@ class AdaptiveState(State):
     error: Tensor  # (S, X, 1), as all tensors below
     step_size: Tensor
     log_contraction: Tensor
+    epoch: Epoch | None = None  # the sums since the last restart, if there are restarts
 
 
 @dataclass(frozen=True)
-class Adaptive(ProximalAlgorithm):
+class Adaptive(Restarting):
     """Nash-MP or, with `optimistic`, optimistic mirror descent, with an adaptive step size per seed and context."""
 
     optimistic: bool
@@ -45,7 +47,8 @@ class Adaptive(ProximalAlgorithm):
 
     def init(self, policy: TrainablePolicy) -> AdaptiveState:
         zero = policy.log_probabilities.new_zeros(*policy.log_probabilities.shape[:2], 1)
-        return AdaptiveState(policy, policy, error=zero, step_size=zero + self.step_size, log_contraction=zero)
+        step, epoch = zero + self.step_size, self.first_epoch(policy)
+        return AdaptiveState(policy, policy, error=zero, step_size=step, log_contraction=zero, epoch=epoch)
 
     def update(self, state: AdaptiveState, prox: Prox) -> AdaptiveState:
         pi, step = state.policy, state.step_size
@@ -56,12 +59,17 @@ class Adaptive(ProximalAlgorithm):
         accept = (1 + self.optimistic) * growth * error <= moved + state.error
         tiny = moved <= ROUNDING
         accept = accept | tiny
+        epoch = state.epoch
+        if epoch is not None:
+            due, new, half, epoch = self.restarted(epoch, prox, new, half, step, accept)
+            error = error.where(~due, 0.0)
         return AdaptiveState(
             prox.select(accept, new, pi),
             prox.select(accept, half, state.previous) if self.optimistic else pi,
             error=error.where(accept, state.error) if self.optimistic else state.error,
             step_size=step.where(tiny, (step * self.grow).where(accept, step * self.shrink)),
             log_contraction=state.log_contraction - growth.log().where(accept, 0.0),
+            epoch=epoch,
         )
 
     def theory_step(self, beta: Tensor) -> Tensor:
@@ -73,6 +81,8 @@ class Adaptive(ProximalAlgorithm):
         return state.step_size.mean(1, keepdim=True)
 
     def kl_bound(self, state: AdaptiveState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
+        if self.restart is not None:
+            return super().kl_bound(state, iteration, beta, initial)
         return initial * state.log_contraction.amax(1, keepdim=True).exp()
 
 

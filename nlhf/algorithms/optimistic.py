@@ -13,33 +13,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlhf.algorithms.base import Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
+from nlhf.algorithms.base import Prox, State, Tensor, TrainablePolicy
+from nlhf.algorithms.restarts import Epoch, Restarting
 
 
 @dataclass(frozen=True)
 class OptimisticState(State):
-    """The policy and the half step that led to it."""
+    """The policy, the half step that led to it, and the sums since the last restart if there are restarts."""
 
     previous: TrainablePolicy
+    epoch: Epoch | None = None
 
 
 @dataclass(frozen=True)
-class Optimistic(ProximalAlgorithm):
+class Optimistic(Restarting):
     """Optimistic mirror descent with a constant step size."""
 
     sources = ("2105.15186", "2512.24818", "2502.16852")
 
     def init(self, policy: TrainablePolicy) -> OptimisticState:
-        return OptimisticState(policy, previous=policy)
+        return OptimisticState(policy, previous=policy, epoch=self.first_epoch(policy))
 
     def update(self, state: OptimisticState, prox: Prox) -> OptimisticState:
         pi = state.policy
         half = prox(opponent=state.previous, anchor=pi, step_size=self.step_size)
-        return OptimisticState(prox(opponent=half, anchor=pi, step_size=self.step_size, start=half), previous=half)
+        new = prox(opponent=half, anchor=pi, step_size=self.step_size, start=half)
+        if state.epoch is None:
+            return OptimisticState(new, previous=half)
+        accepted = state.epoch.weight >= 0
+        _, new, half, epoch = self.restarted(state.epoch, prox, new, half, self.step_size, accepted)
+        return OptimisticState(new, previous=half, epoch=epoch)
 
     def theory_step(self, beta: Tensor) -> Tensor:
         return (beta + (beta**2 + 4).sqrt()) / 2
 
     def contraction(self, beta: Tensor) -> Tensor:
         growth = 1 + self.step_size * beta
-        return (1 / growth).where(self.step_size**2 <= growth * (1 + 1e-12), float("nan"))
+        proved = (self.step_size**2 <= growth * (1 + 1e-12)) & (self.restart is None)
+        return (1 / growth).where(proved, float("nan"))

@@ -128,6 +128,18 @@ def _parts(tables: Sequence[Tensor]) -> Iterator[tuple[slice, Sequence[Tensor]]]
         yield part, [table[..., part] for table in tables]
 
 
+def projection(values: Tensor) -> Tensor:
+    """The nearest distribution in Euclidean distance, max(values - shift, 0), of values (..., Y) -> (..., Y).
+
+    The shift follows from the sorted values. Source: arXiv:1309.1541.
+    """
+    ordered = values.sort(-1, descending=True).values
+    count = ordered.new_tensor(range(1, values.shape[-1] + 1))
+    shifts = (ordered.cumsum(-1) - 1) / count
+    kept = (ordered > shifts).sum(-1, keepdim=True)  # the support's size; the condition is monotone in the rank
+    return (values - shifts.gather(-1, kept - 1)).clamp(min=0.0)
+
+
 def products(matrix: Tensor, vector: Tensor) -> Tensor:
     """Batched matrix-vector products (B, m, n), (B, n) -> (B, m)."""
     return (matrix @ vector[..., None])[..., 0]

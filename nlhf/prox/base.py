@@ -43,6 +43,12 @@ class Prox(Protocol):
     def advantage(self, policy: Policy) -> Tensor:
         """y -> P(y > policy) - 1/2, shape (S, X, Y); charged once per policy object."""
 
+    def record_answer(self, policy: Policy, answer: Tensor) -> None:
+        """Store the exact answer (S, X, Y) about a policy that follows from earlier answers, free of charge.
+
+        Answers are linear: the answer about an average is the average of the answers.
+        """
+
     def step(self, step_size: Tensor) -> Tensor:
         """The step size (S, 1, 1) that the engine uses when an algorithm asks for `step_size`."""
 

@@ -65,6 +65,10 @@ class ProxEngine(ABC):
         """The answer about a policy; seeds that asked before get the same answer, free of charge."""
         return self.ledger.answer(policy, self.active, self.ask)
 
+    def record_answer(self, policy: Policy, answer: Tensor) -> None:
+        """Store an answer that follows from earlier ones, free of charge."""
+        self.ledger.record(policy, answer, self.active)
+
     def step(self, step_size: Tensor) -> Tensor:
         """The step size that is used when an algorithm asks for `step_size`: here the same."""
         return step_size

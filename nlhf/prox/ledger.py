@@ -46,6 +46,10 @@ class Ledger:
             self._answers[policy] = answer, answered | missing
         return answer
 
+    def record(self, policy: Policy, answer: Tensor, active: np.ndarray) -> None:
+        """Store an answer (S, X, Y) about a policy for the `active` seeds, free of charge."""
+        self._answers[policy] = answer, active.copy()
+
     def combine(self, chosen: Policy, by_context: np.ndarray, mask: Tensor, sources: tuple[Policy, Policy]) -> None:
         """Store the answer about `chosen`, which is the first source where `mask` is true and else the second.
 

@@ -23,7 +23,12 @@ RESULTS_VERSION = 6  # raised when the same config gives other numbers
 OF_METHOD = ("algorithm", "policy", "prox", "device")  # the method; all other keys that decide results are the setting
 APART = ("names", "seeds", "log_policy")  # titles, seeds (which are pooled), and a key that changes no row
 # Keys that older runs lack, with the values that they had implicitly
-ADDED_LATER: dict[tuple[str, str], Any] = {("game", "round"): False, ("game", "cluster"): []}
+ADDED_LATER: dict[tuple[str, str], Any] = {
+    ("game", "round"): False,
+    ("game", "cluster"): [],
+    ("algorithm", "restart"): None,
+    ("algorithm.inner", "restart"): None,
+}
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip
 
