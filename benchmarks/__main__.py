@@ -10,7 +10,7 @@ import time
 SHORT = (
     "iteration", "sampled steps rows", "startup --repetitions 5", "equilibrium --actions 500", "unregularised",
     "analysis --runs 500",
-    "sweeps --runs 300 --folders 3000 --kills 5", "queries", "precision", "scale",
+    "sweeps --runs 300 --folders 3000 --kills 5", "queries", "secant", "precision", "scale",
     "acceleration --seeds 1", "race --short",
 )  # fmt: skip
 

@@ -8,7 +8,8 @@ import torch
 
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.secant import ANCHOR, HALF, MODEL, Secant
-from nlhf.algorithms.secant_model import Path, smallest_game
+from nlhf.algorithms.secant_model import Answers
+from nlhf.algorithms.secant_path import Path
 from nlhf.equilibria.solve import solve
 from nlhf.games.circle import Circle
 from nlhf.numerics import simplex
@@ -92,8 +93,8 @@ def distance(games, state):
 
 
 def test_a_step_of_nash_mp_is_taken_where_the_model_is_of_no_use(monkeypatch):
-    def useless(self, state, reference, beta):
-        return reference.flip(-1), state.step_size
+    def useless(self, state, pull, beta):
+        return state.rows, games.log_reference.flip(-1), state.step_size
 
     monkeypatch.setattr(Secant, "model", useless)
     games = arena("circle", 13, (0.01, 0.1), (2.0,))
@@ -110,38 +111,59 @@ def test_a_step_of_nash_mp_is_taken_where_the_model_is_of_no_use(monkeypatch):
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-def answered(n, m, draw=0):
+def answered(n, m, draw=0, memory=100):
+    """A, policies and their images (m, n), the answers, and G (1, n, 2m) and N of the last policy's weights."""
     rng = np.random.default_rng(draw)
     A = matrix_game(FAMILIES["uniform"](n, rng)).advantage[0]
-    policies = log_policy(3.0, (1, m, n), rng).exp()
-    return A, policies, policies @ A.mT
+    policies = log_policy(3.0, (m, n), rng).exp()
+    answers = Answers.none(policies[None, :1].log(), memory)
+    for number, policy in enumerate(policies):
+        weights = policies[: number + 1].mean(0)[None, None]
+        answers = answers.with_answer(policy[None, None], (A @ policy[:, None]).mT, weights)
+    features, form = answers.game(weights)
+    return A[0], policies, answers, features.mT, form.mT
 
 
 def test_the_smallest_game_gives_every_answer_and_is_skew_symmetric():
-    A, policies, answers = answered(12, 5)
-    features, form = smallest_game(policies, answers, policies.mean(1))
-    found = features @ form @ features.mT
-    torch.testing.assert_close(found, -found.mT, rtol=0, atol=1e-12)
-    torch.testing.assert_close(policies @ found.mT, answers, rtol=0, atol=1e-12)
-    root = policies.mean(1).sqrt()
-    assert (found[0] * root.mT * root).norm() <= (A[0] * root.mT * root).norm()
+    A, policies, _, features, form = answered(12, 5)
+    model = (features @ form @ features.mT)[0]
+    torch.testing.assert_close(model, -model.mT, rtol=0, atol=1e-12)
+    torch.testing.assert_close(policies @ model.mT, policies @ A.mT, rtol=0, atol=1e-12)
+    root = policies.mean(0).sqrt()
+    assert (model * root[:, None] * root).norm() <= (A * root[:, None] * root).norm()
 
 
 def test_as_many_answers_as_actions_are_the_game():
-    A, policies, answers = answered(9, 12)
-    features, form = smallest_game(policies, answers, policies.mean(1))
-    torch.testing.assert_close(features @ form @ features.mT, A, rtol=0, atol=1e-9)
+    A, _, _, features, form = answered(9, 12)
+    torch.testing.assert_close((features @ form @ features.mT)[0], A, rtol=0, atol=1e-9)
+
+
+def test_a_policy_that_was_asked_about_before_leaves_no_row():
+    A, policies, answers, _, _ = answered(12, 5)
+    again = answers.with_answer(policies[None, 2:3], policies[None, 2:3] @ A.mT, policies.mean(0)[None, None])
+    assert again.count == 6
+    assert (again.rows[0, 0, 5] == 0).all()
+    features, form = (part.mT for part in again.game(policies.mean(0)[None, None]))
+    torch.testing.assert_close((policies @ (features @ form @ features.mT)[0].mT), policies @ A.mT, rtol=0, atol=1e-12)
+
+
+def test_the_newest_half_of_the_answers_remains_when_the_memory_is_full():
+    A, policies, answers, features, form = answered(30, 9, memory=8)
+    assert answers.count == Answers.after(answers.rows, 9).count == 5
+    model = (features @ form @ features.mT)[0]
+    torch.testing.assert_close(policies[4:] @ model.mT, policies[4:] @ A.mT, rtol=0, atol=1e-9)
+    assert not torch.allclose(policies[:4] @ model.mT, policies[:4] @ A.mT, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("beta", [1e-3, 1e-2, 0.1])
-def test_the_path_ends_at_the_equilibrium_of_a_game_that_is_known(beta):
-    A, policies, answers = answered(9, 12)
-    reference = log_policy(2.0, (1, 9), np.random.default_rng(1))
-    strength, step = (torch.full((1, 1), value, dtype=torch.float64) for value in (beta, 1e12))
-    path = Path(*smallest_game(policies, answers, policies.mean(1)), reference, reference, strength, step, reference)
-    found, length = path.follow()
+def test_the_path_ends_at_the_equilibrium_of_a_game_that_the_answers_define(beta):
+    A, _, _, features, form = answered(9, 12)
+    reference = log_policy(2.0, (1, 1, 9), np.random.default_rng(1))
+    strength, step = (torch.full((1, 1, 1), value, dtype=torch.float64) for value in (beta, 1e12))
+    start = reference.exp().bmm(features)
+    solution, length = Path(features.mT, form.mT, reference, reference * 0, strength, step, start).result()
     assert length.item() >= 1e8
-    assert simplex.kl(solve(A, reference, beta).log_policy, found).item() < 1e-10
+    assert simplex.kl(solve(A[None], reference[0], beta).log_policy, solution[0]).item() < 1e-10
 
 
 def test_constants_of_a_context_do_not_matter():

@@ -16,16 +16,17 @@ are independent. See docs/mathematics.md, "Secant". Source: ours, based on arXiv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
-from nlhf.algorithms.secant_model import Path, smallest_game
-from nlhf.equilibria import metrics
+from nlhf.algorithms.secant_model import Answers
+from nlhf.algorithms.secant_path import Path
+from nlhf.algorithms.secant_steps import Trials, rounding
 from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
 
 CREDIT = 10  # queries for the model before its gain must show
-DOUBLINGS = 36  # of the step that is always accepted, for the values of lambda' that are tried
 MODEL, ANCHOR, HALF = 0.0, 1.0, 2.0  # the query is about: the model's solution; the two policies of a Nash-MP step
 
 
@@ -33,8 +34,10 @@ MODEL, ANCHOR, HALF = 0.0, 1.0, 2.0  # the query is about: the model's solution;
 class SecantState(State):
     """The policy, all answers, and two proved bounds on KL: exp(log_contraction) KL_0 and `remainder`."""
 
-    questions: Tensor  # probabilities (S, X, m, Y), the newest first
-    answers: Tensor
+    rows: Tensor  # all answers but the last one, see `Answers`
+    question: Tensor  # log-probabilities of the last query, (S, X, Y)
+    answer: Tensor  # about it
+    average: Tensor  # of the queried policies, (S, X, Y)
     queries: Tensor  # so far, (S, 1, 1)
     subject: Tensor  # of the next query: MODEL, ANCHOR or HALF, (S, X, 1)
     step_size: Tensor
@@ -54,6 +57,7 @@ class Secant(ProximalAlgorithm):
     memory: int
     grow: float
     shrink: float
+    trials: Trials = field(init=False, repr=False, compare=False)  # set by `bind`
 
     sources = ("2505.19731",)
     needs = frozenset({"exact"})
@@ -66,90 +70,109 @@ class Secant(ProximalAlgorithm):
     def check(self, beta: float) -> None:
         if beta == 0:
             raise ConfigError(
-                "beta=0 leaves the secant method no contraction: set beta > 0, or algorithm=proximal_point."
+                "beta=0 makes every factor 1/(1 + lambda beta) that secant could prove equal to 1, so no step would be "
+                "accepted: set beta > 0, or algorithm=proximal_point."
             )
 
+    def bind(self, beta: Tensor) -> Self:
+        bound = super().bind(beta)
+        object.__setattr__(bound, "trials", Trials.of(beta, self.theory_step(beta)))
+        return bound
+
     def init(self, policy: TrainablePolicy) -> SecantState:
-        seeds, contexts, actions = policy.log_probabilities.shape
-        none = policy.log_probabilities.new_zeros(seeds, contexts, min(self.memory, 2 * actions), actions)
-        zero = none[:, :, 0, :1] * 0
-        step = zero + self.step_size
-        return SecantState(policy, none, none, policy.per_seed(), zero, step, log_contraction=zero, remainder=1 / zero)
+        start = policy.log_probabilities
+        zero = start.new_zeros(*start.shape[:2], 1)
+        return SecantState(
+            policy,
+            rows=Answers.none(start, self.memory).rows,
+            question=start,
+            answer=start * 0,
+            average=policy.probabilities,
+            queries=policy.per_seed(),
+            subject=zero,
+            step_size=zero + self.step_size,
+            log_contraction=zero,
+            remainder=zero.reciprocal(),
+        )
 
     def update(self, state: SecantState, prox: Prox) -> SecantState:
-        anchor, reference, beta = state.policy.log_probabilities, prox.reference.log_probabilities, prox.beta
-        half = simplex.proximal_step(anchor, reference, state.answers[:, :, 0], beta, self.theory_step(beta))
-        solution, tried = self.model(state, reference, beta)
-        subject = state.subject
-        query = TabularPolicy(solution.where(subject == MODEL, anchor.where(subject == ANCHOR, half)))
+        reference, beta, subject = prox.reference.log_probabilities, prox.beta, state.subject
+        anchor = state.policy.log_probabilities
+        pull = (reference - anchor) * beta
+        rows, log_query, tried = self.model(state, pull, beta)
+        nash_mp = bool(subject.any().item())
+        if nash_mp:
+            half = simplex.proximal_step(anchor, reference, state.answer, beta, self.theory_step(beta))
+            log_query = log_query.where(subject == MODEL, anchor.where(subject == ANCHOR, half))
+        query = TabularPolicy(log_query)
         answer = prox.advantage(query)
         answer = answer - (query.probabilities * answer).sum(-1, keepdim=True)  # pi.A pi = 0
-        policy, taken, log_contraction, remainder = self.step(state, query.log_probabilities, answer, reference, beta)
-        step = tried.where(taken > tried / 4, (tried * self.shrink).clamp(min=1.0))
-        step = (tried * self.grow).clamp(max=1e8).where(taken >= tried, step)
-        behind = log_contraction > -(state.queries + 1 - CREDIT) * (2 * beta).log1p() / 3
-        following = (beta * 0 + ANCHOR).where(behind, MODEL)
-        following = (beta * 0 + HALF).where((subject == ANCHOR) & (taken == 0), following)
+        noise = rounding(log_query, reference, beta)
+        policy, taken, contraction, remainder = self.trials.best(query, anchor, pull + answer, noise, state.remainder)
+        log_contraction = state.log_contraction + contraction.log()
+        shorter = tried.where(taken > tried / 4, tried * self.shrink)
+        step_size = (tried * self.grow).where(taken >= tried, shorter).clamp(1.0, 1e8)
+        queries = state.queries + 1
+        following = (log_contraction > (queries - CREDIT) * self.trials.promise).to(answer)  # behind: ANCHOR
+        if nash_mp:
+            step_size = step_size.where(subject == MODEL, state.step_size)
+            following = following + ((subject == ANCHOR) & (taken == 0)).to(answer) * following
         return SecantState(
             TabularPolicy(policy),
-            questions=pushed(query.probabilities, state.questions),
-            answers=pushed(answer, state.answers),
-            queries=state.queries + 1,
+            rows=rows,
+            question=log_query,
+            answer=answer,
+            average=state.average.lerp(query.probabilities, queries.clamp(max=self.memory).reciprocal()),
+            queries=queries,
             subject=following,
-            step_size=step.where(subject == MODEL, state.step_size),
+            step_size=step_size,
             log_contraction=log_contraction,
             remainder=remainder,
         )
 
-    def model(self, state: SecantState, reference: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-        """The solution of the model's problem, (S, X, Y), and its step, (S, X, 1); one batch per query count."""
-        solution, step = state.policy.log_probabilities.clone(), state.step_size.clone()
-        contexts, rows, n = state.questions.shape[1:]
-        for count in set(state.queries.flatten().tolist()) - {0.0}:
-            seeds, stored = (state.queries == count)[:, 0, 0], min(int(count), rows)
+    def model(self, state: SecantState, pull: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of all answers, the solution of the model's problem, (S, X, Y), and its step, (S, X, 1)."""
+        policy = state.policy.log_probabilities
+        tables = (state.rows, policy, state.step_size, pull, beta, state.average, state.question, state.answer)
+        counts = state.queries.flatten().tolist()
+        if len(set(counts)) == 1:
+            return self.modelled(int(counts[0]), *tables)
+        rows, solution, step = state.rows.clone(), policy.clone(), state.step_size.clone()
+        for count in set(counts):  # seeds that stopped and go on have fewer queries
+            seeds = state.queries[:, 0, 0] == count
+            part = (table.expand(len(counts), *table.shape[1:])[seeds] for table in tables)
+            rows[seeds], solution[seeds], step[seeds] = self.modelled(int(count), *part)
+        return rows, solution, step
 
-            def flat(values: Tensor, seeds: Tensor = seeds) -> Tensor:
-                return values.expand(len(seeds), contexts, *values.shape[2:])[seeds].flatten(0, 1)
+    def modelled(
+        self,
+        queries: int,
+        rows: Tensor,
+        anchor: Tensor,
+        step_size: Tensor,
+        pull: Tensor,
+        beta: Tensor,
+        average: Tensor,
+        question: Tensor,
+        answer: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`model` for seeds with the same number of queries."""
+        if queries == 0:
+            return rows, anchor, step_size
 
-            questions, answers = flat(state.questions[:, :, :stored]), flat(state.answers[:, :, :stored])
-            anchor, strength = flat(state.policy.log_probabilities), flat(beta)
-            weights = (questions.sum(1) + anchor.exp()) / (stored + 1)
-            game = smallest_game(questions, answers, weights)
-            path = Path(*game, anchor, flat(reference), strength, flat(state.step_size), questions[:, 0].log())
-            log_policy, length = path.follow()
-            solution[seeds], step[seeds] = log_policy.view(-1, contexts, n), length.view(-1, contexts, 1)
-        return solution, step
+        def flat(values: Tensor) -> Tensor:
+            return values.expand(*anchor.shape[:2], values.shape[-1]).flatten(0, 1)[:, None]
 
-    def step(
-        self, state: SecantState, query: Tensor, answer: Tensor, reference: Tensor, beta: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The next policy, the step that was taken, log_contraction and remainder."""
-        anchor, zero = state.policy.log_probabilities, state.step_size * 0
-        moved, noise = kl(query, anchor), rounding(query, reference, beta)
-        steps = [zero + self.theory_step(beta) * 2.0**doublings for doublings in range(-1, DOUBLINGS)]
-        excesses, lower_bound = [], zero
-        for step in steps:
-            new = simplex.proximal_step(anchor, reference, answer, beta, step)
-            excesses.append((1 + step * beta) * (kl(query, new) + noise) + noise - moved)
-            lower_bound = lower_bound.maximum(-excesses[-1])  # of KL(pi* || pi)
-        response = simplex.proximal_step(anchor, reference, answer, beta, 1 / zero)
-        bound = kl(query, response) + noise
-        taken, contraction, remainder = zero, zero + 1, state.remainder
-        for step, excess in zip(steps, excesses, strict=True):
-            worse, growth = excess.clamp(min=0.0), 1 + step * beta
-            factor = (1 + (worse / lower_bound).where(worse > 0, 0.0)) / growth
-            better = factor < contraction
-            taken, contraction = step.where(better, taken), factor.where(better, contraction)
-            remainder = ((state.remainder + worse) / growth).where(better, remainder)
-        jump = bound < contraction * lower_bound
-        policy = simplex.proximal_step(anchor, reference, answer, beta, taken).where(taken > 0, anchor)
-        contraction = (bound / lower_bound).where(jump, contraction)
-        return (
-            response.where(jump, policy),
-            (1 / zero).where(jump, taken),
-            state.log_contraction + contraction.log(),
-            bound.where(jump, remainder),
-        )
+        weights = flat(average.lerp(anchor.exp(), 1 / (min(queries, self.memory) + 1)).clamp(min=1e-300))
+        mass, last = flat(question.exp()), flat(answer)
+        answers = Answers.after(rows, queries - 1).with_answer(mass, last, weights)
+        features, form = answers.game(weights)
+        start = mass.bmm(features.mT)
+        lacking = last - start.bmm(form).bmm(features)  # in the model's answer about the last question
+        solution, step = Path(
+            features, form, flat(anchor), flat(pull) + lacking, flat(beta), flat(step_size), start
+        ).result()
+        return answers.rows, solution.view_as(anchor), step.view_as(step_size)
 
     def theory_step(self, beta: Tensor) -> Tensor:
         return 2 * beta + 2 * (1 + beta**2).sqrt()
@@ -160,20 +183,3 @@ class Secant(ProximalAlgorithm):
     def kl_bound(self, state: SecantState, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         contraction = state.log_contraction.amax(1, keepdim=True).exp()
         return (contraction * initial).minimum(state.remainder.mean(1, keepdim=True))
-
-
-def pushed(new: Tensor, old: Tensor) -> Tensor:
-    """Rows (S, X, m, Y) with `new` (S, X, Y) in front and without the last row."""
-    rows = old.roll(1, 2)
-    rows[:, :, 0] = new
-    return rows
-
-
-def kl(first: Tensor, second: Tensor) -> Tensor:
-    """KL of log-probabilities (S, X, Y), shape (S, X, 1)."""
-    return simplex.kl(first, second)[..., None]
-
-
-def rounding(policy: Tensor, reference: Tensor, beta: Tensor) -> Tensor:
-    """The rounding error of KL(policy || best response), (S, X, 1)."""
-    return metrics.exploitability_floor(policy, reference, beta[..., 0])[..., None] / beta

@@ -77,6 +77,15 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
     return near.where(difference.abs() < 1, far).sum(-1)
 
 
+def kl_to_tilted(p: Tensor, differences: Tensor) -> Tensor:
+    """KL(p || q) where log q = log p - difference + a constant and E_p difference = 0.
+
+    Shapes (B, 1, n), (B, L, n) -> (B, 1, L). It is log(1 + sum p (d + exp(-d) - 1)), a sum of non-negative terms as in
+    `kl`, without a second softmax. Where exp(-d) overflows the result is inf or nan.
+    """
+    return p.bmm(differences.neg().expm1_().add_(differences).mT).log1p_()
+
+
 def entropy(p: Tensor) -> Tensor:
     """-sum p log p in nats, of log-probabilities (..., Y) -> (...)."""
     return summed(_entropy, p)
