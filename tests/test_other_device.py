@@ -15,8 +15,8 @@ from nlhf.games import linked
 from nlhf.games.sparse import SparseGame
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from tests.composing import configured
-from tests.test_host_synchronisation import BETA, EXACT, LOOK, Nowhere
+from tests.composing import UNREGULARISED, configured
+from tests.test_host_synchronisation import EXACT, LOOK, Nowhere
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GAMES = {"random_tournament": ["game.actions=5", "game.contexts=2"], "rock_paper_scissors": ["reference=random"],
@@ -66,7 +66,7 @@ def iterated(folder, words, *more, count=3):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_an_iteration_stays_on_its_device(tmp_path, monkeypatch, algorithm, game, dtype):
     monkeypatch.setattr(linked, "TILE", 4500)  # three tiles instead of 171, as fake tensors are slow
-    words = [f"game={game}", *GAMES[game], f"beta={BETA.get(algorithm, 0.05)}"]
+    words = [f"game={game}", *GAMES[game], f"beta={0 if algorithm in UNREGULARISED else 0.05}"]
     trainer, row = iterated(tmp_path, words, f"algorithm={algorithm}", f"dtype={dtype}")
     policy = trainer.state.policy
     assert (policy.log_probabilities.device, policy.log_probabilities.dtype) == (torch.device(DEVICE), torch.float64)
