@@ -12,7 +12,7 @@ QUICK := nlhf $(addprefix tests/,test_average.py test_bad_input.py test_config.p
   test_prox_accounting.py test_records.py test_simplex.py) $(addprefix tests/analysis/,test_bootstrap.py \
   test_statistics.py test_units.py test_votes.py)
 
-.PHONY: run lint test test-all quick mutations figures docs wheel bench clean
+.PHONY: run lint test test-all quick mutations figures docs wheel bench bench-all clean
 
 run: .venv/installed
 	$(BIN)/nlhf run $(ARGS)
@@ -51,6 +51,10 @@ wheel: .venv/installed
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
+
+# Also the race against other tools, large games, and ratios on a busy machine.
+bench-all: .venv/installed-bench
+	$(BIN)/python -m benchmarks --all
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

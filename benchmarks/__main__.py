@@ -1,8 +1,10 @@
 """`python -m benchmarks`: the short versions of all that need no language model, one after the other, each in a process
-of its own; at the end the names of those that fell short, exit code 1 if there are any."""
+of its own; at the end the names of those that fell short, exit code 1 if there are any. `--all` adds `LONG`: the race,
+large games, and ratios on a busy machine."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -13,12 +15,13 @@ SHORT = (
     "sweeps --runs 300 --folders 3000 --kills 5", "queries", "secant", "precision", "scale",
     "acceleration --seeds 1", "race --short",
 )  # fmt: skip
+LONG = ("unregularised --long", "race", "busy")
 
 
-def main() -> int:
+def main(commands: tuple[str, ...]) -> int:
     """Run them, and return the exit code."""
     short, started = [], time.perf_counter()
-    for command in SHORT:
+    for command in commands:
         name, *options = command.split()
         print(f"\n== benchmarks.{command}", flush=True)
         if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=False).returncode:
@@ -28,4 +31,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="the long ones, too")
+    sys.exit(main(SHORT + LONG if parser.parse_args().all else SHORT))

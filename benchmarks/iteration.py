@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.busy import record
 from nlhf.budget import Budget, Progress
 from nlhf.launch.compose import composed, plain
 from nlhf.numerics import simplex
@@ -142,6 +143,7 @@ def main(names: Sequence[str]) -> int:
             bare = fastest(products(world.game.dense(), trainer.policy.probabilities))
             alternation = alternate(trainer, bare, calls=2)
         low, ratio, high = alternation.ratio()
+        record(case.name, ratio)
         above += [case.name] if ratio > case.limit else []
         quick = [1e6 * float(np.quantile(side, 0.1)) for side in (alternation.trainer, alternation.bare)]
         print(f"{case.name:18} ratio {ratio:.3f} [{low:.3f}, {high:.3f}] of at most {case.limit}; fastest tenths "

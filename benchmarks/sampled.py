@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.busy import record
 from benchmarks.iteration import ENDLESS, THREADS, Call, NoRecorder, seconds
 from nlhf.budget import Budget
 from nlhf.launch.compose import composed, plain
@@ -72,6 +73,7 @@ def steps() -> list[Judged]:
     for name, values in taken.items():
         print(f"iteration, {name:14} {told(values)}")
     ratio = compared(taken["16 seeds"], taken["1 seed"], "iteration, 16 seeds over one")
+    record("16 seeds over one", ratio)
     large = [(name, 1e3 * float(np.median(taken[name]))) for name in CASES if name.startswith("large")]
     costs = [(f"milliseconds of an iteration, {name}", cost, STEP_LIMIT) for name, cost in large]
     return [("iteration, 16 seeds over one", ratio, SEEDS_LIMIT), *costs]

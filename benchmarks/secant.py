@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.busy import record
 from benchmarks.iteration import Case, assembled, fastest, products, seconds
 from nlhf.equilibria.metrics import exploitability_of
 
@@ -44,6 +45,7 @@ def main(sizes: list[int]) -> int:
         names = ("products", "ms", "times nash_mp")
         for value, name, limit in zip(measured, names, LIMITS[actions], strict=True):
             if np.isfinite(limit):
+                record(f"n = {actions}, {name}", value)
                 print(f"n = {actions}: {value:.2f} {name} of at most {limit:g}", flush=True)
             if value > limit:
                 exceeded.append(f"n = {actions}, {name}")

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 import nlhf
+from benchmarks.busy import record
 from nlhf.equilibria.solve import solve
 from nlhf.equilibria.winners import linear_programme
 
@@ -61,6 +62,7 @@ def against_highs(n: int, repetitions: int, limit: float) -> bool:
         worst["nlhf"] = max(worst["nlhf"], result.exploitability)
         worst["HiGHS"] = max(worst["HiGHS"], float((advantage @ programme).max()))
     ratio = median(seconds["nlhf"]) / median(seconds["HiGHS"])
+    record(f"n = {n}", ratio)
     for name in seconds:
         print(f"n = {n:<5} {name:6} {median(seconds[name]):9.5f} s, exploitability up to {worst[name]:.0e}")
     print(f"n = {n:<5} ratio {ratio:.3f}, limit {limit:.3g}{'' if certified else ', NOT CERTIFIED'}", flush=True)
