@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from nlhf.policies.average import TableAverage
+from nlhf.policies.tabular import TabularPolicy
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
 from tests.composing import configured
@@ -46,3 +49,14 @@ def test_iterate_k_has_the_weight_of_its_algorithm(tmp_path, algorithm, power):
     trainer.run()
     average = trainer.average.of(trainer.state.policy, torch.tensor(ITERATIONS))
     assert average.exp().allclose(expected, rtol=0, atol=1e-14)
+
+
+def test_stopped_seeds_keep_their_average_and_seeds_may_differ_in_weight():
+    policy = TabularPolicy(torch.randn(2, 1, 3, dtype=torch.float64).log_softmax(-1))
+    later = TabularPolicy(torch.randn(2, 1, 3, dtype=torch.float64).log_softmax(-1))
+    average = TableAverage(policy)
+    average.add(policy, np.log([1.0, 3.0]), None)
+    average.add(later, np.log([2.0, 5.0]), torch.tensor([True, False]))
+    mean = average.of(later, torch.tensor([[[2.0]], [[1.0]]], dtype=torch.float64)).exp()
+    expected = torch.stack([(policy.probabilities[0] + 2 * later.probabilities[0]) / 3, policy.probabilities[1]])
+    assert mean.allclose(expected, rtol=1e-14)

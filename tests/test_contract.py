@@ -224,7 +224,7 @@ def test_the_grade_notices_a_perturbed_answer(configs, algorithm):
     beta = 0.0 if beta == 0 or algorithm == "sppo" else 2.0
     config = configs(beta, **choices)
     trainer, _, _ = trained({**config, "budget": {**config["budget"], "iterations": 200}})
-    policy, average = trainer.state.policy.log_probabilities, trainer.average.total.log_softmax(-1)
+    policy, average = trainer.state.policy.log_probabilities, trainer.average.total.log().log_softmax(-1)
     grades = trainer.measure(trainer.state.policy, average)
     last, mean = grades["exploitability"].max().item(), grades["average_exploitability"].max().item()
     grade, answer = (last, policy) if last < mean else (mean, average)

@@ -95,10 +95,10 @@ class MatrixGame:
         if seeds == contexts == 1:  # a batched product of one is slower than a plain one
             return (self.advantage.view(n, n) @ probabilities.view(n)).view(1, 1, n)
         if games == 1:  # seeds share the matrix: one product of matrices per context
-            by_context = torch.bmm(probabilities.transpose(0, 1), self.advantage[0].mT)  # (X, S, n)
-            return by_context.transpose(0, 1)
-        columns = probabilities.reshape(-1, 1, n).mT  # with these strides the product is three times as fast
-        return torch.bmm(self.advantage.view(-1, n, n), columns).view(seeds, contexts, n)
+            rows = probabilities.transpose(0, 1)  # (X, S, n); A is skew, and -rows A needs no transposed matrix
+            return torch.baddbmm(rows, rows, self.advantage[0], beta=0, alpha=-1).transpose(0, 1)
+        rows = probabilities.reshape(-1, 1, n)  # rows times A^T: up to twice as fast as A times columns
+        return torch.bmm(rows, self.advantage.view(-1, n, n).mT).view(seeds, contexts, n)
 
     def dense(self) -> Tensor:
         return self.advantage

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from nlhf.policies.select import choose
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,26 +31,27 @@ class Average(Protocol):
 
 
 class TableAverage:
-    """The mean of the probabilities, accumulated as logarithms."""
+    """The weighted mean of the probabilities; `total` is their weighted sum (S, X, Y)."""
 
     def __init__(self, policy: Policy) -> None:
-        start = policy.log_probabilities
-        self.total: Tensor | None = start.new_full(start.shape, -np.inf)
+        self.total: Tensor | None = torch.zeros_like(policy.log_probabilities)
 
     def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
         assert self.total is not None
-        term = policy.log_probabilities
+        term, weight = policy.probabilities, 1.0
         if log_weight is not None:
-            shared = (log_weight == log_weight[0]).all()
-            term = term + (log_weight[0] if shared else term.new_tensor(log_weight)[:, None, None])
-        if mask is None:
-            torch.logaddexp(self.total, term, out=self.total)
-        else:
-            self.total = choose(mask, self.total.logaddexp(term), self.total)
+            if (log_weight == log_weight[0]).all():
+                weight = float(np.exp(log_weight[0]))
+            else:
+                term = term * term.new_tensor(np.exp(log_weight))[:, None, None]
+        if mask is not None:
+            term = term.where(mask[:, None, None], 0.0)
+        self.total.add_(term, alpha=weight)
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
         assert self.total is not None
-        return policy.log_probabilities.where(iteration == 0, self.total.log_softmax(-1))
+        mean = (self.total / self.total.sum(-1, keepdim=True)).log()
+        return policy.log_probabilities.where(iteration == 0, mean)
 
 
 class NoAverage:
