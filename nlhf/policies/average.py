@@ -38,15 +38,14 @@ class TableAverage:
 
     def add(self, policy: Policy, log_weight: np.ndarray | None, mask: Tensor | None) -> None:
         assert self.total is not None
-        term, weight = policy.probabilities, 1.0
-        if log_weight is not None:
-            if (log_weight == log_weight[0]).all():
-                weight = float(np.exp(log_weight[0]))
-            else:
-                term = term * term.new_tensor(np.exp(log_weight))[:, None, None]
+        term = policy.probabilities
+        if log_weight is not None:  # the product is rounded before the sum, or seeds would depend on their batch
+            weight = np.exp(log_weight)
+            shared = (weight == weight[0]).all()
+            term = term * (float(weight[0]) if shared else term.new_tensor(weight)[:, None, None])
         if mask is not None:
             term = term.where(mask[:, None, None], 0.0)
-        self.total.add_(term, alpha=weight)
+        self.total.add_(term)
 
     def of(self, policy: Policy, iteration: Tensor) -> Tensor | None:
         assert self.total is not None
