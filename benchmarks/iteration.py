@@ -72,9 +72,9 @@ class Case:
 
 CASES = (
     Case("n=4096,S=1", 4096, 1, 1.25),
-    Case("n=256,S=64", 256, 64, 1.25),
-    Case("n=256,S=64,shared", 256, 64, 2.5, shared=True),
-    Case("n=1000,S=1", 1000, 1, 1.5),
+    Case("n=256,S=64", 256, 64, 1.2),
+    Case("n=256,S=64,shared", 256, 64, 1.6, shared=True),
+    Case("n=1000,S=1", 1000, 1, 1.3),
 )
 
 
