@@ -37,7 +37,7 @@ def main(measurements: list[str]) -> int:
     for measurement in measurements:
         module, *options = measurement.split(":")
         alone = ratios(module, options)
-        with busy_cores():
+        with busy_loops(os.cpu_count() or 1):
             beside = ratios(module, options)
         if not alone or alone.keys() != beside.keys():
             missing.append(module)
@@ -63,9 +63,10 @@ def ratios(module: str, options: list[str]) -> dict[str, float]:
 
 
 @contextmanager
-def busy_cores() -> Iterator[None]:
-    """One endless loop per core."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+def busy_loops(count: int, cores: int | None = None) -> Iterator[None]:
+    """Endless loops in processes of their own, on the first `cores` cores or on all."""
+    code = f"import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{cores}])\nwhile True: pass"
+    loops = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
     try:
         yield
     finally:

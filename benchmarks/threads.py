@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
+
+from benchmarks.busy import busy_loops
 
 LIMIT, ROUNDS, SECONDS = 1.5, 3, 1.5
 SPINS = {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"}  # what GNU OpenMP does if nobody sets anything
@@ -52,7 +53,7 @@ def main() -> int:
 
 def ratio(name: str, busy: bool) -> float:
     """Median seconds of the default over those of the better setting."""
-    with busy_loops(int(busy)):
+    with busy_loops(int(busy), cores=2):
         rounds = [[measured(name, environment) for environment in SETTINGS.values()] for _ in range(ROUNDS)]
     medians = dict(zip(SETTINGS, np.median(rounds, 0), strict=True))
     ratio = float(medians["default"] / min(medians["one thread"], medians["two threads"]))
@@ -86,19 +87,6 @@ def iteration(words: list[str]) -> float:
                 trainer._iterate()
                 seconds.append(time.perf_counter() - started)
     return float(np.mean(seconds))
-
-
-@contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """Processes that use the first cores without a pause."""
-    code = "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])\nwhile True: pass"
-    loops = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
 
 
 if __name__ == "__main__":

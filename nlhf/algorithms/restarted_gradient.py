@@ -7,8 +7,8 @@ step lambda *= shrink and the algorithm stays at x_k. By the Euclidean form of i
 over accepted steps. One query per iteration. Restarts: nlhf/algorithms/restarts.py.
 
 A projection gives actions outside the support the probability 0, so their log-probability is -inf, and KL(pi* || pi)
-is inf until the support of pi contains that of pi*. See docs/mathematics.md, "Restarts". Source: ours, based on
-arXiv:1311.1869.
+is inf until pi gives every action of pi* a positive probability. See docs/mathematics.md, "Restarts". Source: ours,
+based on arXiv:1311.1869.
 """
 
 from __future__ import annotations

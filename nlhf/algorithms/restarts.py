@@ -5,8 +5,8 @@ Since the last restart, from a policy of exploitability e, sum the half steps h 
     avg = sum lambda_k h_k / sum lambda_k,   A avg = sum lambda_k A h_k / sum lambda_k    (no further query)
 
 As soon as min(max_y (A avg)_y, max_y (A h)_y) <= restart * e, the better of the two is the new policy and the sums are
-empty. Averages have a sublinear rate for every step that (M) accepts; restarts turn it into a linear one, as far as is
-measured; there is no proof. Contexts restart independently. See docs/mathematics.md, "Restarts". Source: ours.
+empty. Averages have a sublinear rate for every step that (M) accepts; restarts turn it into a linear one, which is
+measured, not proved. Contexts restart independently. See docs/mathematics.md, "Restarts". Source: ours.
 """
 
 from __future__ import annotations

@@ -143,10 +143,10 @@ def projection(values: Tensor) -> Tensor:
     The shift follows from the sorted values. Source: arXiv:1309.1541.
     """
     ordered = values.sort(-1, descending=True).values
-    count = ordered.new_tensor(range(1, values.shape[-1] + 1))
+    count = ordered.new_ones(values.shape[-1]).cumsum(-1)
     shifts = (ordered.cumsum(-1) - 1) / count
-    kept = (ordered > shifts).sum(-1, keepdim=True)  # the support's size; the condition is monotone in the rank
-    return (values - shifts.gather(-1, kept - 1)).clamp(min=0.0)
+    support = (ordered > shifts).sum(-1, keepdim=True)  # its size: the condition holds for the largest values only
+    return (values - shifts.gather(-1, support - 1)).clamp(min=0.0)
 
 
 def products(matrix: Tensor, vector: Tensor) -> Tensor:
