@@ -6,6 +6,7 @@ checkpoints and policies of each run. A run that stops is masked like a seed tha
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -72,8 +73,10 @@ def merged(values: Sequence[Any]) -> Any:
     if isinstance(first, Tensor):
         return torch.cat(list(values))
     if is_dataclass(first) and not isinstance(first, type):
-        return replace(first, **{field.name: merged([getattr(value, field.name) for value in values])
-                                 for field in fields(first) if field.init})  # fmt: skip
+        together = copy.copy(first)
+        for field in fields(first):  # `replace` would lose the fields that no argument sets
+            object.__setattr__(together, field.name, merged([getattr(value, field.name) for value in values]))
+        return together
     return first
 
 
