@@ -4,8 +4,10 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     from nlhf.cli.early import end_at_interrupts
+    from nlhf.garbage import postpone_collections
 
     end_at_interrupts()
+    postpone_collections()
     import sys
 
     from nlhf.__main__ import main

@@ -6,6 +6,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from nlhf import garbage as _garbage
 from nlhf.cli import early as _early
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = ["ConfigError", "analysis", "equilibrium", "evaluate", "exploitability
 
 if _early.is_command():
     _early.end_at_interrupts()
+    _garbage.postpone_collections()
 
 # Threads of torch sleep while they wait for each other. Threads that spin gain little on free cores and lose much
 # beside another process (benchmarks/threads.py). OpenMP reads the variable once, when torch is imported.

@@ -11,7 +11,7 @@ import nlhf
 
 ROOT = Path(nlhf.__file__).parent
 ORDER = (
-    "messages", "config", "budget", "terminal", "io", "records", "environment", "numerics", "stats", "votes",
+    "messages", "garbage", "config", "budget", "terminal", "io", "records", "environment", "numerics", "stats", "votes",
     "policies", "games", "references", "equilibria", "prox", "algorithms", "models", "judges", "language", "runner",
     "launch", "exploit", "analysis", "leaderboard", "arena", "cli", "interface", "__main__",
 )  # fmt: skip

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from nlhf.cli.early import INTERRUPTED, raise_at_interrupts
+from nlhf.garbage import collect_again
 from nlhf.terminal import warn, warn_lines
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def run(main: Callable[[list[str]], int], arguments: list[str]) -> NoReturn:
     """Run a command and end the program with its exit code; 130 after an interrupt."""
     guard_output()
     raise_at_interrupts()
+    collect_again()
     with interrupts_end_the_program("interrupted: repeat the same command."):
         sys.exit(main(arguments))
 

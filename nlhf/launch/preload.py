@@ -3,6 +3,9 @@
 import contextlib
 import os
 
+from nlhf.garbage import collect_again, postpone_collections
+
+postpone_collections()
 os.environ.update(
     {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 )  # a fork must not meet a running thread
@@ -16,4 +19,5 @@ with contextlib.suppress(Exception):  # a worker that meets the same error repor
     import nlhf.runner.trainer
 
     torch.set_num_threads(1)
+collect_again()
 __all__ = ["nlhf"]

@@ -19,6 +19,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from nlhf.config import ConfigError
+from nlhf.garbage import collect_again
 from nlhf.io.files import WriteError
 from nlhf.io.json_files import read_json
 from nlhf.launch.job import Compose, Job
@@ -136,6 +137,9 @@ class SweepTable(Callback):
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """A copy in another process starts with an empty record."""
         return SweepTable, ()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        collect_again()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         _record.set(self.record)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.budget import Progress, cut_short, stop_reason
 from nlhf.config import ConfigError
+from nlhf.garbage import collect_again
 from nlhf.io.checksums import damaged
 from nlhf.io.files import WriteError
 from nlhf.io.json_files import read_json
@@ -83,6 +84,7 @@ def run_one(config: Mapping[str, Any], watch: Watch = unwatched, overrides: Sequ
     try:
         from nlhf.runner.assemble import assemble  # imports torch
 
+        collect_again()
         world = assemble(run)
     except COMMAND_ERRORS:
         raise
