@@ -17,7 +17,7 @@ from nlhf.prox.base import Parts
 from nlhf.prox.draws import Draws, Enumerated, Problem, Sampled, evaluated
 from nlhf.prox.engine import ProxEngine
 from nlhf.prox.ledger import as_mask
-from nlhf.prox.optimiser import clipped, make_optimiser, memory_of
+from nlhf.prox.optimiser import Optimiser, clipped
 from nlhf.prox.surrogates import SURROGATES
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class GradientSteps(ProxEngine):
         self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
     ) -> TrainablePolicy:
         start = self._checked(start or self.current or anchor)
-        learned = {name: value.detach().clone().requires_grad_() for name, value in start.parameters.items()}
-        optimiser = make_optimiser(self.options, learned, start.memory)
+        optimiser = Optimiser(self.options, start)
+        learned = optimiser.learned
         parameter = next(iter(learned.values()))
         weights = [weight.to(parameter) for weight in (self.beta, 1 / step_size, self.options.beta_dpo * self.beta)]
         cache: dict[Policy, Distribution] = {}
@@ -68,9 +68,9 @@ class GradientSteps(ProxEngine):
             draws = self.draws(problem, opponent, self.everywhere if contexts is None else contexts)
             losses = self.loss(problem, draws)
             self.ledger.charge(draws.queries, self.active)
-            self._descend(optimiser, learned, losses)
+            self._descend(optimiser, losses)
         trained = {name: value.detach() for name, value in learned.items()}
-        return start.trained(trained, memory_of(optimiser, learned) if self.options.carry else None)
+        return start.trained(trained, optimiser.memory if self.options.carry else None)
 
     def _checked(self, start: Policy) -> TrainablePolicy:
         """`start`, which must be of the class that the run trains.
@@ -91,16 +91,13 @@ class GradientSteps(ProxEngine):
             return None
         return (self.uniforms(count, active=self.active) * self.value.shape[1]).long()
 
-    def _descend(self, optimiser: torch.optim.Optimizer, learned: dict[str, Tensor], losses: Tensor) -> None:
+    def _descend(self, optimiser: Optimiser, losses: Tensor) -> None:
         """One step of every seed along the gradient of its loss; losses (S)."""
-        gradients = torch.autograd.grad(losses.sum(), list(learned.values()))
+        gradients = torch.autograd.grad(losses.sum(), list(optimiser.learned.values()))
         if self.options.clip is not None:
             gradients = clipped(gradients, self.options.clip)
-        for value, gradient in zip(learned.values(), gradients, strict=True):
-            value.grad = gradient
-        if (decay := self.options.decay_steps) is not None:
-            optimiser.param_groups[0]["lr"] = self.options.learning_rate / math.sqrt(1 + self.steps[0] / decay)
-        optimiser.step()
+        rate, decay = self.options.learning_rate, self.options.decay_steps
+        optimiser.step(gradients, rate if decay is None else rate / math.sqrt(1 + self.steps[0] / decay))
         self.steps += 1
 
     def snapshot(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The torch optimiser of the gradient engine, and its state as a `Memory` of a policy."""
+"""The optimisers of the gradient engine, as in `torch.optim`; their state is the `Memory` of a policy."""
 
 from __future__ import annotations
 
@@ -8,40 +8,82 @@ from operator import add
 from typing import TYPE_CHECKING
 
 import torch
+from torch.optim.adam import adam
 
 from nlhf.policies.base import Memory
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlhf.policies.base import TrainablePolicy
     from nlhf.prox.gradient import GradientProx
 
-
-def make_optimiser(options: GradientProx, learned: dict[str, Tensor], memory: Memory | None) -> torch.optim.Optimizer:
-    """A torch optimiser of `learned` that continues from `memory`."""
-    rate, momentum = options.learning_rate, options.momentum
-    optimiser: torch.optim.Optimizer
-    if options.optimiser == "adam":
-        optimiser = torch.optim.Adam(learned.values(), lr=rate, betas=(momentum, 0.999))
-    else:
-        optimiser_class = torch.optim.SGD if options.optimiser == "sgd" else torch.optim.RMSprop
-        optimiser = optimiser_class(learned.values(), lr=rate, momentum=momentum)
-    if memory is not None:
-        for name, value in learned.items():
-            moments = {key: moment.clone() for key, moment in memory.moments[name].items()}
-            optimiser.state[value] = {**moments, "step": torch.tensor(float(memory.step))}
-    return optimiser
+EPSILON = 1e-8  # added to the roots of squares
+MOMENTS = {
+    "adam": ("exp_avg", "exp_avg_sq"),
+    "rmsprop": ("square_avg", "momentum_buffer"),
+    "sgd": ("momentum_buffer",),
+}
 
 
-def memory_of(optimiser: torch.optim.Optimizer, learned: dict[str, Tensor]) -> Memory:
-    """The state of an optimiser; its step count is one number for the batch."""
-    states = {name: optimiser.state[value] for name, value in learned.items()}
-    steps = [int(state["step"]) for state in states.values() if "step" in state]
-    moments = {
-        name: {key: moment for key, moment in state.items() if key != "step" and hasattr(moment, "ndim")}
-        for name, state in states.items()
-    }
-    return Memory(max(steps, default=0), moments)
+class Optimiser:
+    """Trains a copy of a policy's parameters, in place; the policy's memory goes on.
+
+    Attributes: `learned`, the copy by name, in which losses are differentiated.
+    """
+
+    def __init__(self, options: GradientProx, start: TrainablePolicy) -> None:
+        self.options, self.steps = options, start.memory.step if start.memory else 0
+        self.learned = {name: _copy(value).requires_grad_() for name, value in start.parameters.items()}
+        self.moments = {
+            name: {
+                key: _copy(start.memory.moments[name][key]) if start.memory else torch.zeros_like(value.detach())
+                for key in MOMENTS[options.optimiser]
+            }
+            for name, value in self.learned.items()
+        }
+
+    @property
+    def memory(self) -> Memory:
+        """The state; its step count is one number for the batch."""
+        return Memory(self.steps, self.moments)
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """One step along the gradients of `learned`, in its order, with a learning rate."""
+        gradients = [gradient.contiguous() for gradient in gradients]  # the kernel of Adam ignores strides
+        if self.options.optimiser == "adam":
+            self._adam(gradients, rate)
+        else:
+            self._momentum(gradients, rate)
+        self.steps += 1
+
+    def _adam(self, gradients: list[Tensor], rate: float) -> None:
+        parameters, moments = list(self.learned.values()), list(self.moments.values())
+        adam(
+            parameters,
+            gradients,
+            [moment["exp_avg"] for moment in moments],
+            [moment["exp_avg_sq"] for moment in moments],
+            max_exp_avg_sqs=[],
+            state_steps=[parameter.new_full((), self.steps, dtype=torch.float32) for parameter in parameters],
+            lr=rate,
+            beta1=self.options.momentum,
+            beta2=0.999,
+            eps=EPSILON,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+        )
+
+    def _momentum(self, gradients: list[Tensor], rate: float) -> None:
+        """Gradient steps with momentum; rmsprop divides gradients by their root mean square."""
+        for parameter, gradient, moment in zip(self.learned.values(), gradients, self.moments.values(), strict=True):
+            if self.options.optimiser == "rmsprop":
+                square = moment["square_avg"].mul_(0.99).addcmul_(gradient, gradient, value=0.01)
+                gradient = gradient / square.sqrt().add_(EPSILON)
+            parameter.sub_(moment["momentum_buffer"].mul_(self.options.momentum).add_(gradient), alpha=rate)
 
 
 def clipped(gradients: Sequence[Tensor], largest: float) -> tuple[Tensor, ...]:
@@ -49,3 +91,8 @@ def clipped(gradients: Sequence[Tensor], largest: float) -> tuple[Tensor, ...]:
     square = reduce(add, (gradient.flatten(1).square().sum(1) for gradient in gradients))
     shrink = (largest / square.sqrt()).clamp(max=1.0)
     return tuple(gradient * shrink.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients)
+
+
+def _copy(value: Tensor) -> Tensor:
+    """A copy in contiguous memory, without gradient."""
+    return value.detach().clone(memory_format=torch.contiguous_format)
