@@ -1,7 +1,7 @@
 """Ratios on a busy machine: measurements once alone, and once next to one busy loop per core.
 
-A measurement calls `record(name, ratio)` for every ratio to bare products or calls that it prints. This script runs the
-named modules twice, and compares.
+A measurement calls `record(name, ratio)` for every ratio to bare products or calls that it prints, and for the
+milliseconds of a run in a sweep. This script runs the named modules twice, and compares.
 
 Run from the checkout: python -m benchmarks.busy MODULE[:OPTION...] ... , by default `MEASUREMENTS`. The last line names
 the ratios that doubled; exit code 1 if there are any.
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 VARIABLE = "NLHF_BENCHMARK_RATIOS"  # the file that `record` appends to
-MEASUREMENTS = ("iteration", "sampled:steps", "secant", "unregularised")
+MEASUREMENTS = ("iteration", "sampled:steps", "secant", "unregularised", "sweeps:--runs:300:--folders:300:--kills:1")
 FACTOR = 2.0
 
 

@@ -87,14 +87,11 @@ class Progress:
 
 def spent(budget: Budget, progress: Progress) -> np.ndarray:
     """True for the seeds that have reached a limit, (S); this rule stops runs and decides if they are completed."""
-    reached = np.zeros(len(progress.iterations), dtype=bool)
-    for limit, value in (
-        (budget.queries, progress.queries),
-        (budget.iterations, progress.iterations),
-        (budget.seconds, progress.seconds),
-    ):
+    late = budget.seconds is not None and progress.seconds >= budget.seconds
+    reached = np.full(len(progress.iterations), late)
+    for limit, value in ((budget.queries, progress.queries), (budget.iterations, progress.iterations)):
         if limit is not None:
-            reached = reached | (np.asarray(value) >= limit)
+            reached |= value >= limit
     return reached if budget.target is None else reached | (progress.best <= budget.target)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from nlhf.io.sync import renamed_late, sync_file, sync_folder
 
 TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]+\.tmp")  # the names of temporary files
 
@@ -45,6 +46,8 @@ def writing(path: Path) -> Iterator[None]:
 def replacing(path: Path, mode: str = "w", sync: bool = True) -> Iterator[IO[Any]]:
     """A new file that replaces `path` once it is complete and on the disk; if writing fails, `path` does not change.
 
+    Within `late_syncs`, a file with a new name reaches the disk shortly afterwards.
+
     Args:
         sync: bring the new name to the disk, too. False for a file that is followed by a checkpoint or summary.json:
             syncing the folder for these brings all of its names to the disk, and their checksums detect a loss.
@@ -58,6 +61,8 @@ def replacing(path: Path, mode: str = "w", sync: bool = True) -> Iterator[IO[Any
             with temporary.open(exclusive, newline="" if text else None, encoding="utf-8" if text else None) as stream:
                 yield stream
                 stream.flush()
+                if renamed_late(temporary, path):
+                    return
                 os.fsync(stream.fileno())
             temporary.replace(path)
             if sync:
@@ -77,7 +82,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
-                _sync(file)
+                sync_file(file)
             if os.path.lexists(path):
                 path.rename(old)
             temporary.rename(path)
@@ -90,23 +95,6 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 old.unlink()
         for folder in (temporary, old):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, so that a renamed file survives a power failure."""
-    try:
-        _sync(folder)
-    except OSError as problem:
-        if problem.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems that sync no folder
-            raise
 
 
 def remove_temporary(folder: Path, older_than: float = 0.0) -> None:

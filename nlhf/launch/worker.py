@@ -13,11 +13,13 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from nlhf.io.files import unusable
+from nlhf.io.sync import late_syncs
 from nlhf.launch.batch import attempt_all
 from nlhf.launch.job import Job
 from nlhf.runner.outcome import Ended
 from nlhf.runner.session import in_a_line
-from nlhf.terminal import show_warnings
+from nlhf.terminal import show_warnings, warn
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -110,11 +112,18 @@ def work(pipe: Connection, threads: int) -> None:
     except Exception as error:
         pipe.send(StartError(in_a_line(error)))
         return
-    while True:
-        try:
+    try:
+        with late_syncs():
+            _answer(pipe)
+    except OSError as error:
+        warn(f"error: {unusable(error)}")
+
+
+def _answer(pipe: Connection) -> None:
+    """Compute batches until the pool closes the pipe or ends."""
+    with suppress(EOFError, OSError):
+        while True:
             pipe.send(attempt_all(pipe.recv()))
-        except (EOFError, OSError):  # the pool has ended
-            return
 
 
 def _end_with_pool() -> None:

@@ -11,8 +11,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from nlhf.io.files import sync_folder, writing
+from nlhf.io.files import writing
 from nlhf.io.links import make_folder
+from nlhf.io.sync import sync_folder
 from nlhf.runner.lock import locked
 
 log = logging.getLogger("nlhf")

@@ -13,6 +13,7 @@ from nlhf.io.checksums import damaged, file_record
 from nlhf.io.files import replacing
 from nlhf.io.json_files import read_json, write_json
 from nlhf.io.links import make_folder
+from nlhf.io.sync import sync_late_files
 from nlhf.io.yaml_files import yaml_text
 from nlhf.judges.base import add_accounts
 from nlhf.policies.base import Memory, Policy
@@ -178,6 +179,7 @@ class RunFolder:
         }
         write_json(self.path / "summary.json", summary)
         if status == "completed" and not self.run.options.keep_checkpoint:
+            sync_late_files()
             (self.path / "checkpoint.pt").unlink(missing_ok=True)
         return summary
 
