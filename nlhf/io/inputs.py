@@ -23,7 +23,9 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.io.arrays import array_of_objects, arrays_in
 from nlhf.io.checksums import identity_of, is_settled
+from nlhf.io.compressed import decompressed
 
+csv.field_size_limit(2**31 - 1)  # texts in cells may be long
 EMBEDDED = "embedded:"  # prefix of the files that come with nlhf, below nlhf/games/data
 
 
@@ -104,6 +106,16 @@ class InputFile(Input):
         """The SHA-256."""
         return self.sha256
 
+    @property
+    def is_read(self) -> bool:
+        """True if the file's bytes are in memory."""
+        return "_content" in self.__dict__
+
+    @cached_property
+    def decompressed(self) -> bytes:
+        """The file's bytes, decompressed if it is a gzip file. Raises: ConfigError, also as `content`."""
+        return decompressed(self.content, self.name)
+
     @cached_property
     def _content(self) -> _Content:
         try:
@@ -116,12 +128,9 @@ class InputFile(Input):
         return content
 
     def text(self) -> str:
-        """The file as text.
-
-        Raises: ConfigError for a file that is not UTF-8.
-        """
+        """The file as text. Raises: ConfigError for a file that is not UTF-8."""
         try:
-            return self.content.decode("utf-8-sig")
+            return self.decompressed.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ConfigError(
                 f"{self.name} is not UTF-8 text ({error.reason} at byte {error.start}): convert it."
@@ -135,15 +144,12 @@ class InputFile(Input):
         return [(number, line) for number, line in enumerate(self.text().split("\n"), start=1) if line.strip()]
 
     def rows(self, separator: str = ",") -> list[tuple[int, list[str]]]:
-        """The rows of a CSV file that are not empty, with their line numbers from 1.
-
-        Args:
-            separator: between cells; a space stands for any white space.
+        """The rows of a CSV file that are not empty, with their line numbers from 1; " " separates by any white space.
 
         Raises: ConfigError for a file that is not CSV in UTF-8.
         """
         try:
-            text = self.content.decode("utf-8-sig")
+            text = self.decompressed.decode("utf-8-sig")
             if blank := separator == " ":
                 text = re.sub(r"[ \t]+(?=\r?$)", "", text, flags=re.MULTILINE).replace("\t", " ")
             lines = io.StringIO(text, newline="")

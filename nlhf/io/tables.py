@@ -5,9 +5,12 @@ Cells are separated by commas, or by semicolons or tabs where the first row hold
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -46,20 +49,40 @@ def named_rows(file: InputFile) -> NamedRows:
 
 
 def _read(file: InputFile) -> NamedRows:
-    rows = [(line, row) for line, row in file.rows(_separator(file)) if any(cell.strip() for cell in row)]
-    columns = tuple(cell.strip() for cell in rows[0][1]) if rows else ()
+    header, rows = cells_of(file)
+    texts = iter(stripped([*header, *(cell for _, row in rows for cell in row)], file.name))
+    columns = tuple(islice(texts, len(header)))
+    return NamedRows(columns, [(line, dict(zip(columns, texts, strict=False))) for line, _ in rows])
+
+
+def columns_of(file: InputFile) -> list[str]:
+    """The columns that the first row of a CSV file names, without reading the other rows; none for a broken file."""
+    lines = csv.reader(io.StringIO(file.text(), newline=""), delimiter=separator(file))
+    try:
+        return next(([cell.strip() for cell in row] for row in lines if any(cell.strip() for cell in row)), [])
+    except csv.Error:
+        return []
+
+
+def cells_of(file: InputFile) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The first row of a CSV file, and the others with their line numbers; cells keep their white space.
+
+    Raises: ConfigError for two columns of one name, and for a row of another length than the first.
+    """
+    rows = [(line, row) for line, row in file.rows(separator(file)) if any(cell.strip() for cell in row)]
+    header = rows[0][1] if rows else []
+    columns = [name.strip() for name in header]
     check_unique(columns, "columns", file.name)
     for line, row in rows[1:]:
         if len(row) != len(columns):
             lacks = f"lacks {columns[len(row)]}" if len(row) < len(columns) else f"has {len(row)} cells"
             raise ConfigError(f"{file.name}: row {line} {lacks}: mend or remove it.")
-    cells = iter(stripped([cell for _, row in rows for cell in row], file.name)[len(columns) :])
-    return NamedRows(columns, [(line, dict(zip(columns, cells, strict=False))) for line, _ in rows[1:]])
+    return header, rows[1:]
 
 
-def _separator(file: InputFile) -> str:
-    """The separator of the header: a comma, or a semicolon or tab where the header holds no comma."""
-    header = file.content.lstrip().partition(b"\n")[0]
+def separator(file: InputFile) -> str:
+    """The separator of a CSV file's cells: a comma, or a semicolon or tab where the header holds no comma."""
+    header = file.decompressed.lstrip().partition(b"\n")[0]
     return next((separator for separator in (",", ";", "\t") if separator.encode() in header), ",")
 
 
