@@ -11,6 +11,7 @@ PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.m
 TEXT_PAGES = ["docs/guides/language-models.md", "docs/guides/judges.md"]
 TABLE_PAGES = [
     "README.md",
+    "docs/formats.md",
     "docs/tutorial.md",
     "docs/guides/votes.md",
     "docs/guides/sampled.md",

@@ -213,7 +213,7 @@ def test_a_matrix_file_that_cannot_be_read_is_refused(tmp_path, case):
 VOTE_FILES = {
     "no file": (None, [], "is not a file"),
     "missing column": ("item_a,item_b,wins_a\na,b,1\n", [], "wins_b", "it has item_a, item_b, wins_a"),
-    "empty": ("", [], "lacks the column item_a"),
+    "empty": ("", [], "is empty: give a file with votes"),
     "no rows": (HEAD, [], "has a header and no votes", "add a row"),
     "no rows and a filter": (HEAD, ["game.where={item_a: a}"], "has a header and no votes", "add a row"),
     "no wins": (HEAD + "a,b,0,0\nb,c,0,0\n", [], "counts no vote", "0 in every row: correct them"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nlhf.__main__ import COMMANDS
+from tests import votes_files
 from tests.documents import PAGES, ROOT, TABLE_PAGES, TEXT_PAGES, VOTES, block, blocks, commands
 from tests.launch.commands import command
 from tests.test_input_folders import reward_model
@@ -60,10 +61,19 @@ def test_every_page_with_commands_is_tested():
 def test_the_commands_for_games_work(folder, capsys, page):
     if page == "docs/tutorial.md":
         (folder / "votes.csv").write_text(block(page, "csv", "item_a,item_b,wins_a,wins_b,topic"))
+    if page == "docs/formats.md":
+        votes = votes_files.drawn()
+        for name, file in (
+            ("evalica", "choices.csv"),
+            ("mtbench", "judgments.jsonl"),
+            ("arena_140k", "battles.parquet"),
+        ):
+            votes_files.write(folder / file, votes_files.rows(name, votes), file.partition(".")[2])
+        votes_files.write(folder / "ratings.csv", votes_files.rows("ratings", votes), "csv")
     for words in commands(page):
         runs = iter(sorted(path.parent.relative_to(folder) for path in folder.glob("runs/methods/*/metrics.csv")))
         run([str(next(runs)) if "RUN_" in word else word for word in words], capsys, SHORT)
-    assert page in ("docs/guides/votes.md", "docs/guides/large.md", "docs/guides/sweeps.md") or [
+    assert page in ("docs/formats.md", "docs/guides/votes.md", "docs/guides/large.md", "docs/guides/sweeps.md") or [
         *folder.glob("runs/*/report.html")
     ]
 

@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from docs.generate import algorithms, imports, keys
+from docs.generate import algorithms, formats, imports, keys
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"algorithms.md": algorithms.page, "keys.md": keys.page, "imports.svg": imports.picture}
+PAGES = {
+    "algorithms.md": algorithms.page,
+    "formats.md": formats.page,
+    "keys.md": keys.page,
+    "imports.svg": imports.picture,
+}

@@ -43,7 +43,7 @@ def train(overrides: Sequence[str], config_dir: Path | None = None) -> Path:
     from nlhf.runner.assemble import find_device
 
     find_device(options.device)
-    votes = read_votes(options.data, options.source)
+    votes = read_votes(keys)
     check_prompts(votes, options)
     from nlhf.judges.pipeline import train_judge
 

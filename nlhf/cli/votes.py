@@ -1,4 +1,4 @@
-"""`nlhf votes show FILE`: describe a file of votes before training on it."""
+"""`nlhf votes show|convert FILE`: describe a file of votes before training on it, or write it in tidy form."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.cli.parser import Parser, in_sentences
 from nlhf.config import ConfigError
-from nlhf.terminal import console
+from nlhf.terminal import console, show_warnings
 
 if TYPE_CHECKING:
+    from nlhf.votes.formats.base import BothBad
     from nlhf.votes.where import Value
 
 
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
+    show_warnings()
+    if options.command == "convert":
+        _convert(options.file, options.out, _names(options.columns), options.both_bad or "tie")
+    else:
+        _show(options)
+    return 0
+
+
+def _convert(path: str, out: Path, names: dict[str, str], both_bad: BothBad) -> None:
+    """Write the votes in tidy form, and print what was written."""
+    from nlhf.votes.convert import convert
+
+    output = console()
+    for file, report in convert(path, out, names, both_bad).items():
+        output.print(f"{file}: {report.sentence}.", soft_wrap=True)
+
+
+def _show(options: argparse.Namespace) -> None:
+    """Print the summary of a file, and write its page."""
     from nlhf.leaderboard.report import write
     from nlhf.leaderboard.summary import examine
 
@@ -34,18 +54,22 @@ def main(arguments: Sequence[str]) -> int:
         where or game.get("where"),
         drop or game.get("drop", []),
         cluster or game.get("cluster", []),
+        _names(options.columns) or game.get("columns"),
+        options.both_bad or game.get("both_bad", "tie"),
     )
     output = console()
+    if summary.report:
+        output.print(f"{summary.report.sentence}.", soft_wrap=True)
     for line in summary.lines:
         output.print(line)
     page = write(summary, path, options.out or Path("runs/votes", Path(path.removeprefix("embedded:")).stem))
     output.print(f"{page}", soft_wrap=True)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("nlhf votes", "nlhf votes show votes.csv --context question_id", description="Describe votes.")
-    commands = parser.add_subparsers(required=True, metavar="show")
+    example = "nlhf votes show votes.csv --context question_id"
+    parser = Parser("nlhf votes", example, description="Describe or convert votes.")
+    commands = parser.add_subparsers(required=True, metavar="show|convert", dest="command")
     show = commands.add_parser(
         "show",
         example="nlhf votes show votes.csv --context question_id --where judge=human",
@@ -54,8 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         help="describe a file of votes",
     )
     show.add_argument(
-        "file", metavar="FILE", help="a CSV with item_a,item_b,wins_a,wins_b; or game=NAME, a game that reads one"
+        "file",
+        metavar="FILE",
+        help="votes, as a CSV with item_a,item_b,wins_a,wins_b, or in another format of docs/formats.md; or game=NAME, "
+        "a game that reads a file",
     )
+    _add_format(show)
     show.add_config_dir()
     show.add_argument("--context", default="", metavar="COLUMNS", help="describe each context too, as question_id")
     show.add_argument(
@@ -74,7 +102,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
     show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")
+    change = commands.add_parser(
+        "convert",
+        example="nlhf votes convert battles.parquet --out votes.csv",
+        description="Write votes as a CSV with item_a,item_b,wins_a,wins_b, and votes on texts as a jsonl file beside "
+        "it. A JSON file beside them counts the rows that are not used.",
+        help="write votes in tidy form",
+    )
+    change.add_argument("file", metavar="FILE", help="votes in a format of docs/formats.md")
+    change.add_argument("--out", type=Path, required=True, metavar="CSV", help="the file to write, votes.csv")
+    _add_format(change)
     return parser
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a file is read."""
+    parser.add_argument(
+        "--columns", default="", metavar="NAMES", help="the file's names of columns, as item_a=left,item_b=right"
+    )
+    parser.add_argument(
+        "--both-bad", choices=("tie", "drop"), help="votes that both are bad: ties (the default), or left out"
+    )
+
+
+def _names(text: str) -> dict[str, str]:
+    """The file's names of columns by their tidy names."""
+    pairs = [entry.partition("=") for entry in filter(None, text.split(","))]
+    for new, equals, old in pairs:
+        if not (new.strip() and equals and old.strip()):
+            raise ConfigError(
+                f"--columns {text} is not NAME=COLUMN,...: write it as --columns item_a=left,item_b=right."
+            )
+    return {new.strip(): old.strip() for new, _, old in pairs}
 
 
 def _game(choice: str, config_dir: str | None) -> dict[str, Any]:

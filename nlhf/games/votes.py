@@ -1,4 +1,4 @@
-"""Games of votes: a tidy CSV of pairwise counts, read by `nlhf.votes.file`.
+"""Games of votes: counts of pairwise votes from a file, read by `nlhf.votes.read`.
 
 P(a > b) = (wins of a over b + c) / (votes on the pair + 2c) with the pseudo-count c, with ties as half wins,
 summed over all rows of the pair (per context, if there are context columns).
@@ -16,10 +16,14 @@ from nlhf.config import ConfigError
 from nlhf.games.base import STRUCTURED, GameFamily
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
+from nlhf.games.resampled_votes import resampled, times_drawn
 from nlhf.io.inputs import InputFile
 from nlhf.votes.clusters import clusters_of
-from nlhf.votes.comparisons import warn_of_groups
-from nlhf.votes.file import COLUMNS, MOST_VOTES, TIES, Vote, context_name, read_votes
+from nlhf.votes.comparisons import natural_key, warn_of_groups
+from nlhf.votes.file import COLUMNS, MOST_VOTES, TIES, Vote, context_name
+from nlhf.votes.formats.base import BothBad
+from nlhf.votes.read import Selection, read_votes, warn_of_unused
+from nlhf.votes.table import Report
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Votes(GameFamily):
     """Preference probabilities from counted votes.
 
     Args:
-        path: the CSV file.
+        path: the file, in a format of docs/formats.md.
         context: columns whose combined values name the context; [] pools all votes.
         where: column -> value, or list of values, that a row must have; null for all rows. Numbers match by value.
         drop: items to leave out.
@@ -37,6 +41,8 @@ class Votes(GameFamily):
         cluster: columns whose combined values name a voter or a question whose votes may be alike; [] takes votes as
             independent.
         bootstrap: resample the votes of every pair, or whole clusters, with replacement, one game per seed.
+        columns: the file's own names of columns, as {item_a: left}; null if it has those of its format.
+        both_bad: a vote that both items are bad is a tie, or dropped.
     """
 
     path: InputFile | None
@@ -47,6 +53,8 @@ class Votes(GameFamily):
     unseen: Literal["half", "drop_item", "refuse"]
     cluster: list[str]
     bootstrap: bool
+    columns: dict[str, str] | None = None
+    both_bad: BothBad = "tie"
 
     def __post_init__(self) -> None:
         if not 0 <= self.pseudo_count <= MOST_VOTES:
@@ -91,14 +99,14 @@ class Votes(GameFamily):
         self._warn()
         index = {item: number for number, item in enumerate(self._items)}
         votes = np.zeros((3, len(self._contexts), len(index), len(index)))  # wins, losses, ties of row against column
-        times = self._times_drawn(rng) if self.bootstrap and self.cluster else np.ones(len(self._votes))
+        times = times_drawn(self._votes, self.cluster if self.bootstrap else [], rng)
         for vote, number in zip(self._votes, times, strict=True):
             i, j, x = index[vote.a], index[vote.b], self._contexts[self._context(vote)]
             counts = number * np.array([vote.wins_a - vote.ties / 2, vote.wins_b - vote.ties / 2, vote.ties])
             votes[:, x, i, j] += counts
             votes[:, x, j, i] += counts[[1, 0, 2]]
         if self.bootstrap and not self.cluster:
-            votes = self._resampled(votes, rng)
+            votes = resampled(votes, rng)
         table = self._preferences(votes[0] + votes[2] / 2, votes[2], self._items, self._context_names)
         if self.bootstrap or not self.cluster or len(table.contexts) > 1 or table.items != self._items:
             return table
@@ -128,58 +136,51 @@ class Votes(GameFamily):
         counted = np.where(total > 0, wins + self.pseudo_count, 0.0)[:, remaining][:, :, remaining]
         return PreferenceTable(preference, tuple(items[k] for k in remaining), contexts, votes=votes, wins=counted)
 
-    def _resampled(self, votes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A bootstrap sample: as many votes on every pair, drawn from its votes with replacement."""
-        if (votes % 1).any():
-            raise ConfigError(
-                "game.bootstrap=true needs whole votes and ties (0.5 and 0.5): this file has other parts."
-            )
-        upper = np.triu_indices(votes.shape[-1], k=1)
-        cast = np.moveaxis(votes[:, :, upper[0], upper[1]], 0, -1)  # (X, pairs, 3)
-        number = cast.sum(-1, keepdims=True)
-        drawn = rng.multinomial(number[..., 0].astype(int), np.where(number > 0, cast / np.maximum(number, 1), 1 / 3))
-        resampled = np.zeros_like(votes)
-        resampled[:, :, upper[0], upper[1]] = np.moveaxis(drawn, -1, 0)
-        resampled[:, :, upper[1], upper[0]] = np.moveaxis(drawn[..., [1, 0, 2]], -1, 0)
-        return resampled
-
-    def _times_drawn(self, rng: np.random.Generator) -> np.ndarray:
-        """How often each row is in a bootstrap sample of whole clusters."""
-        names = [tuple(vote.cells[column] for column in self.cluster) for vote in self._votes]
-        clusters = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        drawn = rng.multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)))
-        return np.asarray(drawn[[clusters[name] for name in names]])
+    @property
+    def _votes(self) -> list[Vote]:
+        """The votes that pass the filters."""
+        return self._read[0]
 
     @cached_property
-    def _votes(self) -> list[Vote]:
-        """Every row that passes the filters."""
+    def _read(self) -> tuple[list[Vote], Report | None]:
+        return self._cast()
+
+    @property
+    def report(self) -> Report | None:
+        """Which rows of the file are not used; None for tidy votes, which use every row."""
+        return self._read[1]
+
+    def _cast(self, every_row: bool = False) -> tuple[list[Vote], Report | None]:
         if self.path is None:
-            raise ConfigError("game.path is not set: give game.path=FILE, a CSV with item_a,item_b,wins_a,wins_b.")
-        return read_votes(self.path, self.context, self.where, self.drop, self.cluster)
+            raise ConfigError("game.path is not set: give game.path=FILE, as a CSV with item_a,item_b,wins_a,wins_b.")
+        chosen = Selection(self.context, self.where or {}, self.drop, self.cluster, self.columns or {}, self.both_bad)
+        return read_votes(self.path, chosen, every_row)
 
     def _warn(self) -> None:
-        """Warn once about items that the votes do not compare."""
+        """Warn once about rows that are not used, and about items that the votes do not compare."""
         return self._warned
 
     @cached_property
     def _warned(self) -> None:
-        if self.unseen == "half" and self.path is not None:
+        if self.report:
+            warn_of_unused(self.report)
+        if self.unseen == "half":
             pairs: dict[str, set[tuple[str, str]]] = {name: set() for name in self._context_names}
             for vote in self._votes:
                 if vote.wins_a + vote.wins_b:
                     pairs[context_name(self._context(vote))].add((vote.a, vote.b))
-            warn_of_groups(self.path.name, self._items, pairs)
+            warn_of_groups(f"game.path={self.path}", self._items, pairs)
 
     @cached_property
     def _items(self) -> tuple[str, ...]:
         """Item names in natural order."""
-        return tuple(sorted({item for vote in self._votes for item in (vote.a, vote.b)}, key=_natural))
+        return tuple(sorted({item for vote in self._votes for item in (vote.a, vote.b)}, key=natural_key))
 
     @cached_property
     def _contexts(self) -> dict[tuple[str, ...], int]:
         """The index of each context by its cells, in natural order."""
         cells = {self._context(vote) for vote in self._votes}
-        ordered = sorted(cells, key=lambda context: [_natural(cell) for cell in context])
+        ordered = sorted(cells, key=lambda context: [natural_key(cell) for cell in context])
         return {context: index for index, context in enumerate(ordered)}
 
     def _context(self, vote: Vote) -> tuple[str, ...]:
@@ -190,13 +191,8 @@ class Votes(GameFamily):
         return tuple(context_name(context) for context in self._contexts)
 
     def cast(self) -> list[Vote]:
-        """Every row that passes the filters.
+        """A vote for every row that passes the filters, with all its cells.
 
         Raises: ConfigError for an invalid row, filter or item.
         """
-        return list(self._votes)
-
-
-def _natural(name: str) -> list[tuple[int, float, str]]:
-    """A sort key: numbers by value and before texts; the parts between slashes one by one."""
-    return [(0, float(p), p) if p.replace(".", "", 1).isdecimal() else (1, 0.0, p) for p in name.split("/")]
+        return self._cast(every_row=True)[0]

@@ -7,6 +7,7 @@ from typing import Literal
 
 from nlhf.config import ConfigError
 from nlhf.numerics.streams import LARGEST_SEED
+from nlhf.votes.formats.base import BothBad
 
 MOST_PAIRS = 64  # of a step that trains the encoder
 MINIMA = {
@@ -50,7 +51,10 @@ class Training:
     folds: int
     inner_folds: int
     seed: int
-    device: str = "cpu"  # missing in judges of older versions
+    # missing in judges of older versions
+    device: str = "cpu"
+    columns: dict[str, str] | None = None
+    both_bad: BothBad = "tie"
 
     def __post_init__(self) -> None:
         for name, minimum in MINIMA.items():

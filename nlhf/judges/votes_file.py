@@ -1,6 +1,7 @@
 """Reads votes on texts.
 
-A jsonl file has a pair in each line: `prompt` (a text, or messages with role and content), `a`, `b` (completions),
+Files in the formats of docs/formats.md that hold texts are read by `nlhf.votes`. In the project's own format, a jsonl
+file has a pair in each line: `prompt` (a text, or messages with role and content), `a`, `b` (completions),
 `votes` [for a, for b, ties], and `source` if there are several. A folder has `prompts.jsonl` (prompt_id, prompt),
 `completions.jsonl` (completion_id, text) and `comparisons.jsonl` (prompt_id, a, b, votes), a and b completion_ids.
 """
@@ -16,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError, whole_text
+from nlhf.io.containers import container
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import distinct_keys, stripped
 from nlhf.judges.text_votes import TextVotes
 from nlhf.models.prompts import checked_prompt, prompt_text
 from nlhf.votes.file import MOST_VOTES
+from nlhf.votes.formats.base import BothBad
+from nlhf.votes.formats.table import TEXTS, format_of
+from nlhf.votes.read import warn_of_unused
+from nlhf.votes.source import source_of
+from nlhf.votes.table import Report, Unused
 from nlhf.votes.unread import check_unread
 
 if TYPE_CHECKING:
@@ -30,15 +37,19 @@ log = logging.getLogger(__name__)
 KEYS = ("prompt", "a", "b", "votes")  # of a line
 
 
-def read_text_votes(path: str) -> TextVotes:
-    """The votes of a jsonl file or of a folder.
+def read_text_votes(path: str, names: Mapping[str, str] | None = None, both_bad: BothBad = "tie") -> TextVotes:
+    """The votes of a file or of a folder.
+
+    Args:
+        path: the file or folder.
+        names: the file's own names of columns, {prompt: question}.
+        both_bad: what a vote that both texts are bad is.
 
     Raises: ConfigError with the line, the value and the remedy.
     """
-    folder = Path(path).expanduser()
     numbers: dict[Answer, int] = {}
     pairs, votes, sources, equal, empty = [], [], [], 0, 0
-    for line, entry in _joined(folder) if folder.is_dir() else _lines(path, *KEYS):
+    for line, entry in _entries(path, names or {}, both_bad):
         prompt = _prompt(entry["prompt"], line)
         first, second = (
             numbers.setdefault((prompt, _text(entry[side], f"{line}: {side}")), len(numbers)) for side in ("a", "b")
@@ -59,6 +70,32 @@ def read_text_votes(path: str) -> TextVotes:
     if not pairs:
         raise ConfigError(f"data={path} has no pair of different completions with a vote: give another file.")
     return TextVotes(list(numbers), np.array(pairs), np.array(votes, float), np.array(_named(sources, path)))
+
+
+def _entries(path: str, names: Mapping[str, str], both_bad: BothBad) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The votes as objects with the KEYS, each with the name of its line."""
+    folder, file = Path(path).expanduser(), InputFile(path, "data")
+    if folder.is_dir():
+        yield from _joined(folder)
+        return
+    if not names and container(file) == "jsonl" and format_of(_first_keys(file)) in (TEXTS, None):
+        yield from _lines(path, *KEYS)
+        return
+    source = source_of(file, names)
+    unused: dict[str, Unused] = {}
+    for line, vote in source.texts(both_bad, unused):
+        yield f"data={path}: row {line}", vote.entry
+    assert source.format is not None
+    assert source.frame is not None
+    warn_of_unused(Report(file.name, source.format.title, len(source.frame), unused))
+
+
+def _first_keys(file: InputFile) -> set[str]:
+    """The keys of the first line of a jsonl file; none if it is damaged."""
+    try:
+        return set(json.loads(file.lines()[0][1]))
+    except (ValueError, TypeError):
+        return set()
 
 
 def _named(sources: list[str], path: str) -> list[str]:

@@ -35,8 +35,9 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
         ]
         for context in votes.contexts
     ]
+    lines = [*([f"{votes.report.sentence}."] if votes.report else []), *votes.lines]
     tables = {"rows": rows, "scores": _ranking(pooled)}
-    return write_page(folder, "votes.html.jinja", pictures, title=name, lines=list(votes.lines), **tables)
+    return write_page(folder, "votes.html.jinja", pictures, title=name, lines=lines, **tables)
 
 
 def _ranking(pooled: Matrix) -> list[list[str]]:

@@ -24,6 +24,8 @@ from nlhf.stats.bootstrap import Estimate
 from nlhf.stats.cyclic import assumption
 from nlhf.stats.vote_clusters import Clusters
 from nlhf.votes.clusters import clusters_of, soft
+from nlhf.votes.formats.base import BothBad
+from nlhf.votes.table import Report
 
 SAMPLES = 200  # bootstrap samples whose equilibria are computed
 
@@ -39,6 +41,7 @@ class VotesSummary:
         position_basis: which votes the interval of `position` takes as independent.
         questions: the columns that identify a question.
         person: a column that may name people, if the votes are taken as independent.
+        report: which rows of the file are not used; None if every row is.
     """
 
     pooled: Matrix
@@ -48,6 +51,7 @@ class VotesSummary:
     position_basis: str
     questions: Sequence[str]
     person: str | None
+    report: Report | None
 
     @property
     def lines(self) -> Iterator[str]:
@@ -101,8 +105,10 @@ def examine(
     where: Mapping[str, Any] | None = None,
     drop: Sequence[str] = (),
     cluster: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
+    both_bad: BothBad = "tie",
 ) -> VotesSummary:
-    """The summary of a file of votes; `cluster` names the columns of a voter or a question, as `game.cluster`.
+    """The summary of a file of votes; the arguments are keys of game=votes, and `names` is `game.columns`.
 
     Raises: ConfigError for bad input, as `game=votes`.
     """
@@ -114,9 +120,12 @@ def examine(
         "unseen": "half",
         "cluster": list(cluster),
         "bootstrap": False,
+        "columns": dict(names or {}) or None,
+        "both_bad": both_bad,
     }
     cast = Votes(context=list(context), **options).cast()
-    pooled = Votes(context=[], **options).table(np.random.default_rng(0))
+    family = Votes(context=[], **options)
+    pooled = family.table(np.random.default_rng(0))
     contexts = Votes(context=list(context), **options).table(np.random.default_rng(0)) if context else None
     uncertain = soft(cast)
     clusters = clusters_of(cast, pooled.items, cluster or columns(cast)) if cluster or uncertain else None
@@ -129,6 +138,7 @@ def examine(
         assumption(number, ", ".join(basis)),
         columns(cast),
         None if cluster or uncertain else person(cast),
+        family.report,
     )
 
 

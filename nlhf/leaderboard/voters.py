@@ -19,8 +19,20 @@ VOTERS = (
     "worker",
     "user",
     "sample",
-)  # columns that distinguish votes on one question
-PEOPLE = ("annotator", "voter", "rater", "worker", "user", "subject", "participant")  # columns that name a person
+    "ballot",
+    "order",
+    "time",
+)  # columns that distinguish votes on one question, or say when they were cast
+PEOPLE = (
+    "annotator",
+    "voter",
+    "rater",
+    "worker",
+    "user",
+    "subject",
+    "participant",
+    "ballot",
+)  # columns that name a person
 FEW = 20  # with fewer questions, the interval does not resample questions
 
 

@@ -26,6 +26,8 @@ APART = ("names", "seeds", "log_policy")  # titles, seeds (which are pooled), an
 ADDED_LATER: dict[tuple[str, str], Any] = {
     ("game", "round"): False,
     ("game", "cluster"): [],
+    ("game", "columns"): None,
+    ("game", "both_bad"): "tie",
     ("algorithm", "restart"): None,
     ("algorithm.inner", "restart"): None,
 }

@@ -58,3 +58,8 @@ def warn_of_groups(source: str, items: Sequence[str], pairs: Mapping[str, set[tu
         names,
         rest_of_groups,
     )
+
+
+def natural_key(name: str) -> list[tuple[int, float, str]]:
+    """A sort key: numbers by value and before texts; the parts between slashes one by one."""
+    return [(0, float(p), p) if p.replace(".", "", 1).isdecimal() else (1, 0.0, p) for p in name.split("/")]

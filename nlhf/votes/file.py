@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nlhf.config import ConfigError
 from nlhf.io.inputs import InputFile
-from nlhf.io.tables import Record, listed, named_rows, number
+from nlhf.io.tables import NamedRows, Record, listed, number
 from nlhf.votes.unread import check_unread
 from nlhf.votes.where import Value, select
 
@@ -40,8 +40,9 @@ class Vote:
     ties: float
 
 
-def read_votes(
+def read_rows(
     file: InputFile,
+    rows: NamedRows,
     context: Sequence[str] = (),
     where: Mapping[str, Value | list[Value]] | None = None,
     drop: Sequence[str] = (),
@@ -51,7 +52,6 @@ def read_votes(
 
     Raises: ConfigError for an invalid column, row, filter or item.
     """
-    rows = named_rows(file)
     used = {"game.path": COLUMNS, "game.context": context, "game.where": where or {}, "game.cluster": cluster}
     _check_columns(file, rows.columns, used)
     if not rows.records:
@@ -69,17 +69,23 @@ def read_votes(
             votes.append(vote)
     if unknown := sorted(dropped - items):
         raise ConfigError(f"game.drop={unknown[0]} is not an item of {file}: it has {listed(sorted(items), 50)}.")
+    check_total(votes, file, bool(where or drop))
+    return votes
+
+
+def check_total(votes: Sequence[Vote], file: InputFile, filtered: bool) -> None:
+    """Refuse a file of which no vote is left, or more than can be counted; `filtered` if some rows are left out.
+
+    Raises: ConfigError.
+    """
     if not votes:
         raise ConfigError(f"{file.name} has no vote left: loosen game.where or game.drop.")
     total = sum(vote.wins_a + vote.wins_b for vote in votes)
     if total == 0:
-        filtered = " that is left" if where or drop else ""
-        raise ConfigError(
-            f"{file.name} counts no vote, as wins_a and wins_b are 0 in every row{filtered}: correct them."
-        )
+        rest = " that is left" if filtered else ""
+        raise ConfigError(f"{file.name} counts no vote, as wins_a and wins_b are 0 in every row{rest}: correct them.")
     if total > MOST_VOTES:
         raise ConfigError(f"{file.name} has {total:g} votes, and counts are exact up to 2^53 only: give smaller ones.")
-    return votes
 
 
 def _check_columns(file: InputFile, columns: Sequence[str], used: Mapping[str, Iterable[str]]) -> None:
@@ -89,7 +95,11 @@ def _check_columns(file: InputFile, columns: Sequence[str], used: Mapping[str, I
             if name not in columns:
                 start = f"{file.name} lacks" if key == "game.path" else f"{key}={name}: {file} lacks"
                 printed = listed([column if column.isprintable() else ascii(column) for column in columns], 50)
-                raise ConfigError(f"{start} the column {name}: it has {printed or 'none'}.")
+                raise ConfigError(f"{start} the column {name}: it has {printed or 'none'}{_remedy(key)}.")
+
+
+def _remedy(key: str) -> str:
+    return ", name yours in game.columns, or give a format of docs/formats.md" if key == "game.path" else ""
 
 
 def _vote(record: Record, source: str) -> Vote:
@@ -110,7 +120,8 @@ def _vote(record: Record, source: str) -> Vote:
 def _count(record: Record, name: str, source: str) -> float:
     count = number(record[name])
     if count is None:
-        raise ConfigError(f"{source} has {name}={record[name]!r}, not a number: mend or remove it.")
+        remedy = "write a decimal point" if number(record[name].replace(",", ".")) is not None else "mend or remove it"
+        raise ConfigError(f"{source} has {name}={record[name]!r}, not a number: {remedy}.")
     if not 0 <= count < float("inf"):
         raise ConfigError(f"{source} has {name}={record[name]}: counts are finite and not negative.")
     if count > MOST_VOTES:

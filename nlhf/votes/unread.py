@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from nlhf.config import ConfigError
+from nlhf.io.frames import Frame
 from nlhf.io.tables import number
 
 # Names of columns with ties, weights or totals, in lower case and without punctuation
@@ -81,9 +84,40 @@ def check_unread(cells: Mapping[str, Any], read: Container[str], ties: float, to
         if column in read or cell in ("", None) or (kind := count_kind(column)) is None:
             continue
         due = {"ties": ties, "total": total, "weight": 1.0}[kind]
-        value = {"true": 1.0, "false": 0.0}.get(str(cell).casefold(), number(str(cell)))
-        if value is None or not math.isclose(value, due, rel_tol=1e-9):
-            raise ConfigError(
-                f"{source} has {column}={cell}, which is not read, but the other columns give {due:g}: count ties in "
-                "`ties`, or rename the column."
-            )
+        if not _agrees(cell, due):
+            raise ConfigError(_refusal(source, column, cell, due))
+
+
+def check_unread_columns(frame: Frame, names: Iterable[str], used: np.ndarray, ties: np.ndarray) -> None:
+    """Refuse a count that is not read in a file of single votes, as `check_unread`.
+
+    Args:
+        frame: the file.
+        names: its columns that are not read.
+        used: the rows that are used, (n).
+        ties: 1 for ties, (n).
+
+    Raises: ConfigError.
+    """
+    for name in names:
+        if name not in frame.columns or (kind := count_kind(name)) is None:
+            continue
+        due = np.where(used, ties if kind == "ties" else 1.0, np.nan)
+        labels = frame.labels(name)
+        for code, text in enumerate(labels.texts):
+            for value in np.unique(due[labels.codes == code]) if text else ():
+                if not np.isnan(value) and not _agrees(text, value):
+                    row = int(((labels.codes == code) & (due == value)).argmax())
+                    raise ConfigError(_refusal(frame.row(row), name, text, value))
+
+
+def _agrees(cell: Any, due: float) -> bool:
+    value = {"true": 1.0, "false": 0.0}.get(str(cell).casefold(), number(str(cell)))
+    return value is not None and math.isclose(value, due, rel_tol=1e-9)
+
+
+def _refusal(source: str, column: str, cell: Any, due: float) -> str:
+    return (
+        f"{source} has {column}={cell}, which is not read, but the other columns give {due:g}: count ties in "
+        "`ties`, or rename the column."
+    )

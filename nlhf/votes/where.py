@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import isfinite
 
@@ -35,21 +35,29 @@ def select(rows: NamedRows, where: Mapping[str, Value | list[Value]], source: st
     """
     chosen, counts = rows.records, []
     for column, values in where.items():
-        cells = dict.fromkeys(record[column] for _, record in rows.records)
-        allowed: set[str] = set()
-        for value in values if isinstance(values, list) else [values]:
-            matched = {cell for cell in cells if matches(cell, value)}
-            if not matched:
-                available = listed([cell or "empty cells" for cell in cells]) or "no rows"
-                raise ConfigError(
-                    f"{source} has no row with {column}={shown(value)}: loosen game.where, the column has {available}."
-                )
-            allowed |= matched
+        allowed = allowed_cells(dict.fromkeys(record[column] for _, record in rows.records), column, values, source)
         counts.append(f"{column}: {sum(record[column] in allowed for _, record in rows.records)} rows")
         chosen = [(line, record) for line, record in chosen if record[column] in allowed]
     if where and not chosen:
         raise ConfigError(f"{source} has no row that passes all filters ({', '.join(counts)}): loosen game.where.")
     return chosen
+
+
+def allowed_cells(cells: Iterable[str], column: str, values: Value | list[Value], source: str) -> set[str]:
+    """The distinct cells of a column that have one of some values.
+
+    Raises: ConfigError for a value that no cell has.
+    """
+    distinct, allowed = list(cells), set[str]()
+    for value in values if isinstance(values, list) else [values]:
+        matched = {cell for cell in distinct if matches(cell, value)}
+        if not matched:
+            available = listed([cell or "empty cells" for cell in distinct]) or "no rows"
+            raise ConfigError(
+                f"{source} has no row with {column}={shown(value)}: loosen game.where, the column has {available}."
+            )
+        allowed |= matched
+    return allowed
 
 
 def matches(cell: str, value: Value) -> bool:

@@ -1,0 +1,1 @@
+"""Formats of votes files, one row each in `nlhf.votes.formats.table`."""

@@ -1,0 +1,88 @@
+"""Reads the votes of a file in any format, with filters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.io.inputs import InputFile
+from nlhf.io.tables import listed
+from nlhf.votes.file import Vote, check_total, read_rows
+from nlhf.votes.formats.base import BothBad
+from nlhf.votes.formats.table import TIDY
+from nlhf.votes.source import source_of
+from nlhf.votes.table import Report, VoteTable
+from nlhf.votes.where import Value, allowed_cells
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which votes of a file are read, as the keys of game=votes say."""
+
+    context: Sequence[str] = ()
+    where: Mapping[str, Value | list[Value]] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+    cluster: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    both_bad: BothBad = "tie"
+
+
+def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> tuple[list[Vote], Report | None]:
+    """The votes that pass the filters and have no dropped item, and a report; None for tidy votes, which use all rows.
+
+    Args:
+        file: the file.
+        chosen: the selection.
+        every_row: a vote for each row with all its cells; otherwise rows that agree may be added up.
+
+    Raises: ConfigError for an invalid column, row, filter or item.
+    """
+    source = source_of(file, chosen.columns)
+    if not source.columns:
+        raise ConfigError(source.refusal("votes on items"))
+    if source.format is TIDY or (source.format is None and source.frame is None):
+        return read_rows(file, source.named_rows, chosen.context, chosen.where, chosen.drop, chosen.cluster), None
+    keys: dict[str, Any] = {"game.context": chosen.context, "game.where": chosen.where, "game.cluster": chosen.cluster}
+    table, report = source.table(chosen.both_bad, keys)
+    if every_row:
+        table, _ = source.table(chosen.both_bad, keys | {"columns": source.further()})
+    if not len(table):
+        raise ConfigError(f"{report.sentence}: give a file with votes.")
+    table = _selected(table, chosen, file)
+    votes = (table if every_row else table.pooled()).votes()
+    check_total(votes, file, bool(chosen.where or chosen.drop))
+    return votes, report
+
+
+def warn_of_unused(report: Report) -> None:
+    """Log a warning if some rows of a file are not used, or were interpreted."""
+    if report.unused or report.notes:
+        log.warning("%s.", report.sentence)
+
+
+def _selected(table: VoteTable, chosen: Selection, file: InputFile) -> VoteTable:
+    """The rows that pass the filters and have no dropped item."""
+    rows, counts = np.ones(len(table), dtype=bool), []
+    for name, values in chosen.where.items():
+        labels = table.columns[name]
+        texts = [*labels.texts, ""]
+        present = [texts[code] for code in np.unique(labels.codes)]
+        allowed = allowed_cells(dict.fromkeys(present), name, values, file.name)
+        passing = np.array([text in allowed for text in texts])[labels.codes]
+        counts.append(f"{name}: {int(passing.sum())} rows")
+        rows &= passing
+    if not rows.any():
+        raise ConfigError(f"{file.name} has no row that passes all filters ({', '.join(counts)}): loosen game.where.")
+    dropped = {item.strip() for item in chosen.drop}
+    if unknown := sorted(dropped - set(table.items)):
+        names = listed(sorted(table.items), 50)
+        raise ConfigError(f"game.drop={unknown[0]} is not an item of {file}: it has {names}.")
+    remaining = np.array([item not in dropped for item in table.items])
+    return table.at(rows & remaining[table.a] & remaining[table.b])
