@@ -1,12 +1,13 @@
 """What sampled gradient steps cost, what grading adds to a run of them, and whether torch.compile pays.
 
 Measured: (a) an iteration of nash_prox (one step of Adam on the ipo loss, 32 contexts, 4 pairs in each) on a perceptron
-for 16 seeds over one for a single seed; (b) an iteration with 256 contexts and one pair in each, on a game of 100
-actions and 512 contexts, for a perceptron and a table, one seed; (c) the share of rows (metrics and their record) in
-`Trainer.run` over 2000 iterations; (d) the learner's forward pass, and the whole loss with its draws given, both with
-the gradient, as they are and compiled. Blocks alternate in one process, two threads; medians are judged. Where other
-processes use the cores, every threaded call can wait a scheduler's slice for its second thread: then the fastest tenths
-tell more.
+for 16 seeds over one for a single seed; the same ratio of its bare calls; what the ratio would be if 15 more seeds took
+their bare calls only; and an iteration of 16 seeds over its bare calls; (b) an iteration with 256 contexts and one pair
+in each, on a game of 100 actions and 512 contexts, for a perceptron and a table, one seed; (c) the share of rows
+(metrics and their record) in `Trainer.run` over 2000 iterations; (d) the learner's forward pass, and the whole loss
+with its draws given, both with the gradient, as they are and compiled. Blocks alternate in one process; medians are
+judged. One thread: with two, every threaded call can wait a scheduler's slice for its second thread where other
+processes use the cores.
 
 Run from the checkout: python -m benchmarks.sampled [PART ...]. The last lines are the ratios and costs with their
 limits; exit code 1 if one is exceeded. (d) has no limit.
@@ -20,16 +21,17 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from benchmarks.busy import record
-from benchmarks.iteration import ENDLESS, THREADS, Call, NoRecorder, seconds
+from benchmarks.iteration import ENDLESS, Call, NoRecorder, seconds
 from nlhf.budget import Budget
 from nlhf.launch.compose import composed, plain
 from nlhf.prox.draws import Problem
@@ -39,7 +41,7 @@ from nlhf.runner.folder import RunFolder
 from nlhf.runner.specification import Specification, specify
 from nlhf.runner.trainer import Trainer
 
-SEEDS_LIMIT, STEP_LIMIT, ROWS_LIMIT = 3.0, 5.0, 0.10  # a ratio, milliseconds, a share
+SEEDS_LIMIT, STEP_LIMIT, ROWS_LIMIT = 2.5, 5.0, 0.10  # a ratio, milliseconds, a share
 BLOCK_SECONDS, ROUNDS, COMPILED_ROUNDS = 0.02, 200, 100
 WARM_UP, ITERATIONS = 50, 2000
 
@@ -58,7 +60,7 @@ Judged = tuple[str, float, float]  # what was measured, its value, its limit
 
 def main(parts: list[str]) -> int:
     """Measure the named parts, or all; the number of limits that are exceeded."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     print(f"load of the machine before: {os.getloadavg()[0]:.2f}")
     judged = [line for name, part in PARTS.items() if not parts or name in parts for line in part()]
@@ -69,14 +71,59 @@ def main(parts: list[str]) -> int:
 
 def steps() -> list[Judged]:
     """(a) and (b): iterations while no row is due."""
-    taken = alternate({name: trainer(name)._iterate for name in CASES}, ROUNDS)
+    trainers = {name: trainer(name) for name in CASES}
+    calls = {name: start._iterate for name, start in trainers.items()}
+    taken = alternate(calls | {f"bare {name}": bare(trainers[name]) for name in ("1 seed", "16 seeds")}, ROUNDS)
     for name, values in taken.items():
         print(f"iteration, {name:14} {told(values)}")
     ratio = compared(taken["16 seeds"], taken["1 seed"], "iteration, 16 seeds over one")
+    compared(taken["bare 16 seeds"], taken["bare 1 seed"], "bare calls, 16 seeds over one")
+    least = taken["1 seed"] + taken["bare 16 seeds"] - taken["bare 1 seed"]
+    compared(least, taken["1 seed"], "iteration, 16 seeds over one, with 15 more at their bare calls")
     record("16 seeds over one", ratio)
+    record("16 seeds over bare calls", compared(taken["16 seeds"], taken["bare 16 seeds"], "16 seeds over bare calls"))
     large = [(name, 1e3 * float(np.median(taken[name]))) for name in CASES if name.startswith("large")]
     costs = [(f"milliseconds of an iteration, {name}", cost, STEP_LIMIT) for name, cost in large]
     return [("iteration, 16 seeds over one", ratio, SEEDS_LIMIT), *costs]
+
+
+def bare(start: Trainer) -> Call:
+    """The torch calls that a step of these networks cannot do without, written by hand and without draws.
+
+    They are copies of weights and moments, the forward passes of learner and anchor, the backward pass of the learner,
+    Adam's kernel, and the moving target.
+    """
+    policy, batch = start.state.policy, start.prox.options.contexts
+    target = [value.clone() for value in policy.parameters.values()]
+    state = [[torch.rand_like(value) for value in target] for _ in range(3)]  # weights and moments
+    features = torch.rand(len(target[0]), batch, target[0].shape[1])
+    counts = [torch.tensor(1000.0) for _ in target]
+
+    def forward(weights: list[Tensor]) -> list[Tensor]:
+        values = [features]
+        for weight, bias in zip(weights[0::2], weights[1::2], strict=True):
+            values.append(torch.baddbmm(bias, values[-1], weight))
+            values[-1] = values[-1].relu() if weight is not weights[-2] else values[-1].log_softmax(-1)
+        return values
+
+    def backward(weights: list[Tensor], values: list[Tensor]) -> Iterator[Tensor]:
+        output = values[-1]  # any numbers of its shape
+        for weight, value in zip(weights[-2::-2], values[-2::-1], strict=True):
+            yield output.sum(1, keepdim=True)
+            yield torch.bmm(value.mT, output)
+            if value is not features:
+                output = torch.ops.aten.threshold_backward(torch.bmm(output, weight.mT), value, 0)
+
+    def calls() -> None:
+        state[:] = [[value.clone() for value in values] for values in state]
+        weights, *moments = state
+        forward(target)
+        gradients = [*backward(weights, forward(weights))][::-1]
+        adam(weights, gradients, *moments, [], counts, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8,
+             weight_decay=0.0, amsgrad=False, maximize=False, fused=True)  # fmt: skip
+        target[:] = [value.lerp(weight, 0.01) for value, weight in zip(target, weights, strict=True)]
+
+    return calls
 
 
 def rows() -> list[Judged]:
