@@ -68,7 +68,8 @@ def main(runs: int, folders: int, kills: int) -> int:
 
 def iterations(study: Path) -> float:
     """Mean seconds of the iterations of a run."""
-    return float(np.mean([json.loads(path.read_text())["progress"]["seconds"] for path in study.glob("*/summary.json")]))
+    summaries = [json.loads(path.read_text()) for path in study.glob("*/summary.json")]
+    return float(np.mean([summary["progress"]["seconds"] for summary in summaries]))
 
 
 def timed(arguments: list[str], words: str) -> float:
