@@ -1,0 +1,193 @@
+"""What votes prove about a policy: upper bounds of its exploitability that hold with probability 1 - delta.
+
+A_ij is the probability that a voter prefers i to j, less 1/2; W_ij of N_ij votes do. A vote lies in [0, 1], and ties
+count as half a win for both. Bounds of A turn into bounds of the gain (A pi)_y of every opponent y:
+
+* once: Clopper and Pearson (1934) for every pair. Valid if the numbers of votes were fixed in advance. With ties, the
+  sum of votes has at most e times the binomial tail (V. Bentkus, On Hoeffding's inequalities, 2004), so delta is
+  divided by e, and half votes are rounded against the bound.
+* anytime: P is possible while W log P + L log(1 - P) >= log B(W + 1, L + 1) - log(1/delta'), by Ville's inequality for
+  a Beta(1, 1) mixture. Valid at every time, however the pairs were chosen. Votes in [0, 1] are covered, as the
+  likelihood ratio is convex in the vote.
+* mixture: (A pi)_y <= (A^ pi)_y + sqrt(chi_y sum_j pi_j^2 (N_yj + RHO)/N_yj^2) for all policies at once and at every
+  time, chi_y = [log(n/delta) + sum_j log(1 + N_yj/RHO)/2]/2, by the method of mixtures for sub-Gaussian votes (Y.
+  Abbasi-Yadkori, D. Pal, C. Szepesvari, Improved Algorithms for Linear Stochastic Bandits, 2011). Tight for policies
+  that mix many items. A pair without a vote has A_yj <= 1/2.
+
+All of them need independent votes: votes of one person or about one question may be alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+from scipy.optimize import linprog
+
+RHO = 50.0  # votes of a pair around which the bound of mixtures is tightest
+CUTS = 60  # linear programmes of one convex problem, at most
+ACCURACY = 5e-3  # of the smallest exploitability that is certified, relative; every value is a valid bound
+BISECTIONS = 60
+
+
+@dataclass(frozen=True)
+class VoteBounds:
+    """Bounds of n items that hold together with probability 1 - delta.
+
+    Args:
+        upper: of A, (n, n), zero on the diagonal; 1/2 for pairs without a vote.
+        estimate: A as the votes have it, (n, n), 0 for pairs without a vote; None without the bound of mixtures.
+        spread: factors of pi^2 under the square root of the bound of mixtures, (n, n); None as above.
+    """
+
+    upper: np.ndarray
+    estimate: np.ndarray | None = None
+    spread: np.ndarray | None = None
+
+    @classmethod
+    def once(cls, wins: np.ndarray, votes: np.ndarray, delta: float, ties: bool = True) -> VoteBounds:
+        """Bounds for numbers of votes that were fixed in advance.
+
+        Args:
+            wins: of the row's item, ties as halves, (n, n).
+            votes: (n, n), symmetric.
+            ties: False if every vote is a win or a loss.
+        """
+        tail = delta / pairs(wins) / 2 / (np.e if ties else 1.0)
+        lost = np.floor(votes - wins)
+        high = special.betaincinv(votes - lost + 1, np.maximum(lost, 1.0), 1 - tail)
+        return cls(_advantage(np.where(lost > 0, high, 1.0)))
+
+    @classmethod
+    def anytime(cls, wins: np.ndarray, votes: np.ndarray, delta: float) -> VoteBounds:
+        """Bounds at any time, for pairs chosen in any way: each of the two kinds has half of delta.
+
+        Args:
+            wins: of the row's item, ties as halves, (n, n).
+            votes: (n, n), symmetric.
+        """
+        n, half = len(wins), delta / 2
+        asked = votes > 0
+        estimate = np.where(asked, wins / np.maximum(votes, 1), 0.5) - 0.5
+        chi = (np.log(n / half) + np.log1p(votes * ~np.eye(n, dtype=bool) / RHO).sum(1) / 2) / 2
+        spread = np.where(asked, chi[:, None] * (votes + RHO) / np.maximum(votes, 1) ** 2, 0.0)
+        for table in (estimate, spread):
+            np.fill_diagonal(table, 0.0)
+        return cls(_advantage(_highest_possible(wins, votes, half / pairs(wins))), estimate, spread)
+
+    @property
+    def lower(self) -> np.ndarray:
+        """Lower bounds of A, (n, n)."""
+        return -self.upper.T
+
+    def gains(self, policy: np.ndarray) -> np.ndarray:
+        """Upper bounds of the gain of every opponent against a policy, (n)."""
+        gains: np.ndarray = self.upper @ policy
+        return gains if self.spread is None else np.minimum(gains, self._of_mixture(policy)[0])
+
+    def exploitability(self, policy: np.ndarray, beta: float = 0.0, reference: np.ndarray | None = None) -> float:
+        """An upper bound of the exploitability of a policy (n) in the game with KL strength beta.
+
+        Args:
+            reference: probabilities (n); None for the uniform policy.
+        """
+        gains = self.gains(policy)
+        if beta == 0:
+            return float(max(gains.max(), 0.0))
+        reference = np.full(len(policy), 1 / len(policy)) if reference is None else reference
+        divergence = special.rel_entr(policy, reference).sum()
+        return float(beta * (special.logsumexp(gains / beta, b=reference) + divergence))
+
+    def best(self) -> tuple[np.ndarray, float]:
+        """The policy (n) with the smallest certified exploitability at beta = 0, and that exploitability."""
+        candidates = [_smallest_maximum(self.upper)]
+        if self.spread is not None:
+            candidates.append(self._best_mixture())
+        values = [self.exploitability(policy) for policy in candidates]
+        best = int(np.argmin(values))
+        return candidates[best], values[best]
+
+    def shares(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The smallest and the largest share of each item in an equilibrium at beta = 0 that the votes allow, (n) each.
+
+        Every equilibrium q has A q <= 0, so it lies in the polytope lower q <= 0. None if that is empty: then a bound
+        is wrong, which happens with probability delta at most.
+        """
+        n = len(self.upper)
+        ends = np.empty((2, n))
+        for row, sign in enumerate((1.0, -1.0)):
+            for item in range(n):
+                found = linprog(sign * np.eye(n)[item], self.lower, np.zeros(n), np.ones((1, n)), [1.0])
+                if found.x is None:
+                    return None
+                ends[row, item] = np.clip(sign * found.fun, 0.0, 1.0)
+        return ends[0], ends[1]
+
+    def _of_mixture(self, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The bound of mixtures for every opponent, (n), and its derivative by the policy, (n, n)."""
+        assert self.estimate is not None
+        assert self.spread is not None
+        unknown = np.where((self.spread == 0) & ~np.eye(len(policy), dtype=bool), 0.5, self.estimate)
+        root = np.sqrt(self.spread @ policy**2)
+        slope = self.spread * policy / np.maximum(root, 1e-300)[:, None]
+        return unknown @ policy + root, unknown + slope
+
+    def _best_mixture(self) -> np.ndarray:
+        """The policy that minimises the largest bound of mixtures, by Kelley's cutting planes.
+
+        The bound is positively homogeneous of degree one in the policy, so a tangent has no constant term.
+        """
+        assert self.estimate is not None
+        best, smallest = np.full(len(self.upper), 1 / len(self.upper)), np.inf
+        policy, cuts, least = best, np.empty((0, len(best))), -np.inf
+        for _ in range(CUTS):
+            bounds, slopes = self._of_mixture(policy)
+            if bounds.max() < smallest:
+                best, smallest = policy, bounds.max()
+            if smallest - least <= ACCURACY * smallest + 1e-5:
+                break
+            cuts = np.concatenate([cuts, slopes[bounds > least]])
+            policy = _smallest_maximum(cuts)
+            least = (cuts @ policy).max()  # no policy has a smaller bound
+            policy = (policy + best) / 2  # shorter steps need fewer of them
+        return best
+
+
+def pairs(table: np.ndarray) -> int:
+    """The number of pairs of different items, at least 1."""
+    return max(1, len(table) * (len(table) - 1) // 2)
+
+
+def _advantage(highest: np.ndarray) -> np.ndarray:
+    """Upper bounds of P as upper bounds of A."""
+    upper: np.ndarray = np.clip(highest, 0.0, 1.0) - 0.5
+    np.fill_diagonal(upper, 0.0)
+    return upper
+
+
+def _highest_possible(wins: np.ndarray, votes: np.ndarray, delta: float) -> np.ndarray:
+    """The largest P that the anytime bound allows, by bisection: W log P + L log(1 - P) falls above W/N."""
+    lost = votes - wins
+    least = special.betaln(wins + 1, lost + 1) + np.log(delta)
+    low, high = np.where(votes > 0, wins / np.maximum(votes, 1), 0.5), np.ones_like(wins, dtype=float)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        possible = special.xlogy(wins, middle) + special.xlog1py(lost, -middle) >= least
+        low, high = np.where(possible, middle, low), np.where(possible, high, middle)
+    return np.where(lost > 0, high, 1.0)
+
+
+def _smallest_maximum(rows: np.ndarray) -> np.ndarray:
+    """The probabilities q (n) that minimise the largest of rows @ q."""
+    count, n = rows.shape
+    found = linprog(
+        np.append(np.zeros(n), 1.0),
+        np.column_stack([rows, -np.ones(count)]),
+        np.zeros(count),
+        np.append(np.ones(n), 0.0)[None],
+        [1.0],
+        [(0, None)] * n + [(None, None)],
+    )
+    q = np.maximum(found.x[:n], 0.0)
+    return np.asarray(q / q.sum())
