@@ -117,9 +117,10 @@ def test_every_format_is_recognised_by_its_columns_alone():
 def test_columns_for_contexts_filters_and_clusters_are_read(tmp_path):
     table = votes_files.rows("arena_140k", VOTES)
     path = votes_files.write(tmp_path / "v.parquet", table, "parquet")
-    votes, _ = read(path, every_row=True)
-    assert {"order", "time", "language", "category_tag.math", "evaluation_session_id", "is_code"} <= set(votes[0].cells)
-    assert not {"conversation_a", "conversation_b", "full_conversation"} & set(votes[0].cells)
+    further = source_of(InputFile(str(path))).further()
+    assert {"order", "time", "language", "category_tag.math", "voter", "is_code"} <= set(further)
+    assert not {"conversation_a", "conversation_b", "full_conversation"} & set(further)
+    assert set(read(path, every_row=True)[0][0].cells) == {"id", "voter"}
     votes, _ = read(path, context=["category_tag.math"], where={"order": [1, 2]}, cluster=["evaluation_session_id"])
     assert {vote.cells["category_tag.math"] for vote in votes} == {"true", "false"}
     chosen = [vote for row, vote in enumerate(VOTES) if row % 3 < 2]
@@ -301,7 +302,8 @@ def test_cells_may_have_any_type_in_parquet(tmp_path):
         "nothing": pa.nulls(3),
     }
     pq.write_table(pa.table(columns), tmp_path / "v.parquet", row_group_size=1)
-    votes, report = read(tmp_path / "v.parquet", every_row=True)
+    names = ["turn", "flag", "nothing", "time"]
+    votes, report = read(tmp_path / "v.parquet", every_row=True, context=names)
     assert report.unused == {"name no item": (1, 3)}
     assert votes[0].cells["turn"] == "1"
     assert votes[1].cells["flag"] == votes[1].cells["nothing"] == ""

@@ -191,7 +191,7 @@ class Votes(GameFamily):
         return tuple(context_name(context) for context in self._contexts)
 
     def cast(self) -> list[Vote]:
-        """A vote for every row that passes the filters, with all its cells.
+        """A vote for every row that passes the filters, with the cells of its question and voter.
 
         Raises: ConfigError for an invalid row, filter or item.
         """

@@ -74,18 +74,18 @@ def _changes(
     The votes of a cluster are compared with those of all others on the same pair and order, and with one further vote
     of the mean share, so that a cluster that alone has voted on a pair counts too.
     """
-    counts: dict[tuple[str, ...], dict[tuple[int, int], np.ndarray]] = {}
-    for vote, pair, order in rows:
-        table = counts.setdefault(values_of(vote, names), {})
-        table[pair, order] = table.get((pair, order), 0) + np.array([vote.wins_a, vote.wins_a + vote.wins_b])
-    changes = []
-    for table in counts.values():
-        change = 0.0
-        for key, (won, cast) in table.items():
-            share = (wins[key] - won + value) / (votes[key] - cast + 1)
-            change += weight[key[0]] / 2 * (won - cast * share) / votes[key]
-        changes.append(change)
-    return np.array(changes)
+    numbers: dict[tuple[tuple[str, ...], int, int], int] = {}  # of a cluster's votes on a pair in an order
+    row_numbers = [
+        numbers.setdefault((values_of(vote, names), pair, order), len(numbers)) for vote, pair, order in rows
+    ]
+    won = np.bincount(row_numbers, [vote.wins_a for vote, _, _ in rows])
+    cast = np.bincount(row_numbers, [vote.wins_a + vote.wins_b for vote, _, _ in rows])
+    clusters: dict[tuple[str, ...], int] = {}
+    cluster, pairs, orders = np.array(
+        [(clusters.setdefault(cells, len(clusters)), pair, order) for cells, pair, order in numbers]
+    ).T
+    share = (wins[pairs, orders] - won + value) / (votes[pairs, orders] - cast + 1)
+    return np.bincount(cluster, weight[pairs] / 2 * (won - cast * share) / votes[pairs, orders])
 
 
 def _half_width(changes: np.ndarray) -> float:

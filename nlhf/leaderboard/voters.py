@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,6 +67,9 @@ def agreement(cast: Sequence[Vote]) -> Estimate | None:
     several votes, or if no question has two votes.
     """
     if soft(cast) or any(vote.wins_a + vote.wins_b > 1 for vote in cast):
+        return None
+    questions = Counter((question(vote), min(vote.a, vote.b), max(vote.a, vote.b)) for vote in cast)
+    if len(questions) == len(cast):
         return None
     counts: dict[Cells, dict[tuple[str, str], np.ndarray]] = {}
     for vote in cast:

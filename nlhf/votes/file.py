@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nlhf.config import ConfigError
 from nlhf.io.inputs import InputFile
@@ -21,8 +21,7 @@ TIES = "ties"
 MOST_VOTES = 2.0**53  # up to this number every count is exact in float64
 
 
-@dataclass(frozen=True)
-class Vote:
+class Vote(NamedTuple):
     """One row of a file of votes.
 
     Args:

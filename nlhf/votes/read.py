@@ -40,7 +40,8 @@ def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> t
     Args:
         file: the file.
         chosen: the selection.
-        every_row: a vote for each row with all its cells; otherwise rows that agree may be added up.
+        every_row: a vote for each row, with the cells of its question and voter too; otherwise rows that agree may be
+            added up.
 
     Raises: ConfigError for an invalid column, row, filter or item.
     """
@@ -52,7 +53,7 @@ def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> t
     keys: dict[str, Any] = {"game.context": chosen.context, "game.where": chosen.where, "game.cluster": chosen.cluster}
     table, report = source.table(chosen.both_bad, keys)
     if every_row:
-        table, _ = source.table(chosen.both_bad, keys | {"columns": source.further()})
+        table, _ = source.table(chosen.both_bad, keys | {"columns": source.of_question()})
     if not len(table):
         raise ConfigError(f"{report.sentence}: give a file with votes.")
     table = _selected(table, chosen, file)
@@ -85,4 +86,5 @@ def _selected(table: VoteTable, chosen: Selection, file: InputFile) -> VoteTable
         names = listed(sorted(table.items), 50)
         raise ConfigError(f"game.drop={unknown[0]} is not an item of {file}: it has {names}.")
     remaining = np.array([item not in dropped for item in table.items])
-    return table.at(rows & remaining[table.a] & remaining[table.b])
+    rows &= remaining[table.a] & remaining[table.b]
+    return table if rows.all() else table.at(rows)

@@ -65,6 +65,12 @@ class Source:
         numbered = [name for name in self.format.numbered if self.format.renamed[name] in self.frame.columns]
         return [name for name in dict.fromkeys(names + numbered) if name not in (*COLUMNS, TIES)]
 
+    def of_question(self) -> list[str]:
+        """The further columns that name the question and the voter."""
+        assert self.format is not None
+        question = self.format.question
+        return [name for name in self.further() if question is None or name in (*question, "voter", "annotator")]
+
     def _hidden(self, name: str) -> bool:
         assert self.format is not None
         return any(name == hidden or name.startswith(f"{hidden}.") for hidden in self.format.hidden)

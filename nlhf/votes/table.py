@@ -120,5 +120,5 @@ class VoteTable:
         cells = zip(*columns.values(), strict=True) if columns else ((),) * len(self)
         names = np.array(self.items, dtype=object)
         counts = (self.wins_a.tolist(), self.wins_b.tolist(), self.ties.tolist())
-        rows = zip(cells, names[self.a].tolist(), names[self.b].tolist(), *counts, strict=True)
-        return [Vote(dict(zip(columns, row, strict=True)), *values) for row, *values in rows]
+        records = [dict(zip(columns, row, strict=True)) for row in cells]
+        return list(map(Vote, records, names[self.a].tolist(), names[self.b].tolist(), *counts))

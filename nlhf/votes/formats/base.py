@@ -100,6 +100,7 @@ class Format:
         hidden: columns, or starts of names, that are no cells of a vote: texts and the like. They can still be named
             as contexts or filters.
         numbered: columns whose distinct texts are replaced by numbers.
+        question: columns that name the question, or the vote if the file has none; None for all further ones.
         votes: reads the votes on items.
         texts: reads the votes on texts.
         text_columns: columns that the texts need, beside `needs`.
@@ -114,6 +115,7 @@ class Format:
     renamed: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     numbered: tuple[str, ...] = ()
+    question: tuple[str, ...] | None = None
     votes: Callable[[Frame], Outcomes] | None = None
     texts: Callable[[Frame], TextVotes] | None = None
     text_columns: tuple[str, ...] = ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
@@ -21,19 +23,29 @@ PICTURES = "show pictures"
 
 
 def structured(value: Any) -> Any:
-    """A cell, parsed if it is JSON in a text, as CSV files hold lists."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
+    """A cell, parsed if it is a list in a text: as JSON, or as Python prints it, which pandas writes to CSV files."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return parse(value)
     return value
+
+
+def text_or_messages(value: Any) -> Any:
+    """A cell, parsed if it holds messages; other texts stay, also those that are JSON."""
+    parsed = structured(value)
+    return parsed if _are_messages(parsed) else value
+
+
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, Mapping) and "role" in entry for entry in value)
 
 
 def messages(value: Any) -> Talk | str:
     """The messages of a conversation, or the reason why it has none."""
     value = structured(value)
-    if not isinstance(value, list) or not all(isinstance(entry, Mapping) and "role" in entry for entry in value):
+    if not _are_messages(value):
         return NO_MESSAGES
     talk = []
     for entry in value:
