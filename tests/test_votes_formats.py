@@ -412,6 +412,16 @@ def test_texts_that_cannot_be_used_are_counted_by_reason(tmp_path, caplog):
         assert words in caplog.text
 
 
+def test_texts_that_are_json_stay_texts_and_lists_may_be_written_as_python_prints_them(tmp_path):
+    row = {"prompt": "[1, 2]", "chosen": '{"a": 1}', "rejected": "[]"}
+    for container in votes_files.CONTAINERS:
+        votes = read_text_votes(str(votes_files.write(tmp_path / "v.dat", [row], container)))
+        assert votes.answers == [("[1, 2]", '{"a": 1}'), ("[1, 2]", "[]")]
+    table = [{**row, **{name: repr(row[name]) for name in ("conversation_a", "conversation_b")}}
+             for row in votes_files.rows("arena_33k", VOTES)]  # fmt: skip
+    assert len(read_text_votes(str(votes_files.write(tmp_path / "v.csv", table, "csv")))) == len(VOTES)
+
+
 def test_votes_on_texts_of_a_file_without_texts_are_refused(tmp_path):
     words = refusal(saved(tmp_path, HEAD + "x,y,tie\n"), lambda path: read_text_votes(str(path)))
     assert "has no votes on texts: use game=votes, nlhf votes show" in words

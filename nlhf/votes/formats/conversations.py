@@ -35,7 +35,7 @@ def structured(value: Any) -> Any:
 def text_or_messages(value: Any) -> Any:
     """A cell, parsed if it holds messages; other texts stay, also those that are JSON."""
     parsed = structured(value)
-    return parsed if _are_messages(parsed) else value
+    return parsed if parsed and _are_messages(parsed) else value
 
 
 def _are_messages(value: Any) -> bool:

@@ -11,7 +11,7 @@ from nlhf.config import ConfigError
 from nlhf.io.frames import Frame, cell_text
 from nlhf.io.tables import number
 from nlhf.votes.formats.base import TextVote, TextVotes, first_of
-from nlhf.votes.formats.conversations import NO_PROMPT, NO_REPLY, Talk, compared, messages, structured
+from nlhf.votes.formats.conversations import NO_PROMPT, NO_REPLY, Talk, compared, messages, structured, text_or_messages
 from nlhf.votes.formats.winners import preferences
 
 ASSISTANT = "\n\nAssistant:"  # before a reply, in transcripts
@@ -32,8 +32,8 @@ def chosen_rejected(frame: Frame) -> TextVotes:
         if scores
         else [False] * len(frame)
     )
-    texts = (map(structured, frame.values(name)) for name in ("chosen", "rejected"))
-    for row, (prompt, chosen, rejected) in enumerate(zip(map(structured, prompts), *texts, strict=True)):
+    texts = (map(text_or_messages, frame.values(name)) for name in ("chosen", "rejected"))
+    for row, (prompt, chosen, rejected) in enumerate(zip(map(text_or_messages, prompts), *texts, strict=True)):
         yield row, _chosen(prompt, chosen, rejected, [0.0, 0.0, 1.0] if ties[row] else [1.0, 0.0, 0.0])
 
 
@@ -88,11 +88,11 @@ def scored(frame: Frame) -> TextVotes:
             if not -3 <= score <= 3:
                 raise ConfigError(f"{frame.row(row)} has a preference of {score:g}: give numbers from -3 to 3.")
             votes[2 if score == 0 else int(score > 0)] += 1
-        talk = structured(prompt)
-        talk = messages(talk) if isinstance(talk, list) else talk
+        asked = text_or_messages(prompt)
+        talk = messages(asked) if isinstance(asked, list) else asked
         if not any(votes):
             yield row, "have no preference"
-        elif isinstance(talk, str) and isinstance(structured(prompt), list):
+        elif isinstance(talk, str) and isinstance(asked, list):
             yield row, talk
         else:
             yield row, TextVote(talk, a, b, votes) if talk else NO_PROMPT
@@ -101,11 +101,9 @@ def scored(frame: Frame) -> TextVotes:
 def counted(frame: Frame) -> TextVotes:
     """The columns prompt, a, b and `votes`, which is [for a, for b, ties]."""
     sources = frame.labels("source").cells if "source" in frame.columns else [None] * len(frame)
-    columns = zip(
-        *(map(structured, frame.values(name)) for name in ("prompt", "a", "b", "votes")), sources, strict=True
-    )
+    columns = zip(*(frame.values(name) for name in ("prompt", "a", "b", "votes")), sources, strict=True)
     for row, (prompt, first, second, votes, source) in enumerate(columns):
-        yield row, TextVote(prompt, first, second, votes, source)
+        yield row, TextVote(text_or_messages(prompt), first, second, structured(votes), source)
 
 
 def annotated(frame: Frame) -> TextVotes:
