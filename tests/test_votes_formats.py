@@ -548,12 +548,13 @@ def test_wrong_options_are_refused(tmp_path, capsys, words, sentence):
     assert path.read_text() == HEAD + "x,y,tie\n"
 
 
-def test_show_reads_every_format_and_reports_rows(tmp_path, capsys):
+def test_show_reads_every_format_and_reports_rows(tmp_path, capsys, caplog):
     path = votes_files.write(tmp_path / "v.jsonl", votes_files.rows("arena_33k", VOTES), "jsonl", zipped=True)
     assert main(["show", str(path), "--out", str(tmp_path / "page"), "--both-bad", "drop"]) == 0
-    words = capsys.readouterr().out
+    words = f"{caplog.text} {capsys.readouterr().out}"
     number = sum(vote.outcome == "both_bad" for vote in VOTES)
     assert f"{number} of 60 rows are not used: {number} say that both are bad" in " ".join(words.split())
+    assert words.count("are not used") == 1
     assert "not used" in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
 
 

@@ -58,7 +58,7 @@ def _show(options: argparse.Namespace) -> None:
         options.both_bad or game.get("both_bad", "tie"),
     )
     output = console()
-    if summary.report:
+    if summary.report and summary.report.is_complete:  # a warning reports other files
         output.print(f"{summary.report.sentence}.", soft_wrap=True)
     for line in summary.lines:
         output.print(line)

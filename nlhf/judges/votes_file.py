@@ -43,7 +43,7 @@ def read_text_votes(path: str, names: Mapping[str, str] | None = None, both_bad:
     Args:
         path: the file or folder.
         names: the file's own names of columns, {prompt: question}.
-        both_bad: what a vote that both texts are bad is.
+        both_bad: `drop` leaves out votes that both are bad, which are ties otherwise.
 
     Raises: ConfigError with the line, the value and the remedy.
     """

@@ -30,7 +30,7 @@ def convert(path: str, out: Path, names: Mapping[str, str], both_bad: BothBad = 
         path: the file.
         out: the CSV that is written; beside it a jsonl file where the file has texts, and a JSON file of the reports.
         names: the file's own names of columns, {item_a: left}.
-        both_bad: what a vote that both items are bad is.
+        both_bad: `drop` leaves out votes that both are bad, which are ties otherwise.
 
     Returns: the report of every file that was written with votes.
 

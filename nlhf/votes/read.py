@@ -64,7 +64,7 @@ def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> t
 
 def warn_of_unused(report: Report) -> None:
     """Log a warning if some rows of a file are not used, or were interpreted."""
-    if report.unused or report.notes:
+    if not report.is_complete:
         log.warning("%s.", report.sentence)
 
 

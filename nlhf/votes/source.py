@@ -96,7 +96,7 @@ class Source:
         """The votes on items.
 
         Args:
-            both_bad: what a vote that both are bad is.
+            both_bad: `drop` leaves out votes that both are bad, which are ties otherwise.
             names: the further columns that are read, by the keys that name them; None for all.
 
         Raises: ConfigError for a file without votes on items, and for a count that is not read.

@@ -42,6 +42,11 @@ class Report:
     unit: str = "rows"
 
     @property
+    def is_complete(self) -> bool:
+        """True if every row is used as it is."""
+        return not self.unused and not self.notes
+
+    @property
     def sentence(self) -> str:
         """The report in one line."""
         number = sum(count for count, _ in self.unused.values())
