@@ -16,7 +16,7 @@ from nlhf.equilibria.metrics import exploitability_floor
 from nlhf.equilibria.solve import solve
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
-from nlhf.numerics import simplex
+from nlhf.numerics import simplex, threads
 from tests.adversarial import FAMILIES, arena, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -211,3 +211,30 @@ def test_programs_that_throw_rock_paper_scissors():
     """tests/data/README.md."""
     winner, items = winner_of_votes(DATA / "rrps_bots.csv")
     assert (items, len(winner)) == (43, 5)
+
+
+@pytest.mark.parametrize(("large", "number"), [(threads.LARGE, 1), (70, 2)])
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_systems_are_factorised_by_one_thread_unless_they_are_large(monkeypatch, large, number, beta):
+    used, actions = set(), 70
+    monkeypatch.setattr(threads, "LARGE", large)
+
+    def watched(function):
+        def watch(*arguments):
+            used.add(torch.get_num_threads())
+            return function(*arguments)
+
+        return watch
+
+    before = torch.get_num_threads()
+    for name in ("solve_ex", "lu_factor_ex"):
+        monkeypatch.setattr(torch.linalg, name, watched(getattr(torch.linalg, name)))
+    try:
+        torch.set_num_threads(2)
+        half = torch.rand(1, actions, actions, dtype=torch.float64).triu(1) - 0.5
+        advantage = half.triu(1) - half.triu(1).mT
+        solve(advantage, torch.full((1, actions), -np.log(actions), dtype=torch.float64), beta)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert used == {number}

@@ -15,6 +15,7 @@ NumPy does the arithmetic of vectors, since its calls cost less than torch's on 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -175,10 +176,10 @@ def _inverse(matrix: np.ndarray, diagonal: np.ndarray) -> Callable[[np.ndarray],
 
 def solve_all(systems: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solutions of (B, n, n) x = (B, n, k); not finite where a system is singular."""
-    try:
-        return np.linalg.solve(systems, right)
-    except np.linalg.LinAlgError:
-        return np.asarray(torch.linalg.solve_ex(torch.from_numpy(systems), torch.from_numpy(right))[0])
+    if systems.shape[-1] <= SMALL:
+        with suppress(np.linalg.LinAlgError):
+            return np.linalg.solve(systems, right)
+    return np.asarray(torch.linalg.solve_ex(torch.from_numpy(systems), torch.from_numpy(right))[0])
 
 
 def _rate(p: np.ndarray, s: np.ndarray, dp: np.ndarray, ds: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ class Problem(Protocol):
 class Dense:
     """Matrices of advantages (B, n, n).
 
-    Pass large problems one by one: on two threads, torch's batched solver may fail with MKL from n = 150 on (pytorch
+    Pass large problems one by one: on two threads, torch's batched solver may hang with MKL from n = 150 on (pytorch
     issue 142815), and a support shared by a batch would make a problem's bits depend on its neighbours.
     """
 

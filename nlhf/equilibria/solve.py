@@ -19,6 +19,7 @@ from nlhf.equilibria.certificates import Equilibrium, recertify, recertify_matri
 from nlhf.equilibria.newton import newton
 from nlhf.equilibria.problems import SMALL, Dense, MatrixFree, Problem
 from nlhf.equilibria.winners import winners
+from nlhf.numerics.threads import threads_for
 
 if TYPE_CHECKING:
     from nlhf.games.protocol import FiniteGame
@@ -40,11 +41,13 @@ def solve(advantage: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
     batch, n = log_reference.shape
     size = MEMORY // (n * n) if n <= SMALL else 1
     parts = [slice(first, first + size) for first in range(0, batch, size)]
-    if beta > 0:
-        policies = [newton(Dense(advantage[part]), log_reference[part], beta) for part in parts]
-        return recertify(advantage, torch.cat(policies), log_reference, beta)
-    policy, unique = (torch.cat(results) for results in zip(*(winners(advantage[part]) for part in parts), strict=True))
-    return recertify(advantage, policy.log(), log_reference, beta, unique)
+    with threads_for(n):
+        if beta > 0:
+            policies = [newton(Dense(advantage[part]), log_reference[part], beta) for part in parts]
+            return recertify(advantage, torch.cat(policies), log_reference, beta)
+        solved = [winners(advantage[part]) for part in parts]
+        policy, unique = (torch.cat(results) for results in zip(*solved, strict=True))
+        return recertify(advantage, policy.log(), log_reference, beta, unique)
 
 
 def solve_matrix_free(game: FiniteGame, log_reference: Tensor, beta: float) -> Equilibrium:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from torch import Tensor, from_numpy
+from torch import Tensor, from_numpy, linalg
 
 EPS = float(np.finfo(float).eps)
 
@@ -48,7 +48,7 @@ def _second_smallest(matrices: np.ndarray) -> np.ndarray:
     size = matrices.shape[-1]
     if size == 1:
         return np.full(len(matrices), np.inf)
-    values = np.linalg.svd(matrices, compute_uv=False)
+    values = linalg.svdvals(from_numpy(matrices)).numpy()
     return np.asarray(np.maximum(values[:, -2] - 4 * size * EPS * values[:, 0], EPS**2))
 
 
