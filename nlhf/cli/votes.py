@@ -56,6 +56,7 @@ def _show(options: argparse.Namespace) -> None:
         cluster or game.get("cluster", []),
         _names(options.columns) or game.get("columns"),
         options.both_bad or game.get("both_bad", "tie"),
+        options.policy,
     )
     output = console()
     if summary.report and summary.report.is_complete:  # a warning reports other files
@@ -99,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMNS",
         help="columns that name voters or questions whose votes may be alike, as annotator; without it, votes are "
         "taken as independent",
+    )
+    show.add_argument(
+        "--policy", metavar="FILE", help="also bound the exploitability of this policy, a CSV with item,weight"
     )
     show.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
     show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")

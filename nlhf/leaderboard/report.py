@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nlhf.leaderboard.matrix import Matrix
+from nlhf.leaderboard.proof import Proof
 from nlhf.leaderboard.summary import VotesSummary
 
 MOST_ITEMS = 40  # in a picture
@@ -36,14 +37,15 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
         for context in votes.contexts
     ]
     lines = [*([f"{votes.report.sentence}."] if votes.report else []), *votes.lines]
-    tables = {"rows": rows, "scores": _ranking(pooled)}
+    tables = {"rows": rows, "scores": _ranking(pooled, votes.proof)}
     return write_page(folder, "votes.html.jinja", pictures, title=name, lines=lines, **tables)
 
 
-def _ranking(pooled: Matrix) -> list[list[str]]:
-    """Items by decreasing Bradley-Terry score: name, score, mean win rate, equilibrium share."""
+def _ranking(pooled: Matrix, proof: Proof | None) -> list[list[str]]:
+    """Items by decreasing Bradley-Terry score: name, score, mean win rate, equilibrium share, and what is proved."""
     scores, win_rates = pooled.diagnosis.scores, (pooled.preference.sum(1) - 0.5) / (len(pooled.items) - 1)
     return [
         [pooled.items[k], f"{scores[k]:+.2f}", f"{win_rates[k]:.3f}", f"{pooled.nash.shares[k]:.3f}"]
+        + ([f"{0.5 + part.items[k]:.3f}" for part in (proof.once, proof.anytime)] if proof else [])
         for k in np.argsort(-scores, kind="stable")
     ]

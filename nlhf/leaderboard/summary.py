@@ -19,6 +19,7 @@ from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
 from nlhf.leaderboard.matrix import Matrix, matrix_of
 from nlhf.leaderboard.position import position, position_clusters
+from nlhf.leaderboard.proof import Proof, policy_of, proof
 from nlhf.leaderboard.voters import agreement, columns, person
 from nlhf.stats.bootstrap import Estimate
 from nlhf.stats.cyclic import assumption
@@ -42,6 +43,7 @@ class VotesSummary:
         questions: the columns that identify a question.
         person: a column that may name people, if the votes are taken as independent.
         report: which rows of the file are not used; None if every row is.
+        proof: what the votes prove about policies; None if rows are probabilities, or for too many items.
     """
 
     pooled: Matrix
@@ -52,6 +54,7 @@ class VotesSummary:
     questions: Sequence[str]
     person: str | None
     report: Report | None
+    proof: Proof | None
 
     @property
     def lines(self) -> Iterator[str]:
@@ -61,6 +64,8 @@ class VotesSummary:
         if self.person:
             yield f"Votes of one {self.person} may be alike: add --cluster {self.person} to take them as one unit."
         yield from matrix.lines
+        if self.proof:
+            yield from self.proof.lines(matrix.diagnosis.cluster)
         if matrix.unseen:
             yield f"{matrix.unseen_pairs} have no vote: they count as even."
         if self.contexts:
@@ -107,8 +112,12 @@ def examine(
     cluster: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
     both_bad: BothBad = "tie",
+    policy: str | None = None,
 ) -> VotesSummary:
     """The summary of a file of votes; the arguments are keys of game=votes, and `names` is `game.columns`.
+
+    Args:
+        policy: a file with the weights of a policy to certify.
 
     Raises: ConfigError for bad input, as `game=votes`.
     """
@@ -127,6 +136,8 @@ def examine(
     family = Votes(context=[], **options)
     pooled = family.table(np.random.default_rng(0))
     contexts = Votes(context=list(context), **options).table(np.random.default_rng(0)) if context else None
+    assert pooled.votes is not None
+    given = None if policy is None else policy_of(policy, pooled)
     uncertain = soft(cast)
     clusters = clusters_of(cast, pooled.items, cluster or columns(cast)) if cluster or uncertain else None
     basis, number = position_clusters(cast, cluster)
@@ -139,6 +150,7 @@ def examine(
         columns(cast),
         None if cluster or uncertain else person(cast),
         family.report,
+        None if uncertain or pooled.wins is None else proof(pooled.items, pooled.wins[0], pooled.votes[:, 0], given),
     )
 
 

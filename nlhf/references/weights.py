@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -15,15 +15,24 @@ from nlhf.config import ConfigError
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import check_unique, listed, named_rows, number
 
-if TYPE_CHECKING:
-    from nlhf.games.protocol import FiniteGame
-
 log = logging.getLogger(__name__)
 
 REMEDY = "give the columns item,weight, or context,item,weight"
 
 
-def read_weights(file: InputFile, game: FiniteGame) -> np.ndarray:
+class Named(Protocol):
+    """What has named items in named contexts, such as a game."""
+
+    @property
+    def items(self) -> Sequence[str]:
+        """n names."""
+
+    @property
+    def contexts(self) -> Sequence[str]:
+        """X names."""
+
+
+def read_weights(file: InputFile, game: Named) -> np.ndarray:
     """The weights of a game's items, (n), (1, n), (n, 1) or (X, n); their sign and size are not checked.
 
     Raises: ConfigError for a file that cannot be read, and for items that are missing, unknown or given twice.
@@ -41,7 +50,7 @@ def read_weights(file: InputFile, game: FiniteGame) -> np.ndarray:
     return _unnamed(_numbers(rows, file), file, game)
 
 
-def _unnamed(weights: np.ndarray, file: InputFile, game: FiniteGame) -> np.ndarray:
+def _unnamed(weights: np.ndarray, file: InputFile, game: Named) -> np.ndarray:
     first = f"{', '.join(game.items[:3])}{', ...' if len(game.items) > 3 else ''}"
     log.warning(
         "%s names no items: its weights are taken in the order of the game's items, %s; to match them by name, %s",
@@ -66,7 +75,7 @@ def _numbers(rows: Sequence[tuple[int, list[str]]], file: InputFile) -> np.ndarr
     return np.array(table)
 
 
-def _from_table(file: InputFile, game: FiniteGame) -> np.ndarray:
+def _from_table(file: InputFile, game: Named) -> np.ndarray:
     """Weights (X, n) of a CSV with named columns; without a column `context` they serve all contexts."""
     rows = named_rows(file)
     if not {"item", "weight"} <= set(rows.columns) <= {"context", "item", "weight"}:
@@ -97,7 +106,7 @@ def _from_table(file: InputFile, game: FiniteGame) -> np.ndarray:
     return weights if by_context else weights[0]
 
 
-def _from_npz(file: InputFile, game: FiniteGame) -> np.ndarray:
+def _from_npz(file: InputFile, game: Named) -> np.ndarray:
     """The array `weight` of an npz, (n) or (X, n), in the order of its `items`, and of its `contexts` if it has any."""
     arrays = file.arrays()
     if arrays is None or "weight" not in arrays or arrays["weight"].dtype.kind not in "fiu":

@@ -1,0 +1,111 @@
+"""What votes prove: the certified exploitability of the best policy, of every item, and of a policy of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.games.preference import PreferenceTable
+from nlhf.io.inputs import InputFile
+from nlhf.references.weights import read_weights
+from nlhf.stats.certified import VoteBounds
+
+DELTA = 0.05  # probability that a bound is wrong
+MOST = 60  # items up to which the best policies are computed
+SHOWN = 5e-4  # smallest share of an item that a sentence names
+
+
+@dataclass(frozen=True)
+class Certified:
+    """The policy with the smallest certified exploitability at beta = 0.
+
+    Args:
+        policy: probabilities (n).
+        exploitability: with probability 1 - DELTA, its exploitability is at most this.
+        items: the same bound for each item, (n).
+        user: the same bound for the policy of the user, or None.
+    """
+
+    policy: np.ndarray
+    exploitability: float
+    items: np.ndarray
+    user: float | None
+
+    @classmethod
+    def of(cls, bounds: VoteBounds, policy: np.ndarray | None) -> Certified:
+        """From the bounds, and the policy of the user (n)."""
+        best, value = bounds.best()
+        items = np.array([bounds.exploitability(item) for item in np.eye(len(best))])
+        single = int(items.argmin())
+        if items[single] <= value:  # an item, up to the accuracy of `best`
+            best, value = np.eye(len(best))[single], float(items[single])
+        return cls(best, value, items, None if policy is None else bounds.exploitability(policy))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The certificates of votes on n items.
+
+    Args:
+        once: valid if the numbers of votes were fixed in advance.
+        anytime: valid however pairs were chosen, and whenever the votes are looked at.
+    """
+
+    items: tuple[str, ...]
+    once: Certified
+    anytime: Certified
+
+    def lines(self, cluster: str | None) -> Iterator[str]:
+        """The sentences; `cluster` names the voters or questions whose votes may be alike."""
+        once, anytime = self.once, self.anytime
+        dependent = f", also those of one {cluster}" if cluster else ""
+        yield (
+            f"With {1 - DELTA:.0%} confidence, no policy is preferred to {self._mixture(once.policy)} with a "
+            f"probability above {0.5 + once.exploitability:.3f}, if the numbers of votes were fixed in advance; above "
+            f"{0.5 + anytime.exploitability:.3f} ({self._mixture(anytime.policy)}), however pairs were chosen and "
+            f"whenever the votes are looked at. These bounds take votes as independent{dependent}."
+        )
+        single = int(once.items.argmin())
+        if once.policy[single] < 1 - SHOWN:
+            yield (
+                f"Of single items, {self.items[single]} has the smallest bounds: {0.5 + once.items[single]:.3f} and "
+                f"{0.5 + anytime.items[single]:.3f}."
+            )
+        if once.user is not None and anytime.user is not None:
+            yield f"The given policy has the bounds {0.5 + once.user:.3f} and {0.5 + anytime.user:.3f}."
+
+    def _mixture(self, policy: np.ndarray) -> str:
+        """The shares of a policy."""
+        played = [k for k in np.argsort(-policy, kind="stable") if policy[k] >= SHOWN]
+        if len(played) == 1:
+            return str(self.items[played[0]])
+        return "the mixture " + ", ".join(f"{self.items[k]} {policy[k]:.3f}" for k in played)
+
+
+def policy_of(path: str, table: PreferenceTable) -> np.ndarray:
+    """The policy (n) in a file of weights, as reference=file reads it; weights may be 0.
+
+    Raises: ConfigError.
+    """
+    weights = read_weights(InputFile(path, "--policy"), table).reshape(-1)
+    if len(weights) != len(table.items) or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ConfigError(f"--policy {path} has no policy: give each of the {len(table.items)} items a weight >= 0.")
+    return np.asarray(weights / weights.sum())
+
+
+def proof(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, policy: np.ndarray | None = None) -> Proof | None:
+    """The certificates; None for fewer than two or more than MOST items.
+
+    Args:
+        wins: of the row's item, ties as halves, (n, n).
+        votes: (2, n, n), the number of votes on each pair, and how many of them are ties.
+        policy: of the user, (n).
+    """
+    if not 2 <= len(items) <= MOST:
+        return None
+    once = VoteBounds.once(wins, votes[0], DELTA, ties=bool(votes[1].any()))
+    anytime = VoteBounds.anytime(wins, votes[0], DELTA)
+    return Proof(tuple(items), Certified.of(once, policy), Certified.of(anytime, policy))
