@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from nlhf.cli.early import end_at_interrupts
-    from nlhf.garbage import postpone_collections
+    from nlhf.cli.early import prepare
 
-    end_at_interrupts()
-    postpone_collections()
+    prepare()
     import sys
 
     from nlhf.__main__ import main

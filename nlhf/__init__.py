@@ -6,7 +6,6 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from nlhf import garbage as _garbage
 from nlhf.cli import early as _early
 
 if TYPE_CHECKING:
@@ -18,8 +17,7 @@ __version__ = "0.2.0"
 __all__ = ["ConfigError", "analysis", "equilibrium", "evaluate", "exploitability", "run"]
 
 if _early.is_command():
-    _early.end_at_interrupts()
-    _garbage.postpone_collections()
+    _early.prepare()
 
 # Threads of torch sleep while they wait for each other. Threads that spin gain little on free cores and lose much
 # beside another process (benchmarks/threads.py). OpenMP reads the variable once, when torch is imported.

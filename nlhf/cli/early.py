@@ -1,4 +1,4 @@
-"""Before a command's slow imports: an interrupt ends the program with one line instead of a traceback."""
+"""Before a command's slow imports: its process is prepared, and an interrupt ends it with one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
+from nlhf.garbage import postpone_collections
+
 INTERRUPTED = 128 + signal.SIGINT  # exit code
+
+
+def prepare() -> None:
+    """Set up the process of a command, before it imports NumPy and torch."""
+    end_at_interrupts()
+    postpone_collections()
 
 
 def end_at_interrupts() -> None:
