@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path as File
+
 import numpy as np
 import pytest
 import torch
@@ -181,3 +186,14 @@ def test_constants_of_a_context_do_not_matter():
         return state.policy.log_probabilities
 
     torch.testing.assert_close(states(0.0), states(0.5), rtol=0, atol=1e-3)
+
+
+def test_many_answers_of_several_seeds_need_one_thread(tmp_path):
+    """On two threads, torch's batched solver hangs from 150 rows on, which 75 answers reach."""
+    words = ["game=random_tournament", "game.actions=100", "algorithm=secant", "seeds=2", "beta=0.001",
+             "budget.queries=110", "budget.target=null", "equilibrium=never", f"runs_dir={tmp_path}"]  # fmt: skip
+    main = File(__file__).resolve().parents[1] / "main.py"
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, main, *words], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "oneMKL" not in done.stdout + done.stderr

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from nlhf.numerics import threads
+
 if TYPE_CHECKING:
     from torch import Tensor
 else:
@@ -90,7 +92,7 @@ class Answers:
         n, stored = weights.shape[-1], self.rows.shape[2]
         rows = self.rows.flatten(0, 1)
         unused = (rows == 0).all(-1).to(rows).diag_embed()
-        pairs = torch.linalg.solve(rows[..., 2 * n :] + unused, rows[..., : 2 * n])[:, stored - count :]
+        pairs = threads.solve(rows[..., 2 * n :] + unused, rows[..., : 2 * n])[:, stored - count :]
         answers = Answers(self.rows * 0, 0)
         for pair in torch.split(pairs, 1, 1):
             answers = answers.with_answer(pair[..., :n], pair[..., n:], weights)

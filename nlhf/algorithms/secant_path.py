@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nlhf.algorithms.secant_model import constants
-from nlhf.numerics import simplex
+from nlhf.numerics import simplex, threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,11 +81,8 @@ class Path:
 
     def solve(self, covariance: Tensor, right: Tensor) -> Tensor:
         """d of d (1 - s Cov N^T) = right, all (B, 1, 2m)."""
-        import torch
-
         jacobian = self.identity.baddbmm(self.form.mT * self.s, covariance, alpha=-1)
-        solved: Tensor = torch.linalg.solve_ex(jacobian, right.mT)[0].mT
-        return solved
+        return threads.solve(jacobian, right.mT).mT
 
     def newton_step(self) -> None:
         """One damped Newton step: shortened until the error falls by a tenth of the prediction."""
