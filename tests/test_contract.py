@@ -33,7 +33,8 @@ def configs(tmp_path_factory):
     matrix = np.array([[0.5, 0.1, 0.9], [0.9, 0.5, 0.2], [0.1, 0.8, 0.5]])
     np.save(folder / "matrix.npy", matrix)
     (folder / "votes.csv").write_text("item_a,item_b,wins_a,wins_b\nx,y,3,1\ny,z,2,1\nz,x,1.5,0.5\n")
-    files = {"matrix": folder / "matrix.npy", "votes": folder / "votes.csv"}
+    (folder / "ratings.csv").write_text("item,rating\nx,1100\ny,1000\nz,950\n")
+    files = {"matrix": folder / "matrix.npy", "votes": folder / "votes.csv", "ratings": folder / "ratings.csv"}
     with composed(
         [
             f"runs_dir={folder}",

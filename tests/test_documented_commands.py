@@ -62,14 +62,7 @@ def test_the_commands_for_games_work(folder, capsys, page):
     if page == "docs/tutorial.md":
         (folder / "votes.csv").write_text(block(page, "csv", "item_a,item_b,wins_a,wins_b,topic"))
     if page == "docs/formats.md":
-        votes = votes_files.drawn()
-        for name, file in (
-            ("evalica", "choices.csv"),
-            ("mtbench", "judgments.jsonl"),
-            ("arena_140k", "battles.parquet"),
-        ):
-            votes_files.write(folder / file, votes_files.rows(name, votes), file.partition(".")[2])
-        votes_files.write(folder / "ratings.csv", votes_files.rows("ratings", votes), "csv")
+        votes_files.write_documented(folder)
     for words in commands(page):
         runs = iter(sorted(path.parent.relative_to(folder) for path in folder.glob("runs/methods/*/metrics.csv")))
         run([str(next(runs)) if "RUN_" in word else word for word in words], capsys, SHORT)

@@ -16,6 +16,7 @@ import yaml
 from nlhf.launch.compose import CONF
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
+from tests import votes_files
 from tests.composing import configured
 from tests.documents import TABLE_PAGES, VOTES, commands
 from tests.test_contract import Recorder
@@ -55,19 +56,19 @@ def _values(key, text):
     return [text] if not several else text.split(",") if key in VARIED else [text.split(",")[-1]]
 
 
-def shortened(words, votes):
-    """The run in a few seconds or less."""
+def shortened(words, folder):
+    """The run in a few seconds or less, on the files in a folder."""
     short = ["equilibrium=never", "budget.iterations=300"]
     short += ["seeds=2"] * any(word.startswith(("seeds=", "experiment=")) for word in words)
     short += ["game.actions=500"] * any(word.startswith("game.actions=") and len(word) > 16 for word in words)
-    return [word.replace("votes.csv", str(votes)) for word in words] + short
+    return [re.sub("game.path=(?!embedded:)", f"game.path={folder}/", word) for word in words] + short
 
 
 @pytest.mark.parametrize("words", runs())
 def test_a_documented_command_ends_below_its_start(words, tmp_path):
-    votes = tmp_path / "votes.csv"
-    votes.write_text(VOTES)
-    run = specify(configured(*shortened(words, votes)))
+    (tmp_path / "votes.csv").write_text(VOTES)
+    votes_files.write_documented(tmp_path)
+    run = specify(configured(*shortened(words, tmp_path)))
     recorder = Recorder()
     assemble(run).trainer(run, recorder).run()
     start = [values["exploitability"] for _, values, _ in recorder.rows if values["iteration"] == 0]

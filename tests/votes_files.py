@@ -213,6 +213,18 @@ def write(path: Path, table: Sequence[dict[str, Any]], container: str, zipped: b
     return path
 
 
+def write_documented(folder: Path) -> None:
+    """Write the files that the commands of docs/formats.md read."""
+    votes = drawn()
+    for name, file in (
+        ("evalica", "choices.csv"),
+        ("mtbench", "judgments.jsonl"),
+        ("arena_140k", "battles.parquet"),
+        ("ratings", "ratings.csv"),
+    ):
+        write(folder / file, rows(name, votes), file.partition(".")[2])
+
+
 def _csv(table: Sequence[dict[str, Any]], separator: str) -> bytes:
     """A CSV with a byte order mark; lists and objects are JSON in a cell."""
     from io import StringIO
