@@ -137,7 +137,7 @@ def examine(
     pooled = family.table(np.random.default_rng(0))
     contexts = Votes(context=list(context), **options).table(np.random.default_rng(0)) if context else None
     assert pooled.votes is not None
-    given = None if policy is None else policy_of(policy, pooled)
+    users_policy = None if policy is None else policy_of(policy, pooled)
     uncertain = soft(cast)
     clusters = clusters_of(cast, pooled.items, cluster or columns(cast)) if cluster or uncertain else None
     basis, number = position_clusters(cast, cluster)
@@ -150,7 +150,9 @@ def examine(
         columns(cast),
         None if cluster or uncertain else person(cast),
         family.report,
-        None if uncertain or pooled.wins is None else proof(pooled.items, pooled.wins[0], pooled.votes[:, 0], given),
+        None
+        if uncertain or pooled.wins is None
+        else proof(pooled.items, pooled.wins[0], pooled.votes[:, 0], users_policy),
     )
 
 
