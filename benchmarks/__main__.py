@@ -12,10 +12,10 @@ import time
 SHORT = (
     "iteration", "sampled steps rows", "startup --repetitions 5", "equilibrium --actions 500", "unregularised",
     "analysis --runs 500",
-    "sweeps --runs 300 --folders 3000 --kills 5", "queries", "secant", "precision", "scale",
+    "sweeps --runs 200 --folders 3000 --kills 5", "queries", "secant", "precision",
     "acceleration --seeds 1", "race --short",
 )  # fmt: skip
-LONG = ("unregularised --long", "race", "busy")
+LONG = ("unregularised --long", "race", "scale", "busy")
 
 
 def main(commands: tuple[str, ...]) -> int:
@@ -23,7 +23,7 @@ def main(commands: tuple[str, ...]) -> int:
     short, started = [], time.perf_counter()
     for command in commands:
         name, *options = command.split()
-        print(f"\n== benchmarks.{command}", flush=True)
+        print(f"\n== benchmarks.{command}, after {time.perf_counter() - started:.0f} seconds", flush=True)
         if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=False).returncode:
             short.append(name)
     print(f"\nfell short: {', '.join(short) or 'none'}, in {(time.perf_counter() - started) / 60:.0f} minutes")

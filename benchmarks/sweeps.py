@@ -85,14 +85,11 @@ def timed(arguments: list[str], words: str) -> float:
 
 
 def multiply(study: Path, folders: int) -> None:
-    """Copy what status reads until a study has so many runs."""
+    """Copy runs until a study has so many."""
     originals = sorted(path for path in study.iterdir() if path.is_dir())
     for number in range(folders - len(originals)):
         source = originals[number % len(originals)]
-        copy = study / f"{source.name}{number:05d}"
-        shutil.copytree(source / ".hydra", copy / ".hydra")
-        for name in ("summary.json", "metrics.csv"):
-            shutil.copy(source / name, copy / name)
+        shutil.copytree(source, study / f"{source.name}{number:05d}")
 
 
 def status(study: Path, words: str) -> float:

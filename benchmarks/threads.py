@@ -30,6 +30,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 }
 CASES = {
     "default run": [],
+    "n=100, equilibrium": ["game=random_tournament", "game.actions=100", "equilibrium=auto"],
     "64 seeds of n=256": ["game=random_tournament", "game.actions=256", "seeds=64"],
     "16 seeds of n=1000": ["game=random_tournament", "game.actions=1000", "seeds=16"],
     "language model": ["experiment=language_model", "algorithm=nash_prox_fast", "prox.contexts=4", "prox.samples=2",

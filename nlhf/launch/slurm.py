@@ -24,6 +24,7 @@ from nlhf.launch.slurm_queue import FOLDER, queued
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import SweepRecord
 from nlhf.messages import command
+from nlhf.numerics.threads import set_threads
 from nlhf.runner.outcome import Outcome
 from nlhf.terminal import say, show_warnings, visible
 
@@ -53,10 +54,8 @@ class ArrayTask:
 
     def __call__(self) -> list[str]:
         """Run the batches and return how each run ended. A failing run does not stop the others."""
-        import torch
-
         show_warnings()
-        torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 1)))
+        set_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 1)))
         states = []
         for batch in self.batches:
             for ended in attempt_all(batch):

@@ -17,6 +17,7 @@ from nlhf.io.files import unusable
 from nlhf.io.sync import late_syncs
 from nlhf.launch.batch import attempt_all
 from nlhf.launch.job import Job
+from nlhf.numerics.threads import set_threads
 from nlhf.runner.outcome import Ended
 from nlhf.runner.session import in_a_line
 from nlhf.terminal import show_warnings, warn
@@ -105,9 +106,7 @@ def work(pipe: Connection, threads: int) -> None:
     show_warnings()
     threading.Thread(target=_end_with_pool, daemon=True).start()
     try:
-        import torch
-
-        torch.set_num_threads(threads)
+        set_threads(threads)
         pipe.send(None)
     except Exception as error:
         pipe.send(StartError(in_a_line(error)))
