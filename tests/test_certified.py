@@ -90,7 +90,7 @@ def test_the_bound_of_mixtures_is_the_largest_gain_within_its_ellipsoid():
         sums = np.delete(direction, y, 1)  # of the noise of the other pairs: sum_j S_j^2/(N_j + rho) = chi
         sums *= np.sqrt(chi * (400 + RHO) / (sums**2).sum(1))[:, None]
         gains = np.delete(bounds.estimate[y], y) @ np.delete(policy, y) + (sums / 400) @ np.delete(policy, y)
-        limit = bounds._of_mixture(policy)[0][y]
+        limit = bounds.of_mixture(policy)[0][y]
         assert gains.max() <= limit + 1e-12
         assert gains.max() > limit - 2e-3
 
@@ -104,7 +104,7 @@ def test_no_policy_is_certified_better_than_the_best(seed):
     separate = min((bounds.upper @ _smallest_maximum(bounds.upper)).max(), value)
     nearby = rng.dirichlet(1 + 500 * policy, 300)
     for other in [*rng.dirichlet(np.ones(N), 300), *nearby, *np.eye(N)]:
-        for gains in (bounds.upper @ other, bounds._of_mixture(other)[0]):
+        for gains in (bounds.upper @ other, bounds.of_mixture(other)[0]):
             assert gains.max() * 1.005 >= min(separate, value) - 1e-9
 
 

@@ -84,7 +84,7 @@ class VoteBounds:
     def gains(self, policy: np.ndarray) -> np.ndarray:
         """Upper bounds of the gain of every opponent against a policy, (n)."""
         gains: np.ndarray = self.upper @ policy
-        return gains if self.spread is None else np.minimum(gains, self._of_mixture(policy)[0])
+        return gains if self.spread is None else np.minimum(gains, self.of_mixture(policy)[0])
 
     def exploitability(self, policy: np.ndarray, beta: float = 0.0, reference: np.ndarray | None = None) -> float:
         """An upper bound of the exploitability of a policy (n) in the game with KL strength beta.
@@ -124,7 +124,7 @@ class VoteBounds:
                 ends[row, item] = np.clip(sign * found.fun, 0.0, 1.0)
         return ends[0], ends[1]
 
-    def _of_mixture(self, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def of_mixture(self, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The bound of mixtures for every opponent, (n), and its derivative by the policy, (n, n)."""
         assert self.estimate is not None
         assert self.spread is not None
@@ -142,7 +142,7 @@ class VoteBounds:
         best, smallest = np.full(len(self.upper), 1 / len(self.upper)), np.inf
         policy, cuts, least = best, np.empty((0, len(best))), -np.inf
         for _ in range(CUTS):
-            bounds, slopes = self._of_mixture(policy)
+            bounds, slopes = self.of_mixture(policy)
             if bounds.max() < smallest:
                 best, smallest = policy, bounds.max()
             if smallest - least <= ACCURACY * smallest + 1e-5:

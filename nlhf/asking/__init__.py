@@ -1,0 +1,1 @@
+"""Rules that choose the pairs of items to vote on next."""

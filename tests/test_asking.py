@@ -1,0 +1,131 @@
+"""Rules that choose the pairs to vote on next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nlhf.asking.base import filled, next_batch
+from nlhf.asking.certified import CERTIFIED, CertifiedRule
+from nlhf.asking.uniform import UniformRule
+from nlhf.config import ConfigError
+from nlhf.stats.certified import RHO, VoteBounds
+from tests.test_certified import cast, random_game
+
+N = 5
+
+
+def uneven(seed, n=N, most=300):
+    """Wins and votes, with another number of votes for each pair."""
+    rng = np.random.default_rng(seed)
+    votes = np.triu(rng.integers(4, most, (n, n)), 1)
+    wins = np.triu(rng.binomial(votes, random_game(seed, n)), 1).astype(float)
+    votes = votes + votes.T
+    return wins + np.tril(votes - wins.T, -1), votes.astype(float)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_votes_are_filled_up_to_one_level(seed):
+    rng = np.random.default_rng(seed)
+    votes = np.triu(rng.integers(0, 30, (N, N)), 1)
+    weights = np.triu(rng.random((N, N)) * (rng.random((N, N)) < 0.7), 1)
+    batch = int(rng.integers(0, 200))
+    numbers = filled(votes + votes.T, weights + weights.T, batch, rng)
+    assert numbers.sum() == batch
+    assert (numbers >= 0).all()
+    assert (np.tril(numbers) == 0).all()
+    assert (numbers[weights == 0] == 0).all()
+    low, high = 0.0, 1e6
+    for _ in range(200):  # the level, by bisection
+        level = (low + high) / 2
+        poured = np.maximum(level * weights - votes, 0) * (weights > 0)
+        low, high = (level, high) if poured.sum() < batch else (low, level)
+    assert numbers == pytest.approx(poured, abs=1 - 1e-6)
+
+
+def test_uniform_levels_the_numbers_of_votes():
+    _, votes = uneven(0, most=20)
+    numbers = UniformRule().numbers(votes / 2, votes, 3000, np.random.default_rng(0))
+    after = (votes + numbers + numbers.T)[np.triu_indices(N, 1)]
+    assert after.max() - after.min() <= 1
+    few = UniformRule().numbers(votes / 2, votes, 1, np.random.default_rng(0))
+    assert votes[few > 0] == votes[votes > 0].min()
+
+
+def test_uniform_chooses_among_equal_pairs_at_random():
+    votes = np.zeros((3, 3))
+    counts = sum(UniformRule().numbers(votes, votes, 2, np.random.default_rng(seed)) for seed in range(300))
+    assert counts[np.triu_indices(3, 1)] == pytest.approx([200, 200, 200], abs=35)
+
+
+def test_the_first_votes_go_to_every_pair():
+    wins, votes = cast(random_game(0), 20, 0)
+    wins[0, 1:], wins[1:, 0], votes[0, 1:], votes[1:, 0] = 0.0, 0.0, 1.0, 1.0
+    few = CERTIFIED.numbers(wins, votes, 8, np.random.default_rng(0))
+    assert few.sum() == 8
+    assert few[0, 1:].tolist() == [2, 2, 2, 2]
+    more = CERTIFIED.numbers(wins, votes, 30, np.random.default_rng(0))
+    assert more.sum() == 30
+    assert (more[0, 1:] >= 3).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_value_of_a_pair_is_the_slope_of_its_bound(seed):
+    """By finite differences: of the bound of mixtures at fixed chi and shares of wins, and of the width of a pair."""
+    wins, votes = uneven(seed, most=(30, 3000)[seed % 2])
+    bounds = VoteBounds.anytime(wins, votes, CERTIFIED.delta)
+    policy = bounds.best()[0]
+    value = np.zeros((N, N))
+    of_pairs, mixture = bounds.upper @ policy, bounds.of_mixture(policy)[0]
+    gains = np.minimum(of_pairs, mixture)
+    for y in range(N):
+        if gains[y] < 0.85 * gains.max():
+            continue
+        chi = (np.log(N / (CERTIFIED.delta / 2)) + np.log1p(np.delete(votes[y], y) / RHO).sum() / 2) / 2
+        for j in set(range(N)) - {y}:
+            width = bounds.upper[y, j] + bounds.upper[j, y]
+            if of_pairs[y] <= mixture[y]:  # a width of w/sqrt(N)
+                ends = [policy[j] * width * np.sqrt(votes[y, j] / (votes[y, j] + step)) for step in (0.001, -0.001)]
+            else:
+                ends = []
+                for step in (0.001, -0.001):
+                    number = np.delete(votes[y] + step * np.eye(N)[j], y)
+                    ends.append(np.sqrt(chi * (np.delete(policy, y) ** 2 * (number + RHO) / number**2).sum()))
+            value[y, j] = (ends[1] - ends[0]) / 0.002
+    assert CERTIFIED.values(wins, votes) == pytest.approx(value + value.T, rel=1e-4, abs=1e-12)
+
+
+def test_nothing_is_asked_about_pairs_without_value():
+    """A cycle of three above an item that loses every vote."""
+    preference = np.array([[0.5, 0.7, 0.3, 1.0], [0.3, 0.5, 0.7, 1.0], [0.7, 0.3, 0.5, 1.0], [0.0, 0.0, 0.0, 0.5]])
+    wins, votes = cast(preference, 1000, 0)
+    numbers = CERTIFIED.numbers(wins, votes, 600, np.random.default_rng(0))
+    assert numbers[:, 3].tolist() == [0, 0, 0, 0]
+    assert numbers[:3, :3].sum() == 600
+    assert numbers[np.triu_indices(3, 1)].min() > 100
+
+
+def test_when_nothing_is_left_to_prove_numbers_are_levelled():
+    wins, votes = cast(np.array([[0.5, 1.0, 1.0], [0.0, 0.5, 0.5], [0.0, 0.5, 0.5]]), 500, 0)
+    assert VoteBounds.anytime(wins, votes, CERTIFIED.delta).best()[1] == 0
+    assert CERTIFIED.numbers(wins, votes, 30, np.random.default_rng(0))[np.triu_indices(3, 1)].tolist() == [10, 10, 10]
+
+
+@pytest.mark.parametrize("votes", [0, 10, 40_000])
+def test_the_same_seed_asks_the_same(votes):
+    wins, votes = cast(random_game(3), votes, 1)
+    first, second = (CERTIFIED.numbers(wins, votes, 47, np.random.default_rng(7)) for _ in range(2))
+    assert (first == second).all()
+    assert first.sum() == 47
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("delta", 0.0), ("delta", 1.0), ("first", 0), ("near", 1.0), ("power", 0.0)]
+)
+def test_constants_out_of_range_are_refused(key, value):
+    with pytest.raises(ConfigError, match=rf"asking\.{key}="):
+        CertifiedRule(**{"delta": 0.05, "first": 4, "near": 0.15, "power": 0.6, key: value})
+
+
+def test_batches_grow_with_the_votes():
+    assert [next_batch(total) for total in (0, 660, 1000, 10_000)] == [20, 20, 30, 300]
