@@ -529,6 +529,18 @@ def test_converting_keeps_columns_and_counts_what_it_leaves_out(tmp_path, capsys
     assert "2 of 3 rows are not used" in capsys.readouterr().out
 
 
+def test_converting_replaces_files_only_with_force(tmp_path, capsys):
+    path = saved(tmp_path, HEAD + "x,y,tie\n")
+    (tmp_path / "tidy.json").write_text("mine")
+    words = ["convert", str(path), "--out", str(tmp_path / "tidy.csv")]
+    assert main(words) == 2
+    assert f"{tmp_path / 'tidy.json'} exists: give another name, or add --force" in capsys.readouterr().err
+    assert (tmp_path / "tidy.json").read_text() == "mine"
+    assert not (tmp_path / "tidy.csv").exists()
+    assert main([*words, "--force"]) == 0
+    assert json.loads((tmp_path / "tidy.json").read_text())["tidy.csv"]["unused"] == {}
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -22,18 +22,18 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     show_warnings()
     if options.command == "convert":
-        _convert(options.file, options.out, _names(options.columns), options.both_bad or "tie")
+        _convert(options.file, options.out, _names(options.columns), options.both_bad or "tie", options.force)
     else:
         _show(options)
     return 0
 
 
-def _convert(path: str, out: Path, names: dict[str, str], both_bad: BothBad) -> None:
+def _convert(path: str, out: Path, names: dict[str, str], both_bad: BothBad, force: bool) -> None:
     """Write the votes in tidy form, and print what was written."""
     from nlhf.votes.convert import convert
 
     output = console()
-    for file, report in convert(path, out, names, both_bad).items():
+    for file, report in convert(path, out, names, both_bad, force).items():
         output.print(f"{file}: {report.sentence}.", soft_wrap=True)
 
 
@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     change.add_argument("file", metavar="FILE", help="votes in a format of docs/formats.md")
     change.add_argument("--out", type=Path, required=True, metavar="CSV", help="the file to write, votes.csv")
+    change.add_argument("--force", action="store_true", help="replace files that exist")
     _add_format(change)
     return parser
 

@@ -23,7 +23,9 @@ from nlhf.votes.table import Report, Unused
 BLOCK = 2**16  # votes that are held as objects
 
 
-def convert(path: str, out: Path, names: Mapping[str, str], both_bad: BothBad = "tie") -> dict[Path, Report]:
+def convert(
+    path: str, out: Path, names: Mapping[str, str], both_bad: BothBad = "tie", force: bool = False
+) -> dict[Path, Report]:
     """Write the votes of a file, and what was not used of it.
 
     Args:
@@ -31,10 +33,11 @@ def convert(path: str, out: Path, names: Mapping[str, str], both_bad: BothBad = 
         out: the CSV that is written; beside it a jsonl file where the file has texts, and a JSON file of the reports.
         names: the file's own names of columns, {item_a: left}.
         both_bad: `drop` leaves out votes that both are bad, which are ties otherwise.
+        force: replace files that exist.
 
     Returns: the report of every file that was written with votes.
 
-    Raises: ConfigError for a file without votes, and for one that would replace itself.
+    Raises: ConfigError for a file without votes, for one that would replace itself, and for outputs that exist.
     """
     source = source_of(InputFile(path), names)
     if source.format is None:
@@ -42,9 +45,7 @@ def convert(path: str, out: Path, names: Mapping[str, str], both_bad: BothBad = 
     has_items, has_texts = source.format is TIDY or source.format.votes is not None, source.has_texts
     if not has_items and not has_texts:
         raise ConfigError(source.refusal("votes"))
-    outputs = [out.with_suffix(ending) for ending in (".csv", ".jsonl", ".json")]
-    if source.file.location.resolve() in [output.resolve() for output in outputs]:
-        raise ConfigError(f"--out {out} would replace the file that is read: give another name.")
+    outputs = _outputs(source.file, out, {".csv": has_items, ".jsonl": has_texts, ".json": True}, force)
     out.parent.mkdir(parents=True, exist_ok=True)
     reports = {}
     if has_items:
@@ -53,6 +54,17 @@ def convert(path: str, out: Path, names: Mapping[str, str], both_bad: BothBad = 
         reports[outputs[1]] = _write_texts(source, outputs[1], both_bad)
     write_json(outputs[2], {output.name: report.entries for output, report in reports.items()})
     return reports
+
+
+def _outputs(file: InputFile, out: Path, written: Mapping[str, bool], force: bool) -> list[Path]:
+    """The files with these endings; those that are `written` must not exist, unless `force`, and not be the input."""
+    outputs = [out.with_suffix(ending) for ending in written]
+    for output in (path for path, is_written in zip(outputs, written.values(), strict=True) if is_written):
+        if output.resolve() == file.location.resolve():
+            raise ConfigError(f"--out {out} would replace the file that is read: give another name.")
+        if output.exists() and not force:
+            raise ConfigError(f"--out {out}: {output} exists: give another name, or add --force to replace it.")
+    return outputs
 
 
 def _write_items(source: Source, out: Path, both_bad: BothBad) -> Report:
