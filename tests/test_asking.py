@@ -76,7 +76,7 @@ def test_the_value_of_a_pair_is_the_slope_of_its_bound(seed):
     bounds = VoteBounds.anytime(wins, votes, CERTIFIED.delta)
     policy = bounds.best()[0]
     value = np.zeros((N, N))
-    of_pairs, mixture = bounds.upper @ policy, bounds.of_mixture(policy)[0]
+    of_pairs, mixture = bounds.upper @ policy, bounds.of_mixture(policy)
     gains = np.minimum(of_pairs, mixture)
     for y in range(N):
         if gains[y] < 0.85 * gains.max():

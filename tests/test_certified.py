@@ -10,7 +10,8 @@ from scipy import stats
 
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
-from nlhf.stats.certified import RHO, VoteBounds, _smallest_maximum
+from nlhf.stats.certified import RHO, VoteBounds
+from nlhf.stats.minimax import ACCURACY, FINEST, conic_minimax, linear_minimax
 
 N = 5
 
@@ -90,7 +91,7 @@ def test_the_bound_of_mixtures_is_the_largest_gain_within_its_ellipsoid():
         sums = np.delete(direction, y, 1)  # of the noise of the other pairs: sum_j S_j^2/(N_j + rho) = chi
         sums *= np.sqrt(chi * (400 + RHO) / (sums**2).sum(1))[:, None]
         gains = np.delete(bounds.estimate[y], y) @ np.delete(policy, y) + (sums / 400) @ np.delete(policy, y)
-        limit = bounds.of_mixture(policy)[0][y]
+        limit = bounds.of_mixture(policy)[y]
         assert gains.max() <= limit + 1e-12
         assert gains.max() > limit - 2e-3
 
@@ -101,11 +102,46 @@ def test_no_policy_is_certified_better_than_the_best(seed):
     bounds, rng = VoteBounds.anytime(wins, votes, 0.05), np.random.default_rng(seed)
     policy, value = bounds.best()
     assert value == pytest.approx(bounds.exploitability(policy))
-    separate = min((bounds.upper @ _smallest_maximum(bounds.upper)).max(), value)
+    separate = min((bounds.upper @ linear_minimax(bounds.upper)).max(), value)
     nearby = rng.dirichlet(1 + 500 * policy, 300)
     for other in [*rng.dirichlet(np.ones(N), 300), *nearby, *np.eye(N)]:
-        for gains in (bounds.upper @ other, bounds.of_mixture(other)[0]):
+        for gains in (bounds.upper @ other, bounds.of_mixture(other)):
             assert gains.max() * 1.005 >= min(separate, value) - 1e-9
+
+
+def smallest_by_cuts(rows, spread, cuts=400):
+    """A lower bound of the smallest maximum of rows @ q + sqrt(spread @ q^2) over probabilities q, by Kelley's cuts."""
+    q, tangents = np.full(len(rows), 1 / len(rows)), np.empty((0, len(rows)))
+    best, smallest, least = q, np.inf, -np.inf
+    for _ in range(cuts):
+        root = np.sqrt(spread @ q**2)
+        bounds, slopes = rows @ q + root, rows + spread * q / np.maximum(root, 1e-300)[:, None]
+        if bounds.max() < smallest:
+            best, smallest = q, bounds.max()
+        if smallest - least <= 1e-4 * smallest + 1e-7:
+            break
+        tangents = np.concatenate([tangents, slopes[bounds > least]])
+        q = linear_minimax(tangents)
+        least = (tangents @ q).max()
+        q = (q + best) / 2
+    return least
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+@pytest.mark.parametrize("votes", [4, 60, 3000, 10**6])
+def test_the_best_mixture_is_that_of_cutting_planes(n, votes):
+    rng = np.random.default_rng(n + votes)
+    wins, total = cast(random_game(n, n), votes, 0)
+    keep = np.triu(rng.random((n, n)) < 0.8, 1)
+    keep = keep + keep.T
+    bounds = VoteBounds.anytime(wins * keep, total * keep, 0.05)
+    rows = np.where(keep | np.eye(n, dtype=bool), bounds.estimate, 0.5)
+    q = conic_minimax(rows, bounds.spread)
+    value = (rows @ q + np.sqrt(bounds.spread @ q**2)).max()
+    assert q.sum() == pytest.approx(1)
+    assert (q >= 0).all()
+    least = smallest_by_cuts(rows, bounds.spread)
+    assert least - 1e-9 <= value <= least * (1 + ACCURACY) + FINEST + 1e-4 * abs(least) + 1e-7
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1, 1.0])
@@ -191,7 +227,7 @@ def test_a_bound_for_one_look_fails_when_votes_are_added_until_it_fails():
 @pytest.mark.parametrize("seed", range(5))
 def test_the_shares_of_an_equilibrium_lie_between_their_ends(seed):
     preference = random_game(seed)
-    equilibrium = _smallest_maximum(preference - 0.5)
+    equilibrium = linear_minimax(preference - 0.5)
     low, high = VoteBounds.anytime(*cast(preference, 500, seed), 0.05).shares()
     assert (low <= equilibrium + 1e-9).all()
     assert (equilibrium <= high + 1e-9).all()

@@ -65,7 +65,7 @@ class CertifiedRule(AskingRule):
         of_pair = policy * (bounds.upper - bounds.lower) / (2 * number)
         spread = bounds.spread
         assert spread is not None
-        mixture, of_pairs = bounds.of_mixture(policy)[0], bounds.upper @ policy
+        mixture, of_pairs = bounds.of_mixture(policy), bounds.upper @ policy
         root = np.sqrt(spread @ policy**2)[:, None]
         slope = spread * policy**2 * (number + 2 * RHO) / (number + RHO) / number
         of_mixture = slope / (2 * np.maximum(root, 1e-300))

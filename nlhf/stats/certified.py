@@ -25,9 +25,9 @@ import numpy as np
 from scipy import special
 from scipy.optimize import linprog
 
+from nlhf.stats.minimax import conic_minimax, linear_minimax
+
 RHO = 50.0  # votes of a pair around which the bound of mixtures is tightest
-CUTS = 60  # linear programmes of one convex problem, at most
-ACCURACY = 5e-3  # of the smallest exploitability that is certified, relative; every value is a valid bound
 BISECTIONS = 60
 
 
@@ -84,7 +84,7 @@ class VoteBounds:
     def gains(self, policy: np.ndarray) -> np.ndarray:
         """Upper bounds of the gain of every opponent against a policy, (n)."""
         gains: np.ndarray = self.upper @ policy
-        return gains if self.spread is None else np.minimum(gains, self.of_mixture(policy)[0])
+        return gains if self.spread is None else np.minimum(gains, self.of_mixture(policy))
 
     def exploitability(self, policy: np.ndarray, beta: float = 0.0, reference: np.ndarray | None = None) -> float:
         """An upper bound of the exploitability of a policy (n) in the game with KL strength beta.
@@ -101,9 +101,9 @@ class VoteBounds:
 
     def best(self) -> tuple[np.ndarray, float]:
         """The policy (n) with the smallest certified exploitability at beta = 0, and that exploitability."""
-        candidates = [_smallest_maximum(self.upper)]
+        candidates = [linear_minimax(self.upper)]
         if self.spread is not None:
-            candidates.append(self._best_mixture())
+            candidates.append(conic_minimax(self._advantages, self.spread))
         values = [self.exploitability(policy) for policy in candidates]
         best = int(np.argmin(values))
         return candidates[best], values[best]
@@ -124,34 +124,17 @@ class VoteBounds:
                 ends[row, item] = np.clip(sign * found.fun, 0.0, 1.0)
         return ends[0], ends[1]
 
-    def of_mixture(self, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The bound of mixtures for every opponent, (n), and its derivative by the policy, (n, n)."""
+    def of_mixture(self, policy: np.ndarray) -> np.ndarray:
+        """The bound of mixtures for every opponent, (n)."""
+        assert self.spread is not None
+        return np.asarray(self._advantages @ policy + np.sqrt(self.spread @ policy**2))
+
+    @property
+    def _advantages(self) -> np.ndarray:
+        """The estimate of A, with 1/2 for pairs without a vote, (n, n)."""
         assert self.estimate is not None
         assert self.spread is not None
-        unknown = np.where((self.spread == 0) & ~np.eye(len(policy), dtype=bool), 0.5, self.estimate)
-        root = np.sqrt(self.spread @ policy**2)
-        slope = self.spread * policy / np.maximum(root, 1e-300)[:, None]
-        return unknown @ policy + root, unknown + slope
-
-    def _best_mixture(self) -> np.ndarray:
-        """The policy that minimises the largest bound of mixtures, by Kelley's cutting planes.
-
-        The bound is positively homogeneous of degree one in the policy, so a tangent has no constant term.
-        """
-        assert self.estimate is not None
-        best, smallest = np.full(len(self.upper), 1 / len(self.upper)), np.inf
-        policy, cuts, least = best, np.empty((0, len(best))), -np.inf
-        for _ in range(CUTS):
-            bounds, slopes = self.of_mixture(policy)
-            if bounds.max() < smallest:
-                best, smallest = policy, bounds.max()
-            if smallest - least <= ACCURACY * smallest + 1e-5:
-                break
-            cuts = np.concatenate([cuts, slopes[bounds > least]])
-            policy = _smallest_maximum(cuts)
-            least = (cuts @ policy).max()  # no policy has a smaller bound
-            policy = (policy + best) / 2  # shorter steps need fewer of them
-        return best
+        return np.where((self.spread == 0) & ~np.eye(len(self.spread), dtype=bool), 0.5, self.estimate)
 
 
 def pairs(table: np.ndarray) -> int:
@@ -176,18 +159,3 @@ def _highest_possible(wins: np.ndarray, votes: np.ndarray, delta: float) -> np.n
         possible = special.xlogy(wins, middle) + special.xlog1py(lost, -middle) >= least
         low, high = np.where(possible, middle, low), np.where(possible, high, middle)
     return np.where(lost > 0, high, 1.0)
-
-
-def _smallest_maximum(rows: np.ndarray) -> np.ndarray:
-    """The probabilities q (n) that minimise the largest of rows @ q."""
-    count, n = rows.shape
-    found = linprog(
-        np.append(np.zeros(n), 1.0),
-        np.column_stack([rows, -np.ones(count)]),
-        np.zeros(count),
-        np.append(np.ones(n), 0.0)[None],
-        [1.0],
-        [(0, None)] * n + [(None, None)],
-    )
-    q = np.maximum(found.x[:n], 0.0)
-    return np.asarray(q / q.sum())
