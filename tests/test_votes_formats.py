@@ -245,7 +245,7 @@ def test_a_bad_line_of_a_long_file_is_named(tmp_path):
     lines = [json.dumps(row) for row in votes_files.rows("arena_33k", votes_files.drawn(1100))]
     lines[1002] = '{"model_a": "x", '
     path = saved(tmp_path, "\n".join(lines), "v.jsonl")
-    assert "row 1003 is no JSON" in refusal(path)
+    assert "row 1003 is not JSON" in refusal(path)
     lines[1002] = "[1]"
     assert "row 1003 is [1], no object" in refusal(saved(tmp_path, "\n".join(lines), "v.jsonl"))
 
@@ -262,7 +262,7 @@ def test_a_bad_line_of_a_long_file_is_named(tmp_path):
         (b"[]", "is empty: give a file with votes"),
         (b'{"model_a": "x", "model_a": "y"}', "it has the key model_a twice"),
         (b'[{"model_a": "x"}, 3]', "row 2 is 3, no object"),
-        (b"[{]", "is no JSON"),
+        (b"[{]", "is not JSON"),
         (b"PK\x03\x04rest", "is a zip archive or an Excel workbook, no table: save it as CSV"),
         (b"PAR1broken", "is a damaged parquet file: copy or download it again"),
         (b"\x1f\x8b\x08broken", "is a damaged gzip file"),

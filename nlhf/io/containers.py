@@ -118,7 +118,7 @@ def _listed(file: InputFile) -> Iterable[tuple[int, Any]]:
     try:
         return enumerate(json.loads(file.text(), object_pairs_hook=distinct_keys), start=1)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file.name} is no JSON ({error}): mend it.") from error
+        raise ConfigError(f"{file.name} is not JSON ({error}): mend it.") from error
 
 
 def _lines(file: InputFile) -> Iterable[tuple[int, Any]]:
@@ -127,5 +127,5 @@ def _lines(file: InputFile) -> Iterable[tuple[int, Any]]:
             yield line, json.loads(text, object_pairs_hook=distinct_keys)
         except (ValueError, RecursionError) as error:
             raise ConfigError(
-                f"{file.name}: row {line} is no JSON ({error}): write one object in each line, or a list [...]."
+                f"{file.name}: row {line} is not JSON ({error}): write one object in each line, or a list [...]."
             ) from error

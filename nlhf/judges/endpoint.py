@@ -64,7 +64,9 @@ class Endpoint(TextJudge):
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url or OPENAI)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("game.judge.base_url is no address of http or https: give one, http://localhost:8000/v1.")
+            raise ConfigError(
+                "game.judge.base_url is not an http or https address: give one such as http://localhost:8000/v1."
+            )
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ConfigError(
                 "game.judge.base_url has a name, password, query or fragment, which runs would keep: leave it out, "

@@ -52,7 +52,7 @@ class LearnedJudge(TextJudge):
         with torch.no_grad():
             logits = judge.head.compare(*readings) / judge.temperatures[self._group]
         if logits.isnan().any():
-            raise ConfigError(f"game.judge.model={self.model} gives preferences that are no numbers: train it again.")
+            raise ConfigError(f"game.judge.model={self.model} gives preferences that are not numbers: train it again.")
         return sigmoid(logits.numpy())
 
     def _readings(self, answers: list[Answer]) -> np.ndarray:
@@ -66,7 +66,7 @@ class LearnedJudge(TextJudge):
         with torch.no_grad():
             readings = judge.head.read(features(answers, judge.encoder, options.surface).double(), groups)
         if not readings.isfinite().all():
-            raise ConfigError(f"game.judge.model={self.model} reads what is no number: train it again.")
+            raise ConfigError(f"game.judge.model={self.model} computes values that are not numbers: train it again.")
         return np.asarray(readings.numpy())
 
     @property

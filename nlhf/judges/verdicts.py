@@ -1,4 +1,4 @@
-"""Verdicts in the answers of an endpoint: A, B or a tie, in the many ways in which models say so."""
+"""Verdicts in the answers of an endpoint: A, B or a tie, in the many forms that models write."""
 
 from __future__ import annotations
 

@@ -143,9 +143,11 @@ def _lines(path: str, *required: str) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             entry = json.loads(text, object_pairs_hook=distinct_keys)
         except ValueError as error:
-            raise ConfigError(f"{line} is no JSON ({error}): mend or remove it.") from error
+            raise ConfigError(f"{line} is not JSON ({error}): mend or remove it.") from error
         if not isinstance(entry, dict):
-            raise ConfigError(f'{line} is no object: write {{"prompt": ..., "a": ..., "b": ..., "votes": [1, 0, 0]}}.')
+            raise ConfigError(
+                f'{line} is not an object: write {{"prompt": ..., "a": ..., "b": ..., "votes": [1, 0, 0]}}.'
+            )
         for name in required:
             if name not in entry:
                 raise ConfigError(f"{line} lacks {name}: it has {', '.join(entry) or 'nothing'}.")

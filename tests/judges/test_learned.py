@@ -234,7 +234,7 @@ def test_a_learned_judge_is_a_games_and_its_content_is_in_the_fingerprint(judges
 @pytest.mark.parametrize(("line", "words"), [
     ('{"prompt": "p", "a": "x"}', "line 1 lacks b"),
     ("[1]", "row 1 is 1, no object"),
-    ("{", "line 1 is no JSON"),
+    ("{", "line 1 is not JSON"),
     ('{"prompt": "p", "a": "x", "b": 3, "votes": [1, 0, 0]}', "line 1: b is 3, no text"),
     ('{"prompt": "p", "a": "x", "b": "y", "votes": [1, -1, 0]}', r"votes=\[1, -1, 0\]"),
     ('{"prompt": "p", "a": "x", "b": "y", "votes": "ab"}', "votes="),

@@ -97,7 +97,7 @@ class Format:
         marks: further columns of every vote that it has.
         lacks: columns that it does not have.
         renamed: tidy name -> name in the file, of further columns such as `voter`.
-        hidden: columns, or starts of names, that are no cells of a vote: texts and the like. They can still be named
+        hidden: columns, or starts of names, that are not cells of a vote, such as texts. They can still be named
             as contexts or filters.
         numbered: columns whose distinct texts are replaced by numbers.
         question: columns that name the question, or the vote if the file has none; None for all further ones.

@@ -132,15 +132,15 @@ FORMATS = (
 )
 
 
-def commands(known: Format) -> str:
+def commands(format_: Format) -> str:
     """The commands that read a format."""
-    if known is RATINGS:
+    if format_ is RATINGS:
         return "game=ratings"
-    items = ["game=votes", "nlhf votes show"] if known.votes or known is TIDY else []
-    texts = ["nlhf judge train", "nlhf judge grade"] if known.texts else []
+    items = ["game=votes", "nlhf votes show"] if format_.votes or format_ is TIDY else []
+    texts = ["nlhf judge train", "nlhf judge grade"] if format_.texts else []
     return ", ".join([*items, *texts, "nlhf votes convert"])
 
 
 def format_of(columns: Collection[str]) -> Format | None:
     """The format of a file with these columns, or None."""
-    return next((known for known in FORMATS if known.fits(columns)), None)
+    return next((candidate for candidate in FORMATS if candidate.fits(columns)), None)
