@@ -15,7 +15,7 @@ SHORT = (
     "sweeps --runs 200 --folders 3000 --kills 5", "queries", "secant", "precision",
     "acceleration --seeds 1", "race --short",
 )  # fmt: skip
-LONG = ("unregularised --long", "race", "scale", "busy")
+LONG = ("unregularised --long", "race", "scale", "busy", "asking --long")
 
 
 def main(commands: tuple[str, ...]) -> int:

@@ -7,9 +7,11 @@ import pytest
 
 from nlhf.asking.base import filled, next_batch
 from nlhf.asking.certified import CERTIFIED, CertifiedRule
+from nlhf.asking.simulate import posterior, remaining_votes
 from nlhf.asking.uniform import UniformRule
 from nlhf.config import ConfigError
 from nlhf.stats.certified import RHO, VoteBounds
+from tests.asking_games import needed
 from tests.test_certified import cast, random_game
 
 N = 5
@@ -129,3 +131,71 @@ def test_constants_out_of_range_are_refused(key, value):
 
 def test_batches_grow_with_the_votes():
     assert [next_batch(total) for total in (0, 660, 1000, 10_000)] == [20, 20, 30, 300]
+
+
+@pytest.mark.parametrize(
+    ("game", "seeds", "way", "median"),
+    [
+        ("Bradley-Terry", range(40, 60), "asking", 160),
+        pytest.param("Bradley-Terry", range(40, 60), "uniform", 620, marks=pytest.mark.thorough),
+        pytest.param("Bradley-Terry", range(40, 60), "uniform, one look", 230, marks=pytest.mark.thorough),
+        pytest.param("random", range(20), "asking", 1829, marks=pytest.mark.thorough),
+        pytest.param("random", range(20), "uniform", 4450, marks=pytest.mark.thorough),
+        pytest.param("random", range(20), "uniform, one look", 2260, marks=pytest.mark.thorough),
+        pytest.param("all in the equilibrium", range(20), "asking", 3489, marks=pytest.mark.thorough),
+        pytest.param("all in the equilibrium", range(20), "uniform", 3670, marks=pytest.mark.thorough),
+        pytest.param("all in the equilibrium", range(20), "uniform, one look", 3330, marks=pytest.mark.thorough),
+    ],
+)
+def test_the_votes_to_a_certificate_are_those_of_an_independent_computation(game, seeds, way, median):
+    """Medians within a factor of 1.5 of a prototype, whose seeds are others.
+
+    The medians of Bradley-Terry games differ threefold between sets of 20 seeds, hence these seeds.
+    """
+    votes = float(np.median([needed(game, N, way, seed)[0].votes for seed in seeds]))
+    assert median / 1.5 <= votes <= median * 1.5
+
+
+def test_the_posterior_is_that_of_a_uniform_prior():
+    wins, votes = np.array([[0.0, 3.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
+    rng = np.random.default_rng(0)
+    draws = np.array([posterior(wins, votes, rng) for _ in range(4000)])
+    assert draws[:, 0, 1].mean() == pytest.approx(4 / 6, abs=0.01)
+    assert draws[:, 0, 1].var() == pytest.approx(4 * 2 / 36 / 7, rel=0.1)
+    assert (draws + draws.swapaxes(1, 2) == 1).all()
+
+
+def test_remaining_votes_agree_with_what_is_needed():
+    """After many votes, when the posterior is narrow."""
+    rng = np.random.default_rng(5)
+    preference = random_game(5, 4)
+    wins, votes = cast(preference, 300, 1)
+    target = 0.8 * CERTIFIED.certified(wins, votes).exploitability
+    few = remaining_votes(target, wins, votes, CERTIFIED, rng, 20)
+    stops = []
+    for _ in range(10):
+        now, total = wins, votes
+        while CERTIFIED.certified(now, total).exploitability > target:
+            numbers = CERTIFIED.numbers(now, total, 20, rng)
+            won = rng.binomial(numbers, preference)
+            now, total = now + won + (numbers - won).T, total + numbers + numbers.T
+        stops.append((total - votes).sum() / 2)
+    assert np.median(few) == pytest.approx(np.median(stops), rel=0.4)
+
+
+def test_nothing_remains_at_the_target_and_too_much_is_infinite():
+    preference = np.array([[0.5, 0.7, 0.3], [0.3, 0.5, 0.7], [0.7, 0.3, 0.5]])
+    wins, votes = cast(preference, 50, 0)
+    rng = np.random.default_rng(0)
+    assert remaining_votes(0.5, wins, votes, CERTIFIED, rng, 3).tolist() == [0, 0, 0]
+    assert remaining_votes(1e-4, wins, votes, CERTIFIED, rng, 2, most=2000).tolist() == [np.inf, np.inf]
+
+
+def test_pairs_alone_need_no_independence_between_pairs():
+    rule = CertifiedRule(0.05, 4, 0.15, 0.6, clustered=True)
+    wins, votes = cast(random_game(0), 500, 0)
+    certificate = rule.certified(wins, votes)
+    assert certificate.bounds.spread is None
+    assert (certificate.bounds.upper <= VoteBounds.anytime(wins, votes, 0.05).upper).all()
+    assert certificate.exploitability == certificate.bounds.exploitability(certificate.policy)
+    assert rule.numbers(wins, votes, 60, np.random.default_rng(0)).sum() == 60

@@ -177,32 +177,6 @@ def test_real_votes_certify_the_best_model(name, item, value, ours):
     assert without == pytest.approx(value, abs=5e-4)
 
 
-def adaptive_study(seed, target=0.2, delta=0.1, batch=60, most=3000):
-    """Ask about the pairs that the best certified policy depends on, until the target: is a bound ever wrong?"""
-    preference, rng = random_game(1000 + seed, n=4), np.random.default_rng(seed)
-    wins, votes = cast(preference, 4, seed)
-    while votes.sum() / 2 < most:
-        bounds = VoteBounds.anytime(wins, votes, delta)
-        policy, value = bounds.best()
-        if exploitability(preference, policy) > value or (bounds.upper < preference - 0.5 - 1e-12).any():
-            return True
-        if value <= target:
-            return False
-        y = int(bounds.gains(policy).argmax())
-        j = int(np.delete(policy * (bounds.upper[y] - bounds.lower[y]), y).argmax())
-        j += j >= y
-        won = rng.binomial(batch, preference[y, j])
-        wins[y, j] += won
-        wins[j, y] += batch - won
-        votes[[y, j], [j, y]] += batch
-    return False
-
-
-def test_adaptive_asking_and_stopping_violate_the_bound_in_few_studies():
-    violated = sum(adaptive_study(seed) for seed in range(200))
-    assert violated <= 200 * 0.1 + 2 * np.sqrt(200 * 0.09)
-
-
 def test_a_bound_for_one_look_fails_when_votes_are_added_until_it_fails():
     """The reason for the bounds at any time: two even items, looked at after every 10 votes."""
     wrong = {"once": 0, "anytime": 0}

@@ -6,20 +6,31 @@ A vote on y and j lowers the bound of y by about
     pi_j width_yj / (2 N)                              where the bound of pairs is the smaller one,
     sqrt(chi_y) pi_j^2 (N + 2 rho)/(2 N^3 sqrt(v_y))   where the bound of mixtures is, v_y = sum_j pi_j^2 (N + rho)/N^2.
 
-The value of a pair adds both directions. The new votes level N value^(-power): at a power of 2/3 the values of pairs
-would be equal after one batch if they were exact. A heuristic; the bounds hold whatever it asks.
+The value of a pair adds both directions. The new votes bring N close to a multiple of N value^power: at a power of 2/3
+the values of all pairs would be equal after one batch if the first formula were exact. A heuristic; the bounds hold
+whatever it asks.
 See docs/mathematics.md, "What votes prove".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from nlhf.asking.base import AskingRule, filled
 from nlhf.config import ConfigError
 from nlhf.stats.certified import RHO, VoteBounds
+
+
+class Certificate(NamedTuple):
+    """What votes prove: the bounds, the policy (n) with the smallest certified exploitability, and that value."""
+
+    bounds: VoteBounds
+    policy: np.ndarray
+    exploitability: float
 
 
 @dataclass(frozen=True)
@@ -31,12 +42,14 @@ class CertifiedRule(AskingRule):
         first: votes that every pair gets before any other choice.
         near: opponents whose bound is smaller than the largest by at most this part of it count.
         power: of the value of a pair, in the weight that its votes are filled up to.
+        clustered: True uses the bound of pairs alone, which allows that votes on different pairs are alike.
     """
 
     delta: float
     first: int
     near: float
     power: float
+    clustered: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.delta < 1:
@@ -57,24 +70,34 @@ class CertifiedRule(AskingRule):
         rest = filled(votes + missing + missing.T, weights, batch - int(missing.sum()), rng)
         return np.asarray(missing + rest)
 
+    def certified(self, wins: np.ndarray, votes: np.ndarray) -> Certificate:
+        """The bounds that the rule lowers, and the best policy under them."""
+        won, cast = (np.asarray(table, dtype=float).tobytes() for table in (wins, votes))
+        return _certificate(won, cast, len(wins), self.delta, self.clustered)
+
     def values(self, wins: np.ndarray, votes: np.ndarray) -> np.ndarray:
         """By how much one vote on each pair lowers the certified exploitability, about, (n, n), symmetric."""
-        bounds = VoteBounds.anytime(wins, votes, self.delta)
-        policy, _ = bounds.best()
+        bounds, policy, _ = self.certified(wins, votes)
         number = np.maximum(votes, self.first)
-        of_pair = policy * (bounds.upper - bounds.lower) / (2 * number)
-        spread = bounds.spread
-        assert spread is not None
-        mixture, of_pairs = bounds.of_mixture(policy), bounds.upper @ policy
-        root = np.sqrt(spread @ policy**2)[:, None]
-        slope = spread * policy**2 * (number + 2 * RHO) / (number + RHO) / number
-        of_mixture = slope / (2 * np.maximum(root, 1e-300))
-        value = np.where((of_pairs <= mixture)[:, None], of_pair, of_mixture)
-        gains = np.minimum(of_pairs, mixture)
+        value = policy * (bounds.upper - bounds.lower) / (2 * number)
+        if bounds.spread is not None:
+            of_mixture = bounds.of_mixture(policy)
+            root = np.sqrt(bounds.spread @ policy**2)[:, None]
+            slope = bounds.spread * policy**2 * (number + 2 * RHO) / (number + RHO) / number
+            smaller = (bounds.upper @ policy <= of_mixture)[:, None]
+            value = np.where(smaller, value, slope / (2 * np.maximum(root, 1e-300)))
+        gains = bounds.gains(policy)
         value[gains < (1 - self.near) * gains.max()] = 0.0
         np.fill_diagonal(value, 0.0)
         total: np.ndarray = value + value.T
         return total
+
+
+@lru_cache(maxsize=8)  # whoever decides whether to stop asks for the certificate that the rule needs next
+def _certificate(wins: bytes, votes: bytes, n: int, delta: float, clustered: bool) -> Certificate:
+    won, cast = (np.frombuffer(table).reshape(n, n) for table in (wins, votes))
+    bounds = (VoteBounds.of_pairs if clustered else VoteBounds.anytime)(won, cast, delta)
+    return Certificate(bounds, *bounds.best())
 
 
 CERTIFIED = CertifiedRule(delta=0.05, first=4, near=0.15, power=0.6)  # the rule of the commands

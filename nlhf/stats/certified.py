@@ -76,6 +76,16 @@ class VoteBounds:
             np.fill_diagonal(table, 0.0)
         return cls(_advantage(_highest_possible(wins, votes, half / pairs(wins))), estimate, spread)
 
+    @classmethod
+    def of_pairs(cls, wins: np.ndarray, votes: np.ndarray, delta: float) -> VoteBounds:
+        """Bounds at any time that need independent votes on each pair, but not between pairs, as within a ballot.
+
+        Args:
+            wins: of the row's item, ties as halves, (n, n).
+            votes: (n, n), symmetric.
+        """
+        return cls(_advantage(_highest_possible(wins, votes, delta / pairs(wins))))
+
     @property
     def lower(self) -> np.ndarray:
         """Lower bounds of A, (n, n)."""

@@ -12,6 +12,7 @@ from tests.simulations.cell import Cell
 
 MODULES = (
     "arena",
+    "asking",
     "comparisons",
     "intervals",
     "judges",
