@@ -320,17 +320,33 @@ def test_top_p_and_temperature_change_what_is_drawn():
     assert {*narrow.sample([(None, 1.0)], prompt, uniforms)} == {*cold.sample([(None, 1.0)], prompt, uniforms)}
 
 
-def test_the_estimate_of_the_kl_divergence_is_unbiased():
-    model = tiny()
-    weights, prompt, count = other(model, scale=0.3), PROMPTS[0], 20_000
-    log_pi, log_base = table(model, weights, prompt), table(model, None, prompt)
-    exact = (log_pi.exp() * (log_pi - log_base)).sum().item()
-    drawn = model.sample([(weights, 1.0)], [prompt] * count, np.random.default_rng(5).random(count))
-    with torch.no_grad():
-        ratios = model.log_prob(weights, [prompt] * count, drawn) - model.log_prob(None, [prompt] * count, drawn)
-    error = ratios.std().item() / count**0.5
-    assert abs(ratios.mean().item() - exact) < 4 * error
-    assert error < 0.05 * exact
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+@pytest.mark.parametrize("micro_batch", [7, 1000])
+def test_divergence_and_entropy_along_completions_are_unbiased(temperature, micro_batch):
+    """Their means over all completions, by probability, are the divergence and the entropy of whole completions."""
+    model, everyone = tiny(temperature=temperature, micro_batch=micro_batch), everything(4, 3)
+    weights, prompt = other(model, scale=0.3), PROMPTS[0]
+    log_pi, log_base = (table(model, part, prompt).detach() for part in (weights, None))
+    divergence, entropy = model.divergence_and_entropy(weights, [prompt] * len(everyone), everyone)
+    ratio, pi = log_pi - log_base, log_pi.exp()
+    assert (pi @ divergence).item() == pytest.approx((pi @ ratio).item(), rel=1e-12)
+    assert (pi @ entropy).item() == pytest.approx((pi @ -log_pi).item(), rel=1e-12)
+    assert divergence.min() >= 0
+    variances = [(pi @ values**2 - (pi @ values) ** 2).item() for values in (divergence, ratio)]
+    assert variances[0] < variances[1] / 4
+    assert model.divergence_and_entropy(model.initial, [prompt] * len(everyone), everyone)[0].max() < 1e-15
+
+
+def test_completions_are_drawn_with_their_log_probabilities_at_a_temperature():
+    model, count, everyone = tiny(temperature=0.5), 20_000, everything(4, 3)
+    expected = table(model, None, PROMPTS[0]).exp().tolist()
+    assert sum(expected) == pytest.approx(1, abs=1e-12)
+    drawn = model.sample([(None, 1.0)], [PROMPTS[0]] * count, np.random.default_rng(5).random(count))
+    observed = [drawn.count(completion) for completion in everyone]
+    often = [index for index, share in enumerate(expected) if share * count > 5]
+    counts = [*(observed[index] for index in often), count - sum(observed[index] for index in often)]
+    means = [*(expected[index] for index in often), 1 - sum(expected[index] for index in often)]
+    assert stats.chisquare(counts, np.array(means) * count).pvalue > 1e-3
 
 
 class Listed(CausalLMPolicy):

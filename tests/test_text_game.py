@@ -403,8 +403,8 @@ def test_clopper_and_pearson():
 def test_intervals_count_prompts_and_not_their_completions():
     """Completions of one prompt depend on each other: four copies of a completion are no more evidence than one."""
     rng = np.random.default_rng(0)
-    advantage, log_ratio = rng.uniform(-0.5, 0.5, (12, 1)), rng.exponential(size=(12, 1))
-    once, copied = estimates(advantage, log_ratio), estimates(np.repeat(advantage, 4, 1), np.repeat(log_ratio, 4, 1))
+    advantage, divergence = rng.uniform(-0.5, 0.5, (12, 1)), rng.exponential(size=(12, 1))
+    once, copied = estimates(advantage, divergence), estimates(np.repeat(advantage, 4, 1), np.repeat(divergence, 4, 1))
     assert copied == pytest.approx(once)
     assert once["win_rate_low"] < once["test_win_rate_vs_reference"] < once["win_rate_high"]
     assert once["kl_low"] < once["test_kl_to_reference"] < once["kl_high"]
@@ -427,6 +427,11 @@ def test_the_last_row_is_the_mean_of_the_results_of_each_prompt(text_config):
         pytest.approx(expected.high),
     )
     assert final["kl_low"] < final["test_kl_to_reference"] < final["kl_high"]
+
+
+def test_draws_from_another_distribution_are_a_caveat(text_config):
+    outcome = run_one(text_config("policy.top_p=0.9", "budget.iterations=1"))
+    assert "completions are drawn with policy.top_p=0.9" in outcome.summary["method"]["caveat"]
 
 
 def test_distinct_pairs_of_words():

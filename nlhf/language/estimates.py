@@ -10,16 +10,16 @@ from nlhf.stats.clusters import clustered_mean
 from nlhf.stats.skewed import skewed_mean_interval
 
 
-def estimates(advantage: np.ndarray, log_ratio: np.ndarray) -> dict[str, float]:
+def estimates(advantage: np.ndarray, divergences: np.ndarray) -> dict[str, float]:
     """The columns of a row about win rates and the KL divergence.
 
     Completions of one prompt depend on each other, so a prompt is the unit of intervals and standard errors.
 
     Args:
         advantage: P(policy's completion > reference's) - 1/2, (X, k) for k completions of each of X prompts.
-        log_ratio: the policy's log-probability of its completion less the reference's, (X, k).
+        divergences: the KL divergences to the reference along each completion, (X, k).
     """
-    wins, divergence = win_rates(advantage), log_ratio.mean(-1)
+    wins, divergence = win_rates(advantage), divergences.mean(-1)
     win_rate, (kl_low, kl_high) = clustered_mean(wins, np.ones(len(wins))), skewed_mean_interval(divergence)
     error = divergence.std(ddof=1) / len(divergence) ** 0.5 if len(divergence) > 1 else math.nan
     return {

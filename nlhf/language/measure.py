@@ -52,12 +52,11 @@ class TextMeasure(Grades):
         samples = self.completions(policy)
         model, game = self.game.model, self.game
         advantage = game.compare(self._contexts, samples, self.reference)
-        log_policy = self._log_probs(self.at_test_prompts(policy), samples)
-        log_base = self._log_probs(self.base, samples)
+        divergence, entropy = self.at_test_prompts(policy).at(None).divergence_and_entropy(samples)
         numbers = samples.flatten().tolist()
         values = {
-            **estimates(advantage[0].cpu().numpy(), (log_policy - log_base)[0].cpu().numpy()),
-            "test_entropy": float(-log_policy.mean()),
+            **estimates(advantage[0].cpu().numpy(), divergence[0].cpu().numpy()),
+            "test_entropy": float(entropy.mean()),
             "tokens": float(np.mean([len(model.completions[number]) for number in numbers])),
             "finished": float(np.mean([model.finished(number) for number in numbers])),
             "distinct_2": distinct([model.text(number) for number in numbers], 2),
@@ -101,11 +100,6 @@ class TextMeasure(Grades):
         uniforms = stream(self.seed, use, position).random((1, len(self.game.turns), count or self.samples))
         return policy.at(None).sample(torch.from_numpy(uniforms))
 
-    @torch.no_grad()
-    def _log_probs(self, policy: CausalLMPolicy, samples: Tensor) -> Tensor:
-        """Log-probabilities of completions of the test prompts, float64 (1, X, k)."""
-        return policy.at(None).log_prob(samples).double()
-
     def gains(self, first: Policy, second: Policy, beta: float, count: int) -> tuple[np.ndarray, np.ndarray]:
         """P_beta(first > second) - 1/2 and P(first > second) on every test prompt, (X) each.
 
@@ -116,11 +110,11 @@ class TextMeasure(Grades):
             self._draw(policy, "feedback", UNUSED * number, count) for number, policy in enumerate(policies, start=1)
         ]
         advantage = self.game.compare(self._contexts, *samples)
-        first_ratio, second_ratio = (
-            (self._log_probs(policy, drawn) - self._log_probs(self.base, drawn)).cpu()
+        first_divergence, second_divergence = (
+            policy.at(None).divergence_and_entropy(drawn)[0].cpu()
             for policy, drawn in zip(policies, samples, strict=True)
         )
-        regularised = advantage - beta * first_ratio + beta * second_ratio
+        regularised = advantage.double() - beta * first_divergence + beta * second_divergence
         return regularised[0].mean(-1).numpy(), (advantage[0] + 0.5).mean(-1).numpy()
 
     def texts(self, policy: Policy) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ matrices (arXiv:2106.09685) beside one copy of the base model, which is the refe
 
     log pi(y | x) = sum over the tokens of y, the end token included, of log pi(y_t | x, y_<t)
 
-A completion that reaches `max_new_tokens` has no end token: the length limit is part of the game.
+Logits are divided by `policy.temperature` first. A completion that reaches `max_new_tokens` has no end token: the
+length limit is part of the game.
 """
 
 from __future__ import annotations
@@ -138,6 +139,14 @@ class LanguageModel:
         if self.team is not None and len(prompts) >= self.team.size:
             return self.team.log_prob(weights, prompts, completions)
         return scoring.log_prob(self, weights, prompts, completions)
+
+    def divergence_and_entropy(
+        self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
+    ) -> Tensor:
+        """See `nlhf.language.scoring.divergence_and_entropy`, (2, n)."""
+        if self.team is not None and len(prompts) >= self.team.size:
+            return self.team.divergence_and_entropy(weights, prompts, completions).to(self.device)
+        return scoring.divergence_and_entropy(self, weights, prompts, completions)
 
     def sample(self, mixture: Mixture, prompts: Sequence[Tokens], uniforms: np.ndarray) -> list[Tokens]:
         """A completion of every prompt, from the token-wise geometric mixture of models.

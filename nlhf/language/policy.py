@@ -35,7 +35,8 @@ class CausalLM(PolicyFamily):
         lora: train LoRA matrices: true, false (all weights), or `auto` (above 200M parameters).
         lora_rank, lora_targets: rank of the matrices; the linear layers that get them, [] for all.
         max_new_tokens: limit of a completion.
-        temperature, top_p: of the draws; with values other than 1, the draws are not from the trained policy.
+        temperature: divides the logits of every policy, of the reference too.
+        top_p: of the draws; below 1 they are not from the trained policy, and estimates of KL divergences are biased.
         micro_batch: completions that the model scores at once; the results are the same up to rounding.
         dtype: of the base model; `auto` is float32 on a CPU and bfloat16 elsewhere.
         trust_remote_code: let the hub's model run its own code here.
@@ -68,6 +69,12 @@ class CausalLM(PolicyFamily):
             raise ConfigError(f"policy.temperature={self.temperature} is out of range: give a finite number > 0.")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"policy.top_p={self.top_p} is out of range: give a number in (0, 1].")
+
+    @property
+    def caveat(self) -> str | None:
+        if self.top_p == 1:
+            return None
+        return f"completions are drawn with policy.top_p={self.top_p}, so KL divergences and gradients are biased"
 
     def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
                 seeds: list[int]) -> TrainablePolicy:  # fmt: skip
@@ -172,6 +179,16 @@ class Completions:
         value = torch.stack(terms).sum(0).view(actions.shape)
         self._computed.append((actions, value))
         return value
+
+    def divergence_and_entropy(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """KL to the base model and entropy, summed over the steps of completions (1, B, k), float64 (1, B, k) each."""
+        ((weights, exponent),) = self.mixture
+        assert exponent == 1
+        numbers = actions[0].tolist()
+        prompts = [turn.tokens for turn, row in zip(self.turns, numbers, strict=True) for _ in row]
+        completions = [self.model.completions[number] for row in numbers for number in row]
+        divergence, entropy = self.model.divergence_and_entropy(weights, prompts, completions)
+        return divergence.view(actions.shape), entropy.view(actions.shape)
 
     def sample(self, uniforms: Tensor) -> Tensor:
         """Completions (1, B, k) from numbers (1, B, k) on [0, 1); all are drawn together."""

@@ -57,6 +57,13 @@ class Server:
             self.pending[ticket] = scores, list(on_device.values())
         return scores.detach().cpu()
 
+    def divergence_and_entropy(
+        self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
+    ) -> Tensor:
+        """KL to the base model and entropy of this rank's rows."""
+        assert self.model is not None
+        return scoring.divergence_and_entropy(self.model, self._on_device(weights), prompts, completions).cpu()
+
     def gradient(self, ticket: int, upstream: Tensor) -> list[Tensor]:
         """The gradient of upstream * scores with respect to the weights."""
         scores, weights = self.pending.pop(ticket)

@@ -1,14 +1,20 @@
-"""Log-probabilities of completions, in micro-batches that bound the memory of the backward pass."""
+"""Log-probabilities of completions, and their divergence from the base model, in micro-batches that bound the memory.
+
+All are about the distribution that completions are drawn from at `policy.temperature`: the logits of the policy and of
+the base model are divided by it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
     from nlhf.language.model import LanguageModel, Tokens, Weights
@@ -35,22 +41,68 @@ def log_prob(
     return torch.cat(scores[::-1])
 
 
+@torch.no_grad()
+def divergence_and_entropy(
+    model: LanguageModel, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
+) -> Tensor:
+    """KL(pi || base model) and entropy of the next token, summed over the steps of every completion, (2, n), float64.
+
+    For completions drawn from pi, the means are unbiased estimates of the divergence and the entropy of whole
+    completions (the chain rule). No estimate of a divergence is negative, and its variance is smaller than that of
+    log pi(y | x) - log base(y | x), as every step is an exact mean over the vocabulary.
+    """
+    rows = list(zip(prompts, completions, strict=True))
+    size = model.options.micro_batch
+    parts = [_steps(model, weights, rows[start : start + size]) for start in range(0, len(rows), size)]
+    return torch.cat(parts, -1)
+
+
+def _steps(model: LanguageModel, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
+    """`divergence_and_entropy` of one micro-batch, (2, n)."""
+    total = torch.zeros((2, len(rows)), dtype=torch.float64, device=model.device)
+    for policy, base in zip(_read(model, weights, rows), _read(model, None, rows), strict=True):
+        log_policy, log_base = (logits.log_softmax(-1) for logits in (policy.logits, base.logits))
+        for sums, steps in zip(total, (simplex.kl(log_policy, log_base), simplex.entropy(log_policy)), strict=True):
+            sums += steps.double().clamp(min=0.0).where(policy.mask > 0, 0.0).sum(-1)
+    return total
+
+
 def micro_batch(model: LanguageModel, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
     """The log-probabilities of one micro-batch of prompts and completions, (n)."""
+    steps = list(_read(model, weights, rows))
+    log_probs = torch.cat([_log_probs(step.logits, step.tokens) for step in steps], 1)
+    return (log_probs * torch.cat([step.mask for step in steps], 1)).sum(-1)
+
+
+class _Steps(NamedTuple):
+    """Logits (n, length, vocabulary), float32 or better, and tokens and mask (n, length) of some steps."""
+
+    logits: Tensor
+    tokens: Tensor
+    mask: Tensor
+
+
+def _read(model: LanguageModel, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Iterator[_Steps]:
+    """The first step of every completion, and then all others."""
     prompts, completions = zip(*rows, strict=True)
     state = model.read_prompts(weights, prompts)
-    tokens, token_mask, _ = model.padded([()] * len(rows), completions)
-    token_log_probs = _log_probs(state.logits[:, None], tokens[:, :1])
+    tokens, mask, _ = model.padded([()] * len(rows), completions)
+    yield _Steps(_tempered(model, state.logits[:, None]), tokens[:, :1], mask[:, :1])
     length = tokens.shape[1]
     if length > 1:
         position_ids = state.last_positions + torch.arange(1, length, device=model.device)
-        attention_mask = torch.cat([state.attention_mask, token_mask[:, :-1]], 1)
+        attention_mask = torch.cat([state.attention_mask, mask[:, :-1]], 1)
         output: Any = model.forward(weights, tokens[:, :-1], attention_mask, position_ids, length - 1, state.cache)
-        token_log_probs = torch.cat([token_log_probs, _log_probs(output.logits, tokens[:, 1:])], 1)
-    return (token_log_probs * token_mask).sum(-1)
+        yield _Steps(_tempered(model, output.logits), tokens[:, 1:], mask[:, 1:])
+
+
+def _tempered(model: LanguageModel, logits: Tensor) -> Tensor:
+    """The logits that tokens are drawn with, float32 or better."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    temperature = model.options.temperature
+    return logits if temperature == 1 else logits / temperature
 
 
 def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probabilities of tokens, (n, length), from logits (n, length, vocabulary); float32 or better."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    """Log-probabilities of tokens, (n, length), from logits (n, length, vocabulary)."""
     return logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(-1)

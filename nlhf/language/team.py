@@ -69,6 +69,14 @@ class Team:
         scores: Tensor = apply(self, tuple(weights), prompts, completions, *weights.values())
         return scores
 
+    def divergence_and_entropy(
+        self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
+    ) -> Tensor:
+        """`LanguageModel.divergence_and_entropy` on all ranks."""
+        on_cpu = _on_cpu(weights)
+        shares = [(on_cpu, prompts[rows], completions[rows]) for rows in self._rows(len(prompts))]
+        return torch.cat(self.call("divergence_and_entropy", shares), -1)
+
     def scores(
         self, ticket: int | None, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
     ) -> Tensor:

@@ -135,6 +135,11 @@ class PolicyFamily(ABC):
     averaged: ClassVar[bool] = True  # True if the average of the iterates is a usable policy
     spares_memory: ClassVar[str] = "fewer seeds at once, or a smaller game"
 
+    @property
+    def caveat(self) -> str | None:
+        """Why measured values may differ from those of the trained policy, for summary.json; None if they do not."""
+        return None
+
     @abstractmethod
     def initial(
         self,

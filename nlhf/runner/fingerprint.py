@@ -19,7 +19,7 @@ from nlhf.records import ADDED
 from nlhf.runner.groups import GROUPS
 from nlhf.runner.source import dataclasses_in, sources
 
-RESULTS_VERSION = 8  # raised when the same config gives other numbers
+RESULTS_VERSION = 9  # raised when the same config gives other numbers
 OF_METHOD = ("algorithm", "policy", "prox", "device")  # the method; all other keys that decide results are the setting
 APART = ("names", "seeds", "log_policy")  # titles, seeds (which are pooled), and a key that changes no row
 # Keys that older runs lack, with the values that they had implicitly

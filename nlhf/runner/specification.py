@@ -87,7 +87,7 @@ class Specification:
         """The sources of the method, and where it stops if not at the equilibrium, for summary.json."""
         beta, options = self.options.beta, self.options
         cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta)
-        caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), options.caveat]
+        caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), self.policy.caveat, options.caveat]
         sources = dict.fromkeys((*self.algorithm.cited, *self.prox.cited))
         return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
 
