@@ -256,8 +256,9 @@ class Cells(HTMLParser):
 @settings(max_examples=30, deadline=None)
 @given(st.lists(ANY, min_size=1, max_size=3))
 def test_pages_show_every_text_literally(texts):
+    shown = Section("question", tables=[PageTable(texts, [texts])])
     with TemporaryDirectory() as folder:
-        page = write_page(Path(folder), "votes.html.jinja", [], title=texts[0], lines=texts, rows=[], scores=[texts])
+        page = write_page(Path(folder), "votes.html.jinja", [], title=texts[0], lines=texts, sections=[shown])
         content = page.read_bytes().decode()
         parsed = Cells()
         parsed.feed(content)

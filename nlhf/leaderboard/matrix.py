@@ -33,6 +33,7 @@ class Matrix:
         transitivity: the test of weak stochastic transitivity, or None.
         winners: the 95% confidence set of the Condorcet winner, or None if it is not known.
         mixtures: the range of 95% of the equilibria of bootstrap samples, (2, n), or None.
+        counts: the number of votes on each pair, and how many of them are ties, (2, n, n).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Matrix:
     winner: str | None
     nash: Nash
     unseen: int
+    counts: np.ndarray
     transitivity: Transitivity | None = None
     winners: list[int] | None = None
     mixtures: np.ndarray | None = None
@@ -69,13 +71,18 @@ class Matrix:
         return assumption(self.diagnosis.clusters, self.diagnosis.cluster)
 
     @property
-    def lines(self) -> Iterator[str]:
-        """The sentences about transitivity, the winner and the equilibrium."""
-        if self.transitivity and (sentence := self.transitivity.sentence(self.items)):
-            yield sentence
+    def best_lines(self) -> Iterator[str]:
+        """The sentences about the winner and the equilibrium."""
         first = f"Condorcet winner: {self.winner}" if self.winner else "No item is preferred to all others"
         yield f"{first}{self._possible}."
         yield f"Nash equilibrium at beta = 0: {self.mixture}."
+
+    @property
+    def trust_lines(self) -> Iterator[str]:
+        """The sentences about cycles, transitivity and the equilibria of bootstrap samples."""
+        yield self.diagnosis.sentence
+        if self.transitivity and (sentence := self.transitivity.sentence(self.items)):
+            yield sentence
         if self.mixtures is not None:
             low, high = self.mixtures
             played = [k for k in np.argsort(-high, kind="stable") if high[k] >= 5e-4]
@@ -128,6 +135,7 @@ def matrix_of(
         winner,
         nash(preference),
         unseen,
+        votes,
         weak_transitivity(*sample),
         possible_winners(*sample),
         equilibrium_range(_resampled(*sample, samples)),

@@ -10,6 +10,7 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.games.preference import PreferenceTable
 from nlhf.io.inputs import InputFile
+from nlhf.leaderboard.units import Units
 from nlhf.references.weights import read_weights
 from nlhf.stats.certified import VoteBounds
 
@@ -27,12 +28,14 @@ class Certified:
         exploitability: with probability 1 - DELTA, its exploitability is at most this.
         items: the same bound for each item, (n).
         user: the same bound for the policy of the user, or None.
+        bounds: of every pair.
     """
 
     policy: np.ndarray
     exploitability: float
     items: np.ndarray
     user: float | None
+    bounds: VoteBounds
 
     @classmethod
     def of(cls, bounds: VoteBounds, policy: np.ndarray | None) -> Certified:
@@ -42,7 +45,7 @@ class Certified:
         single = int(items.argmin())
         if items[single] <= value:  # an item, up to the accuracy of `best`
             best, value = np.eye(len(best))[single], float(items[single])
-        return cls(best, value, items, None if policy is None else bounds.exploitability(policy))
+        return cls(best, value, items, None if policy is None else bounds.exploitability(policy), bounds)
 
 
 @dataclass(frozen=True)
@@ -52,21 +55,22 @@ class Proof:
     Args:
         once: valid if the numbers of votes were fixed in advance.
         anytime: valid however pairs were chosen, and whenever the votes are looked at.
+        units: the clusters whose shares of wins are the observations; None if every vote is one.
     """
 
     items: tuple[str, ...]
     once: Certified
     anytime: Certified
+    units: Units | None = None
 
     def lines(self, cluster: str | None) -> Iterator[str]:
         """The sentences; `cluster` names the voters or questions whose votes may be alike."""
         once, anytime = self.once, self.anytime
-        dependent = f", also those of one {cluster}" if cluster else ""
         yield (
-            f"With {1 - DELTA:.0%} confidence, no policy is preferred to {self._mixture(once.policy)} with a "
+            f"With {1 - DELTA:.0%} confidence, no policy is preferred to {self.mixture(once.policy)} with a "
             f"probability above {0.5 + once.exploitability:.3f}, if the numbers of votes were fixed in advance; above "
-            f"{0.5 + anytime.exploitability:.3f} ({self._mixture(anytime.policy)}), however pairs were chosen and "
-            f"whenever the votes are looked at. These bounds take votes as independent{dependent}."
+            f"{0.5 + anytime.exploitability:.3f} ({self.mixture(anytime.policy)}), however pairs were chosen and "
+            f"whenever the votes are looked at. {self._assumption(cluster)}"
         )
         single = int(once.items.argmin())
         if once.policy[single] < 1 - SHOWN:
@@ -77,7 +81,18 @@ class Proof:
         if once.user is not None and anytime.user is not None:
             yield f"The given policy has the bounds {0.5 + once.user:.3f} and {0.5 + anytime.user:.3f}."
 
-    def _mixture(self, policy: np.ndarray) -> str:
+    def _assumption(self, cluster: str | None) -> str:
+        """What the bounds need."""
+        if self.units is None:
+            dependent = f", also those of one {cluster}" if cluster else ""
+            return f"These bounds take votes as independent{dependent}."
+        name = self.units.name
+        return (
+            f"These bounds take all votes of one {name} on a pair as one observation, and only the "
+            f"{self.units.size} values of {name} as independent."
+        )
+
+    def mixture(self, policy: np.ndarray) -> str:
         """The shares of a policy."""
         played = [k for k in np.argsort(-policy, kind="stable") if policy[k] >= SHOWN]
         if len(played) == 1:
@@ -97,7 +112,7 @@ def policy_of(path: str, table: PreferenceTable) -> np.ndarray:
 
 
 def proof(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, policy: np.ndarray | None = None) -> Proof | None:
-    """The certificates; None for fewer than two or more than MOST items.
+    """The certificates of independent votes; None for fewer than two or more than MOST items.
 
     Args:
         wins: of the row's item, ties as halves, (n, n).
@@ -106,6 +121,25 @@ def proof(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, policy: np.
     """
     if not 2 <= len(items) <= MOST:
         return None
-    once = VoteBounds.once(wins, votes[0], DELTA, ties=bool(votes[1].any()))
-    anytime = VoteBounds.anytime(wins, votes[0], DELTA)
+    once, anytime = bounds_of(wins, votes[0], bool(votes[1].any()))
     return Proof(tuple(items), Certified.of(once, policy), Certified.of(anytime, policy))
+
+
+def proof_of_units(items: Sequence[str], units: Units, policy: np.ndarray | None = None) -> Proof | None:
+    """The certificates with clusters as observations; None for fewer than two or more than MOST items."""
+    if not 2 <= len(items) <= MOST:
+        return None
+    once, anytime = bounds_of(*units.table(len(items)), ties=True, separate=True)
+    return Proof(tuple(items), Certified.of(once, policy), Certified.of(anytime, policy), units)
+
+
+def bounds_of(wins: np.ndarray, votes: np.ndarray, ties: bool, separate: bool = False) -> tuple[VoteBounds, VoteBounds]:
+    """The bounds for numbers of votes that were fixed in advance, and those for any time.
+
+    Args:
+        wins: of the row's item, ties as halves, (n, n).
+        votes: (n, n), symmetric.
+        ties: False if every vote is a win or a loss.
+        separate: whether votes on different pairs may be alike.
+    """
+    return VoteBounds.once(wins, votes, DELTA, ties), VoteBounds.anytime(wins, votes, DELTA, separate)

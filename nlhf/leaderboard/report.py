@@ -1,51 +1,67 @@
-"""The page of a file of votes."""
+"""The page of a file of votes, and its CSV files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from nlhf.leaderboard.matrix import Matrix
-from nlhf.leaderboard.proof import Proof
+from nlhf.io.files import writing
+from nlhf.leaderboard.answers import best_section, context_section, trust_section
+from nlhf.leaderboard.sections import Section
 from nlhf.leaderboard.summary import VotesSummary
+from nlhf.leaderboard.tables import tables, write_tables
+
+if TYPE_CHECKING:
+    from nlhf.analysis.page import Picture
 
 MOST_ITEMS = 40  # in a picture
 
 
 def write(votes: VotesSummary, path: str, folder: Path) -> Path:
-    """Write folder/report.html and its figure; returns the page's path."""
-    from nlhf.analysis.figures.games import matrix
-    from nlhf.analysis.page import Picture
+    """Write folder/report.html, its figures and its CSV files; returns the page's path.
+
+    Raises: WriteError, which leaves earlier files unchanged.
+    """
     from nlhf.analysis.page import write as write_page
 
-    pooled, name = votes.pooled, Path(path).name
-    pictures = []
-    if len(pooled.items) <= MOST_ITEMS:
-        caption = "Sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
-        figure = matrix(list(pooled.items), pooled.preference, pooled.diagnosis, name)
-        pictures.append(Picture("preferences", figure, caption))
-    rows = [
-        [
-            context.name,
-            f"{context.votes:g}",
-            len(context.triples),
-            f"{context.diagnosis.cyclic:.2f}",
-            context.winner or "none",
-            context.mixture,
-        ]
-        for context in votes.contexts
+    name, written = Path(path).name, tables(votes)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tables(written, folder)
+    best, trust = _pictures_of_best(votes, name), _pictures_of_trust(votes)
+    sections = [
+        best_section(votes, written, [picture.name for picture in best]),
+        trust_section(votes, written, [picture.name for picture in trust]),
     ]
-    lines = [*([f"{votes.report.sentence}."] if votes.report else []), *votes.lines]
-    tables = {"rows": rows, "scores": _ranking(pooled, votes.proof)}
-    return write_page(folder, "votes.html.jinja", pictures, title=name, lines=lines, **tables)
+    if votes.contexts:
+        sections.append(context_section(votes, written))
+    files = ", ".join(f"{table}.csv" for table in written)
+    sections.append(Section("Files", lines=[f"Beside this page, with all digits: {files}."]))
+    facts = [f"{votes.report.sentence}."] if votes.report else []
+    return write_page(folder, "votes.html.jinja", [*best, *trust], title=name, lines=facts, sections=sections)
 
 
-def _ranking(pooled: Matrix, proof: Proof | None) -> list[list[str]]:
-    """Items by decreasing Bradley-Terry score: name, score, mean win rate, equilibrium share, and what is proved."""
-    scores, win_rates = pooled.diagnosis.scores, (pooled.preference.sum(1) - 0.5) / (len(pooled.items) - 1)
-    return [
-        [pooled.items[k], f"{scores[k]:+.2f}", f"{win_rates[k]:.3f}", f"{pooled.nash.shares[k]:.3f}"]
-        + ([f"{0.5 + part.items[k]:.3f}" for part in (proof.once, proof.anytime)] if proof else [])
-        for k in np.argsort(-scores, kind="stable")
-    ]
+def _pictures_of_best(votes: VotesSummary, name: str) -> list[Picture]:
+    from nlhf.analysis.figures.games import matrix
+    from nlhf.analysis.page import Picture
+
+    pooled = votes.pooled
+    if len(pooled.items) > MOST_ITEMS:
+        return []
+    caption = "Sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
+    return [Picture("preferences", matrix(list(pooled.items), pooled.preference, pooled.diagnosis, name), caption)]
+
+
+def _pictures_of_trust(votes: VotesSummary) -> list[Picture]:
+    from nlhf.analysis.figures.certificate import certificate
+    from nlhf.analysis.page import Picture
+
+    growth = votes.growth
+    if growth is None:
+        return []
+    caption = (
+        f"The certificate of the best policy after the first {growth.unit}, {growth.order}: with 95% confidence, no "
+        "policy is preferred to it with a higher probability. The lower curve holds if the numbers of votes were fixed "
+        "in advance, the other one whenever the votes are looked at."
+    )
+    return [Picture("certificate", certificate(growth.numbers, growth.once, growth.anytime, growth.unit), caption)]

@@ -17,9 +17,11 @@ import numpy as np
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
+from nlhf.leaderboard.growth import Growth, growth_of_units, growth_of_votes
 from nlhf.leaderboard.matrix import Matrix, matrix_of
 from nlhf.leaderboard.position import position, position_clusters
-from nlhf.leaderboard.proof import Proof, policy_of, proof
+from nlhf.leaderboard.proof import Proof, policy_of, proof, proof_of_units
+from nlhf.leaderboard.units import units_of
 from nlhf.leaderboard.voters import agreement, columns, person
 from nlhf.stats.bootstrap import Estimate
 from nlhf.stats.cyclic import assumption
@@ -43,7 +45,9 @@ class VotesSummary:
         questions: the columns that identify a question.
         person: a column that may name people, if the votes are taken as independent.
         report: which rows of the file are not used; None if every row is.
-        proof: what the votes prove about policies; None if rows are probabilities, or for too many items.
+        proof: what independent votes prove about policies; None if rows are probabilities, or for too many items.
+        clustered: what the votes prove if those of one cluster may be alike; None without clusters.
+        growth: the certificate of `clustered`, or else of `proof`, as a function of the number of observations.
     """
 
     pooled: Matrix
@@ -55,21 +59,36 @@ class VotesSummary:
     person: str | None
     report: Report | None
     proof: Proof | None
+    clustered: Proof | None
+    growth: Growth | None
 
     @property
     def lines(self) -> Iterator[str]:
-        """The sentences of the page."""
-        matrix = self.pooled
-        yield f"{matrix.votes:g} votes on {len(matrix.items)} items. {matrix.diagnosis.sentence}"
-        if self.person:
-            yield f"Votes of one {self.person} may be alike: add --cluster {self.person} to take them as one unit."
-        yield from matrix.lines
-        if self.proof:
-            yield from self.proof.lines(matrix.diagnosis.cluster)
-        if matrix.unseen:
-            yield f"{matrix.unseen_pairs} have no vote: they count as even."
+        """All sentences."""
+        yield from self.best_lines
+        yield from self.trust_lines
+
+    @property
+    def best_lines(self) -> Iterator[str]:
+        """The sentences that say who is best."""
+        yield f"{self.pooled.votes:g} votes on {len(self.pooled.items)} items."
+        yield from self.pooled.best_lines
         if self.contexts:
             yield self._of_contexts()
+
+    @property
+    def trust_lines(self) -> Iterator[str]:
+        """The sentences that say how far the votes can be trusted."""
+        matrix = self.pooled
+        yield from matrix.trust_lines
+        if self.person:
+            yield f"Votes of one {self.person} may be alike: add --cluster {self.person} to take them as one unit."
+        if self.proof:
+            yield from self.proof.lines(matrix.diagnosis.cluster)
+        if self.clustered:
+            yield from self.clustered.lines(None)
+        if matrix.unseen:
+            yield f"{matrix.unseen_pairs} have no vote: they count as even."
         if self.agreement:
             columns = ", ".join(self.questions)
             question = f"a question is identified by {columns}" if columns else "there is one question"
@@ -139,8 +158,14 @@ def examine(
     assert pooled.votes is not None
     users_policy = None if policy is None else policy_of(policy, pooled)
     uncertain = soft(cast)
-    clusters = clusters_of(cast, pooled.items, cluster or columns(cast)) if cluster or uncertain else None
+    alike = cluster or (columns(cast) if uncertain else [])  # columns
+    clusters = clusters_of(cast, pooled.items, alike) if cluster or uncertain else None
+    units = units_of(cast, pooled.items, alike) if alike else None
     basis, number = position_clusters(cast, cluster)
+    wins = None if uncertain or pooled.wins is None else pooled.wins[0]
+    growth = (
+        growth_of_units(units, pooled.items) if units else None if uncertain else growth_of_votes(cast, pooled.items)
+    )
     return VotesSummary(
         _matrices(pooled, clusters, not uncertain, SAMPLES)[0],
         _matrices(contexts, None, False) if contexts else [],
@@ -150,9 +175,9 @@ def examine(
         columns(cast),
         None if cluster or uncertain else person(cast),
         family.report,
-        None
-        if uncertain or pooled.wins is None
-        else proof(pooled.items, pooled.wins[0], pooled.votes[:, 0], users_policy),
+        None if wins is None else proof(pooled.items, wins, pooled.votes[:, 0], users_policy),
+        None if units is None else proof_of_units(pooled.items, units, users_policy),
+        growth,
     )
 
 

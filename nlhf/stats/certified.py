@@ -14,7 +14,8 @@ count as half a win for both. Bounds of A turn into bounds of the gain (A pi)_y 
   Abbasi-Yadkori, D. Pal, C. Szepesvari, Improved Algorithms for Linear Stochastic Bandits, 2011). Tight for policies
   that mix many items. A pair without a vote has A_yj <= 1/2.
 
-All of them need independent votes: votes of one person or about one question may be alike.
+All of them need independent votes: votes of one person or about one question may be alike. The first two add up the
+chances of error of all pairs, so they also hold where only the votes on each pair are independent.
 """
 
 from __future__ import annotations
@@ -60,13 +61,16 @@ class VoteBounds:
         return cls(_advantage(np.where(lost > 0, high, 1.0)))
 
     @classmethod
-    def anytime(cls, wins: np.ndarray, votes: np.ndarray, delta: float) -> VoteBounds:
+    def anytime(cls, wins: np.ndarray, votes: np.ndarray, delta: float, separate: bool = False) -> VoteBounds:
         """Bounds at any time, for pairs chosen in any way: each of the two kinds has half of delta.
 
         Args:
             wins: of the row's item, ties as halves, (n, n).
             votes: (n, n), symmetric.
+            separate: whether votes on different pairs may be alike; then the bound of mixtures is left out.
         """
+        if separate:
+            return cls(_advantage(_highest_possible(wins, votes, delta / pairs(wins))))
         n, half = len(wins), delta / 2
         asked = votes > 0
         estimate = np.where(asked, wins / np.maximum(votes, 1), 0.5) - 0.5

@@ -66,10 +66,12 @@ class Source:
         return [name for name in dict.fromkeys(names + numbered) if name not in (*COLUMNS, TIES)]
 
     def of_question(self) -> list[str]:
-        """The further columns that name the question and the voter."""
+        """The further columns that name the question, the voter and the time."""
         assert self.format is not None
         question = self.format.question
-        return [name for name in self.further() if question is None or name in (*question, "voter", "annotator")]
+        return [
+            name for name in self.further() if question is None or name in (*question, "voter", "annotator", "time")
+        ]
 
     def _hidden(self, name: str) -> bool:
         assert self.format is not None

@@ -59,12 +59,12 @@ def test_characters_of_no_font_are_escapes_and_one_sentence_says_so(tmp_path, ca
                 for name in ("one", "two")]  # fmt: skip
     shown = {"\\U000130001", f"\\U00013001{ELSEWHERE}", r"\u0e44\u0e17\u0e22"}
     assert shown < set(labels(pictures[0].figure))
-    write(tmp_path, "votes.html.jinja", pictures, title="t", lines=[], rows=[], scores=[])
+    write(tmp_path, "votes.html.jinja", pictures, title="t", lines=[], sections=[])
     assert capsys.readouterr().err == (
         "No installed font has THAI (ทยไ) and EGYPTIAN (𓀀𓀁): figures show codes; install one that does, such as Noto, "
         "and repeat.\n"
     )
-    write(tmp_path, "votes.html.jinja", [], title="t", lines=[], rows=[], scores=[])
+    write(tmp_path, "votes.html.jinja", [], title="t", lines=[], sections=[])
     assert capsys.readouterr().err == ""
 
 

@@ -1,0 +1,142 @@
+"""The sections of the page of a file of votes: three questions of a reader, each with its answer first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nlhf.leaderboard.proof import DELTA, Proof
+from nlhf.leaderboard.sections import PageTable, Section
+from nlhf.leaderboard.summary import VotesSummary
+from nlhf.leaderboard.tables import Row, TidyTable
+
+MOST_ROWS = 200  # of a table of the page; the CSV files have all
+Column = tuple[str, str, Callable[[Any], str]]  # of a tidy table, its title on the page, and how a value is shown
+
+
+def _text(value: Any) -> str:
+    return str(value)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"
+
+
+def _probability(value: float) -> str:
+    return f"{0.5 + value:.3f}"
+
+
+ITEMS: tuple[Column, ...] = (
+    ("item", "item", _text),
+    ("score", "Bradley-Terry score", lambda value: f"{value:+.2f}"),
+    ("win_rate", "mean probability of being preferred", _share),
+    ("share", "share in the Nash equilibrium", _share),
+)
+BOUNDS: tuple[Column, ...] = (
+    ("item", "item", _text),
+    ("bound_once", "bound, one look", _probability),
+    ("bound_anytime", "bound, any time", _probability),
+    ("clustered_bound_once", "with clusters, one look", _probability),
+    ("clustered_bound_anytime", "with clusters, any time", _probability),
+)
+CYCLES: tuple[Column, ...] = (
+    ("item_a", "a", _text),
+    ("item_b", "b", _text),
+    ("item_c", "c", _text),
+    ("a_over_b", "a over b", _share),
+    ("b_over_c", "b over c", _share),
+    ("c_over_a", "c over a", _share),
+)
+PAIRS: tuple[Column, ...] = (
+    ("item_a", "a", _text),
+    ("item_b", "b", _text),
+    ("votes", "votes", lambda value: f"{value:g}"),
+    ("share_a", "a over b", _share),
+    ("low_once", "low, one look", _share),
+    ("high_once", "high, one look", _share),
+    ("low_anytime", "low, any time", _share),
+    ("high_anytime", "high, any time", _share),
+)
+CONTEXTS: tuple[Column, ...] = (
+    ("context", "context", _text),
+    ("votes", "votes", lambda value: f"{value:g}"),
+    ("cyclic_triples", "cyclic triples", _text),
+    ("cyclic_share", "cyclic share of |P - 1/2|²", lambda value: f"{value:.2f}"),
+    ("condorcet_winner", "Condorcet winner", lambda value: value or "none"),
+)
+
+
+def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures: Sequence[str]) -> Section:
+    """Who is best?"""
+    matrix = votes.pooled
+    if matrix.winner:
+        answer = f"{matrix.winner} is preferred to every other item by a majority."
+    else:
+        answer = f"No item is preferred to all others. Nothing is preferred to the Nash equilibrium, {matrix.mixture}."
+    shown = [page_table(tables["items"], ITEMS)]
+    if "cycles" in tables:
+        title = "Cycles of three: most of the votes prefer a to b, b to c, and c to a"
+        shown.append(page_table(tables["cycles"], CYCLES, (0, 1, 2), title, folded=True))
+    return Section("Who is best?", answer, list(votes.best_lines), shown, pictures)
+
+
+def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures: Sequence[str]) -> Section:
+    """Can I trust it?"""
+    shown = []
+    if votes.proof or votes.clustered:
+        note = (
+            f"With {1 - DELTA:.0%} confidence for all items at once, no policy is preferred to the item with a "
+            "probability above its bound."
+        )
+        shown.append(page_table(tables["items"], BOUNDS, note=note))
+    title = "All pairs, with 95% intervals that hold for all of them at once" if votes.proof else "All pairs"
+    shown.append(page_table(tables["pairs"], PAIRS, (0, 1), title, folded=True))
+    return Section("Can I trust it?", _trust(votes), list(votes.trust_lines), shown, pictures)
+
+
+def context_section(votes: VotesSummary, tables: Mapping[str, TidyTable]) -> Section:
+    """The contexts, each with its equilibrium."""
+    table = page_table(tables["contexts"], CONTEXTS, (0, 4, 5))
+    mixtures = [context.mixture for context in votes.contexts[:MOST_ROWS]]
+    rows = [[*row, mixture] for row, mixture in zip(table.rows, mixtures, strict=True)]
+    return Section(
+        "Contexts", tables=[PageTable([*table.columns, "Nash equilibrium"], rows, table.texts, "", table.note)]
+    )
+
+
+def _trust(votes: VotesSummary) -> str:
+    """The certificate in one sentence."""
+    proof = votes.clustered or votes.proof
+    if proof is None:
+        return (
+            "Nothing is proved here, as these votes are probabilities without questions, or there are too many items."
+        )
+    bound = 0.5 + proof.anytime.exploitability
+    if bound > 0.9:
+        return f"Not yet: {_confident(proof)} {bound:.3f}, which says almost nothing."
+    return f"As far as this: {_confident(proof)} {bound:.3f}, whenever you look at the votes."
+
+
+def _confident(proof: Proof) -> str:
+    policy = proof.mixture(proof.anytime.policy)
+    return f"with {1 - DELTA:.0%} confidence, no policy is preferred to {policy} with a probability above"
+
+
+def page_table(
+    table: TidyTable,
+    columns: Sequence[Column],
+    texts: Sequence[int] = (0,),
+    title: str = "",
+    note: str = "",
+    folded: bool = False,
+) -> PageTable:
+    """The columns of a tidy table that it has, as texts, up to MOST_ROWS rows."""
+    shown = [column for column in columns if column[0] in table.columns]
+    rows = [_cells(row, shown) for row in table.rows[:MOST_ROWS]]
+    if len(table.rows) > MOST_ROWS:
+        note = f"{note} {MOST_ROWS} of {len(table.rows)} rows; the CSV file has all.".strip()
+    return PageTable([heading for _, heading, _ in shown], rows, texts, title, note, folded)
+
+
+def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
+    return [show(row[name]) for name, _, show in columns]
