@@ -35,6 +35,7 @@ from nlhf.io.json_files import read_json, read_json_lines, write_json
 from nlhf.io.yaml_files import yaml_text
 from nlhf.judges import votes_file
 from nlhf.judges.base import TextJudge
+from nlhf.leaderboard.sections import PageTable, Section
 from nlhf.models import prompts
 from nlhf.records import Table, parse_rows, read_rows
 from nlhf.terminal import visible

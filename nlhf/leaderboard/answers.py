@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nlhf.leaderboard.proof import DELTA, Proof
+from nlhf.leaderboard.proof import DELTA
 from nlhf.leaderboard.sections import PageTable, Section
 from nlhf.leaderboard.summary import VotesSummary
 from nlhf.leaderboard.tables import Row, TidyTable
 
+WEAK = 0.75  # a bound of the best policy above which the votes prove little
 MOST_ROWS = 200  # of a table of the page; the CSV files have all
 Column = tuple[str, str, Callable[[Any], str]]  # of a tidy table, its title on the page, and how a value is shown
 
@@ -57,6 +59,7 @@ PAIRS: tuple[Column, ...] = (
     ("low_anytime", "low, any time", _share),
     ("high_anytime", "high, any time", _share),
 )
+NEXT: tuple[Column, ...] = (("item_a", "a", _text), ("item_b", "b", _text), ("votes", "votes", _text))
 CONTEXTS: tuple[Column, ...] = (
     ("context", "context", _text),
     ("votes", "votes", lambda value: f"{value:g}"),
@@ -94,6 +97,24 @@ def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures
     return Section("Can I trust it?", _trust(votes), list(votes.trust_lines), shown, pictures)
 
 
+def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str) -> Section:
+    """Which comparisons should I buy next?"""
+    question = "Which comparisons should I buy next?"
+    proof = votes.clustered or votes.proof
+    if votes.suggestion is None or proof is None:
+        return Section(question, "There is no suggestion, as these votes have no certificate.")
+    if proof.anytime.exploitability == 0:
+        return Section(question, f"None: no policy is preferred to {proof.mixture(proof.anytime.policy)}.")
+    line = (
+        "The certificate of the best policy depends most on these pairs. Its bound at any time stays valid whatever "
+        "was asked. This command writes the pairs in a random order and estimates how many votes remain until a target; "
+        "repeat it when answers were appended to the file:"
+    )
+    table = page_table(tables["next"], NEXT, (0, 1), "The next votes", folded=True)
+    command = f"nlhf votes ask {shlex.quote(path)} --batch {sum(number for *_, number in votes.suggestion.pairs)}"
+    return Section(question, votes.suggestion.sentence, [line], [table], commands=[command])
+
+
 def context_section(votes: VotesSummary, tables: Mapping[str, TidyTable]) -> Section:
     """The contexts, each with its equilibrium."""
     table = page_table(tables["contexts"], CONTEXTS, (0, 4, 5))
@@ -112,14 +133,10 @@ def _trust(votes: VotesSummary) -> str:
             "Nothing is proved here, as these votes are probabilities without questions, or there are too many items."
         )
     bound = 0.5 + proof.anytime.exploitability
-    if bound > 0.9:
-        return f"Not yet: {_confident(proof)} {bound:.3f}, which says almost nothing."
-    return f"As far as this: {_confident(proof)} {bound:.3f}, whenever you look at the votes."
-
-
-def _confident(proof: Proof) -> str:
     policy = proof.mixture(proof.anytime.policy)
-    return f"with {1 - DELTA:.0%} confidence, no policy is preferred to {policy} with a probability above"
+    if bound > WEAK:
+        return f"Not yet: another policy may be preferred to {policy} with a probability of up to {bound:.3f}."
+    return f"With {1 - DELTA:.0%} confidence, no policy is preferred to {policy} with a probability above {bound:.3f}."
 
 
 def page_table(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nlhf.io.files import writing
-from nlhf.leaderboard.answers import best_section, context_section, trust_section
+from nlhf.leaderboard.answers import best_section, context_section, next_section, trust_section
 from nlhf.leaderboard.sections import Section
 from nlhf.leaderboard.summary import VotesSummary
 from nlhf.leaderboard.tables import tables, write_tables
@@ -32,6 +32,7 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
     sections = [
         best_section(votes, written, [picture.name for picture in best]),
         trust_section(votes, written, [picture.name for picture in trust]),
+        next_section(votes, written, path),
     ]
     if votes.contexts:
         sections.append(context_section(votes, written))

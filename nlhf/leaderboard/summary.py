@@ -21,6 +21,7 @@ from nlhf.leaderboard.growth import Growth, growth_of_units, growth_of_votes
 from nlhf.leaderboard.matrix import Matrix, matrix_of
 from nlhf.leaderboard.position import position, position_clusters
 from nlhf.leaderboard.proof import Proof, policy_of, proof, proof_of_units
+from nlhf.leaderboard.suggestion import Suggestion, suggestion
 from nlhf.leaderboard.units import units_of
 from nlhf.leaderboard.voters import agreement, columns, person
 from nlhf.stats.bootstrap import Estimate
@@ -48,6 +49,7 @@ class VotesSummary:
         proof: what independent votes prove about policies; None if rows are probabilities, or for too many items.
         clustered: what the votes prove if those of one cluster may be alike; None without clusters.
         growth: the certificate of `clustered`, or else of `proof`, as a function of the number of observations.
+        suggestion: the pairs to vote on next; None as `proof`.
     """
 
     pooled: Matrix
@@ -61,6 +63,7 @@ class VotesSummary:
     proof: Proof | None
     clustered: Proof | None
     growth: Growth | None
+    suggestion: Suggestion | None
 
     @property
     def lines(self) -> Iterator[str]:
@@ -80,13 +83,13 @@ class VotesSummary:
     def trust_lines(self) -> Iterator[str]:
         """The sentences that say how far the votes can be trusted."""
         matrix = self.pooled
-        yield from matrix.trust_lines
-        if self.person:
-            yield f"Votes of one {self.person} may be alike: add --cluster {self.person} to take them as one unit."
         if self.proof:
             yield from self.proof.lines(matrix.diagnosis.cluster)
         if self.clustered:
             yield from self.clustered.lines(None)
+        if self.person:
+            yield f"Votes of one {self.person} may be alike: add --cluster {self.person} to take them as one unit."
+        yield from matrix.trust_lines
         if matrix.unseen:
             yield f"{matrix.unseen_pairs} have no vote: they count as even."
         if self.agreement:
@@ -178,6 +181,7 @@ def examine(
         None if wins is None else proof(pooled.items, wins, pooled.votes[:, 0], users_policy),
         None if units is None else proof_of_units(pooled.items, units, users_policy),
         growth,
+        None if wins is None else suggestion(pooled.items, wins, pooled.votes[0, 0], units),
     )
 
 

@@ -17,7 +17,7 @@ from nlhf.leaderboard.summary import VotesSummary
 from nlhf.records import cell, csv_line
 
 Row = dict[str, Any]
-NAMES = ("items", "pairs", "cycles", "mixture", "certificate", "contexts")
+NAMES = ("items", "pairs", "cycles", "mixture", "certificate", "next", "contexts")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def tables(votes: VotesSummary) -> dict[str, TidyTable]:
         "cycles": cycle_rows(votes.pooled),
         "mixture": [row for matrix in (votes.pooled, *votes.contexts) for row in mixture_rows(matrix)],
         "certificate": certificate_rows(votes),
+        "next": next_rows(votes),
         "contexts": [context_row(matrix) for matrix in votes.contexts],
     }
     return {name: TidyTable.of(rows[name]) for name in NAMES if rows[name]}
@@ -139,6 +140,12 @@ def certificate_rows(votes: VotesSummary) -> list[Row]:
         return []
     numbers = zip(growth.numbers, growth.once, growth.anytime, strict=True)
     return [{"unit": growth.unit, "number": k, "once": once, "anytime": anytime} for k, once, anytime in numbers]
+
+
+def next_rows(votes: VotesSummary) -> list[Row]:
+    """The pairs to vote on next, with the number of votes."""
+    pairs = votes.suggestion.pairs if votes.suggestion else []
+    return [{"item_a": a, "item_b": b, "votes": number} for a, b, number in pairs]
 
 
 def context_row(matrix: Matrix) -> Row:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from nlhf.analysis.figures import layout
 from nlhf.analysis.figures.style import COLOURS, style
 
 
@@ -32,6 +33,6 @@ def certificate(numbers: Sequence[int], once: Sequence[float], anytime: Sequence
             axis.set_xticks([numbers[0], numbers[len(numbers) // 2], numbers[-1]])
             axis.minorticks_off()
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axis.set(xlabel=unit, ylabel="bound of P(a policy is preferred to the best)", ylim=(0.5, None))
+        axis.set(xlabel=layout.wrapped(unit), ylabel="certified bound", ylim=(0.5, None))
         axis.legend()
     return figure

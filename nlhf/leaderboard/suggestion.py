@@ -1,0 +1,55 @@
+"""The pairs to vote on next, as the page of a file of votes suggests them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nlhf.asking.base import next_batch
+from nlhf.asking.certified import CERTIFIED
+from nlhf.leaderboard.proof import MOST
+from nlhf.leaderboard.units import Units
+
+SHOWN = 3  # pairs in a sentence
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A batch of votes.
+
+    Args:
+        pairs: both items and the number of votes, the most votes first.
+        unit: what is asked, in the plural.
+    """
+
+    pairs: list[tuple[str, str, int]]
+    unit: str
+
+    @property
+    def sentence(self) -> str:
+        """The pairs with the most votes."""
+        total = sum(number for _, _, number in self.pairs)
+        named = ", ".join(f"{a} against {b} ({number})" for a, b, number in self.pairs[:SHOWN])
+        rest = len(self.pairs) - SHOWN
+        further = f", and {rest} more pair{'s' * (rest > 1)}" if rest > 0 else ""
+        return f"Ask for {total} {self.unit}: {named}{further}."
+
+
+def suggestion(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, units: Units | None) -> Suggestion | None:
+    """The next batch that the certified rule asks for; None for fewer than two or more than MOST items.
+
+    Args:
+        wins: of the row's item, ties as halves, (n, n).
+        votes: (n, n), symmetric.
+        units: clusters whose votes count as single observations, or None.
+    """
+    if not 2 <= len(items) <= MOST:
+        return None
+    if units is not None:
+        wins, votes = units.table(len(items))
+    numbers = CERTIFIED.numbers(wins, votes, next_batch(votes.sum() / 2), np.random.default_rng(0))
+    order = sorted(((int(numbers[i, j]), i, j) for i, j in np.argwhere(numbers)), key=lambda entry: (-entry[0], entry))
+    unit = "votes" if units is None else f"votes, each of another {units.name}"
+    return Suggestion([(items[i], items[j], number) for number, i, j in order], unit)
