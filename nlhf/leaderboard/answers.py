@@ -107,8 +107,8 @@ def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str
         return Section(question, f"None: no policy is preferred to {proof.mixture(proof.anytime.policy)}.")
     line = (
         "The certificate of the best policy depends most on these pairs. Its bound at any time stays valid whatever "
-        "was asked. This command writes the pairs in a random order and estimates how many votes remain until a target; "
-        "repeat it when answers were appended to the file:"
+        "was asked. This command writes the pairs in a random order and estimates how many votes remain until a "
+        "target; repeat it when answers were appended to the file:"
     )
     table = page_table(tables["next"], NEXT, (0, 1), "The next votes", folded=True)
     command = f"nlhf votes ask {shlex.quote(path)} --batch {sum(number for *_, number in votes.suggestion.pairs)}"
