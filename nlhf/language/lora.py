@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,9 @@ def _adapted(options: CausalLM, module: Any, targets: list[str] | str) -> nn.Mod
 
     rank = options.lora_rank
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM")
-    with hushed():
+    with hushed(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")  # peft then sets it to True
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys")  # its own
         return get_peft_model(module, config).eval()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nlhf.config import ConfigError
+from nlhf.language.scoring import tempered
 
 if TYPE_CHECKING:
     from nlhf.language.model import LanguageModel
@@ -49,8 +50,8 @@ def check_recurrent(model: LanguageModel) -> None:
 def _uncached(model: LanguageModel, prompt: tuple[int, ...], completion: tuple[int, ...]) -> torch.Tensor:
     """The log-probability of a completion from one forward pass without a cache."""
     tokens = torch.tensor([prompt + completion], device=model.device)
-    logits = model.base(input_ids=tokens, use_cache=False).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
-    return torch.gather(logits, -1, tokens[0, len(prompt) :, None]).sum()
+    logits = tempered(model, model.base(input_ids=tokens, use_cache=False).logits[0, len(prompt) - 1 : -1])
+    return torch.gather(logits.log_softmax(-1), -1, tokens[0, len(prompt) :, None]).sum()
 
 
 def _refusal(model: LanguageModel, reason: str) -> str:

@@ -87,16 +87,16 @@ def _read(model: LanguageModel, weights: Weights | None, rows: Sequence[tuple[To
     prompts, completions = zip(*rows, strict=True)
     state = model.read_prompts(weights, prompts)
     tokens, mask, _ = model.padded([()] * len(rows), completions)
-    yield _Steps(_tempered(model, state.logits[:, None]), tokens[:, :1], mask[:, :1])
+    yield _Steps(tempered(model, state.logits[:, None]), tokens[:, :1], mask[:, :1])
     length = tokens.shape[1]
     if length > 1:
         position_ids = state.last_positions + torch.arange(1, length, device=model.device)
         attention_mask = torch.cat([state.attention_mask, mask[:, :-1]], 1)
         output: Any = model.forward(weights, tokens[:, :-1], attention_mask, position_ids, length - 1, state.cache)
-        yield _Steps(_tempered(model, output.logits), tokens[:, 1:], mask[:, 1:])
+        yield _Steps(tempered(model, output.logits), tokens[:, 1:], mask[:, 1:])
 
 
-def _tempered(model: LanguageModel, logits: Tensor) -> Tensor:
+def tempered(model: LanguageModel, logits: Tensor) -> Tensor:
     """The logits that tokens are drawn with, float32 or better."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     temperature = model.options.temperature
