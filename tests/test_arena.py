@@ -20,6 +20,7 @@ from nlhf.arena.contest import hold
 from nlhf.arena.contestants import gathered
 from nlhf.arena.games import Arena
 from nlhf.arena.intervals import exploitability_bounds
+from nlhf.arena.meetings import Meetings
 from nlhf.arena.model import Model
 from nlhf.arena.ranking import rank
 from nlhf.arena.rules import FEWEST_PROMPTS, Rules, is_precise
@@ -94,38 +95,38 @@ def votes(folder):
 
 def test_every_pair_plays_on_every_prompt_and_a_repetition_plays_nothing(tmp_path):
     judge = Wheel()
-    assert Arena(tmp_path, RULES, hands(*NAMES[:3])).play(judge, 4, None) == 3 * 6 * 2
+    assert Arena(tmp_path, RULES, hands(*NAMES[:3])).play(judge, 4, Meetings()) == 3 * 6 * 2
     assert all(mine.split()[1:] == other.split()[1:] for _, mine, other in judge.asked)  # samples of one prompt meet
     table = pd.read_csv(tmp_path / "votes.csv")
     assert (table.wins_a + table.wins_b == 1).all()
     assert table.groupby("prompt").size().tolist() == [6] * 6
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     again, players = Wheel(), hands(*NAMES[:3])
-    assert Arena(tmp_path, RULES, players).play(again, 4, None) == 0
+    assert Arena(tmp_path, RULES, players).play(again, 4, Meetings()) == 0
     assert again.asked == []
     assert [player.written for player in players] == [[], [], []]
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_new_contestant_plays_the_missing_games_only(tmp_path):
-    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, Meetings())
     first, judge, players = votes(tmp_path), Wheel(), hands("stone", "paper", "well")
-    assert Arena(tmp_path, RULES, players).play(judge, 20, None) == 2 * 6 * 2
+    assert Arena(tmp_path, RULES, players).play(judge, 20, Meetings()) == 2 * 6 * 2
     assert all("well" in (mine + other) for _, mine, other in judge.asked)
     assert [len(player.written) for player in players] == [0, 0, 6]
     assert votes(tmp_path).items() >= first.items()
     arena = Arena(tmp_path, RULES, hands("scissors"))  # who is not named now plays by what is kept
-    assert arena.play(Wheel(), 20, None) == 3 * 6 * 2
+    assert arena.play(Wheel(), 20, Meetings()) == 3 * 6 * 2
     assert arena.names == ["stone", "paper", "well", "scissors"]
     found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 20)
     assert found.complete == len(PROMPTS)
 
 
 def test_the_same_policy_keeps_the_name_that_it_has(tmp_path):
-    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, Meetings())
     again = Arena(tmp_path, RULES, [_Alias("stone-ab12", "STONE"), Hand("paper")])
     assert again.names == ["stone", "paper"]
-    assert again.play(Wheel(), 20, None) == 0
+    assert again.play(Wheel(), 20, Meetings()) == 0
 
 
 @dataclass(frozen=True)
@@ -146,23 +147,23 @@ class _Alias:
 @pytest.mark.parametrize("ends", [1, 11, 12, 13, 30])
 def test_a_crash_keeps_what_was_judged_and_what_follows_is_the_same(tmp_path, ends):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    Arena(whole, RULES, hands(*NAMES)).play(Wheel(), 1, None)
+    Arena(whole, RULES, hands(*NAMES)).play(Wheel(), 1, Meetings())
     with pytest.raises(ConnectionError):
-        Arena(cut, RULES, hands(*NAMES)).play(Wheel(ends=ends), 1, None)
+        Arena(cut, RULES, hands(*NAMES)).play(Wheel(ends=ends), 1, Meetings())
     kept = len(votes(cut)) if (cut / "votes.csv").exists() else 0
     assert kept == ends // 12 * 12  # a prompt has 6 pairs and 2 samples
     judge = Wheel()
-    assert Arena(cut, RULES, hands(*NAMES)).play(judge, 1, None) == len(judge.asked) == 72 - kept
+    assert Arena(cut, RULES, hands(*NAMES)).play(judge, 1, Meetings()) == len(judge.asked) == 72 - kept
     assert votes(cut) == votes(whole)
     assert (cut / "completions.jsonl").read_bytes() == (whole / "completions.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("cut", range(1, 200, 7))
 def test_lines_that_a_crash_has_cut_are_played_again(tmp_path, cut):
-    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, Meetings())
     before, completions = votes(tmp_path), tmp_path / "completions.jsonl"
     completions.write_bytes(completions.read_bytes()[:-cut])
-    Arena(tmp_path, RULES, hands("stone", "paper", "well")).play(Wheel(), 20, None)
+    Arena(tmp_path, RULES, hands("stone", "paper", "well")).play(Wheel(), 20, Meetings())
     arena = Arena(tmp_path, RULES, hands("stone", "paper", "well"))
     names = ("stone", "paper", "well")
     assert arena.texts == {(name, number): [f"{name} {number} 0", f"{name} {number} 1"]
@@ -171,7 +172,7 @@ def test_lines_that_a_crash_has_cut_are_played_again(tmp_path, cut):
 
 
 def test_other_rules_and_another_policy_of_the_same_name_are_refused(tmp_path):
-    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, Meetings())
     for key, other in (("prompts", PROMPTS[1:]), ("completions", 1), ("seed", 1), ("judge", "another")):
         with pytest.raises(ConfigError, match=f"other {key}"):
             Arena(tmp_path, replace(RULES, **{key: other}), hands("stone", "paper"))
@@ -182,13 +183,13 @@ def test_other_rules_and_another_policy_of_the_same_name_are_refused(tmp_path):
 
 def test_more_prompts_are_added_and_fewer_change_nothing(tmp_path):
     fewer = replace(RULES, prompts=PROMPTS[:4])
-    Arena(tmp_path, fewer, hands("stone", "paper")).play(Wheel(), 3, None)
+    Arena(tmp_path, fewer, hands("stone", "paper")).play(Wheel(), 3, Meetings())
     first, judge = votes(tmp_path), Wheel()
-    assert Arena(tmp_path, RULES, hands("stone", "paper")).play(judge, 3, None) == 2 * 2
+    assert Arena(tmp_path, RULES, hands("stone", "paper")).play(judge, 3, Meetings()) == 2 * 2
     assert {prompt for prompt, *_ in judge.asked} == set(PROMPTS[4:])
     assert votes(tmp_path).items() >= first.items()
     arena = Arena(tmp_path, fewer, hands("stone", "paper"))
-    assert arena.play(Wheel(), 3, None) == 0
+    assert arena.play(Wheel(), 3, Meetings()) == 0
     assert list(arena.rules.prompts) == list(PROMPTS)
     with pytest.raises(ConfigError, match="other prompts"):
         Arena(tmp_path, replace(RULES, prompts=[*PROMPTS[:4], "another"]), hands("stone"))
@@ -198,7 +199,7 @@ def test_a_file_of_completions_may_grow_but_not_change(tmp_path):
     files(tmp_path, {"near": 5, "far": 9})
     players = [CompletionFile(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")]
     arena = Arena(tmp_path / "arena", Rules(list(PROMPTS[:4]), 1, 0, "a judge"), players)
-    assert arena.play(_Longer(), 20, None) == 4
+    assert arena.play(_Longer(), 20, Meetings()) == 4
     path = tmp_path / "near.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, json.dumps({"prompt": "more", "completion": "tea"})]) + "\n")
@@ -208,7 +209,7 @@ def test_a_file_of_completions_may_grow_but_not_change(tmp_path):
         more,
         [CompletionFile(name, InputFile(f"{tmp_path}/{name}.jsonl")) for name in ("near", "far")],
     )
-    assert again.play(_Longer(), 20, None) == 2
+    assert again.play(_Longer(), 20, Meetings()) == 2
     path.write_text("\n".join([*lines[1:], json.dumps({"prompt": PROMPTS[0], "completion": "another"})]) + "\n")
     with pytest.raises(ConfigError, match="another policy has played as near"):
         Arena(tmp_path / "arena", more, [CompletionFile("near", InputFile(str(path)))])
@@ -229,13 +230,13 @@ class _Longer(TextJudge):
 
 def test_a_game_without_a_verdict_is_left_for_the_next_time(tmp_path):
     silent = _Longer(frozenset({PROMPTS[2]}))
-    assert Arena(tmp_path, RULES, hands("stone", "scissors")).play(silent, 20, None) == 5 * 2
+    assert Arena(tmp_path, RULES, hands("stone", "scissors")).play(silent, 20, Meetings()) == 5 * 2
     assert {prompt for prompt, *_ in votes(tmp_path)} == set(range(6)) - {2}
-    assert Arena(tmp_path, RULES, hands("stone", "scissors")).play(_Longer(), 20, None) == 2
+    assert Arena(tmp_path, RULES, hands("stone", "scissors")).play(_Longer(), 20, Meetings()) == 2
 
 
 def test_verdicts_without_a_card_are_of_nobody_knows_which_judge(tmp_path):
-    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, None)
+    Arena(tmp_path, RULES, hands("stone", "paper")).play(Wheel(), 20, Meetings())
     (tmp_path / "arena.json").unlink()
     with pytest.raises(ConfigError, match=r"no arena\.json that names their judge"):
         Arena(tmp_path, RULES, hands("stone", "paper"))
@@ -243,13 +244,13 @@ def test_verdicts_without_a_card_are_of_nobody_knows_which_judge(tmp_path):
 
 def test_what_a_failed_block_asked_is_counted(tmp_path):
     with pytest.raises(ConnectionError):
-        Arena(tmp_path, RULES, hands("stone", "paper")).play(_Counting(ends=5), 2, None)
+        Arena(tmp_path, RULES, hands("stone", "paper")).play(_Counting(ends=5), 2, Meetings())
     assert json.loads((tmp_path / "arena.json").read_text())["account"] == {"calls": 5}
 
 
 def test_what_the_judge_was_asked_is_added_up(tmp_path):
     for names in (("stone", "paper"), ("scissors",), ("well",)):
-        Arena(tmp_path, RULES, hands(*names)).play(_Counting(), 2, None)
+        Arena(tmp_path, RULES, hands(*names)).play(_Counting(), 2, Meetings())
     assert json.loads((tmp_path / "arena.json").read_text())["account"] == {"calls": 6 * 6 * 2}
 
 
@@ -289,10 +290,10 @@ def test_a_model_is_known_by_all_that_decides_its_words(tmp_path, changed):
 
 def test_pairs_stop_when_their_interval_is_tight(tmp_path):
     rules = Rules([f"prompt {number}" for number in range(100)], 1, 0, "a judge")
-    Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, 0.2)
+    Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, Meetings(precision=0.2))
     assert len(votes(tmp_path)) == FEWEST_PROMPTS  # always 0.9
-    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, 0.2) == 0
-    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, None) == 100 - FEWEST_PROMPTS
+    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, Meetings(precision=0.2)) == 0
+    assert Arena(tmp_path, rules, hands("stone", "paper")).play(Wheel(), 5, Meetings()) == 100 - FEWEST_PROMPTS
 
 
 def test_a_pair_does_not_stop_because_its_first_verdicts_are_equal():
@@ -301,12 +302,64 @@ def test_a_pair_does_not_stop_because_its_first_verdicts_are_equal():
     assert is_precise({k: [1.0] for k in range(80)}, 0.05)
 
 
+@dataclass(frozen=True)
+class Ladder(TextJudge):
+    """Prefers the completion that is earlier in the alphabet."""
+
+    judge_calls = 0
+
+    def preference(self, pairs):
+        return np.array([0.62 if first < second else 0.38 for _, first, second in pairs])
+
+
+def met(folder):
+    """The prompts of each pair."""
+    table = pd.read_csv(folder / "votes.csv")
+    return {tuple(sorted(pair)): sorted(rows.prompt) for pair, rows in table.groupby(["item_a", "item_b"])}
+
+
+def test_the_certificate_chooses_the_pairs_and_a_repetition_chooses_the_same(tmp_path):
+    rules, names = Rules([f"prompt {number}" for number in range(120)], 1, 0, "a judge"), list("abcdef")
+    meetings = Meetings("certified")
+    new = Arena(tmp_path, rules, hands(*names)).play(Ladder(), 20, meetings)
+    assert new <= 120 * 5  # of 120 * 15 games
+    prompts = met(tmp_path)
+    assert len(prompts["a", "b"]) > 3 * len(prompts["e", "f"])
+    assert Arena(tmp_path, rules, hands(*names)).play(Ladder(), 20, meetings) == 0
+
+
+def test_choices_use_verdicts_on_earlier_prompts_alone():
+    names = ("a", "b", "c")
+    won = {("a", "b"): {k: [0.9] for k in range(60)}, ("a", "c"): {k: [0.8] for k in range(60)}}
+    won |= {(b, a): {k: [1 - wins[0]] for k, wins in prompts.items()} for (a, b), prompts in won.items()}
+    later = {pair: prompts | {60: [0.0], 99: [1.0]} for pair, prompts in won.items()}
+    for meetings in (Meetings("certified"), Meetings(precision=0.05), Meetings(target=0.2)):
+        chosen = meetings.numbers(names, won, range(40, 60), 0)
+        first = {pair: {k: v for k, v in prompts.items() if k < 40} for pair, prompts in won.items()}
+        assert chosen == meetings.numbers(names, first, range(40, 60), 0)
+        assert meetings.numbers(names, later, range(60, 80), 0) == meetings.numbers(names, won, range(60, 80), 0)
+
+
+def test_all_pairs_stop_at_the_target(tmp_path):
+    rules = Rules([f"prompt {number}" for number in range(200)], 1, 0, "a judge")
+    arena = Arena(tmp_path, rules, hands("a", "b", "c"))
+    arena.play(Ladder(), 20, Meetings(target=0.1))
+    last = max(prompt for prompts in met(tmp_path).values() for prompt in prompts)
+    assert 39 <= last < 190
+    found = rank(arena.names, arena.wins_by_prompt, 200, 20)
+    assert 0 < found.proof.anytime.exploitability <= 0.1
+    before = {pair: {k: v for k, v in won.items() if k < last - 19} for pair, won in arena.wins_by_prompt.items()}
+    assert rank(arena.names, before, 200, 20).proof.anytime.exploitability > 0.1
+    assert found.proof.units.size == last + 1
+    assert arena.play(Ladder(), 20, Meetings(target=0.1)) == 0
+
+
 # --- the votes are a game --------------------------------------------------------------------------------------------
 
 
 def test_votes_are_a_game_whose_contexts_are_prompts_and_whose_equilibrium_is_that_of_the_standings(tmp_path):
     arena = Arena(tmp_path, RULES, hands(*NAMES))
-    arena.play(Wheel(), 20, None)
+    arena.play(Wheel(), 20, Meetings())
     found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 50)
     game = Votes(path=InputFile(str(tmp_path / "votes.csv")), context=["prompt"], where={}, drop=[], pseudo_count=0.0,
                  unseen="half", cluster=[], bootstrap=False)  # fmt: skip
@@ -319,7 +372,7 @@ def test_votes_are_a_game_whose_contexts_are_prompts_and_whose_equilibrium_is_th
 
 def test_standings_of_stone_paper_scissors_by_hand(tmp_path):
     arena = Arena(tmp_path, RULES, hands(*NAMES[:3]))
-    arena.play(Wheel(), 20, None)
+    arena.play(Wheel(), 20, Meetings())
     found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 50)
     np.testing.assert_allclose(found.nash[:, 0], 1 / 3, atol=1e-9)
     np.testing.assert_allclose(found.exploitability[:, 0], 0.4, atol=1e-12)
@@ -408,7 +461,7 @@ def test_the_file_of_votes_shows_the_same_as_the_standings(tmp_path):
             return float(np.clip(super()._one(first, second) + rng.normal(0, 0.2), 0, 1))
 
     arena = Arena(tmp_path, rules, hands(*NAMES))
-    arena.play(Noisy(), 20, None)
+    arena.play(Noisy(), 20, Meetings())
     mine = rank(arena.names, arena.wins_by_prompt, 40, 1000).pooled
     found = examine(str(tmp_path / "votes.csv"))
     order = [found.pooled.items.index(name) for name in mine.items]
@@ -417,6 +470,10 @@ def test_the_file_of_votes_shows_the_same_as_the_standings(tmp_path):
     assert found.pooled.diagnosis.cyclic == pytest.approx(mine.diagnosis.cyclic, abs=1e-12)
     assert found.pooled.diagnosis.null == pytest.approx(mine.diagnosis.null, rel=0.1)
     assert found.pooled.diagnosis.p < 0.05 > mine.diagnosis.p
+    ranking = rank(arena.names, arena.wins_by_prompt, 40, 20)
+    assert found.clustered.anytime.items[order] == pytest.approx(ranking.proof.anytime.items, abs=1e-9)
+    assert found.clustered.once.exploitability == pytest.approx(ranking.proof.once.exploitability, abs=1e-9)
+    assert found.growth.anytime == pytest.approx(ranking.growth.anytime, abs=1e-9)
     assert found.agreement is None  # a probability is no vote that another one could agree with
 
 
@@ -466,7 +523,7 @@ def test_prompts_that_some_lack_are_a_sentence():
 
 def test_ties_at_the_top_are_told_from_cycles(tmp_path):
     arena = Arena(tmp_path, RULES, hands("stone", "well"))
-    arena.play(Wheel(), 20, None)
+    arena.play(Wheel(), 20, Meetings())
     found = rank(arena.names, arena.wins_by_prompt, len(PROMPTS), 20)
     assert (found.headless, found.tied) == (6, 6)
 

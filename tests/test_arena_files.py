@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nlhf.arena.games import Arena
+from nlhf.arena.meetings import Meetings
 from nlhf.config import ConfigError
 from tests.test_arena import RULES, Wheel, hands, votes
 
@@ -17,31 +18,43 @@ NAMES = ("stone", "paper", "scissors")
 
 def played(folder):
     arena = Arena(folder, RULES, hands(*NAMES))
-    new = arena.play(Wheel(), 20, None)
+    new = arena.play(Wheel(), 20, Meetings())
     return votes(folder), new
 
 
 def edited(line, **cells):
-    """A row of votes.csv (prompt, item_a, item_b, wins_a, wins_b, sample) with other cells."""
-    names = ("prompt", "item_a", "item_b", "wins_a", "wins_b", "sample")
+    """A row of votes.csv (prompt, item_a, item_b, wins_a, wins_b, sample, judge, order) with other cells."""
+    names = ("prompt", "item_a", "item_b", "wins_a", "wins_b", "sample", "judge", "order")
     return ",".join((dict(zip(names, line.split(","), strict=True)) | cells).values())
 
 
 @pytest.mark.parametrize(
     "cells",
     [{"wins_a": "5", "wins_b": "-4"}, {"wins_a": "nan"}, {"wins_a": "0.7"}, {"wins_a": ""}, {"wins_a": "inf"},
-     {"wins_a": "a"}, {"prompt": "x"}, {"prompt": "-1"}, {"sample": "7"}, {"sample": "1"}],
+     {"wins_a": "a"}, {"prompt": "x"}, {"prompt": "-1"}, {"sample": "7"}, {"sample": "1"}, {"order": "x"}],
 )  # fmt: skip
 def test_a_damaged_verdict_is_judged_again(tmp_path, cells, caplog):
     before, _ = played(tmp_path)
     path = tmp_path / "votes.csv"
     lines = path.read_text().split("\n")
-    assert lines[1].endswith(",0")
+    assert lines[1].endswith(",0,a judge,0")
     path.write_text("\n".join([lines[0], edited(lines[1], **cells), *lines[2:]]))
     after, new = played(tmp_path)
     assert (after, new) == (before, 2)  # both samples of the game
     assert "damaged, and will be played again" in caplog.text
     assert played(tmp_path) == (before, 0)
+
+
+def test_a_file_of_an_earlier_version_gets_the_judge_and_the_order(tmp_path):
+    before, _ = played(tmp_path)
+    path = tmp_path / "votes.csv"
+    whole = path.read_text()
+    path.write_text("".join(",".join(line.split(",")[:6]) + "\n" for line in whole.splitlines()))
+    assert played(tmp_path) == (before, 0)
+    Arena(tmp_path, RULES, hands(*NAMES, "well")).play(Wheel(), 20, Meetings())
+    lines = path.read_text().splitlines()
+    assert lines[: len(whole.splitlines())] == whole.splitlines()
+    assert [line.rpartition(",")[2] for line in lines[1:]] == [str(number) for number in range(len(lines) - 1)]
 
 
 def test_a_file_with_other_columns_is_a_sentence(tmp_path):

@@ -23,6 +23,7 @@ import nlhf
 from nlhf.analysis.page import write as write_page
 from nlhf.analysis.study import export
 from nlhf.arena.games import Arena
+from nlhf.arena.meetings import Meetings
 from nlhf.arena.rules import Rules
 from nlhf.cli.compare import main as analyse
 from nlhf.cli.status import main as status
@@ -157,13 +158,13 @@ def test_an_arena_gives_back_contestants_prompts_and_completions(names, text, as
     with TemporaryDirectory() as folder:
         rules = Rules(asked, 1, 0, "judge")
         authors = [Author(name, text + name) for name in names]
-        count = Arena(Path(folder), rules, authors).play(First(), 20, None)
+        count = Arena(Path(folder), rules, authors).play(First(), 20, Meetings())
         again = Arena(Path(folder), rules, authors)
         assert (again.names, list(again.rules.prompts)) == (names, asked)
         assert again.texts == {(name, n): [text + name] for name in names for n in range(len(asked))}
         assert len(again.votes.rows) == count > 0
         assert {row["item_a"] for row in again.votes.rows} <= set(names)
-        assert again.play(First(), 20, None) == 0
+        assert again.play(First(), 20, Meetings()) == 0
 
 
 def counted(path, names, context):

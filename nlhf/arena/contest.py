@@ -10,6 +10,7 @@ from typing import Any
 from nlhf.arena.completion_file import CompletionFile
 from nlhf.arena.contestants import Contestant, gathered
 from nlhf.arena.games import Arena
+from nlhf.arena.meetings import Meetings
 from nlhf.arena.options import Options
 from nlhf.arena.page import write
 from nlhf.arena.ranking import Ranking, rank
@@ -77,7 +78,8 @@ def hold(
         arena = Arena(folder, rules, contestants)
         if len(arena.names) < 2:
             raise ConfigError(f"{' '.join(paths)} has one policy only, {arena.names[0]}: name another one.")
-        new = arena.play(judge, options.block, options.precision, progress)
+        meetings = Meetings(options.next, options.precision, options.target)
+        new = arena.play(judge, options.block, meetings, progress)
     ranking = rank(arena.judged, arena.wins_by_prompt, len(arena.rules.prompts), options.redraws)
     verdicts = f"{new} new verdicts ({account_text(judge.account)}); in all: {account_text(arena.account)}."
     return Contest(ranking, str(write(folder, ranking, arena)), verdicts)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlhf.config import ConfigError
 from nlhf.io.json_files import read_json, read_json_lines
 from nlhf.records import Row, read_rows
 
+if TYPE_CHECKING:
+    from nlhf.arena.rules import Rules
+
+ADDED = ("judge", "order")  # columns that files of earlier versions lack
 log = logging.getLogger("nlhf")
 ROUNDING = 1e-9  # by which the sum of two preferences may differ from 1
 
@@ -31,8 +35,10 @@ def stored_card(folder: Path) -> dict[str, Any] | None:
     return {**card, "account": account if isinstance(account, dict) else {}}
 
 
-def stored_verdicts(path: Path, columns: tuple[str, ...], completions: int) -> list[Row]:
+def stored_verdicts(path: Path, columns: tuple[str, ...], rules: Rules) -> list[Row]:
     """The rows of votes.csv of complete games: one per completion, with numbers in [0, 1] that sum to 1.
+
+    Files of earlier versions lack the judge and the order, which are known.
 
     Raises: ConfigError for a file with other columns, or one that cannot be read.
     """
@@ -42,12 +48,14 @@ def stored_verdicts(path: Path, columns: tuple[str, ...], completions: int) -> l
         rows = read_rows(path)
     except (OSError, ValueError) as problem:
         raise ConfigError(f"{path} cannot be read ({problem}): restore it, or give another folder.") from problem
+    if rows and tuple(rows[0]) == tuple(name for name in columns if name not in ADDED):
+        rows = [row | {"judge": rules.judge_name, "order": str(order)} for order, row in enumerate(rows)]
     if rows and tuple(rows[0]) != columns:
         raise ConfigError(f"{path} has other columns than {', '.join(columns)}: restore it, or give another folder.")
     games: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         games.setdefault((row["prompt"], row["item_a"], row["item_b"]), []).append(row)
-    samples = sorted(str(sample) for sample in range(completions))
+    samples = sorted(str(sample) for sample in range(rules.completions))
     complete = {
         game
         for game, of_game in games.items()
@@ -65,7 +73,8 @@ def _is_sound(row: Row) -> bool:
         wins, losses = float(row["wins_a"]), float(row["wins_b"])
     except ValueError:
         return False
-    return row["prompt"].isdecimal() and 0 <= wins <= 1 and 0 <= losses <= 1 and abs(wins + losses - 1) <= ROUNDING
+    numbers = row["prompt"].isdecimal() and row["order"].isdecimal()
+    return numbers and 0 <= wins <= 1 and 0 <= losses <= 1 and abs(wins + losses - 1) <= ROUNDING
 
 
 def stored_texts(path: Path, completions: int) -> dict[tuple[str, int], list[str]]:

@@ -1,8 +1,8 @@
 """The games of an arena: completions and verdicts, stored on disk and never repeated.
 
     completions.jsonl   contestant, prompt, sample, text
-    votes.csv           one verdict per row: prompt, item_a, item_b, wins_a, wins_b, sample. wins_a is the judge's
-                        P(a > b), so the file is itself a game: game=votes game.context=[prompt]
+    votes.csv           one verdict per row: prompt, item_a, item_b, wins_a, wins_b, sample, judge, order. wins_a is
+                        the judge's P(a > b), so the file is itself a game: game=votes game.context=[prompt]
     prompts.jsonl       the prompts, by number
     arena.json          the contestants, the rules, and the judge's account so far
 
@@ -15,7 +15,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,8 @@ import numpy as np
 
 from nlhf.arena.completions import Texts, check_prompts, draw_missing, end_last_line, with_text
 from nlhf.arena.files import stored_card, stored_texts, stored_verdicts
-from nlhf.arena.rules import Rules, is_precise
+from nlhf.arena.meetings import Meetings, Pair
+from nlhf.arena.rules import Rules
 from nlhf.config import ConfigError
 from nlhf.io.files import replacing
 from nlhf.io.json_files import write_json
@@ -34,8 +34,7 @@ from nlhf.records import Table
 if TYPE_CHECKING:
     from nlhf.judges.base import TextJudge
 
-COLUMNS = ("prompt", "item_a", "item_b", "wins_a", "wins_b", "sample")
-Pair = tuple[str, str]
+COLUMNS = ("prompt", "item_a", "item_b", "wins_a", "wins_b", "sample", "judge", "order")
 Game = tuple[str, str, int]  # both names, and the number of the prompt
 
 
@@ -61,7 +60,7 @@ class Arena:
             )
         card = card or {"rules": rules.card, "contestants": {}}
         self.rules = self._joined(rules, card["rules"])
-        self.votes.rows = stored_verdicts(self.votes.path, COLUMNS, rules.completions)
+        self.votes.rows = stored_verdicts(self.votes.path, COLUMNS, self.rules)
         self.account: dict[str, Any] = card.get("account", {})
         self.identities: dict[str, str] = dict(card["contestants"])
         names = {identity: name for name, identity in self.identities.items()}
@@ -129,14 +128,14 @@ class Arena:
         write_json(self.folder / "arena.json", card)
 
     def play(
-        self, judge: TextJudge, block: int, precision: float | None, progress: Callable[[str], None] = lambda _: None
+        self, judge: TextJudge, block: int, meetings: Meetings, progress: Callable[[str], None] = lambda _: None
     ) -> int:
         """Play the missing games, a block of prompts at a time; returns the number of new verdicts.
 
         Args:
             judge: decides who wins.
             block: number of prompts after which everything is written to disk.
-            precision: half the width of a pair's 95% interval at which the pair stops, or None.
+            meetings: chooses the pairs of each block.
             progress: called with a sentence about the current work.
         """
         check_prompts(self.contestants, self.texts, self.rules)
@@ -144,7 +143,7 @@ class Arena:
         spent, count = self.account, len(self.votes.rows)
         for start in range(0, len(self.rules.prompts), block):
             prompts = range(start, min(start + block, len(self.rules.prompts)))
-            games = self._missing(prompts, precision)
+            games = self._missing(prompts, meetings)
             names = {name for a, b, _ in games for name in (a, b)}
             writers = [contestant for contestant in self.contestants if contestant.name in names]
             draw_missing(writers, prompts, self.texts, self.rules, self.completions_path, progress)
@@ -158,18 +157,18 @@ class Arena:
                     self._write_card()
         return len(self.votes.rows) - count
 
-    def _missing(self, prompts: range, precision: float | None) -> list[Game]:
-        """The games that can be played on these prompts and have no verdict, of pairs that need more."""
+    def _missing(self, prompts: range, meetings: Meetings) -> list[Game]:
+        """The games that can be played on these prompts and have no verdict, of the pairs that meet."""
         played = {(row["item_a"], row["item_b"], int(row["prompt"])) for row in self.votes.rows}
         played |= {(b, a, prompt) for a, b, prompt in played}
         present = {contestant.name for contestant in self.contestants}
-        won = self.wins_by_prompt if precision else {}
-        pairs = [pair for pair in combinations(self.names, 2) if not is_precise(won.get(pair, {}), precision)]
+        numbers = meetings.numbers(self.names, self.wins_by_prompt, prompts, self.rules.seed)
         return [
             (a, b, prompt)
-            for prompt in prompts
-            for a, b in pairs
-            if (a, b, prompt) not in played and all(name in present or (name, prompt) in self.texts for name in (a, b))
+            for number, prompt in enumerate(prompts)
+            for (a, b), most in numbers.items()
+            if number < most and (a, b, prompt) not in played
+            if all(name in present or (name, prompt) in self.texts for name in (a, b))
         ]
 
     def _judge(self, games: Sequence[Game], judge: TextJudge) -> None:
@@ -182,9 +181,12 @@ class Arena:
         ]
         preferences = judge.preference(questions).reshape(len(games), -1)
         refused = np.any(judge.refused(questions).reshape(len(games), -1), axis=1)
+        order = 1 + max((int(row["order"]) for row in self.votes.rows), default=-1)
         for (a, b, prompt), verdicts, skipped in zip(games, preferences.tolist(), refused.tolist(), strict=True):
             for sample, wins in enumerate([] if skipped else verdicts):
-                self.votes.add(prompt=prompt, item_a=a, item_b=b, wins_a=wins, wins_b=1 - wins, sample=sample)
+                self.votes.add(prompt=prompt, item_a=a, item_b=b, wins_a=wins, wins_b=1 - wins, sample=sample,
+                               judge=self.rules.judge_name, order=order)  # fmt: skip
+                order += 1
         self.votes.flush()
 
     @property

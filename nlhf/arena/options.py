@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nlhf.arena.meetings import Next
 from nlhf.config import ConfigError
 from nlhf.io.inputs import InputFile
 from nlhf.numerics.streams import LARGEST_SEED
@@ -18,7 +19,9 @@ class Options:
     completions: int
     reference: bool
     block: int
+    next: Next
     precision: float | None
+    target: float | None
     redraws: int
     seed: int
     device: str
@@ -30,5 +33,7 @@ class Options:
                 raise ConfigError(f"{name}={getattr(self, name)} is too small: give 1 or more.")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ConfigError(f"seed={self.seed} is out of range: give a whole number from 0 to {LARGEST_SEED}.")
+        if self.target is not None and not 0 <= self.target < 0.5:
+            raise ConfigError(f"target={self.target} is out of range: give a number in [0, 0.5), or null.")
         if self.precision is not None and not 0 < self.precision < 0.5:
             raise ConfigError(f"precision={self.precision} is out of range: give a number in (0, 0.5), or null.")

@@ -10,6 +10,9 @@ import numpy as np
 from nlhf.analysis.figures.games import matrix
 from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
+from nlhf.leaderboard.certificate import answer
+from nlhf.leaderboard.certificate import pictures as certificate_pictures
+from nlhf.leaderboard.sections import PageTable, Section
 from nlhf.models.prompts import prompt_text
 from nlhf.stats.bootstrap import Estimate
 from nlhf.terminal import completion
@@ -31,15 +34,15 @@ def write(folder: Path, ranking: Ranking, arena: Arena) -> Path:
         pictures.append(Picture("win_rates", figure, caption))
     rows = [[names[k], *ranking.cells(k)] for k in ranking.order]
     rules = arena.rules.card
-    judge = str(rules["judge"].get("_target_", "?")).rpartition(".")[2] if isinstance(rules["judge"], dict) else "?"
     count = rules["completions"]
     completions = "1 completion" if count == 1 else f"{count} completions"
-    setup = f"{len(rules['prompts'])} prompts, {completions} per contestant, judged by {judge}."
+    setup = f"{len(rules['prompts'])} prompts, {completions} per contestant, judged by {arena.rules.judge_name}."
     lines, title = [ranking.headline, *ranking.lines, setup], f"{folder.resolve().parent.name}/{folder.name}"
     return write_page(
         folder,
         "arena.html.jinja",
-        pictures,
+        [*pictures, *certificate_pictures(ranking.growth)],
+        sections=_certificate(ranking),
         title=title,
         lines=lines,
         rows=rows,
@@ -47,6 +50,23 @@ def write(folder: Path, ranking: Ranking, arena: Arena) -> Path:
         answers=_answers(arena, [names[k] for k in ranking.order]),
         left_out=max(0, len(arena.rules.prompts) - MOST_PROMPTS),
     )
+
+
+def _certificate(ranking: Ranking) -> list[Section]:
+    """What the verdicts prove, with the bounds of every contestant."""
+    proof = ranking.proof
+    if proof is None:
+        return []
+    rows = [
+        [proof.items[k], *(f"{0.5 + part.items[k]:.3f}" for part in (proof.once, proof.anytime))]
+        for k in np.argsort(proof.anytime.items, kind="stable")
+    ]
+    note = (
+        "With 95% confidence for all contestants at once, no policy is preferred to the contestant with a probability "
+        "above its bound."
+    )
+    table = PageTable(("contestant", "bound, one look", "bound, any time"), rows, note=note)
+    return [Section("What is proved?", answer(proof), list(proof.lines(None)), [table], ["certificate"])]
 
 
 def _pairs(ranking: Ranking) -> list[list[str]]:

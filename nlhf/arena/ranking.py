@@ -15,8 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.arena.intervals import exploitability_bounds, field_intervals, pair_intervals
+from nlhf.arena.meetings import units_of_prompts
+from nlhf.leaderboard.growth import Growth, growth_of_units
 from nlhf.leaderboard.matrix import Matrix, complete, matrix_of
 from nlhf.leaderboard.nash import equilibrium_shares
+from nlhf.leaderboard.proof import Proof, proof_of_units
 from nlhf.leaderboard.voters import FEW
 from nlhf.stats.bootstrap import Estimate, redrawn
 from nlhf.stats.cyclic import pooled
@@ -40,6 +43,8 @@ class Ranking:
         headless: the number of prompts on which all pairs have played and no contestant is preferred to all others.
         tied: the number of these on which a contestant loses to none.
         complete: the number of prompts on which all pairs have played.
+        proof: what the verdicts prove, with prompts as clusters; None for too many contestants.
+        growth: the certificate as a function of the number of prompts; None as `proof`, or for one prompt.
     """
 
     games: np.ndarray
@@ -52,6 +57,8 @@ class Ranking:
     headless: int
     tied: int
     complete: int
+    proof: Proof | None
+    growth: Growth | None
 
     @property
     def order(self) -> list[int]:
@@ -73,6 +80,7 @@ class Ranking:
             f"{self.headless} of {self.complete} prompts have no completion that is preferred to all others; on "
             f"{self.tied} of these a completion has only ties and wins.",
             RANGE,
+            *(self.proof.lines(None) if self.proof else ()),
         ]
         if self.pooled.unseen:
             sentences.append(
@@ -128,6 +136,7 @@ def rank(
     results = np.where(played > 0, wins, 0.5)
     winning = np.asarray(((results > 0.5) | np.eye(n, dtype=bool)).all(2))
     headless = full & ~winning.any(1)
+    units = units_of_prompts(names, {pair: by_prompt for pair, by_prompt in won.items() if set(pair) <= set(names)})
     return Ranking(
         games=number.astype(int),
         pooled=game,
@@ -139,6 +148,8 @@ def rank(
         headless=int(headless.sum()),
         tied=int((headless & np.asarray((results >= 0.5).all(2)).any(1)).sum()),
         complete=int(full.sum()),
+        proof=proof_of_units(names, units),
+        growth=growth_of_units(units, names),
     )
 
 

@@ -37,6 +37,12 @@ class Rules:
         plain: dict[str, Any] = json.loads(json.dumps(card))
         return plain
 
+    @property
+    def judge_name(self) -> str:
+        """The class of the judge."""
+        target = self.judge.get("_target_", "?") if isinstance(self.judge, dict) else self.judge
+        return str(target).rpartition(".")[2]
+
 
 def is_precise(won: Mapping[int, Sequence[float]], precision: float | None) -> bool:
     """True if the interval of a pair's win rate is narrow enough; `won` is what one side won, by prompt.

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nlhf.leaderboard.certificate import answer
 from nlhf.leaderboard.proof import DELTA
 from nlhf.leaderboard.sections import PageTable, Section
 from nlhf.leaderboard.summary import VotesSummary
 from nlhf.leaderboard.tables import Row, TidyTable
 
-WEAK = 0.75  # a bound of the best policy above which the votes prove little
 MOST_ROWS = 200  # of a table of the page; the CSV files have all
 Column = tuple[str, str, Callable[[Any], str]]  # of a tidy table, its title on the page, and how a value is shown
 
@@ -73,14 +73,14 @@ def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures:
     """Who is best?"""
     matrix = votes.pooled
     if matrix.winner:
-        answer = f"{matrix.winner} is preferred to every other item by a majority."
+        first = f"{matrix.winner} is preferred to every other item by a majority."
     else:
-        answer = f"No item is preferred to all others. Nothing is preferred to the Nash equilibrium, {matrix.mixture}."
+        first = f"No item is preferred to all others. Nothing is preferred to the Nash equilibrium, {matrix.mixture}."
     shown = [page_table(tables["items"], ITEMS)]
     if "cycles" in tables:
         title = "Cycles of three: most of the votes prefer a to b, b to c, and c to a"
         shown.append(page_table(tables["cycles"], CYCLES, (0, 1, 2), title, folded=True))
-    return Section("Who is best?", answer, list(votes.best_lines), shown, pictures)
+    return Section("Who is best?", first, list(votes.best_lines), shown, pictures)
 
 
 def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures: Sequence[str]) -> Section:
@@ -101,7 +101,7 @@ def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str
     """Which comparisons should I buy next?"""
     question = "Which comparisons should I buy next?"
     proof = votes.clustered or votes.proof
-    if votes.suggestion is None or proof is None:
+    if votes.next_pairs is None or proof is None:
         return Section(question, "There is no suggestion, as these votes have no certificate.")
     if proof.anytime.exploitability == 0:
         return Section(question, f"None: no policy is preferred to {proof.mixture(proof.anytime.policy)}.")
@@ -111,8 +111,8 @@ def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str
         "target; repeat it when answers were appended to the file:"
     )
     table = page_table(tables["next"], NEXT, (0, 1), "The next votes", folded=True)
-    command = f"nlhf votes ask {shlex.quote(path)} --batch {sum(number for *_, number in votes.suggestion.pairs)}"
-    return Section(question, votes.suggestion.sentence, [line], [table], commands=[command])
+    command = f"nlhf votes ask {shlex.quote(path)} --batch {sum(number for *_, number in votes.next_pairs.pairs)}"
+    return Section(question, votes.next_pairs.sentence, [line], [table], commands=[command])
 
 
 def context_section(votes: VotesSummary, tables: Mapping[str, TidyTable]) -> Section:
@@ -132,11 +132,7 @@ def _trust(votes: VotesSummary) -> str:
         return (
             "Nothing is proved here, as these votes are probabilities without questions, or there are too many items."
         )
-    bound = 0.5 + proof.anytime.exploitability
-    policy = proof.mixture(proof.anytime.policy)
-    if bound > WEAK:
-        return f"Not yet: another policy may be preferred to {policy} with a probability of up to {bound:.3f}."
-    return f"With {1 - DELTA:.0%} confidence, no policy is preferred to {policy} with a probability above {bound:.3f}."
+    return answer(proof)
 
 
 def page_table(

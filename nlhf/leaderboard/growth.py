@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nlhf.leaderboard.proof import MOST, Certified, bounds_of
+from nlhf.leaderboard.proof import MOST, bounds_of, smallest
 from nlhf.leaderboard.units import Units
 from nlhf.votes.file import Vote
 
@@ -74,7 +74,7 @@ def _growth(counted: Iterable[Counted], unit: str, order: str, separate: bool = 
     for number, wins, votes, ties in counted:
         bounds = bounds_of(wins, votes, bool(ties.any()), separate)
         numbers.append(number)
-        values.append([Certified.of(each, None).exploitability for each in bounds])
+        values.append([smallest(each)[1] for each in bounds])
     once, anytime = map(list, zip(*values, strict=True))
     return Growth(numbers, once, anytime, unit, order)
 

@@ -40,11 +40,8 @@ class Certified:
     @classmethod
     def of(cls, bounds: VoteBounds, policy: np.ndarray | None) -> Certified:
         """From the bounds, and the policy of the user (n)."""
-        best, value = bounds.best()
+        best, value = smallest(bounds)
         items = np.array([bounds.exploitability(item) for item in np.eye(len(best))])
-        single = int(items.argmin())
-        if items[single] <= value:  # an item, up to the accuracy of `best`
-            best, value = np.eye(len(best))[single], float(items[single])
         return cls(best, value, items, None if policy is None else bounds.exploitability(policy), bounds)
 
 
@@ -98,6 +95,14 @@ class Proof:
         if len(played) == 1:
             return str(self.items[played[0]])
         return "the mixture " + ", ".join(f"{self.items[k]} {policy[k]:.3f}" for k in played)
+
+
+def smallest(bounds: VoteBounds) -> tuple[np.ndarray, float]:
+    """The policy (n) with the smallest certified exploitability, and that; an item up to the accuracy of `best`."""
+    best, value = bounds.best()
+    items = [bounds.exploitability(item) for item in np.eye(len(best))]
+    single = int(np.argmin(items))
+    return (np.eye(len(best))[single], items[single]) if items[single] <= value else (best, value)
 
 
 def policy_of(path: str, table: PreferenceTable) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlhf.io.files import writing
 from nlhf.leaderboard.answers import best_section, context_section, next_section, trust_section
+from nlhf.leaderboard.certificate import pictures
 from nlhf.leaderboard.sections import Section
 from nlhf.leaderboard.summary import VotesSummary
 from nlhf.leaderboard.tables import tables, write_tables
@@ -28,7 +29,7 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_tables(written, folder)
-    best, trust = _pictures_of_best(votes, name), _pictures_of_trust(votes)
+    best, trust = _pictures_of_best(votes, name), pictures(votes.growth)
     sections = [
         best_section(votes, written, [picture.name for picture in best]),
         trust_section(votes, written, [picture.name for picture in trust]),
@@ -51,18 +52,3 @@ def _pictures_of_best(votes: VotesSummary, name: str) -> list[Picture]:
         return []
     caption = "Sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
     return [Picture("preferences", matrix(list(pooled.items), pooled.preference, pooled.diagnosis, name), caption)]
-
-
-def _pictures_of_trust(votes: VotesSummary) -> list[Picture]:
-    from nlhf.analysis.figures.certificate import certificate
-    from nlhf.analysis.page import Picture
-
-    growth = votes.growth
-    if growth is None:
-        return []
-    caption = (
-        f"The certificate of the best policy after the first {growth.unit}, {growth.order}: with 95% confidence, no "
-        "policy is preferred to it with a higher probability. The lower curve holds if the numbers of votes were fixed "
-        "in advance, the other one whenever the votes are looked at."
-    )
-    return [Picture("certificate", certificate(growth.numbers, growth.once, growth.anytime, growth.unit), caption)]

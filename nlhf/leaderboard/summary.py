@@ -19,9 +19,9 @@ from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
 from nlhf.leaderboard.growth import Growth, growth_of_units, growth_of_votes
 from nlhf.leaderboard.matrix import Matrix, matrix_of
+from nlhf.leaderboard.next_pairs import NextPairs, next_pairs
 from nlhf.leaderboard.position import position, position_clusters
 from nlhf.leaderboard.proof import Proof, policy_of, proof, proof_of_units
-from nlhf.leaderboard.suggestion import Suggestion, suggestion
 from nlhf.leaderboard.units import units_of
 from nlhf.leaderboard.voters import agreement, columns, person
 from nlhf.stats.bootstrap import Estimate
@@ -49,7 +49,7 @@ class VotesSummary:
         proof: what independent votes prove about policies; None if rows are probabilities, or for too many items.
         clustered: what the votes prove if those of one cluster may be alike; None without clusters.
         growth: the certificate of `clustered`, or else of `proof`, as a function of the number of observations.
-        suggestion: the pairs to vote on next; None as `proof`.
+        next_pairs: the pairs to vote on next; None as `proof`.
     """
 
     pooled: Matrix
@@ -63,7 +63,7 @@ class VotesSummary:
     proof: Proof | None
     clustered: Proof | None
     growth: Growth | None
-    suggestion: Suggestion | None
+    next_pairs: NextPairs | None
 
     @property
     def lines(self) -> Iterator[str]:
@@ -181,7 +181,7 @@ def examine(
         None if wins is None else proof(pooled.items, wins, pooled.votes[:, 0], users_policy),
         None if units is None else proof_of_units(pooled.items, units, users_policy),
         growth,
-        None if wins is None else suggestion(pooled.items, wins, pooled.votes[0, 0], units),
+        None if wins is None else next_pairs(pooled.items, wins, pooled.votes[0, 0], units),
     )
 
 

@@ -144,7 +144,7 @@ def certificate_rows(votes: VotesSummary) -> list[Row]:
 
 def next_rows(votes: VotesSummary) -> list[Row]:
     """The pairs to vote on next, with the number of votes."""
-    pairs = votes.suggestion.pairs if votes.suggestion else []
+    pairs = votes.next_pairs.pairs if votes.next_pairs else []
     return [{"item_a": a, "item_b": b, "votes": number} for a, b, number in pairs]
 
 

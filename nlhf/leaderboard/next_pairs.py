@@ -1,4 +1,4 @@
-"""The pairs to vote on next, as the page of a file of votes suggests them."""
+"""The pairs to vote on next, as the page of a file of votes shows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 3  # pairs in a sentence
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class NextPairs:
     """A batch of votes.
 
     Args:
@@ -37,7 +37,7 @@ class Suggestion:
         return f"Ask for {total} {self.unit}: {named}{further}."
 
 
-def suggestion(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, units: Units | None) -> Suggestion | None:
+def next_pairs(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, units: Units | None) -> NextPairs | None:
     """The next batch that the certified rule asks for; None for fewer than two or more than MOST items.
 
     Args:
@@ -52,4 +52,4 @@ def suggestion(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, units:
     numbers = CERTIFIED.numbers(wins, votes, next_batch(votes.sum() / 2), np.random.default_rng(0))
     order = sorted(((int(numbers[i, j]), i, j) for i, j in np.argwhere(numbers)), key=lambda entry: (-entry[0], entry))
     unit = "votes" if units is None else f"votes, each of another {units.name}"
-    return Suggestion([(items[i], items[j], number) for number, i, j in order], unit)
+    return NextPairs([(items[i], items[j], number) for number, i, j in order], unit)
