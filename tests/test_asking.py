@@ -7,11 +7,11 @@ import pytest
 
 from nlhf.asking.base import filled, next_batch
 from nlhf.asking.certified import CERTIFIED, CertifiedRule
-from nlhf.asking.simulate import posterior, remaining_votes
+from nlhf.asking.simulate import ask_until, posterior, remaining_votes
 from nlhf.asking.uniform import UniformRule
 from nlhf.config import ConfigError
 from nlhf.stats.certified import RHO, VoteBounds
-from tests.asking_games import needed
+from tests.asking_games import anytime, needed
 from tests.test_certified import cast, random_game
 
 N = 5
@@ -189,6 +189,17 @@ def test_nothing_remains_at_the_target_and_too_much_is_infinite():
     rng = np.random.default_rng(0)
     assert remaining_votes(0.5, wins, votes, CERTIFIED, rng, 3).tolist() == [0, 0, 0]
     assert remaining_votes(1e-4, wins, votes, CERTIFIED, rng, 2, most=2000).tolist() == [np.inf, np.inf]
+
+
+def test_asking_ends_where_an_opponent_has_the_smaller_bound_of_mixtures():
+    """A rule whose policy is the best one under a single bound asks about one pair for ever here."""
+    preference = np.array(
+        [[0.5, 0.473, 0.433, 0.263], [0.527, 0.5, 0.056, 0.885], [0.567, 0.944, 0.5, 0.681], [0.737, 0.115, 0.319, 0.5]]
+    )
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        stop = ask_until(0.05, preference, CERTIFIED, anytime, rng, batch=lambda votes: max(20, int(votes / 4)))
+        assert stop.votes < 15_000
 
 
 def test_pairs_alone_need_no_independence_between_pairs():

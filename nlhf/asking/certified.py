@@ -96,7 +96,7 @@ class CertifiedRule(AskingRule):
 @lru_cache(maxsize=8)  # whoever decides whether to stop asks for the certificate that the rule needs next
 def _certificate(wins: bytes, votes: bytes, n: int, delta: float, clustered: bool) -> Certificate:
     won, cast = (np.frombuffer(table).reshape(n, n) for table in (wins, votes))
-    bounds = (VoteBounds.of_pairs if clustered else VoteBounds.anytime)(won, cast, delta)
+    bounds = VoteBounds.anytime(won, cast, delta, separate=clustered)
     return Certificate(bounds, *bounds.best())
 
 

@@ -1,4 +1,4 @@
-"""`nlhf votes show|convert FILE`: describe a file of votes before training on it, or write it in tidy form."""
+"""`nlhf votes show|convert|ask FILE`: describe a file of votes, write it in tidy form, or choose the next pairs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlhf.cli import votes_ask
 from nlhf.cli.parser import Parser, in_sentences
+from nlhf.cli.vote_options import add_format, add_selection, listed_in, names_of, where_of
 from nlhf.config import ConfigError
 from nlhf.terminal import console, show_warnings
 
 if TYPE_CHECKING:
     from nlhf.votes.formats.base import BothBad
-    from nlhf.votes.where import Value
 
 
 @in_sentences
@@ -22,7 +23,9 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     show_warnings()
     if options.command == "convert":
-        _convert(options.file, options.out, _names(options.columns), options.both_bad or "tie", options.force)
+        _convert(options.file, options.out, names_of(options.columns), options.both_bad or "tie", options.force)
+    elif options.command == "ask":
+        votes_ask.run(options)
     else:
         _show(options)
     return 0
@@ -42,10 +45,8 @@ def _show(options: argparse.Namespace) -> None:
     from nlhf.leaderboard.report import write
     from nlhf.leaderboard.summary import examine
 
-    context, drop, cluster = (
-        list(filter(None, text.split(","))) for text in (options.context, options.drop, options.cluster)
-    )
-    where = _where(options.where)
+    context, drop, cluster = (listed_in(text) for text in (options.context, options.drop, options.cluster))
+    where = where_of(options.where)
     game = _game(options.file, options.config_dir) if options.file.startswith("game=") else {"path": options.file}
     path = game["path"]
     summary = examine(
@@ -54,7 +55,7 @@ def _show(options: argparse.Namespace) -> None:
         where or game.get("where"),
         drop or game.get("drop", []),
         cluster or game.get("cluster", []),
-        _names(options.columns) or game.get("columns"),
+        names_of(options.columns) or game.get("columns"),
         options.both_bad or game.get("both_bad", "tie"),
         options.policy,
     )
@@ -69,8 +70,8 @@ def _show(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     example = "nlhf votes show votes.csv --context question_id"
-    parser = Parser("nlhf votes", example, description="Describe or convert votes.")
-    commands = parser.add_subparsers(required=True, metavar="show|convert", dest="command")
+    parser = Parser("nlhf votes", example, description="Describe or convert votes, or ask for more.")
+    commands = parser.add_subparsers(required=True, metavar="show|convert|ask", dest="command")
     show = commands.add_parser(
         "show",
         example="nlhf votes show votes.csv --context question_id --where judge=human",
@@ -84,27 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         help="votes, as a CSV with item_a,item_b,wins_a,wins_b, or in another format of docs/formats.md; or game=NAME, "
         "a game that reads a file",
     )
-    _add_format(show)
+    add_format(show)
     show.add_config_dir()
-    show.add_argument("--context", default="", metavar="COLUMNS", help="describe each context too, as question_id")
-    show.add_argument(
-        "--where",
-        action="append",
-        default=[],
-        metavar="COLUMN=VALUE",
-        help="use only rows with this value, as judge=human; repeat it to allow several values of a column",
-    )
-    show.add_argument(
-        "--cluster",
-        default="",
-        metavar="COLUMNS",
-        help="columns that name voters or questions whose votes may be alike, as annotator; without it, votes are "
-        "taken as independent",
-    )
+    add_selection(show, "describe each context too, as question_id")
     show.add_argument(
         "--policy", metavar="FILE", help="also bound the exploitability of this policy, a CSV with item,weight"
     )
-    show.add_argument("--drop", default="", metavar="ITEMS", help="leave these items out, as gpt4,bard")
     show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")
     change = commands.add_parser(
         "convert",
@@ -116,29 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     change.add_argument("file", metavar="FILE", help="votes in a format of docs/formats.md")
     change.add_argument("--out", type=Path, required=True, metavar="CSV", help="the file to write, votes.csv")
     change.add_argument("--force", action="store_true", help="replace files that exist")
-    _add_format(change)
+    add_format(change)
+    votes_ask.add_parser(commands)
     return parser
-
-
-def _add_format(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a file is read."""
-    parser.add_argument(
-        "--columns", default="", metavar="NAMES", help="the file's names of columns, as item_a=left,item_b=right"
-    )
-    parser.add_argument(
-        "--both-bad", choices=("tie", "drop"), help="votes that both are bad: ties (the default), or left out"
-    )
-
-
-def _names(text: str) -> dict[str, str]:
-    """The file's names of columns by their tidy names."""
-    pairs = [entry.partition("=") for entry in filter(None, text.split(","))]
-    for new, equals, old in pairs:
-        if not (new.strip() and equals and old.strip()):
-            raise ConfigError(
-                f"--columns {text} is not NAME=COLUMN,...: write it as --columns item_a=left,item_b=right."
-            )
-    return {new.strip(): old.strip() for new, _, old in pairs}
 
 
 def _game(choice: str, config_dir: str | None) -> dict[str, Any]:
@@ -150,16 +116,3 @@ def _game(choice: str, config_dir: str | None) -> dict[str, Any]:
     if not {"path", "context", "where", "drop", "cluster"} <= set(game) or game["path"] is None:
         raise ConfigError(f"{choice} does not read a file of votes: give a file, or a game such as game=mtbench.")
     return game
-
-
-def _where(conditions: Sequence[str]) -> dict[str, list[Value]]:
-    """The values of each column that --where allows."""
-    from nlhf.votes.where import parsed
-
-    where: dict[str, list[Value]] = {}
-    for condition in conditions:
-        column, equals, value = condition.partition("=")
-        if not equals:
-            raise ConfigError(f"--where {condition} is not COLUMN=VALUE: write it as --where judge=human.")
-        where.setdefault(column.strip(), []).append(parsed(value))
-    return where

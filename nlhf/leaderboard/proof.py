@@ -91,10 +91,15 @@ class Proof:
 
     def mixture(self, policy: np.ndarray) -> str:
         """The shares of a policy."""
-        played = [k for k in np.argsort(-policy, kind="stable") if policy[k] >= SHOWN]
-        if len(played) == 1:
-            return str(self.items[played[0]])
-        return "the mixture " + ", ".join(f"{self.items[k]} {policy[k]:.3f}" for k in played)
+        return mixture_of(self.items, policy)
+
+
+def mixture_of(items: Sequence[str], policy: np.ndarray) -> str:
+    """The shares of a policy (n) of these items."""
+    played = [k for k in np.argsort(-policy, kind="stable") if policy[k] >= SHOWN]
+    if len(played) == 1:
+        return str(items[played[0]])
+    return "the mixture " + ", ".join(f"{items[k]} {policy[k]:.3f}" for k in played)
 
 
 def smallest(bounds: VoteBounds) -> tuple[np.ndarray, float]:

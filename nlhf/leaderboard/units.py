@@ -48,18 +48,22 @@ class Units:
 
 
 def units_of(cast: Sequence[Vote], items: Sequence[str], names: Sequence[str]) -> Units:
-    """An observation for each pair and each value of the columns `names`, in the order of the votes."""
+    """An observation for each pair and each value of the columns `names`, in the order of the votes.
+
+    A row without a value is an observation of its own.
+    """
     index = {item: number for number, item in enumerate(items)}
-    clusters: dict[tuple[str, ...], int] = {}
+    clusters: dict[tuple[str, ...] | int, int] = {}
     totals: dict[tuple[int, int, int], list[float]] = {}
-    for vote in cast:
+    for row, vote in enumerate(cast):
         i, j, wins_a, wins_b = index[vote.a], index[vote.b], vote.wins_a, vote.wins_b
         if wins_a + wins_b == 0:
             continue
         if i > j:
             i, j, wins_a, wins_b = j, i, wins_b, wins_a
         cells = values_of(vote, names)
-        total = totals.setdefault((clusters.setdefault(cells, len(clusters)), i, j), [0.0, 0.0])
+        cluster = clusters.setdefault(cells if any(cells) else row, len(clusters))
+        total = totals.setdefault((cluster, i, j), [0.0, 0.0])
         total[0] += wins_a
         total[1] += wins_b
     return units_of_shares(", ".join(names), {key: wins / (wins + lost) for key, (wins, lost) in totals.items()})

@@ -26,10 +26,11 @@ import numpy as np
 from scipy import special
 from scipy.optimize import linprog
 
-from nlhf.stats.minimax import conic_minimax, linear_minimax
+from nlhf.stats.minimax import ACCURACY, conic_minimax, linear_minimax
 
 RHO = 50.0  # votes of a pair around which the bound of mixtures is tightest
 BISECTIONS = 60
+REFINEMENTS = 5  # of the choice which bound each opponent has, at most
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,6 @@ class VoteBounds:
             np.fill_diagonal(table, 0.0)
         return cls(_advantage(_highest_possible(wins, votes, half / pairs(wins))), estimate, spread)
 
-    @classmethod
-    def of_pairs(cls, wins: np.ndarray, votes: np.ndarray, delta: float) -> VoteBounds:
-        """Bounds at any time that need independent votes on each pair, but not between pairs, as within a ballot.
-
-        Args:
-            wins: of the row's item, ties as halves, (n, n).
-            votes: (n, n), symmetric.
-        """
-        return cls(_advantage(_highest_possible(wins, votes, delta / pairs(wins))))
-
     @property
     def lower(self) -> np.ndarray:
         """Lower bounds of A, (n, n)."""
@@ -114,13 +105,32 @@ class VoteBounds:
         return float(beta * (special.logsumexp(gains / beta, b=reference) + divergence))
 
     def best(self) -> tuple[np.ndarray, float]:
-        """The policy (n) with the smallest certified exploitability at beta = 0, and that exploitability."""
-        candidates = [linear_minimax(self.upper)]
-        if self.spread is not None:
-            candidates.append(conic_minimax(self._advantages, self.spread))
-        values = [self.exploitability(policy) for policy in candidates]
-        best = int(np.argmin(values))
-        return candidates[best], values[best]
+        """The policy (n) with the smallest certified exploitability at beta = 0, and that exploitability.
+
+        Each opponent has the smaller of two bounds, which is not convex. So the best policies under either bound alone
+        are followed by those under the bounds that were the smaller ones, as long as they are better.
+        """
+        policy = linear_minimax(self.upper)
+        value = self.exploitability(policy)
+        if self.spread is None:
+            return policy, value
+        policy, value = self._better(policy, value, self._advantages, self.spread)
+        for _ in range(REFINEMENTS):
+            of_pairs = (self.upper @ policy <= self.of_mixture(policy))[:, None]
+            rows, spread = np.where(of_pairs, self.upper, self._advantages), np.where(of_pairs, 0.0, self.spread)
+            before = value
+            policy, value = self._better(policy, value, rows, spread)
+            if value >= (1 - ACCURACY) * before:
+                break
+        return policy, value
+
+    def _better(
+        self, policy: np.ndarray, value: float, rows: np.ndarray, spread: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """The better of a policy with this certified exploitability and the best one under some bounds of mixtures."""
+        other = conic_minimax(rows, spread)
+        other_value = self.exploitability(other)
+        return (other, other_value) if other_value < value else (policy, value)
 
     def shares(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The smallest and the largest share of each item in an equilibrium at beta = 0 that the votes allow, (n) each.

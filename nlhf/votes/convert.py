@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,17 @@ def _write_items(source: Source, out: Path, both_bad: BothBad) -> Report:
             raise ConfigError(f"{report.sentence}: give a file with votes.")
         names, ties = list(table.columns), bool(table.ties.any())
         blocks = (table.at(np.arange(k, min(k + BLOCK, len(table)))).votes() for k in range(0, len(table), BLOCK))
+    write_votes(out, names, ties, blocks)
+    return report
+
+
+def write_votes(out: Path, names: list[str], ties: bool, blocks: Iterable[Sequence[Vote]]) -> None:
+    """Write votes as a CSV of tidy votes, with these further columns, and `ties` if it is used."""
     with replacing(out) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*COLUMNS, *([TIES] if ties else []), *names])
         for block in blocks:
             writer.writerows(_row(vote, names, ties) for vote in block)
-    return report
 
 
 def _row(vote: Vote, names: list[str], ties: bool) -> list[str]:

@@ -136,7 +136,7 @@ def commands(format_: Format) -> str:
     """The commands that read a format."""
     if format_ is RATINGS:
         return "game=ratings"
-    items = ["game=votes", "nlhf votes show"] if format_.votes or format_ is TIDY else []
+    items = ["game=votes", "nlhf votes show", "nlhf votes ask"] if format_.votes or format_ is TIDY else []
     texts = ["nlhf judge train", "nlhf judge grade"] if format_.texts else []
     return ", ".join([*items, *texts, "nlhf votes convert"])
 
