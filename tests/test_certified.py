@@ -207,3 +207,8 @@ def test_the_shares_of_an_equilibrium_lie_between_their_ends(seed):
     assert (equilibrium <= high + 1e-9).all()
     exact = VoteBounds(preference - 0.5).shares()
     assert np.abs(np.array(exact) - equilibrium).max() < 1e-6  # a random tournament has one equilibrium
+
+
+def test_bounds_that_contradict_each_other_allow_no_shares():
+    upper = np.array([[0.0, -0.1, -0.1], [-0.1, 0.0, -0.1], [-0.1, -0.1, 0.0]])  # every item loses to every other one
+    assert VoteBounds(upper).shares() is None

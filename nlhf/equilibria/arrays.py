@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.games.payoff import CLIP, Payoff, PayoffName
 from nlhf.games.preference import check_preference
 from nlhf.references.base import reference_logits
 
@@ -22,23 +23,32 @@ class EquilibriumResult:
     Args:
         log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
         exploitability: measured, the mean over contexts.
-        method: `newton` (beta > 0) or `interior point` (beta = 0: the analytic centre, if there are several).
+        method: `newton` (beta > 0) or `interior point` (beta = 0).
         certified: True if the exploitability of every context is at most 1e-12 and can be explained by rounding.
+        unique: True if the equilibrium of every context is certified to be the only one; always if beta > 0.
     """
 
     log_policy: np.ndarray
     exploitability: float
     method: str
     certified: bool
+    unique: bool
 
 
-def equilibrium(preference: Any, beta: float, reference: Any = None) -> EquilibriumResult:
+def equilibrium(
+    preference: Any, beta: float, reference: Any = None, payoff: PayoffName = "linear", clip: float = CLIP
+) -> EquilibriumResult:
     """The equilibrium of a KL-regularised preference game, exact up to rounding if it is `certified`.
+
+    At beta = 0 it is the limit of the equilibria as beta falls to 0: if there are several, the one closest to the
+    reference in KL divergence. With the uniform reference it has the largest entropy.
 
     Args:
         preference: P(row preferred to column), (n, n) or (X, n, n), P + P^T = 1.
         beta: strength of the KL term, >= 0.
         reference: positive weights (n) or (X, n); default uniform.
+        payoff: what is played for: `linear`, P itself; `logit`, log-odds of P; `sign`, majorities.
+        clip: smallest P of the logit.
 
     Raises: ConfigError for invalid arrays.
 
@@ -48,21 +58,34 @@ def equilibrium(preference: Any, beta: float, reference: Any = None) -> Equilibr
         >>> np.exp(equilibrium(P, beta=0.1).log_policy).round(3)
         array([0.333, 0.333, 0.333])
     """
+    from nlhf.equilibria.limit import limits
     from nlhf.equilibria.solve import solve
 
-    advantage, log_reference, strength = game_of(preference, beta, reference)
+    advantage, log_reference, strength, unit = game_of(preference, beta, reference, Payoff(payoff, clip))
     solved = solve(advantage, log_reference, strength)
+    if beta == 0:
+        solved = limits(advantage, solved, log_reference)
     policy = solved.log_policy.numpy()
     return EquilibriumResult(
         policy[0] if np.ndim(preference) == 2 else policy,
-        float(solved.exploitability.mean()),
+        float(solved.exploitability.mean()) * unit,
         solved.method,
         bool(solved.certified.all()),
+        bool(solved.unique.all()),
     )
 
 
-def exploitability(preference: Any, log_policy: Any, beta: float, reference: Any = None) -> float:
+def exploitability(
+    preference: Any,
+    log_policy: Any,
+    beta: float,
+    reference: Any = None,
+    payoff: PayoffName = "linear",
+    clip: float = CLIP,
+) -> float:
     """max_mu P_beta(mu > pi) - 1/2, averaged over contexts; see `equilibrium` for the arguments.
+
+    With another payoff, Psi(P) - Psi(1/2) takes the place of P - 1/2.
 
     Args:
         log_policy: log-probabilities (n) or (X, n), normalised.
@@ -74,23 +97,24 @@ def exploitability(preference: Any, log_policy: Any, beta: float, reference: Any
     """
     from nlhf.equilibria.metrics import exploitability_of
 
-    advantage, log_reference, strength = game_of(preference, beta, reference)
+    advantage, log_reference, strength, unit = game_of(preference, beta, reference, Payoff(payoff, clip))
     policy = normalised(np.asarray(log_policy), tuple(log_reference.shape), "log_policy")[0]
     answer = (advantage @ policy.exp()[..., None])[..., 0]
-    return float(exploitability_of(policy, answer, log_reference, policy.new_tensor(strength)).mean())
+    return unit * float(exploitability_of(policy, answer, log_reference, policy.new_tensor(strength)).mean())
 
 
-def game_of(preference: Any, beta: float, reference: Any) -> tuple[Tensor, Tensor, float]:
-    """Advantages (X, n, n), log reference (X, n) and beta, checked."""
+def game_of(preference: Any, beta: float, reference: Any, payoff: Payoff) -> tuple[Tensor, Tensor, float, float]:
+    """Payoffs (X, n, n) and beta in units in which payoffs are at most 1/2, log reference (X, n), and the unit."""
     import torch
 
     if not 0 <= beta < float("inf"):
         raise ConfigError(f"beta={beta} is out of range: give a finite number >= 0.")
-    table = torch.from_numpy(check_preference(preference, "preference"))
+    table = check_preference(preference, "preference")
     contexts, n, _ = table.shape
     weights = np.ones(n) if reference is None else reference
     logits = reference_logits(weights, contexts, n, "reference")
-    return (table - table.mT) / 2, torch.from_numpy(logits).log_softmax(-1), float(beta)
+    advantage = torch.from_numpy(payoff.scaled((table - table.swapaxes(1, 2)) / 2))
+    return advantage, torch.from_numpy(logits).log_softmax(-1), float(beta) / payoff.unit, payoff.unit
 
 
 def normalised(values: np.ndarray, shape: tuple[int, ...], source: str) -> Tensor:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nlhf.leaderboard.cycles import Cycles
 from nlhf.leaderboard.nash import Nash, equilibrium_range, nash
+from nlhf.leaderboard.sensitivity import Sensitivity, sensitivity
 from nlhf.stats.condorcet import possible_winners
 from nlhf.stats.counted import counts_of
 from nlhf.stats.cyclic import Diagnosis, Triple, assumption, diagnose
@@ -28,12 +30,14 @@ class Matrix:
         votes: the number of votes.
         diagnosis: scores, cycles and the test of a Bradley-Terry model.
         winner: the item that is preferred to all others by strict majority, or None.
-        nash: an equilibrium at beta = 0, and the range of all equilibria.
+        nash: the equilibrium at beta = 0 with the largest entropy, and the range of all equilibria.
         unseen: the number of pairs without a vote, which count as even.
+        cycles: the Smith set and the strongest cycle.
         transitivity: the test of weak stochastic transitivity, or None.
         winners: the 95% confidence set of the Condorcet winner, or None if it is not known.
         mixtures: the range of 95% of the equilibria of bootstrap samples, (2, n), or None.
         counts: the number of votes on each pair, and how many of them are ties, (2, n, n).
+        sensitivity: the equilibria for other strengths of regularisation and other payoffs, or None.
     """
 
     name: str
@@ -45,9 +49,11 @@ class Matrix:
     nash: Nash
     unseen: int
     counts: np.ndarray
+    cycles: Cycles
     transitivity: Transitivity | None = None
     winners: list[int] | None = None
     mixtures: np.ndarray | None = None
+    sensitivity: Sensitivity | None = None
 
     @property
     def triples(self) -> list[Triple]:
@@ -75,7 +81,10 @@ class Matrix:
         """The sentences about the winner and the equilibrium."""
         first = f"Condorcet winner: {self.winner}" if self.winner else "No item is preferred to all others"
         yield f"{first}{self._possible}."
+        yield from self.cycles.lines(self.assumption)
         yield f"Nash equilibrium at beta = 0: {self.mixture}."
+        if self.sensitivity:
+            yield from self.sensitivity.lines
 
     @property
     def trust_lines(self) -> Iterator[str]:
@@ -119,7 +128,7 @@ def matrix_of(
         votes: (2, n, n), the number of votes on each pair, and how many of them are ties.
         clusters: the same votes by cluster; None if votes are independent.
         counted: whether votes may be tested as independent votes; without clusters and this, nothing is tested.
-        samples: the number of bootstrap samples whose equilibria are computed.
+        samples: the number of bootstrap samples whose equilibria are computed; 0 also leaves out `sensitivity`.
     """
     beats = (preference > 0.5) | np.eye(len(items), dtype=bool)
     candidates = np.flatnonzero(beats.all(1))
@@ -136,9 +145,11 @@ def matrix_of(
         nash(preference),
         unseen,
         votes,
+        Cycles.of(items, *sample),
         weak_transitivity(*sample),
         possible_winners(*sample),
         equilibrium_range(_resampled(*sample, samples)),
+        sensitivity(items, preference) if samples else None,
     )
 
 

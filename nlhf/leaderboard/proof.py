@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,6 +37,11 @@ class Certified:
     items: np.ndarray
     user: float | None
     bounds: VoteBounds
+
+    @cached_property
+    def shares(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The smallest and the largest share of each item, (n), in equilibria that the bounds allow at beta = 0."""
+        return self.bounds.shares()
 
     @classmethod
     def of(cls, bounds: VoteBounds, policy: np.ndarray | None) -> Certified:
@@ -77,6 +83,22 @@ class Proof:
             )
         if once.user is not None and anytime.user is not None:
             yield f"The given policy has the bounds {0.5 + once.user:.3f} and {0.5 + anytime.user:.3f}."
+        if once.shares is not None:
+            yield (
+                f"With the same confidence, the equilibria at beta = 0 of the voters' preferences have shares of "
+                f"{self._allowed(*once.shares)}, if the numbers of votes were fixed in advance."
+            )
+
+    def _allowed(self, smallest: np.ndarray, largest: np.ndarray) -> str:
+        """The ranges of shares that say more than 0 to 1, and the items without a share."""
+        bounded = [
+            k for k in np.lexsort((-largest, -smallest)) if smallest[k] > SHOWN or SHOWN < largest[k] < 1 - SHOWN
+        ]
+        ranges = [f"{self.items[k]} {smallest[k]:.3f} to {largest[k]:.3f}" for k in bounded]
+        none = [self.items[k] for k in np.flatnonzero(largest <= SHOWN)]
+        rest = len(largest) - len(bounded) - len(none)
+        parts = [*ranges, *([f"0 for {', '.join(none)}"] if none else [])]
+        return ", ".join([*parts, *([f"0 to 1 for {'the others' if parts else 'all items'}"] if rest else [])])
 
     def _assumption(self, cluster: str | None) -> str:
         """What the bounds need."""

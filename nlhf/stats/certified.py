@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
-from scipy.optimize import linprog
 
 from nlhf.stats.minimax import ACCURACY, conic_minimax, linear_minimax
+from nlhf.stats.share_ranges import share_ranges
 
 RHO = 50.0  # votes of a pair around which the bound of mixtures is tightest
 BISECTIONS = 60
@@ -135,18 +135,9 @@ class VoteBounds:
     def shares(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The smallest and the largest share of each item in an equilibrium at beta = 0 that the votes allow, (n) each.
 
-        Every equilibrium q has A q <= 0, so it lies in the polytope lower q <= 0. None if that is empty: then a bound
-        is wrong, which happens with probability delta at most.
+        None if the bounds allow no equilibrium: then one of them is wrong, which has probability delta at most.
         """
-        n = len(self.upper)
-        ends = np.empty((2, n))
-        for row, sign in enumerate((1.0, -1.0)):
-            for item in range(n):
-                found = linprog(sign * np.eye(n)[item], self.lower, np.zeros(n), np.ones((1, n)), [1.0])
-                if found.x is None:
-                    return None
-                ends[row, item] = np.clip(sign * found.fun, 0.0, 1.0)
-        return ends[0], ends[1]
+        return share_ranges(self.lower)
 
     def of_mixture(self, policy: np.ndarray) -> np.ndarray:
         """The bound of mixtures for every opponent, (n)."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nlhf.stats.counted import Counts, counts_of
-from nlhf.stats.vote_clusters import REDRAWS, Clusters, signs
+from nlhf.stats.majorities import p_values, standardised
+from nlhf.stats.vote_clusters import REDRAWS, Clusters
 
 LEVEL = 0.05
-LARGEST = 1 << 24  # cells of redrawn tables; with more items there is no set
 
 
 def possible_winners(
@@ -24,36 +23,8 @@ def possible_winners(
     redraws: int = REDRAWS,
 ) -> list[int] | None:
     """The items of the confidence set, with votes and clusters as in `diagnose`; None without a test."""
-    if redraws * preference.size > LARGEST:
+    samples = standardised(preference, votes, clusters, seed, redraws)
+    if not samples:
         return None
-    p_values = []
-    if (counts := counts_of(preference, votes)) is not None:
-        p_values.append(_by_vote(counts, redraws, seed))
-    if clusters is not None:
-        p_values = [*p_values, _by_cluster(clusters, redraws, seed)] if clusters.enough else []
-    if not p_values:
-        return None
-    return [int(item) for item in np.flatnonzero(np.max(p_values, axis=0) > LEVEL)]
-
-
-def _by_vote(counts: Counts, redraws: int, seed: int) -> np.ndarray:
-    error, even = np.sqrt(counts.decided) / 2, np.full(counts.wins.shape, 0.5)
-    drawn = counts.redrawn(even, redraws, seed)
-    observed, redrawn = (_loss(wins.swapaxes(-2, -1) - counts.decided / 2, error) for wins in (counts.wins, drawn))
-    return _p_values(observed, redrawn)
-
-
-def _by_cluster(clusters: Clusters, redraws: int, seed: int) -> np.ndarray:
-    surplus = clusters.residuals(np.full(clusters.total.shape, 0.5)).swapaxes(1, 2)
-    error = np.sqrt((surplus**2).sum(0))
-    drawn = signs(len(clusters), redraws, seed) @ surplus.reshape(len(clusters), -1)
-    return _p_values(_loss(surplus.sum(0), error), _loss(drawn.reshape(-1, *error.shape), error))
-
-
-def _loss(surplus: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """The largest standardised majority against each item, (..., n); `surplus` (..., n, n) is of the column."""
-    return np.asarray(np.divide(surplus, error, out=np.zeros(surplus.shape), where=error > 0).max(-1))
-
-
-def _p_values(observed: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    return np.asarray((1 + (drawn >= observed - 1e-9).sum(0)) / (1 + len(drawn)))
+    largest = [p_values(observed.max(-1), drawn.max(-1)) for observed, drawn in samples]
+    return [int(item) for item in np.flatnonzero(np.max(largest, axis=0) > LEVEL)]

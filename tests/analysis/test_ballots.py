@@ -183,8 +183,8 @@ def test_the_shares_of_all_equilibria_by_hand(preference, least, most):
     found = nash(preference)
     np.testing.assert_allclose(found.smallest, least, atol=1e-6)
     np.testing.assert_allclose(found.largest, most, atol=1e-6)
-    assert found.unique == (least == most)
-    assert ("any of several" in found.text(tuple("abcd"))) != found.unique
+    assert found.unique == found.certified == (least == most)
+    assert ("of several" in found.text(tuple("abcd"))) != found.unique
 
 
 def test_an_equilibrium_is_called_the_only_one_just_when_it_is():

@@ -16,6 +16,7 @@ MODULES = (
     "comparisons",
     "intervals",
     "judges",
+    "smith",
     "texts",
     "votes",
 )

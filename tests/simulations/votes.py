@@ -61,7 +61,7 @@ def cast_in_clusters(
     return Clusters("voter", wins, wins + wins.swapaxes(1, 2))
 
 
-def _pooled(clusters: Clusters) -> tuple[np.ndarray, np.ndarray, Clusters]:
+def pooled_votes(clusters: Clusters) -> tuple[np.ndarray, np.ndarray, Clusters]:
     return clusters.preference, np.stack([clusters.total, np.zeros_like(clusters.total)]), clusters
 
 
@@ -81,7 +81,9 @@ def clustered(n: int, clusters: int, votes: int, seen: float, largest: float) ->
     """Votes whose clusters have strong mean-zero effects around a Bradley-Terry model."""
     truth = spread_scores(n, largest)
     return lambda rng: (
-        diagnose(*_pooled(cast_in_clusters(truth, clusters, votes, seen, 0.9, rng)), redraws=REDRAWS, seed=_seed(rng)).p
+        diagnose(
+            *pooled_votes(cast_in_clusters(truth, clusters, votes, seen, 0.9, rng)), redraws=REDRAWS, seed=_seed(rng)
+        ).p
         <= 0.05
     )
 
@@ -122,7 +124,7 @@ def transitivity_of_clusters(n: int, clusters: int, neighbours: float) -> Simula
     truth = _path(n, neighbours)
 
     def simulate(rng: np.random.Generator) -> Outcome:
-        pooled = _pooled(cast_in_clusters(truth, clusters, 10, 1.0, 0.9, rng))
+        pooled = pooled_votes(cast_in_clusters(truth, clusters, 10, 1.0, 0.9, rng))
         result = weak_transitivity(*pooled, redraws=REDRAWS, seed=_seed(rng))
         return None if result is None else result.p <= 0.05
 
@@ -146,7 +148,7 @@ def winner_of_clusters(n: int, clusters: int, seen: float) -> Simulate:
 
     def simulate(rng: np.random.Generator) -> Outcome:
         items = possible_winners(
-            *_pooled(cast_in_clusters(truth, clusters, 10, seen, 0.9, rng)), redraws=REDRAWS, seed=_seed(rng)
+            *pooled_votes(cast_in_clusters(truth, clusters, 10, seen, 0.9, rng)), redraws=REDRAWS, seed=_seed(rng)
         )
         return None if items is None else 0 in items
 
