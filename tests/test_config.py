@@ -53,13 +53,13 @@ def fingerprint(config: dict[str, Any], changes: dict[str, Any] | None = None) -
 LEFT_OUT = {
     "budget.queries": 5, "budget.iterations": 7, "budget.seconds": 3.0, "budget.target": None, "study": "other",
     "runs_dir": "/elsewhere", "progress": False, "keep_checkpoint": False, "checkpoint_seconds": 1.0,
-    "fail_fast": True, "retry_failed": True, "vectorise": False, "dry_run": True, "force": True,
+    "game.clip": 0.2, "fail_fast": True, "retry_failed": True, "vectorise": False, "dry_run": True, "force": True,
 }  # fmt: skip
 ENTERS = {
     "beta": 0.1, "seeds": 2, "device": "cuda", "equilibrium": "never", "log_policy": True, "names.game": "other",
     "names.algorithm": "other", "game.path": "embedded:mtbench_human.csv", "game.context": ["subject"],
     "game.where": {"subject": 1}, "game.drop": ["a"], "game.pseudo_count": 1, "game.unseen": "refuse",
-    "game.cluster": [],
+    "game.cluster": [], "game.payoff": "sign",
     "game.columns": {"voter": "subject"}, "game.both_bad": "drop",
     "game.bootstrap": False, "algorithm.step_size": 2.0, "dtype": "float32",
 }  # fmt: skip

@@ -165,6 +165,16 @@ def test_three_steps_or_a_sentence_with_every_reference(configs, game, algorithm
     _all_three_steps(configs, combinations(algorithm, game, REFERENCES))
 
 
+@pytest.mark.parametrize("payoff", ["logit", "sign"])
+@pytest.mark.parametrize("game", [game for game in GAMES if game != "low_rank"])
+def test_every_table_can_be_played_for_every_payoff(configs, game, payoff):
+    for choices in ({"prox": "exact"}, {"prox": "sampled"}, {"prox": "gradient", "policy": "mlp"}):
+        chosen = {"game": game, "reference": "uniform", "policy": "tabular", "algorithm": "nash_mp", **choices}
+        config = configs(0.05, **chosen)
+        _, recorder, _ = trained({**config, "game": config["game"] | {"payoff": payoff}})
+        assert all(values["exploitability"] >= 0 for _, values, _ in recorder.rows)
+
+
 def _all_three_steps(configs, combined):
     for choices in combined:
         try:

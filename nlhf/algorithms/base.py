@@ -128,6 +128,10 @@ class Algorithm(ABC):
         """This algorithm for the game's beta (S, 1, 1)."""
         return self
 
+    def in_units(self, unit: float) -> Self:
+        """This algorithm for payoffs that are divided by `unit`: all steps are multiplied by it."""
+        return self
+
     def current_step(self, state: Any, beta: Tensor) -> Tensor:
         """The step size of the iteration that starts from `state`, (S, 1, 1), for the log; nan if there is none."""
         return beta.new_full(beta.shape, float("nan"))
@@ -173,6 +177,9 @@ class ProximalAlgorithm(Algorithm):
     def bind(self, beta: Tensor) -> Self:
         """This algorithm with its step size as a tensor (S, 1, 1), for the game's beta (S, 1, 1)."""
         return replace(self, step_size=self.theory_step(beta) if self.by_theory else beta * 0 + self.step_size)
+
+    def in_units(self, unit: float) -> Self:
+        return self if self.by_theory else replace(super().in_units(unit), step_size=unit * self.step_size)
 
     def theory_step(self, beta: Tensor) -> Tensor:
         """The step size that the theorem recommends, shape (S, 1, 1).

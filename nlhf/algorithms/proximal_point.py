@@ -12,7 +12,8 @@ measured. Sources: arXiv:2410.16714, arXiv:2410.23223, arXiv:2505.19731 v2. See 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from nlhf.algorithms.base import Algorithm, ConfigError, Policy, Prox, ProximalAlgorithm, State, Tensor, TrainablePolicy
 from nlhf.numerics import simplex
@@ -65,6 +66,9 @@ class ProximalPoint(ProximalAlgorithm):
     def target_rate(self) -> float:
         """The anchor moves once in `inner_steps` iterations, so the inner iterations average the noise."""
         return 1.0 if self.inner_steps is None else 1 / self.inner_steps
+
+    def in_units(self, unit: float) -> Self:
+        return replace(super().in_units(unit), inner=self.inner.in_units(unit))
 
     def init(self, policy: TrainablePolicy) -> ProximalPointState:
         zero = self.step_size * 0

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nlhf.analysis.criterion import Criterion
+from nlhf.games.payoff import Payoff
 from nlhf.numerics.simplex import SINGLE
 from nlhf.stats.curves import ROUNDING, tail_rate
 
@@ -47,7 +48,7 @@ def _noise(runs: pd.DataFrame) -> np.ndarray:
     single = _single(runs)
     if not single.any():
         return np.full(len(runs), ROUNDING)
-    beta = runs["beta"].to_numpy(float)
+    beta = _beta(runs)
     return np.where(single, np.minimum((SINGLE / np.maximum(2 * beta, SINGLE)) ** 2, SINGLE), ROUNDING)
 
 
@@ -55,9 +56,22 @@ def _levels(runs: pd.DataFrame) -> np.ndarray:
     """The smallest `kl_bound` of each run that still falls at the theorem's rate (see `Measure.promised`)."""
     if "beta" not in runs:
         return np.full(len(runs), ROUNDING)
-    gain = 1 / (2 * np.maximum(runs["beta"].to_numpy(float), SINGLE))
+    gain = 1 / (2 * np.maximum(_beta(runs), SINGLE))
     error = 4 * sys.float_info.epsilon * (LARGEST + gain) + SINGLE * _single(runs) * gain
     return np.asarray(np.maximum(ROUNDING, LEVELLED * np.minimum(error**2, SINGLE)))
+
+
+def _beta(runs: pd.DataFrame) -> np.ndarray:
+    """Beta of each run in units in which payoffs are at most 1/2."""
+    beta = runs["beta"].to_numpy(float)
+    if "game.payoff" not in runs:
+        return beta
+    logit = (runs["game.payoff"] == "logit").to_numpy()
+    units = [
+        Payoff("logit", float(clip)).unit if chosen else 1.0
+        for chosen, clip in zip(logit, runs["game.clip"], strict=True)
+    ]
+    return np.asarray(beta / np.array(units))
 
 
 def _single(runs: pd.DataFrame) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ class Certified:
     solution: Equilibrium
     log_policy: Tensor
     summary: dict[str, Any]
+
+    def in_units(self, unit: float) -> Certified:
+        """The same with a summary in the payoff's own units, `unit` times those of the game."""
+        scaled = {name: unit * self.summary[name] for name in ("exploitability", "floor")}
+        return replace(self, summary=self.summary | scaled)
 
 
 def reference_equilibria(

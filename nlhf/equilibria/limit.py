@@ -84,7 +84,7 @@ def closest_equilibrium(matrix: np.ndarray, policy: np.ndarray, log_reference: n
     face = _Face(point, basis, log_reference[support], outside @ basis, -(outside @ point))
     closest = np.zeros_like(policy)
     closest[support] = face.policy(_solution(face))
-    return closest / closest.sum()
+    return np.asarray(closest / closest.sum())
 
 
 def _solution(face: _Face) -> np.ndarray:

@@ -55,6 +55,7 @@ class Grades(Protocol):
 
     watched: ClassVar[str]
     schedule: ClassVar[Schedule] = DENSE
+    unit: float = 1.0  # steps are divided by it in rows
 
     def initial_kl(self, policy: Policy) -> Tensor: ...
 
@@ -85,6 +86,8 @@ class Measure(Grades):
         held_out: measures the same policies at held-out contexts.
         rounding: relative rounding of the answers in training if it is coarser than float64, else 0.
         exact: True if every proximal step is solved exactly, as the theorems on KL(pi* || pi) assume.
+        unit: of payoffs: the game's answers and beta are divided by it, and exploitabilities are multiplied by it.
+        linear: the game that is played for P, for win rates; by default the same game.
     """
 
     game: FiniteGame
@@ -94,6 +97,8 @@ class Measure(Grades):
     held_out: Measure | None = None
     rounding: float = 0.0
     exact: bool = False
+    unit: float = 1.0
+    linear: FiniteGame | None = None
 
     watched: ClassVar[str] = "exploitability"
 
@@ -127,12 +132,14 @@ class Measure(Grades):
     def grade(self, policy: Tensor) -> dict[str, Tensor]:
         """The metrics of log-probabilities (S, X, Y), each (S)."""
         advantage = self.game.payoff(policy.exp())
+        linear = self.linear or self.game
+        margins = advantage if linear is self.game else linear.payoff(policy.exp())
         row = {
             "exploitability": self._exploitability(policy, advantage),
-            "exploitability_unregularised": advantage.amax(-1).clamp(min=0.0).mean(-1),
+            "exploitability_unregularised": self.unit * advantage.amax(-1).clamp(min=0.0).mean(-1),
             "kl_to_reference": simplex.kl(policy, self.log_reference).mean(-1),
             "entropy": simplex.entropy(policy).mean(-1),
-            "win_rate_vs_reference": 0.5 - simplex.mean_under(self.log_reference, advantage).mean(-1),
+            "win_rate_vs_reference": 0.5 - simplex.mean_under(self.log_reference, margins).mean(-1),
         }
         if self.log_equilibrium is not None:
             spans = simplex.span(policy, self.log_equilibrium).amax(-1)
@@ -147,4 +154,4 @@ class Measure(Grades):
         return simplex.kl(self.log_equilibrium.expand_as(policy), policy).mean(-1)
 
     def _exploitability(self, policy: Tensor, advantage: Tensor) -> Tensor:
-        return exploitability_of(policy, advantage, self.log_reference, self.beta).mean(-1)
+        return self.unit * exploitability_of(policy, advantage, self.log_reference, self.beta).mean(-1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.games.check import check_table
+from nlhf.games.payoff import CLIP, Payoff, PayoffName
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
 from nlhf.numerics.streams import stream
@@ -17,11 +19,19 @@ LARGEST_DENSE = 1 << 26  # entries up to which a game without a matrix builds on
 STRUCTURED = 1 << 13  # actions above which a family avoids matrices if it can
 
 
+@dataclass(frozen=True)
 class GameFamily(ABC):
     """Base of the game families; subclasses are frozen dataclasses whose fields are the keys of conf/game/<name>.yaml.
 
     A family defines `table` for instances that fit in a matrix, `structured` for instances without a matrix, or both.
+
+    Args:
+        payoff: what is played for: `linear`, P itself; `logit`, log-odds of P; `sign`, majorities.
+        clip: smallest P of the logit, in (0, 1/2).
     """
+
+    payoff: PayoffName = field(default="linear", kw_only=True)
+    clip: float = field(default=CLIP, kw_only=True)
 
     provides: ClassVar[frozenset[str]] = frozenset({"advantage", "enumerate", "pairs"})
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -41,8 +51,14 @@ class GameFamily(ABC):
 
     def build(self, seeds: list[int]) -> FiniteGame:
         """The game of these seeds: one instance each, or one shared instance."""
+        payoff = Payoff(self.payoff, self.clip)
         streams = [stream(seed, "game") for seed in (seeds if self.random else seeds[:1])]
         if (game := self.structured(streams)) is not None:
+            if self.payoff != "linear":
+                raise ConfigError(
+                    f"game.payoff={self.payoff} needs the table of all pairs, which this game does not build: set "
+                    "game.payoff=linear, or choose a game with fewer actions."
+                )
             return game
         from nlhf.games.matrix import MatrixGame  # torch
 
@@ -51,7 +67,12 @@ class GameFamily(ABC):
             check_table(table, f"game={type(self).__name__}")
         if len({(instance.items, instance.contexts) for instance in drawn}) > 1:
             raise ConfigError("the seeds' instances have different items: choose game options that keep all items.")
-        return MatrixGame.from_tables(drawn)
+        return MatrixGame.from_tables(drawn).played_for(payoff)
+
+    @property
+    def payoff_unit(self) -> float:
+        """Twice the largest payoff that a preference can have, 1 for P itself."""
+        return Payoff(self.payoff, self.clip).unit
 
 
 def check_size(smallest: int = 2, **sizes: int) -> None:

@@ -29,6 +29,11 @@ class Listed:
     wins: ClassVar[None] = None
     features: ClassVar[None] = None
 
+    @property
+    def linear(self) -> Self:
+        """The game itself: it is played for P."""
+        return self
+
     def split(self) -> tuple[Self, None]:
         """The game itself: nothing is held out."""
         return self, None

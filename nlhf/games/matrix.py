@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nlhf.games.listed import moved
+from nlhf.games.payoff import Payoff
 from nlhf.games.preference import PreferenceTable
 from nlhf.numerics import simplex
 from nlhf.stats.vote_clusters import Clusters
@@ -19,7 +20,8 @@ class MatrixGame:
     """One matrix of advantages per instance and context.
 
     `advantage[g, x, y, y']` = P(y > y' | x) - 1/2, float64 (G, X, n, n), contiguous; G is 1 if the seeds share the
-    instance. `features` has shape (G, X, d). The last `held_out` contexts are for testing.
+    instance. `features` has shape (G, X, d). The last `held_out` contexts are for testing. If another payoff than P is
+    played for, `advantage` is that payoff over twice the largest one, and `preference` is P - 1/2.
     """
 
     advantage: Tensor
@@ -30,6 +32,7 @@ class MatrixGame:
     clusters: Clusters | None = None
     features: Tensor | None = None
     held_out: int = 0
+    preference: Tensor | None = None
 
     @classmethod
     def from_tables(cls, tables: list[PreferenceTable]) -> MatrixGame:
@@ -51,6 +54,19 @@ class MatrixGame:
             features,
             first.held_out,
         )
+
+    def played_for(self, payoff: Payoff) -> MatrixGame:
+        """The game of these preferences with another payoff."""
+        if payoff.name == "linear":
+            return self
+        return replace(
+            self, advantage=torch.from_numpy(payoff.scaled(self.advantage.numpy())), preference=self.advantage
+        )
+
+    @property
+    def linear(self) -> MatrixGame:
+        """The game of the same preferences that is played for P itself."""
+        return self if self.preference is None else replace(self, advantage=self.preference, preference=None)
 
     @property
     def content(self) -> Tensor:
@@ -77,6 +93,7 @@ class MatrixGame:
             contexts=self.contexts[contexts],
             votes=None if self.votes is None else self.votes[:, contexts],
             wins=None if self.wins is None else self.wins[:, contexts],
+            preference=None if self.preference is None else self.preference[:, contexts].contiguous(),
             features=None if self.features is None else self.features[:, contexts],
             held_out=0,
         )

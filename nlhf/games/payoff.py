@@ -40,7 +40,7 @@ class Payoff:
 
     def __post_init__(self) -> None:
         if self.name not in get_args(PayoffName):
-            raise ConfigError(f"payoff={self.name} is not a payoff: give one of {', '.join(get_args(PayoffName))}.")
+            raise ConfigError(f"payoff={self.name} is unknown: give payoff={', '.join(get_args(PayoffName))}.")
         if not 0 < self.clip < 0.5:
             raise ConfigError(f"clip={self.clip} is out of range: give a probability in (0, 0.5).")
 

@@ -57,10 +57,14 @@ class FiniteGame(PairGame, Protocol):
         """Multiplications of a query for one seed."""
 
     def payoff(self, probabilities: Tensor) -> Tensor:
-        """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y).
+        """y -> P(y > policy | x) - 1/2 for probabilities (S, X, Y), shape (S, X, Y); or another payoff, at most 1/2.
 
         Computed in the precision of the game's own numbers, returned in the type of `probabilities`.
         """
+
+    @property
+    def linear(self) -> FiniteGame:
+        """The game of the same preferences that is played for P itself; the game itself if it is."""
 
     def split(self) -> tuple[FiniteGame, FiniteGame | None]:
         """The game on the training contexts, and on the held-out contexts if there are any."""

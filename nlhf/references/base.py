@@ -116,7 +116,7 @@ class BradleyTerryFit(Reference):
     def build(self, game: FiniteGame, seeds: list[int]) -> Tensor:
         if game.wins is not None:
             return _normalised(self._of_votes(game, game.wins, seeds))
-        preference = game.dense().cpu().numpy() + 0.5
+        preference = game.linear.dense().cpu().numpy() + 0.5
         fits = [bradley_terry_scores(table, self.ridge) for instance in preference for table in instance]
         return _normalised(np.stack(fits).reshape(preference.shape[:3]))
 

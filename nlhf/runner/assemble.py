@@ -36,8 +36,10 @@ def assemble_table(run: Specification) -> TableWorld:
     cache = Path(options.runs_dir) / ".equilibria"
 
     def world(game: FiniteGame, log_reference: Tensor, held_out: TableWorld | None) -> TableWorld:
-        equilibria = reference_equilibria(game, log_reference, options.beta, options.equilibrium, cache)
-        return TableWorld(game.to(device), log_reference.to(device), beta, equilibria, held_out)
+        equilibria = reference_equilibria(game, log_reference, run.beta, options.equilibrium, cache)
+        if equilibria is not None:
+            equilibria = equilibria.in_units(run.game.payoff_unit)
+        return TableWorld(game.to(device), log_reference.to(device), beta, equilibria, held_out, run.game.payoff_unit)
 
     complete_game = run.game.build(options.seeds)
     check_game(complete_game, run.game.provides, f"game={type(run.game).__name__}")
@@ -52,9 +54,9 @@ def assemble_table(run: Specification) -> TableWorld:
 
 
 def _placed(run: Specification) -> tuple[torch.device, Tensor]:
-    """The device of a run, and beta of every seed on it, (S, 1, 1)."""
+    """The device of a run, and beta of every seed on it in the units of the game, (S, 1, 1)."""
     device = find_device(run.options.device)
-    return device, torch.full((len(run.options.seeds), 1, 1), run.options.beta, dtype=torch.float64, device=device)
+    return device, torch.full((len(run.options.seeds), 1, 1), run.beta, dtype=torch.float64, device=device)
 
 
 def find_device(name: str) -> torch.device:

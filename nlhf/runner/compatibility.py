@@ -5,6 +5,7 @@ from __future__ import annotations
 from nlhf.algorithms.base import Algorithm
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily
+from nlhf.games.feedback import Feedback
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 
@@ -36,3 +37,25 @@ def check_compatible(
         if missing := sorted(part.needs - provided):
             raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
     algorithm.check(beta)
+
+
+def check_payoff(game: GameFamily, feedback: Feedback, prox: ProxFamily, algorithm: Algorithm) -> None:
+    """Refuse another payoff than P where it is not defined, or where answers are no unbiased estimates of it.
+
+    Raises: ConfigError.
+    """
+    if game.payoff == "linear":
+        return
+    key = f"game.payoff={game.payoff}"
+    if "advantage" not in game.provides:
+        raise ConfigError(f"{key} needs a table of all pairs, which this game does not have: set game.payoff=linear.")
+    if not feedback.plain:
+        raise ConfigError(
+            f"{key} cannot be estimated without bias from votes or noisy answers: set feedback=probability without "
+            "flip and position_bias, or game.payoff=linear."
+        )
+    if "logistic" in algorithm.needs | prox.provides:
+        raise ConfigError(
+            f"{key} is no probability, which the logistic loss needs: set game.payoff=linear, or choose another "
+            "algorithm and prox.surrogate."
+        )

@@ -28,6 +28,8 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("game", "cluster"): [],
     ("game", "columns"): None,
     ("game", "both_bad"): "tie",
+    ("game", "payoff"): "linear",
+    ("game", "clip"): 0.01,
     ("algorithm", "restart"): None,
     ("algorithm.inner", "restart"): None,
 }
@@ -85,6 +87,7 @@ def canonical(value: Any, key: str = "", inputs: dict[str, str] | None = None) -
             for name, entry in value.items()
             if not (_advises(key, name) or _affects_memory(key, name) or _is_added(key, name, entry))
             and not (key == "game" and name == "cluster" and not value.get("bootstrap"))  # tests of votes only
+            and not (key == "game" and name == "clip" and value.get("payoff") != "logit")  # of log-odds only
         }
         return {name: canonical(entry, f"{key}.{name}".lstrip("."), inputs) for name, entry in deciding.items()}
     if isinstance(value, list | tuple):

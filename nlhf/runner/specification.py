@@ -18,7 +18,7 @@ from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
 from nlhf.references.base import Reference
-from nlhf.runner.compatibility import check_compatible
+from nlhf.runner.compatibility import check_compatible, check_payoff
 from nlhf.runner.fingerprint import RESULTS_VERSION, digests, fingerprint
 from nlhf.runner.groups import GROUPS
 from nlhf.runner.options import Options
@@ -31,7 +31,8 @@ class Specification:
     """Everything about a run that is known before it starts.
 
     Args:
-        game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes.
+        game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes; the algorithm has its
+            step sizes in the units of the game, in which payoffs are at most 1/2.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is recorded next to it.
         inputs: digests of input files and folders by the config keys that name them, and of the source of plug-ins.
         digests: of the `setting` and the `method`, for comparing runs.
@@ -67,6 +68,11 @@ class Specification:
         return json.dumps({**self.config, **numbers}, sort_keys=True, default=str)
 
     @property
+    def beta(self) -> float:
+        """The strength of the KL term in the units of the game, in which payoffs are at most 1/2."""
+        return self.options.beta / self.game.payoff_unit
+
+    @property
     def name(self) -> str:
         """The name of the run and of its folder."""
         names = self.options.names
@@ -85,7 +91,7 @@ class Specification:
     @property
     def method(self) -> dict[str, Any]:
         """The sources of the method, and where it stops if not at the equilibrium, for summary.json."""
-        beta, options = self.options.beta, self.options
+        beta, options = self.beta, self.options
         cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta)
         caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), self.policy.caveat, options.caveat]
         sources = dict.fromkeys((*self.algorithm.cited, *self.prox.cited))
@@ -129,8 +135,11 @@ def specify(config: Mapping[str, Any]) -> Specification:
     top = ADDED | {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
-    check_compatible(**{key: parts[key] for key in ("game", "policy", "prox", "algorithm")}, beta=options.beta)
+    unit = parts["game"].payoff_unit
+    parts["algorithm"] = parts["algorithm"].in_units(unit)
+    check_compatible(**{key: parts[key] for key in ("game", "policy", "prox", "algorithm")}, beta=options.beta / unit)
     _check_questions(parts["prox"], parts["feedback"], options)
+    check_payoff(parts["game"], parts["feedback"], parts["prox"], parts["algorithm"])
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
     if "pairs" not in parts["prox"].needs:
         del coerced["feedback"]

@@ -39,6 +39,7 @@ class TableWorld:
         beta: (S, 1, 1).
         equilibria: reference equilibria with certificates, or None.
         held_out: the world of the contexts that are kept for testing, or None.
+        unit: of payoffs: the game's answers and beta are divided by it.
     """
 
     game: FiniteGame
@@ -46,6 +47,7 @@ class TableWorld:
     beta: Tensor
     equilibria: Certified | None
     held_out: TableWorld | None = None
+    unit: float = 1.0
 
     listed: ClassVar[bool] = True
     account: ClassVar[None] = None  # no judge
@@ -60,7 +62,9 @@ class TableWorld:
         """Grades policies in this world."""
         log_equilibrium = None if self.equilibria is None else self.equilibria.log_policy.to(self.beta.device)
         held_out = None if self.held_out is None else self.held_out.measure
-        return Measure(self.game, self.log_reference, self.beta, log_equilibrium, held_out)
+        return Measure(
+            self.game, self.log_reference, self.beta, log_equilibrium, held_out, unit=self.unit, linear=self.game.linear
+        )
 
     @property
     def certificate(self) -> dict[str, Any] | None:
@@ -107,7 +111,9 @@ class TableWorld:
         entries = n * n * len(self.game.contexts)
         if n <= PREFERENCE_ACTIONS and entries <= LARGEST_DENSE:
             instances = max(1, PREFERENCE_ENTRIES // entries)
-            arrays["preference"] = (self.game.dense()[:instances] + 0.5).cpu().numpy()
+            arrays["preference"] = (self.game.linear.dense()[:instances] + 0.5).cpu().numpy()
+            if self.game.linear is not self.game:
+                arrays["payoff"] = self.unit * self.game.dense()[:instances].cpu().numpy()
             if self.game.votes is not None:
                 arrays["votes"] = self.game.votes
             if (clusters := self.game.clusters) is not None:

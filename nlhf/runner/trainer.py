@@ -109,7 +109,7 @@ class Trainer:
         beta = self.prox.beta
         iteration = beta.new_tensor(self.progress.iterations)[:, None, None]
         columns = self.measure(self.state.policy, self.average.of(self.state.policy, iteration))
-        columns["step_size"] = self.algorithm.step_taken(self.state, self.prox)[:, 0, 0]
+        columns["step_size"] = self.algorithm.step_taken(self.state, self.prox)[:, 0, 0] / self.measure.unit
         bound = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)
         columns["kl_bound"] = self.measure.promised(bound)[:, 0, 0]
         listed = {name: value.tolist() for name, value in columns.items()}

@@ -44,10 +44,16 @@ def _is_game(game: dict[str, np.ndarray]) -> bool:
     if not (items.ndim == contexts.ndim == 1 and items.dtype.kind == contexts.dtype.kind == "U" and len(contexts)):
         return False
     of_policy, of_pairs = (len(contexts), len(items)), (len(contexts), len(items), len(items))
-    ends = {"preference": of_pairs, "votes": of_pairs, "log_reference": of_policy, "log_equilibrium": of_policy}
+    ends = {
+        "preference": of_pairs,
+        "payoff": of_pairs,
+        "votes": of_pairs,
+        "log_reference": of_policy,
+        "log_equilibrium": of_policy,
+    }
     if "clusters" in game and not _has_clusters(game, len(items)):
         return False
-    tables = (game[name] for name in ("preference", "votes", "clusters") if _is_numeric(game.get(name)))
+    tables = (game[name] for name in ("preference", "payoff", "votes", "clusters") if _is_numeric(game.get(name)))
     finite = all(np.isfinite(table).all() for table in tables)
     return finite and all(_is_table(game[name], end) for name, end in ends.items() if name in game)
 

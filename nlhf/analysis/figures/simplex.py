@@ -88,7 +88,8 @@ def _game(run: Path) -> dict[str, np.ndarray] | None:
 
 def _panel(axis: Axes, game: dict[str, np.ndarray], beta: float, look: Look) -> None:
     reference = np.exp(game["log_reference"][0, 0])
-    _level_sets(axis, game["preference"][0, 0], reference, beta)
+    played = game["payoff"][0, 0] + 0.5 if "payoff" in game else game["preference"][0, 0]
+    _level_sets(axis, played, reference, beta)
     axis.plot(*CORNERS[[0, 1, 2, 0]].T, color=INK, lw=0.8)
     path = game["path"] @ CORNERS
     axis.plot(*path.T, color=look.colour, lw=1, marker=".", ms=3.5, alpha=0.9)
