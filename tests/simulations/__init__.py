@@ -16,6 +16,7 @@ MODULES = (
     "comparisons",
     "intervals",
     "judges",
+    "ratings",
     "smith",
     "texts",
     "votes",
