@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlhf.cli import votes_ask
 from nlhf.cli.parser import Parser, in_sentences
+from nlhf.cli.ratings_table import ratings_table
 from nlhf.cli.vote_options import add_format, add_selection, listed_in, names_of, where_of
 from nlhf.config import ConfigError
 from nlhf.terminal import console, show_warnings
@@ -44,6 +45,7 @@ def _show(options: argparse.Namespace) -> None:
     """Print the summary of a file, and write its page."""
     from nlhf.leaderboard.report import write
     from nlhf.leaderboard.summary import examine
+    from nlhf.votes.style import measures_of
 
     context, drop, cluster = (listed_in(text) for text in (options.context, options.drop, options.cluster))
     where = where_of(options.where)
@@ -58,12 +60,16 @@ def _show(options: argparse.Namespace) -> None:
         names_of(options.columns) or game.get("columns"),
         options.both_bad or game.get("both_bad", "tie"),
         options.policy,
+        options.intervals,
+        measures_of(options.control),
     )
     output = console()
     if summary.report and summary.report.is_complete:  # a warning reports other files
         output.print(f"{summary.report.sentence}.", soft_wrap=True)
     for line in summary.lines:
         output.print(line)
+    if (table := ratings_table(summary)) is not None:
+        output.print(table)
     page = write(summary, path, options.out or Path("runs/votes", Path(path.removeprefix("embedded:")).stem))
     output.print(f"{page}", soft_wrap=True)
 
@@ -90,6 +96,20 @@ def _parser() -> argparse.ArgumentParser:
     add_selection(show, "describe each context too, as question_id")
     show.add_argument(
         "--policy", metavar="FILE", help="also bound the exploitability of this policy, a CSV with item,weight"
+    )
+    show.add_argument(
+        "--intervals",
+        choices=("sandwich", "bootstrap"),
+        default="sandwich",
+        help="intervals of ratings: from the sandwich variance (the default), or from votes, with --cluster from whole "
+        "clusters, that are drawn with replacement",
+    )
+    show.add_argument(
+        "--control",
+        default="",
+        metavar="MEASURES",
+        help="also rate items at equal style of their texts: length, headers, lists, bold or style for all four, as "
+        "--control length,bold; reads the texts",
     )
     show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")
     change = commands.add_parser(

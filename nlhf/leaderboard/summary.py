@@ -17,11 +17,14 @@ import numpy as np
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.votes import Votes
 from nlhf.io.inputs import InputFile
+from nlhf.leaderboard.contexts import of_contexts
+from nlhf.leaderboard.controlled import ControlledRatings, controlled_ratings
 from nlhf.leaderboard.growth import Growth, growth_of_units, growth_of_votes
 from nlhf.leaderboard.matrix import Matrix, matrix_of
 from nlhf.leaderboard.next_pairs import NextPairs, next_pairs
 from nlhf.leaderboard.position import position, position_clusters
 from nlhf.leaderboard.proof import Proof, policy_of, proof, proof_of_units
+from nlhf.leaderboard.ratings import Intervals, Ratings, ratings_of
 from nlhf.leaderboard.units import units_of
 from nlhf.leaderboard.voters import agreement, columns, person
 from nlhf.stats.bootstrap import Estimate
@@ -29,6 +32,7 @@ from nlhf.stats.cyclic import assumption
 from nlhf.stats.vote_clusters import Clusters
 from nlhf.votes.clusters import clusters_of, soft
 from nlhf.votes.formats.base import BothBad
+from nlhf.votes.read import Selection
 from nlhf.votes.table import Report
 
 SAMPLES = 200  # bootstrap samples whose equilibria are computed
@@ -50,6 +54,8 @@ class VotesSummary:
         clustered: what the votes prove if those of one cluster may be alike; None without clusters.
         growth: the certificate of `clustered`, or else of `proof`, as a function of the number of observations.
         next_pairs: the pairs to vote on next; None as `proof`.
+        ratings: of the items; None if counts differ too much in size.
+        controlled: ratings at equal style of the texts, if that was asked for.
     """
 
     pooled: Matrix
@@ -64,6 +70,8 @@ class VotesSummary:
     clustered: Proof | None
     growth: Growth | None
     next_pairs: NextPairs | None
+    ratings: Ratings | None
+    controlled: ControlledRatings | None
 
     @property
     def lines(self) -> Iterator[str]:
@@ -76,8 +84,11 @@ class VotesSummary:
         """The sentences that say who is best."""
         yield f"{self.pooled.votes:g} votes on {len(self.pooled.items)} items."
         yield from self.pooled.best_lines
+        for rated in (self.ratings, self.controlled):
+            if rated:
+                yield from rated.lines
         if self.contexts:
-            yield self._of_contexts()
+            yield of_contexts(self.contexts)
 
     @property
     def trust_lines(self) -> Iterator[str]:
@@ -107,24 +118,6 @@ class VotesSummary:
                 f"{self.position_basis}."
             )
 
-    def _of_contexts(self) -> str:
-        contexts = self.contexts
-        cyclic = np.mean([context.diagnosis.cyclic for context in contexts])
-        triples = np.mean([len(context.triples) for context in contexts])
-        sizes = np.bincount([len(context.nash.support) for context in contexts if context.nash.unique])
-        support = ", ".join(f"{size} in {count}" for size, count in enumerate(sizes) if count) or "unknown"
-        counts = {
-            "no Condorcet winner": sum(context.winner is None for context in contexts),
-            "several equilibria, because of ties": sum(c.nash.known and not c.nash.unique for c in contexts),
-            "an equilibrium that may not be the only one": sum(not context.nash.known for context in contexts),
-            "pairs without a vote, which count as even": sum(context.unseen > 0 for context in contexts),
-        }
-        further = "".join(f"; {count} with {name}" for name, count in counts.items() if count)
-        return (
-            f"{len(contexts)} contexts: {triples:.1f} cyclic triples and a cyclic share of {cyclic:.2f} on average; "
-            f"items in the equilibrium: {support}{further}."
-        )
-
 
 def examine(
     path: str,
@@ -135,11 +128,15 @@ def examine(
     names: Mapping[str, str] | None = None,
     both_bad: BothBad = "tie",
     policy: str | None = None,
+    intervals: Intervals = "sandwich",
+    control: Sequence[str] = (),
 ) -> VotesSummary:
     """The summary of a file of votes; the arguments are keys of game=votes, and `names` is `game.columns`.
 
     Args:
         policy: a file with the weights of a policy to certify.
+        intervals: what the intervals of ratings are based on.
+        control: measures of the style of texts that ratings are controlled for.
 
     Raises: ConfigError for bad input, as `game=votes`.
     """
@@ -163,6 +160,7 @@ def examine(
     uncertain = soft(cast)
     alike = cluster or (columns(cast) if uncertain else [])  # columns
     clusters = clusters_of(cast, pooled.items, alike) if cluster or uncertain else None
+    chosen = Selection((), where or {}, drop, alike, names or {}, both_bad)
     units = units_of(cast, pooled.items, alike) if alike else None
     basis, number = position_clusters(cast, cluster)
     wins = None if uncertain or pooled.wins is None else pooled.wins[0]
@@ -182,6 +180,8 @@ def examine(
         None if units is None else proof_of_units(pooled.items, units, users_policy),
         growth,
         None if wins is None else next_pairs(pooled.items, wins, pooled.votes[0, 0], units),
+        ratings_of(pooled, cast, alike if cluster or uncertain else None, intervals),
+        controlled_ratings(options["path"], chosen, pooled.items, control) if control else None,
     )
 
 

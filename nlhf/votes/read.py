@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from nlhf.io.tables import listed
 from nlhf.votes.file import Vote, check_total, read_rows
 from nlhf.votes.formats.base import BothBad
 from nlhf.votes.formats.table import TIDY
-from nlhf.votes.source import source_of
+from nlhf.votes.source import Source, source_of
 from nlhf.votes.table import Report, VoteTable
 from nlhf.votes.where import Value, allowed_cells
 
@@ -50,16 +50,31 @@ def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> t
         raise ConfigError(source.refusal("votes on items"))
     if source.format is TIDY or (source.format is None and source.frame is None):
         return read_rows(file, source.named_rows, chosen.context, chosen.where, chosen.drop, chosen.cluster), None
-    keys: dict[str, Any] = {"game.context": chosen.context, "game.where": chosen.where, "game.cluster": chosen.cluster}
-    table, report = source.table(chosen.both_bad, keys)
+    table, report = read_table(source, chosen)
     if every_row:
-        table, _ = source.table(chosen.both_bad, keys | {"columns": source.of_question()})
-    if not len(table):
-        raise ConfigError(f"{report.sentence}: give a file with votes.")
-    table = _selected(table, chosen, file)
+        table, _ = read_table(source, chosen, {"columns": source.of_question()})
     votes = (table if every_row else table.pooled()).votes()
     check_total(votes, file, bool(chosen.where or chosen.drop))
     return votes, report
+
+
+def read_table(
+    source: Source, chosen: Selection, further: Mapping[str, Collection[str]] | None = None
+) -> tuple[VoteTable, Report]:
+    """The votes of a format other than tidy votes that pass the filters and have no dropped item, and a report.
+
+    Args:
+        source: the file.
+        chosen: the selection.
+        further: columns that are read too, by the keys that name them.
+
+    Raises: ConfigError for a file without votes on items, an invalid column, filter or item.
+    """
+    keys: dict[str, Any] = {"game.context": chosen.context, "game.where": chosen.where, "game.cluster": chosen.cluster}
+    table, report = source.table(chosen.both_bad, keys | dict(further or {}))
+    if not len(table):
+        raise ConfigError(f"{report.sentence}: give a file with votes.")
+    return _selected(table, chosen, source.file), report
 
 
 def warn_of_unused(report: Report) -> None:

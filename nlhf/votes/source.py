@@ -122,7 +122,7 @@ class Source:
                 unused[reason] = Unused(len(rows), self.frame.lines[int(rows[0])])
             used &= ~mask
         check_unread_columns(self.frame, self.further(), used, cast.ties)
-        votes = VoteTable(items, a, b, cast.wins_a, cast.wins_b, cast.ties, columns)
+        votes = VoteTable(items, a, b, cast.wins_a, cast.wins_b, cast.ties, columns, np.arange(len(a)))
         report = Report(self.file.name, self.format.title, len(a), unused, notes, self.format.unit)
         return (votes if used.all() else votes.at(used)), report
 

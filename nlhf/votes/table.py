@@ -75,6 +75,7 @@ class VoteTable:
         a, b: numbers of the items of every row, (n).
         wins_a, wins_b, ties: as of `Vote`, (n).
         columns: further columns.
+        rows: the number of each row in the frame of the file, (n).
     """
 
     items: list[str]
@@ -84,13 +85,14 @@ class VoteTable:
     wins_b: np.ndarray
     ties: np.ndarray
     columns: Mapping[str, Labels]
+    rows: np.ndarray
 
     def __len__(self) -> int:
         return len(self.a)
 
     def at(self, rows: np.ndarray) -> VoteTable:
         """Some of the rows, by number or by mask."""
-        arrays = {name: getattr(self, name)[rows] for name in ("a", "b", "wins_a", "wins_b", "ties")}
+        arrays = {name: getattr(self, name)[rows] for name in ("a", "b", "wins_a", "wins_b", "ties", "rows")}
         return replace(self, **arrays, columns={name: labels.at(rows) for name, labels in self.columns.items()})
 
     @property
