@@ -59,7 +59,7 @@ ENTERS = {
     "beta": 0.1, "seeds": 2, "device": "cuda", "equilibrium": "never", "log_policy": True, "names.game": "other",
     "names.algorithm": "other", "game.path": "embedded:mtbench_human.csv", "game.context": ["subject"],
     "game.where": {"subject": 1}, "game.drop": ["a"], "game.pseudo_count": 1, "game.unseen": "refuse",
-    "game.cluster": [], "game.payoff": "sign",
+    "game.cluster": [], "game.payoff": "sign", "game.competitors": 2,
     "game.columns": {"voter": "subject"}, "game.both_bad": "drop",
     "game.bootstrap": False, "algorithm.step_size": 2.0, "dtype": "float32",
 }  # fmt: skip

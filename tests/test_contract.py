@@ -175,6 +175,15 @@ def test_every_table_can_be_played_for_every_payoff(configs, game, payoff):
         assert all(values["exploitability"] >= 0 for _, values, _ in recorder.rows)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_three_steps_against_several_competitors_or_a_sentence(configs, algorithm):
+    def against_three(beta=0.05, /, **choices):
+        config = configs(beta, **choices)
+        return {**config, "game": config["game"] | {"competitors": 3}}
+
+    _all_three_steps(against_three, combinations(algorithm, "annotators", ["uniform"]))
+
+
 def _all_three_steps(configs, combined):
     for choices in combined:
         try:

@@ -43,7 +43,10 @@ class Adaptive(Restarting):
     shrink: float
 
     sources = ("2505.19731", "2105.15186")
-    needs = frozenset({"exact"})
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"exact"}
 
     def init(self, policy: TrainablePolicy) -> AdaptiveState:
         zero = policy.log_probabilities.new_zeros(*policy.log_probabilities.shape[:2], 1)

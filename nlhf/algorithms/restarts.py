@@ -69,7 +69,7 @@ class Restarting(ProximalAlgorithm):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset() if self.restart is None else frozenset({"exact"})
+        return frozenset() if self.restart is None else frozenset({"bilinear", "exact"})
 
     def first_epoch(self, policy: Policy) -> Epoch | None:
         """The epoch before the first iteration; None without restarts."""

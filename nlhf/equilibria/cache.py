@@ -69,8 +69,9 @@ def reference_equilibria(
     if choice == "never":
         return None
     entries = len(game.content) * len(game.contexts) * n * n
-    factorised = n <= LARGEST[method] and entries <= max(LARGEST_DENSE, game.content.numel())
-    if choice == "auto" and not factorised and game.work > WORK:
+    factorised = game.is_bilinear and n <= LARGEST[method] and entries <= max(LARGEST_DENSE, game.content.numel())
+    slow = game.work > WORK or (not game.is_bilinear and n > LARGEST[method])
+    if choice == "auto" and not factorised and slow:
         log.warning("no reference equilibrium: %d actions take long; equilibrium=always computes it", n)
         return None
     log_reference = log_reference.cpu()
@@ -103,7 +104,7 @@ def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path) -
 
 def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Path) -> Equilibrium:
     """The equilibria (G, X, n) of all instances together, from one file."""
-    method = f"{matrix_free_method(beta)} of {type(game).__module__}.{type(game).__qualname__}"
+    method = f"{matrix_free_method(game, beta)} of {type(game).__module__}.{type(game).__qualname__}"
     key = store.key_of(method, (game.content, log_reference), beta)
     policy = store.read(cache, key, log_reference.shape)
     if policy is None:

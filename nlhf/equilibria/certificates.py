@@ -95,7 +95,7 @@ def recertify_matrix_free(game: FiniteGame, policy: Tensor, log_reference: Tenso
     """Policies (S, X, n) of `solve_matrix_free` with new certificates; at beta = 0 uniqueness is not tested."""
     policy = _finite(policy, log_reference)
     unique = _constant(policy, beta > 0)
-    return _certified(policy, game.payoff(policy.exp()), log_reference, beta, unique, matrix_free_method(beta))
+    return _certified(policy, game.payoff(policy.exp()), log_reference, beta, unique, matrix_free_method(game, beta))
 
 
 def _certified(
@@ -124,6 +124,8 @@ def dense_method(beta: float) -> str:
     return "newton" if beta > 0 else "interior point"
 
 
-def matrix_free_method(beta: float) -> str:
+def matrix_free_method(game: FiniteGame, beta: float) -> str:
     """The `method` of `solve_matrix_free` at this beta."""
-    return "newton-krylov" if beta > 0 else "proximal point"
+    if beta == 0:
+        return "proximal point"
+    return "newton-krylov" if game.is_bilinear else "newton"

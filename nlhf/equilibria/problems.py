@@ -1,4 +1,4 @@
-"""The two forms of a batch of games for Newton's method: factorised matrices, or products only.
+"""The forms of a batch of games for Newton's method: factorised matrices, products only, or a derivative.
 
 In the metric of C the Newton equation reads (I - S) y = b with S skew-symmetric, which a three-term recurrence solves
 (P. Concus, G. H. Golub 1976, and O. Widlund, SIAM J. Numer. Anal. 15, 1978): no basis is stored, and a game of rank d
@@ -7,15 +7,16 @@ takes at most d + 1 products.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from nlhf.numerics import simplex
+from nlhf.numerics.threads import threads_for
 
 if TYPE_CHECKING:
-    from nlhf.games.protocol import FiniteGame
+    from nlhf.games.protocol import FiniteGame, NonlinearGame
 
 SUPPORT = -57.6  # log(1e-25): actions with lower log-probabilities are left out of the linear system
 SMALL = 64  # up to so many actions, problems are solved together on all actions; larger ones on their support
@@ -109,3 +110,22 @@ class MatrixFree:
 
     def part(self, chosen: Tensor) -> None:
         return None
+
+
+class Nonlinear(MatrixFree):
+    """The contexts and seeds of a game whose answers are not linear in the policy; Newton's method uses a derivative.
+
+    The derivative by the policy takes the place of A in the Jacobian.
+    """
+
+    game: NonlinearGame
+
+    def solve(self, point: Tensor, beta: Tensor, right: Tensor) -> Tensor:
+        derivative = self.game.derivative(point.exp().view(*self.shape, -1)).flatten(0, 1)
+        with threads_for(point.shape[-1], len(point)):
+            return Dense(derivative).solve(point, beta, right)
+
+
+def problem_of(game: FiniteGame, shape: tuple[int, int]) -> Problem:
+    """The contexts and seeds (S, X) of a game as problems without a matrix."""
+    return MatrixFree(game, shape) if game.is_bilinear else Nonlinear(cast("NonlinearGame", game), shape)

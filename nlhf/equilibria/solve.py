@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nlhf.equilibria.certificates import Equilibrium, recertify, recertify_matrix_free, rounding_floor
 from nlhf.equilibria.newton import newton
-from nlhf.equilibria.problems import SMALL, Dense, MatrixFree, Problem
+from nlhf.equilibria.problems import SMALL, Dense, Problem, problem_of
 from nlhf.equilibria.winners import winners
 from nlhf.numerics.threads import threads_for
 
@@ -51,7 +51,7 @@ def solve(advantage: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
 
 
 def solve_matrix_free(game: FiniteGame, log_reference: Tensor, beta: float) -> Equilibrium:
-    """The equilibria of all seeds and contexts of a game, from its products only.
+    """The equilibria of all seeds and contexts of a game, from its answers only.
 
     Args:
         game: computes the products.
@@ -61,7 +61,7 @@ def solve_matrix_free(game: FiniteGame, log_reference: Tensor, beta: float) -> E
     Returns: an `Equilibrium` with log_policy (S, X, n).
     """
     seeds, contexts, n = log_reference.shape
-    problem, flat = MatrixFree(game, (seeds, contexts)), log_reference.reshape(-1, n)
+    problem, flat = problem_of(game, (seeds, contexts)), log_reference.reshape(-1, n)
     policy = newton(problem, flat, beta) if beta > 0 else _proximal_point(problem, flat)
     return recertify_matrix_free(game, policy.view(seeds, contexts, n), log_reference, beta)
 

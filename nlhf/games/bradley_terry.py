@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import STRUCTURED, GameFamily, check_size, check_spread
+from nlhf.games.base import COMPETITION, STRUCTURED, GameFamily, check_competitors, check_size, check_spread
 from nlhf.games.listed import numbered
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
@@ -26,11 +26,14 @@ class BradleyTerry(GameFamily):
         actions: n >= 2.
         annotators: K >= 1; 1 makes the game transitive.
         scale: standard deviation of the scores.
+        competitors: k, for the game against k competitors: annotators then pick the answer with their highest score
+            among k + 1 (nlhf/games/competition.py). null compares pairs, with the chances of Bradley-Terry.
     """
 
     actions: int
     annotators: int
     scale: float
+    competitors: int | None = None
 
     random = True
 
@@ -39,6 +42,15 @@ class BradleyTerry(GameFamily):
         check_spread(scale=self.scale)
         if self.annotators < 1:
             raise ConfigError(f"game.annotators={self.annotators} is too small: give at least 1.")
+        check_competitors(self.competitors)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        return super().provides if self.competitors is None else COMPETITION
+
+    @property
+    def payoff_unit(self) -> float:
+        return super().payoff_unit if self.competitors is None else float(self.competitors)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         scores = self._scores(rng)
@@ -48,6 +60,12 @@ class BradleyTerry(GameFamily):
         return PreferenceTable(preference, numbered("action", self.actions), ("all",))
 
     def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
+        if self.competitors is not None:
+            from nlhf.games.competition import CompetitionGame
+
+            scores = [self._scores(rng) for rng in streams]
+            equal = [np.ones(self.annotators)] * len(scores)
+            return CompetitionGame.of(scores, equal, self.competitors, numbered("action", self.actions))
         if self.actions <= STRUCTURED:
             return None
         from nlhf.games.linked import scored

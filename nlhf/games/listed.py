@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar, overload
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from _typeshed import DataclassInstance
 
@@ -28,6 +29,12 @@ class Listed:
     clusters: ClassVar[None] = None
     wins: ClassVar[None] = None
     features: ClassVar[None] = None
+    is_bilinear: ClassVar[bool] = True
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """None beside the tables."""
+        return {}
 
     @property
     def linear(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +55,13 @@ class MatrixGame:
             features,
             first.held_out,
         )
+
+    is_bilinear: ClassVar[bool] = True
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """None beside the tables."""
+        return {}
 
     def played_for(self, payoff: Payoff) -> MatrixGame:
         """The game of these preferences with another payoff."""

@@ -53,6 +53,14 @@ class FiniteGame(PairGame, Protocol):
         """The numbers that define the game, with the instances as first dimension."""
 
     @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Further arrays that define the game, for game.npz."""
+
+    @property
+    def is_bilinear(self) -> bool:
+        """True if the payoff is A policy for a skew-symmetric matrix A."""
+
+    @property
     def work(self) -> int:
         """Multiplications of a query for one seed."""
 
@@ -74,3 +82,10 @@ class FiniteGame(PairGame, Protocol):
 
     def dense(self) -> Tensor:
         """The advantages A = P - 1/2 of all instances, shape (1 or S, X, Y, Y), rows preferred to columns."""
+
+
+class NonlinearGame(FiniteGame, Protocol):
+    """A game whose payoff is no linear function of the policy; `is_bilinear` is False."""
+
+    def derivative(self, probabilities: Tensor) -> Tensor:
+        """The derivative of `payoff` by the policy, (S, X, Y, Y), float64."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import STRUCTURED, GameFamily
+from nlhf.games.base import COMPETITION, STRUCTURED, GameFamily, check_competitors
+from nlhf.games.counts import Counts, Unseen
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
 from nlhf.games.resampled_votes import resampled, times_drawn
+from nlhf.games.voter_rankings import competition
 from nlhf.io.inputs import InputFile
 from nlhf.votes.clusters import clusters_of
 from nlhf.votes.comparisons import natural_key, warn_of_groups
@@ -43,6 +44,8 @@ class Votes(GameFamily):
         bootstrap: resample the votes of every pair, or whole clusters, with replacement, one game per seed.
         columns: the file's own names of columns, as {item_a: left}; null if it has those of its format.
         both_bad: a vote that both items are bad is a tie, or dropped.
+        competitors: k, for the game against k competitors: the voters that `cluster` names, with votes on all pairs,
+            pick their best among k + 1 items (nlhf/games/competition.py). null compares pairs.
     """
 
     path: InputFile | None
@@ -50,11 +53,12 @@ class Votes(GameFamily):
     where: dict[str, str | int | float | bool | list[str | int | float | bool]] | None
     drop: list[str]
     pseudo_count: float
-    unseen: Literal["half", "drop_item", "refuse"]
+    unseen: Unseen
     cluster: list[str]
     bootstrap: bool
     columns: dict[str, str] | None = None
     both_bad: BothBad = "tie"
+    competitors: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.pseudo_count <= MOST_VOTES:
@@ -62,12 +66,30 @@ class Votes(GameFamily):
         for key, names in (("context", self.context), ("cluster", self.cluster)):
             if counts := [name for name in names if name in (*COLUMNS[2:], TIES)]:
                 raise ConfigError(f"game.{key}={counts[0]} counts votes: name columns that do not.")
+        check_competitors(self.competitors)
+        if self.competitors is not None and (not self.cluster or self.context or self.unseen != "half"):
+            raise ConfigError(
+                f"game.competitors={self.competitors} needs the rankings of voters: name their column in game.cluster, "
+                "and set game.context=[] game.unseen=half."
+            )
+
+    @property
+    def provides(self) -> frozenset[str]:
+        return super().provides if self.competitors is None else COMPETITION
+
+    @property
+    def payoff_unit(self) -> float:
+        return super().payoff_unit if self.competitors is None else float(self.competitors)
 
     @property
     def random(self) -> bool:
         return self.bootstrap
 
     def structured(self, streams: list[np.random.Generator]) -> FiniteGame | None:
+        if self.competitors is not None:
+            self._warn()
+            drawn = streams if self.bootstrap else []
+            return competition(self._votes, self._items, self.cluster, self.competitors, drawn)
         if len(self._items) <= STRUCTURED:
             return None
         if self.bootstrap or self.unseen != "half":
@@ -107,34 +129,11 @@ class Votes(GameFamily):
             votes[:, x, j, i] += counts[[1, 0, 2]]
         if self.bootstrap and not self.cluster:
             votes = resampled(votes, rng)
-        table = self._preferences(votes[0] + votes[2] / 2, votes[2], self._items, self._context_names)
+        counts = Counts(votes[0] + votes[2] / 2, votes[2], self._items, self._context_names)
+        table = counts.preferences(self.unseen, self.pseudo_count, f"game.path={self.path}")
         if self.bootstrap or not self.cluster or len(table.contexts) > 1 or table.items != self._items:
             return table
         return replace(table, clusters=clusters_of(self._votes, table.items, self.cluster))
-
-    def _preferences(
-        self, wins: np.ndarray, ties: np.ndarray, items: tuple[str, ...], contexts: tuple[str, ...]
-    ) -> PreferenceTable:
-        total = wins + wins.swapaxes(1, 2)
-        unseen = (total == 0) & ~np.eye(len(items), dtype=bool)
-        if unseen.any() and self.unseen == "refuse":
-            x, i, j = np.argwhere(unseen)[0]
-            raise ConfigError(
-                f"game.path={self.path} has no vote on {items[i]} against {items[j]} in context {contexts[x]} "
-                f"(such pairs: {int(unseen.sum()) // 2}): set game.unseen=half or game.unseen=drop_item."
-            )
-        remaining = np.arange(len(items))
-        while self.unseen == "drop_item" and unseen[:, remaining][:, :, remaining].any():
-            missing = unseen[:, remaining][:, :, remaining].sum((0, 2))
-            remaining = np.delete(remaining, missing.argmax())
-            if len(remaining) < 2:
-                raise ConfigError("game.unseen=drop_item leaves fewer than two items: set game.unseen=half.")
-        with np.errstate(invalid="ignore"):
-            preference = (wins + self.pseudo_count) / (total + 2 * self.pseudo_count)
-        preference = np.where(total == 0, 0.5, preference)[:, remaining][:, :, remaining]
-        votes = np.stack([total, ties])[:, :, remaining][..., remaining]
-        counted = np.where(total > 0, wins + self.pseudo_count, 0.0)[:, remaining][:, :, remaining]
-        return PreferenceTable(preference, tuple(items[k] for k in remaining), contexts, votes=votes, wins=counted)
 
     @property
     def _votes(self) -> list[Vote]:

@@ -13,6 +13,7 @@ CAPABILITIES = {
     "advantage": "a game that answers y -> P(y > policy) for all y: choose another game or prox",
     "pairs": "a game that answers pairs: choose another game or prox",
     "enumerate": "actions that can be listed: choose another game or policy",
+    "bilinear": "answers that are linear in the policy: set game.competitors=null, or choose another algorithm",
     "prompts": "prompts to complete: set game=text, or choose another policy",
     "text": "a policy that writes text: set policy=causal_lm prox=gradient, or choose another game",
     "table": "a policy that can be any table: set policy=tabular, or prox=gradient",

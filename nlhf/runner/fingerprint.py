@@ -30,6 +30,7 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("game", "both_bad"): "tie",
     ("game", "payoff"): "linear",
     ("game", "clip"): 0.01,
+    ("game", "competitors"): None,
     ("algorithm", "restart"): None,
     ("algorithm.inner", "restart"): None,
 }

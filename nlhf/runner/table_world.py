@@ -112,12 +112,13 @@ class TableWorld:
         if n <= PREFERENCE_ACTIONS and entries <= LARGEST_DENSE:
             instances = max(1, PREFERENCE_ENTRIES // entries)
             arrays["preference"] = (self.game.linear.dense()[:instances] + 0.5).cpu().numpy()
-            if self.game.linear is not self.game:
+            if self.game.is_bilinear and self.game.linear is not self.game:
                 arrays["payoff"] = self.unit * self.game.dense()[:instances].cpu().numpy()
             if self.game.votes is not None:
                 arrays["votes"] = self.game.votes
             if (clusters := self.game.clusters) is not None:
                 arrays |= {"clusters": np.stack([clusters.wins, clusters.votes]), "cluster": np.array(clusters.name)}
+        arrays |= self.game.arrays
         with replacing(folder / GAME, "wb", sync=False) as stream:
             np.savez(stream, **arrays)
 

@@ -53,6 +53,8 @@ def _is_game(game: dict[str, np.ndarray]) -> bool:
     }
     if "clusters" in game and not _has_clusters(game, len(items)):
         return False
+    if "ranks" in game and not _has_rankings(game, len(items)):
+        return False
     tables = (game[name] for name in ("preference", "payoff", "votes", "clusters") if _is_numeric(game.get(name)))
     finite = all(np.isfinite(table).all() for table in tables)
     return finite and all(_is_table(game[name], end) for name, end in ends.items() if name in game)
@@ -62,6 +64,13 @@ def _has_clusters(game: dict[str, np.ndarray], n: int) -> bool:
     """True if the votes by cluster, wins and numbers (2, C, n, n), and the name of a cluster are sound."""
     wins, name = game["clusters"], game.get("cluster", np.empty(0))
     return _is_numeric(wins) and wins.ndim == 4 and wins.shape[::2] == (2, n) and wins.shape[3] == n and name.ndim == 0
+
+
+def _has_rankings(game: dict[str, np.ndarray], n: int) -> bool:
+    """True if the ranks (G, T, n) and the weights (G, T) of the types are sound."""
+    ranks, weights = game["ranks"], game.get("weights", np.empty(0))
+    shapes = ranks.ndim == 3 and ranks.shape[2] == n and ranks.shape[:2] == weights.shape and len(ranks) > 0
+    return shapes and ranks.dtype.kind == "i" and weights.dtype.kind == "f" and bool(np.isfinite(weights).all())
 
 
 def _is_table(array: np.ndarray, end: Sequence[int]) -> bool:
