@@ -12,6 +12,7 @@ from nlhf.asking.uniform import UniformRule
 from nlhf.config import ConfigError
 from nlhf.stats.certified import RHO, VoteBounds
 from tests.asking_games import anytime, needed
+from tests.simulations.asking import CELLS
 from tests.test_certified import cast, random_game
 
 N = 5
@@ -210,3 +211,10 @@ def test_pairs_alone_need_no_independence_between_pairs():
     assert (certificate.bounds.upper <= VoteBounds.anytime(wins, votes, 0.05).upper).all()
     assert certificate.exploitability == certificate.bounds.exploitability(certificate.policy)
     assert rule.numbers(wins, votes, 60, np.random.default_rng(0)).sum() == 60
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.setting)
+def test_asking_and_stopping_violate_the_bounds_in_at_most_a_fraction_delta(cell):
+    rate = cell.run(200)
+    allowed = CERTIFIED.delta + 2 * np.sqrt(CERTIFIED.delta * (1 - CERTIFIED.delta) / 200)
+    assert 1 - rate.rate <= allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import itertools
 import json
 import stat
@@ -174,6 +175,45 @@ def test_another_selection_is_a_change(votes, capsys, options, sentence):
     assert sentence in capsys.readouterr().err
 
 
+def test_items_may_be_added_and_not_be_left_out(votes, capsys):
+    assert ask("--items", "a,b,c,d,e", *QUICK) == 0
+    assert ask(*QUICK) == 2
+    assert "the item e was named in the last call and is not named now since" in capsys.readouterr().err
+    assert ask("--items", "a,b,c,d,e,f", *QUICK) == 0
+
+
+def test_probabilities_need_clusters(votes, capsys):
+    rows = [f"{a},{b},0.{k}5,0.{9 - k}5,{k}" for a, b in itertools.combinations("abc", 2) for k in range(8)]
+    votes.write_text("\n".join([HEADER + ",prompt", *rows]) + "\n")
+    assert ask(*QUICK) == 2
+    assert "has probabilities, whose number says nothing about chance" in capsys.readouterr().err
+    assert ask("--cluster", "prompt", *QUICK) == 0
+    assert count_votes("votes.csv", Selection(cluster=["prompt"])).votes[0, 0].tolist() == [0, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "note"),
+    [
+        ("votes.tsv", "item_a\titem_b\twins_a\twins_b\na\tb\t3\t1\n", ""),
+        ("votes.csv", "item_a,item_b,wins_a,wins_b\na,b,3,1", "votes.csv does not end with a line feed"),
+        ("votes.csv.gz", "item_a,item_b,wins_a,wins_b\na,b,3,1\n", "votes.csv.gz is another format"),
+        ("votes.jsonl", '{"item_a": "a", "item_b": "b", "wins_a": 3, "wins_b": 1}\n', "votes.jsonl is another format"),
+        ("battles.csv", "model_a,model_b,winner\na,b,model_a\n", "battles.csv is another format"),
+    ],
+)
+def test_files_to_which_answers_cannot_be_appended_are_named(tmp_path, monkeypatch, capsys, name, text, note):
+    monkeypatch.chdir(tmp_path)
+    content = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    columns = ["--columns", "item_a=model_a,item_b=model_b"] if name == "battles.csv" else []
+    assert ask(*QUICK, *columns, file=name) == 0
+    printed = capsys.readouterr().out
+    assert note in printed
+    assert bool(note) == ("append" in printed or "convert" in printed)
+    separator = "\t" if name == "votes.tsv" else ","
+    assert {row["item_a"] for row in pairs_in(tmp_path / "pairs.csv", separator)} == {"a", "b"}
+
+
 def test_answers_that_were_not_appended_are_not_lost(votes, tmp_path, capsys):
     pairs = tmp_path / "pairs.csv"
     assert ask(*QUICK) == 0
@@ -306,7 +346,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(votes, tmp_path, monkeypatch,
     [
         (HEADER, "votes.csv has a header and no votes: name the items, as in --items a,b,c."),
         ("", "votes.csv is empty"),
-        (HEADER + "\na,b,0.3,0.7", "votes.csv has probabilities"),
+        (HEADER + "\na,b,0.3,0.7", "votes.csv has probabilities, whose number says nothing about chance"),
         (HEADER + "\na,b,,", "row 2 has wins_a=''"),
     ],
 )

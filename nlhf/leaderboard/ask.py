@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +91,7 @@ def _history(request: Request, counted: CountedVotes, before: History | None, st
         "--cluster": list(counted.cluster),
         "--both-bad": chosen.both_bad,
     }
-    now = History(request.path, settings, row_hashes(counted, chosen.context))
+    now = History(request.path, settings, counted.items, row_hashes(counted, chosen.context))
     if before is None:
         return now
     change = before.change(now)
@@ -104,7 +104,7 @@ def _history(request: Request, counted: CountedVotes, before: History | None, st
         )
     if change:
         accepted = (*accepted, change)
-    return History(now.file, now.settings, now.rows, accepted)
+    return replace(now, accepted=accepted)
 
 
 def items_of(text: str) -> tuple[str, ...]:

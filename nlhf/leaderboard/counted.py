@@ -48,12 +48,15 @@ class CountedVotes:
     @property
     def append_note(self) -> str:
         """Why new rows cannot be appended to the file as they are; empty if they can."""
-        if self.source.format is TIDY and self.source.frame is None:
-            return ""
-        return (
-            f"Answers are CSV rows of tidy votes, and {self.source.file.name} is another format: write it as tidy "
-            "votes first, with nlhf votes convert FILE --out votes.csv."
-        )
+        file = self.source.file
+        if self.source.format is not TIDY or self.source.frame is not None or file.content != file.decompressed:
+            return (
+                f"Answers are CSV rows of tidy votes, and {file.name} is another format: write it as tidy votes first, "
+                "with nlhf votes convert FILE --out votes.csv."
+            )
+        if not file.content.endswith((b"\n", b"\r")):
+            return f"{file.name} does not end with a line feed: add one before you append answers."
+        return ""
 
 
 def count_votes(path: str, chosen: Selection, items: Sequence[str] = ()) -> CountedVotes:
@@ -64,15 +67,18 @@ def count_votes(path: str, chosen: Selection, items: Sequence[str] = ()) -> Coun
         chosen: which votes are read.
         items: all items; by default, those that have votes.
 
-    Raises: ConfigError for an invalid file, row, filter or item, and for rows that are probabilities.
+    Raises: ConfigError for an invalid file, row, filter or item, and for probabilities without clusters.
     """
     source = source_of(InputFile(path), chosen.columns)
     cast, report = _read(source, chosen, items)
-    if soft(cast):
-        raise ConfigError(f"{path} has probabilities, which do not count votes: give a file of counted votes.")
     cluster = tuple(chosen.cluster)
     if not cluster and source.format is PREFLIB and BALLOT in source.columns:
         cluster = (BALLOT,)
+    if soft(cast) and not cluster:
+        raise ConfigError(
+            f"{path} has probabilities, whose number says nothing about chance: name the column of the questions or "
+            "voters that they are from, as in --cluster prompt."
+        )
     names = _items(cast, items, path)
     contexts = sorted({values_of(vote, chosen.context) for vote in cast}, key=lambda c: [natural_key(x) for x in c])
     contexts = contexts or [()]

@@ -32,19 +32,21 @@ class History:
     Args:
         file: the path of the votes.
         settings: what selects and counts votes.
+        items: their names.
         rows: a hash for each row that was used, in order.
         accepted: the sentences of changes that the user has accepted.
     """
 
     file: str
     settings: Mapping[str, Any]
+    items: tuple[str, ...]
     rows: tuple[str, ...]
     accepted: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write it as a JSON file."""
-        content = {"version": VERSION, "file": self.file, "settings": self.settings, "accepted": list(self.accepted)}
-        write_json(path, {**content, "rows": "".join(self.rows)})
+        content = {"version": VERSION, "file": self.file, "settings": self.settings, "items": list(self.items)}
+        write_json(path, {**content, "accepted": list(self.accepted), "rows": "".join(self.rows)})
 
     def change(self, now: History) -> str | None:
         """A clause that says what was changed since; None if rows were only added."""
@@ -52,6 +54,8 @@ class History:
             if now.settings.get(name) != value:
                 before, after = (_text(settings.get(name)) for settings in (self.settings, now.settings))
                 return f"{name} was {before} in the last call and is {after}"
+        if lost := [item for item in self.items if item not in now.items]:
+            return f"the item {lost[0]} was named in the last call and is not named now"
         return _changed_rows(self.rows, now.rows)
 
 
@@ -68,7 +72,8 @@ def read_history(path: Path) -> History | None:
         assert content["version"] == VERSION
         text = content["rows"]
         rows = tuple(text[k : k + DIGITS] for k in range(0, len(text), DIGITS))
-        return History(content["file"], content["settings"], rows, tuple(content["accepted"]))
+        items, accepted = (tuple(content[name]) for name in ("items", "accepted"))
+        return History(content["file"], content["settings"], items, rows, accepted)
     except (AssertionError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is damaged, so changes of the votes cannot be detected: remove it.") from error
 
