@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from nlhf.asking.base import filled, next_batch
 from nlhf.asking.certified import CERTIFIED, CertifiedRule
-from nlhf.asking.simulate import ask_until, posterior, remaining_votes
+from nlhf.asking.posterior import PRECISION, Posterior
+from nlhf.asking.simulate import ask_until, remaining_votes
 from nlhf.asking.uniform import UniformRule
 from nlhf.config import ConfigError
+from nlhf.numerics.bradley_terry import sigmoid
 from nlhf.stats.certified import RHO, VoteBounds
 from tests.asking_games import anytime, needed
 from tests.simulations.asking import CELLS
@@ -157,13 +161,47 @@ def test_the_votes_to_a_certificate_are_those_of_an_independent_computation(game
     assert median / 1.5 <= votes <= median * 1.5
 
 
-def test_the_posterior_is_that_of_a_uniform_prior():
-    wins, votes = np.array([[0.0, 3.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
+def test_the_covariance_of_scores_is_that_of_their_log_posterior():
+    wins, _ = uneven(1, 4)
+    posterior, step = Posterior.of(wins), 1e-3
+
+    def log_posterior(scores):
+        return (wins * np.log(sigmoid(scores[:, None] - scores))).sum() - PRECISION * (scores**2).sum() / 2
+
+    ends, hessian = step * np.eye(4), np.zeros((4, 4))
+    for i, j in itertools.product(range(4), repeat=2):
+        for sign_i, sign_j in itertools.product((1, -1), repeat=2):
+            moved = posterior.scores + sign_i * ends[i] + sign_j * ends[j]
+            hessian[i, j] += sign_i * sign_j * log_posterior(moved) / (4 * step**2)
+    assert posterior.root @ posterior.root.T == pytest.approx(np.linalg.inv(-hessian), rel=1e-3, abs=1e-4)
+
+
+def test_many_votes_decide_the_posterior_of_a_pair():
+    wins, votes = cast(random_game(2), 2000, 0)
     rng = np.random.default_rng(0)
-    draws = np.array([posterior(wins, votes, rng) for _ in range(4000)])
-    assert draws[:, 0, 1].mean() == pytest.approx(4 / 6, abs=0.01)
-    assert draws[:, 0, 1].var() == pytest.approx(4 * 2 / 36 / 7, rel=0.1)
+    posterior = Posterior.of(wins)
+    draws = np.array([posterior.draw(rng) for _ in range(300)])
+    share = wins / np.maximum(votes, 1)
+    above = np.triu_indices(N, 1)
+    assert draws.mean(0)[above] == pytest.approx(share[above], abs=0.01)
+    expected = np.sqrt(share * (1 - share) / 2000)[above]
+    assert draws.std(0)[above] == pytest.approx(expected, rel=0.25)
     assert (draws + draws.swapaxes(1, 2) == 1).all()
+
+
+def test_votes_decide_how_far_scores_predict_a_pair_without_votes():
+    scores = np.array([2.0, 1.0, 0.0, -1.0, -2.0])
+    ordered = sigmoid(scores[:, None] - scores)
+    rng, means, spreads = np.random.default_rng(0), [], []
+    for preference in (ordered, np.where(np.add.outer(range(N), range(N)) % 2, ordered, 1 - ordered)):
+        wins, _ = cast(preference, 200, 0)
+        wins[0, 4] = wins[4, 0] = 0.0
+        posterior = Posterior.of(wins)
+        draws = [posterior.draw(rng)[0, 4] for _ in range(200)]
+        means.append(np.mean(draws))
+        spreads.append(np.std(draws))
+    assert means[0] == pytest.approx(ordered[0, 4], abs=0.03)
+    assert spreads[1] > 3 * spreads[0]
 
 
 def test_remaining_votes_agree_with_what_is_needed():

@@ -1,8 +1,4 @@
-"""Asking rules on simulated votes: how many votes a rule needs until the votes prove enough.
-
-The estimate for a user's file draws P from a posterior: each pair has a Beta(W + 1, L + 1) distribution, the posterior
-of a uniform prior, independent of the other pairs.
-"""
+"""Asking rules on simulated votes: how many votes a rule needs until the votes prove enough."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ import numpy as np
 
 from nlhf.asking.base import SMALLEST_BATCH, AskingRule, next_batch
 from nlhf.asking.certified import CertifiedRule
+from nlhf.asking.posterior import Posterior
 
 GROWTH_OF_STEPS = 0.25  # of the votes: batches of simulated continuations are larger, to save time
 Bounded = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]  # wins, votes -> best policy and its bound
@@ -61,12 +58,6 @@ def ask_until(
         wins, votes = wins + won + (numbers - won).T, votes + numbers + numbers.T
 
 
-def posterior(wins: np.ndarray, votes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A draw of P from its posterior, (n, n)."""
-    above = np.triu(rng.beta(wins + 1, votes - wins + 1), 1)
-    return above + np.tril(1 - above.T, -1) + 0.5 * np.eye(len(wins))
-
-
 def remaining_votes(
     target: float,
     wins: np.ndarray,
@@ -78,15 +69,23 @@ def remaining_votes(
 ) -> np.ndarray:
     """How many more votes reach the target in simulated continuations, (draws); inf where `most` votes do not.
 
-    Each draws P from the posterior of the votes, and asks in batches of GROWTH_OF_STEPS of the votes. The number at
-    the target is interpolated between the last two batches.
+    Each draws P from the posterior of the votes. Its batches double up to GROWTH_OF_STEPS of the votes, and the number
+    at the target is interpolated between the last two.
     """
-    return np.array([_remaining(target, wins, votes, rule, rng, most) for _ in range(draws)])
+    posterior = Posterior.of(wins)
+    return np.array([_remaining(target, wins, votes, rule, posterior.draw(rng), rng, most) for _ in range(draws)])
 
 
 def _remaining(
-    target: float, wins: np.ndarray, votes: np.ndarray, rule: CertifiedRule, rng: np.random.Generator, most: float
+    target: float,
+    wins: np.ndarray,
+    votes: np.ndarray,
+    rule: CertifiedRule,
+    preference: np.ndarray,
+    rng: np.random.Generator,
+    most: float,
 ) -> float:
+    start = votes.sum() / 2
     path: list[tuple[float, float]] = []
 
     def certify(wins: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, float]:
@@ -95,9 +94,8 @@ def _remaining(
         return policy, value
 
     def batch(total: float) -> int:
-        return max(SMALLEST_BATCH, round(GROWTH_OF_STEPS * total))
+        return max(SMALLEST_BATCH, round(float(min(GROWTH_OF_STEPS * total, total - start))))
 
-    preference = posterior(wins, votes, rng)
     stop = ask_until(target, preference, rule, certify, rng, wins, votes, batch, most)
     if stop.exploitability > target:
         return float("inf")
@@ -105,4 +103,4 @@ def _remaining(
         return 0.0
     (before, above), (after, below) = path[-2:]
     part = np.log(above / target) / np.log(above / below)
-    return float(before + (after - before) * part - votes.sum() / 2)
+    return float(before + (after - before) * part - start)
