@@ -27,6 +27,17 @@ def of_votes(n: int, votes: int, share: float) -> Callable[[np.random.Generator]
     return simulate
 
 
+def of_even_pair(votes: int) -> Callable[[np.random.Generator], Outcome]:
+    """Two even items, both of the Smith set: each proved win is false."""
+
+    def simulate(rng: np.random.Generator) -> Outcome:
+        cast = cast_votes(np.full((2, 2), 0.5), votes, 0.2, rng)
+        items = possible_smith(*cast, redraws=REDRAWS, seed=int(rng.integers(1 << 30)))
+        return None if items is None else len(items) == 2
+
+    return simulate
+
+
 def of_clusters(n: int, clusters: int, seen: float) -> Callable[[np.random.Generator], Outcome]:
     """All items are even, so that each belongs to the Smith set."""
     truth = np.full((n, n), 0.5)
@@ -40,6 +51,10 @@ def of_clusters(n: int, clusters: int, seen: float) -> Callable[[np.random.Gener
 
 
 CELLS = [
+    *(
+        Cell(STATISTIC, f"2 even items, {votes} votes, 20% ties", "coverage", of_even_pair(votes))
+        for votes in (10, 200)
+    ),
     *(
         Cell(
             STATISTIC,
