@@ -82,9 +82,9 @@ def filled(votes: np.ndarray, weights: np.ndarray, batch: int, rng: np.random.Ge
     levels = (batch + present[order].cumsum()) / weight[order].cumsum()  # if the first k pairs are filled
     level = levels[(levels >= (present / weight)[order]).nonzero()[0].max()]
     exact = np.maximum(level * weight - present, 0.0)
-    whole = np.floor(exact + 1e-9).astype(np.int64)
+    counts = np.floor(exact + 1e-9).astype(np.int64)
     shuffled = rng.permutation(len(exact))
-    rest = shuffled[np.argsort(-(exact - whole).round(9)[shuffled], kind="stable")]
-    whole[rest[: max(0, batch - whole.sum())]] += 1
-    numbers[rows, columns] = whole
+    order = shuffled[np.argsort(-(exact - counts).round(9)[shuffled], kind="stable")]
+    counts[order[: max(0, batch - counts.sum())]] += 1
+    numbers[rows, columns] = counts
     return numbers

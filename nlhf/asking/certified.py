@@ -67,8 +67,8 @@ class CertifiedRule(AskingRule):
             return filled(votes, missing > 0, batch, rng)
         counted = np.maximum(votes + missing + missing.T, self.first)
         weights = counted * self.values(wins, votes) ** self.power
-        rest = filled(votes + missing + missing.T, weights, batch - int(missing.sum()), rng)
-        return np.asarray(missing + rest)
+        further = filled(votes + missing + missing.T, weights, batch - int(missing.sum()), rng)
+        return np.asarray(missing + further)
 
     def certified(self, wins: np.ndarray, votes: np.ndarray) -> Certificate:
         """The bounds that the rule lowers, and the best policy under them."""

@@ -60,7 +60,7 @@ class History:
 
 
 def read_history(path: Path) -> History | None:
-    """The history in a file; None if there is no such file.
+    """The history in a file; None if the file does not exist.
 
     Raises: ConfigError for a damaged file.
     """
@@ -103,8 +103,8 @@ def _changed_rows(before: Sequence[str], now: Sequence[str]) -> str | None:
         return None
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, now, strict=False)))
     rows = "1 row of votes was" if missing == 1 else f"{missing:,} rows of votes were"
-    rest = before[same + missing :]
-    if tuple(rest) == tuple(now[same : same + len(rest)]):
+    later = before[same + missing :]
+    if tuple(later) == tuple(now[same : same + len(later)]):
         where = f"row {same + 1:,}" if missing == 1 else f"rows {same + 1:,} to {same + missing:,}"
         return f"{rows} removed, {where}"
     changed = [k for k, (old, new) in enumerate(zip(before, now, strict=False), start=1) if old != new]

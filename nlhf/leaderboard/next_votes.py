@@ -75,8 +75,8 @@ class NextVotes:
         yield f"Ask for {int(self.numbers.sum()):,} votes on {len(ordered):,} pairs:"
         for x, i, j in ordered[:SHOWN]:
             where = f", {context_name(self.counted.contexts[x])}" if len(self.counted.contexts) > 1 else ""
-            more = f"{int(self.numbers[x, i, j]):,} more, after {self.counted.votes[x, i, j]:,g}"
-            yield f"  {self.counted.items[i]} and {self.counted.items[j]}{where}: {more}"
+            numbers = f"{int(self.numbers[x, i, j]):,} more, after {self.counted.votes[x, i, j]:,g}"
+            yield f"  {self.counted.items[i]} and {self.counted.items[j]}{where}: {numbers}"
         if len(ordered) > SHOWN:
             yield f"  and {len(ordered) - SHOWN:,} more pairs"
 
@@ -110,9 +110,9 @@ def suggest(counted: CountedVotes, batch: int | None, target: float, draws: int,
     numbers = np.zeros(counted.votes.shape, dtype=np.int64)
     if not len(unfinished):
         return NextVotes(counted, target, certificates, numbers, None)
-    wanted = next_batch(float(counted.votes.sum()) / 2) if batch is None else batch
-    sizes = np.full(len(unfinished), wanted // len(unfinished))
-    sizes[rng.permutation(len(unfinished))[: wanted % len(unfinished)]] += 1
+    total = next_batch(float(counted.votes.sum()) / 2) if batch is None else batch
+    sizes = np.full(len(unfinished), total // len(unfinished))
+    sizes[rng.permutation(len(unfinished))[: total % len(unfinished)]] += 1
     for x, size in zip(unfinished, sizes, strict=True):
         numbers[x] = rule.numbers(counted.wins[x], counted.votes[x], int(size), rng)
     remaining = _remaining(counted, unfinished, rule, target, draws, rng) if draws else None

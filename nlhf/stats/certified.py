@@ -117,6 +117,8 @@ class VoteBounds:
         policy, value = self._better(policy, value, self._advantages, self.spread)
         for _ in range(REFINEMENTS):
             of_pairs = (self.upper @ policy <= self.of_mixture(policy))[:, None]
+            if of_pairs.all() or not of_pairs.any():
+                break
             rows, spread = np.where(of_pairs, self.upper, self._advantages), np.where(of_pairs, 0.0, self.spread)
             before = value
             policy, value = self._better(policy, value, rows, spread)

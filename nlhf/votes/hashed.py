@@ -67,9 +67,9 @@ def write_hashed(cast: Sequence[Vote], voters: Sequence[str], out: Path) -> None
     if missing := [name for name in voters if name not in names]:
         raise ConfigError(f"--hash-voters {missing[0]} is not a column of the votes: they have {', '.join(names)}.")
     key = salt()
-    known = {name: {cell: hashed(cell, key) for cell in {vote.cells[name] for vote in cast}} for name in voters}
+    hashes = {name: {cell: hashed(cell, key) for cell in {vote.cells[name] for vote in cast}} for name in voters}
 
     def copy(vote: Vote) -> Vote:
-        return vote._replace(cells=vote.cells | {name: cells[vote.cells[name]] for name, cells in known.items()})
+        return vote._replace(cells=vote.cells | {name: cells[vote.cells[name]] for name, cells in hashes.items()})
 
     write_votes(out, names, any(vote.ties for vote in cast), [[copy(vote) for vote in cast]])
