@@ -14,6 +14,7 @@ TABLE_PAGES = [
     "docs/formats.md",
     "docs/tutorial.md",
     "docs/guides/votes.md",
+    "docs/guides/cases.md",
     "docs/guides/asking.md",
     "docs/guides/sampled.md",
     "docs/guides/large.md",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nlhf.__main__ import COMMANDS
-from tests import votes_files
+from tests import case_files, votes_files
 from tests.documents import PAGES, ROOT, TABLE_PAGES, TEXT_PAGES, VOTES, block, blocks, commands
 from tests.launch.commands import command
 from tests.test_input_folders import reward_model
@@ -61,6 +61,8 @@ def test_every_page_with_commands_is_tested():
 def test_the_commands_for_games_work(folder, capsys, page):
     if page == "docs/tutorial.md":
         (folder / "votes.csv").write_text(block(page, "csv", "item_a,item_b,wins_a,wins_b,topic"))
+    if page == "docs/guides/cases.md":
+        case_files.write(folder)
     if page == "docs/formats.md":
         votes_files.write_documented(folder)
         (folder / "votes.csv").unlink()  # the page converts votes to this file

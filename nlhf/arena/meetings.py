@@ -8,7 +8,7 @@ time need (`nlhf.leaderboard.units`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -22,6 +22,7 @@ from nlhf.stats.certified import VoteBounds
 
 Pair = tuple[str, str]
 Won = Mapping[Pair, Mapping[int, Sequence[float]]]  # what the first of a pair won, by prompt
+RULE = replace(CERTIFIED, delta=DELTA, clustered=True)
 Next = Literal["level", "certified"]
 
 
@@ -55,7 +56,7 @@ class Meetings:
         if self.next == "level":
             return dict.fromkeys(pairs, len(prompts))
         rng = np.random.default_rng([seed, prompts.start])
-        chosen = CERTIFIED.numbers(wins, votes, len(prompts) * (len(names) - 1), rng)
+        chosen = RULE.numbers(wins, votes, len(prompts) * (len(names) - 1), rng)
         index = {name: number for number, name in enumerate(names)}
         return {(a, b): min(int(chosen[index[a], index[b]]), len(prompts)) for a, b in pairs}
 
@@ -64,7 +65,7 @@ def units_of_prompts(names: Sequence[str], won: Won) -> Units:
     """Prompts as clusters: what a pair won on a prompt, on average over completions, is one observation."""
     index = {name: number for number, name in enumerate(names)}
     return units_of_shares(
-        "prompt",
+        ("prompt",),
         {
             (prompt, index[a], index[b]): float(np.mean(wins))
             for (a, b), by_prompt in won.items()

@@ -105,14 +105,21 @@ def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str
         return Section(question, "There is no suggestion, as these votes have no certificate.")
     if proof.anytime.exploitability == 0:
         return Section(question, f"None: no policy is preferred to {proof.mixture(proof.anytime.policy)}.")
-    line = (
+    lines = [
         "The certificate of the best policy depends most on these pairs. Its bound at any time stays valid whatever "
-        "was asked. This command writes the pairs in a random order and estimates how many votes remain until a "
-        "target; repeat it when answers were appended to the file:"
-    )
+        "was asked."
+    ]
     table = page_table(tables["next"], NEXT, (0, 1), "The next votes", folded=True)
-    command = f"nlhf votes ask {shlex.quote(path)} --batch {sum(number for *_, number in votes.next_pairs.pairs)}"
-    return Section(question, votes.next_pairs.sentence, [line], [table], commands=[command])
+    if votes.proof is None:  # probabilities, of which no further ones can be asked for by the command
+        return Section(question, votes.next_pairs.sentence, lines, [table])
+    lines.append(
+        "This command writes the pairs in a random order and estimates how many votes remain until a target; repeat it "
+        "when answers were appended to the file:"
+    )
+    words = ["nlhf", "votes", "ask", path]
+    if votes.clustered and votes.clustered.units:
+        words += ["--cluster", ",".join(votes.clustered.units.names)]
+    return Section(question, votes.next_pairs.sentence, lines, [table], commands=[shlex.join(words)])
 
 
 def context_section(votes: VotesSummary, tables: Mapping[str, TidyTable]) -> Section:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,11 +37,13 @@ class NextPairs:
         return f"Ask for {total} {self.unit}: {named}{further}."
 
 
-def next_pairs(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, units: Units | None) -> NextPairs | None:
-    """The next batch that the certified rule asks for; None for fewer than two or more than MOST items.
+def next_pairs(
+    items: Sequence[str], wins: np.ndarray | None, votes: np.ndarray, units: Units | None
+) -> NextPairs | None:
+    """The next batch that the certified rule asks for; None as `proof`.
 
     Args:
-        wins: of the row's item, ties as halves, (n, n).
+        wins: of the row's item, ties as halves, (n, n); None if rows are probabilities.
         votes: (n, n), symmetric.
         units: clusters whose votes count as single observations, or None.
     """
@@ -49,7 +51,10 @@ def next_pairs(items: Sequence[str], wins: np.ndarray, votes: np.ndarray, units:
         return None
     if units is not None:
         wins, votes = units.table(len(items))
-    numbers = CERTIFIED.numbers(wins, votes, next_batch(votes.sum() / 2), np.random.default_rng(0))
+    if wins is None:
+        return None
+    rule = replace(CERTIFIED, clustered=units is not None)
+    numbers = rule.numbers(wins, votes, next_batch(votes.sum() / 2), np.random.default_rng(0))
     order = sorted(((int(numbers[i, j]), i, j) for i, j in np.argwhere(numbers)), key=lambda entry: (-entry[0], entry))
-    unit = "votes" if units is None else f"votes, each of another {units.name}"
+    unit = "votes" if units is None else f"votes, each with another value of {units.name}"
     return NextPairs([(items[i], items[j], number) for number, i, j in order], unit)

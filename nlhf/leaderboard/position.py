@@ -31,10 +31,11 @@ def position(cast: Sequence[Vote], cluster: Sequence[str] = ()) -> Estimate | No
 
     This is the mean of its shares in the two orders, with pairs weighted by their information. The interval is
     Student's over clusters (`position_clusters`), from the change of the mean with each cluster (the delta method).
-    None if no pair is named in both orders.
+    None if no pair is named in both orders, or if the item named second never wins: then the order tells who won, as
+    in a ranking.
     """
     rows, number = _in_both_orders(cast)
-    if not rows:
+    if not any(vote.wins_b > vote.wins_a for vote, _, _ in rows):
         return None
     names, _ = position_clusters(cast, cluster)
     wins, votes = np.zeros((2, number, 2))

@@ -107,8 +107,8 @@ class Proof:
             return f"These bounds take votes as independent{dependent}."
         name = self.units.name
         return (
-            f"These bounds take all votes of one {name} on a pair as one observation, and only the "
-            f"{self.units.size} values of {name} as independent."
+            f"These bounds take all votes with one value of {name} on a pair as one observation, and only its "
+            f"{self.units.size} values as independent."
         )
 
     def mixture(self, policy: np.ndarray) -> str:

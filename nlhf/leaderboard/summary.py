@@ -179,7 +179,7 @@ def examine(
         None if wins is None else proof(pooled.items, wins, pooled.votes[:, 0], users_policy),
         None if units is None else proof_of_units(pooled.items, units, users_policy),
         growth,
-        None if wins is None else next_pairs(pooled.items, wins, pooled.votes[0, 0], units),
+        next_pairs(pooled.items, wins, pooled.votes[0, 0], units),
         ratings_of(pooled, cast, alike if cluster or uncertain else None, intervals),
         controlled_ratings(options["path"], chosen, pooled.items, control) if control else None,
     )

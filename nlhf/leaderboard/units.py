@@ -22,19 +22,24 @@ class Units:
     """Observations in the order of their clusters.
 
     Args:
-        name: of a cluster, as `question_id` or `prompt`.
+        names: of the columns that name a cluster, as `question_id` or `prompt`.
         size: the number of clusters.
         clusters: the number of the cluster of each observation, (R), increasing.
         a, b: the numbers of the items, (R).
         shares: of wins of a, (R).
     """
 
-    name: str
+    names: tuple[str, ...]
     size: int
     clusters: np.ndarray
     a: np.ndarray
     b: np.ndarray
     shares: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The names of the columns as a text."""
+        return ", ".join(self.names)
 
     def table(self, items: int, first: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Wins and numbers of observations, (n, n) each, in the first clusters."""
@@ -66,12 +71,12 @@ def units_of(cast: Sequence[Vote], items: Sequence[str], names: Sequence[str]) -
         total = totals.setdefault((cluster, i, j), [0.0, 0.0])
         total[0] += wins_a
         total[1] += wins_b
-    return units_of_shares(", ".join(names), {key: wins / (wins + lost) for key, (wins, lost) in totals.items()})
+    return units_of_shares(names, {key: wins / (wins + lost) for key, (wins, lost) in totals.items()})
 
 
-def units_of_shares(name: str, shares: Mapping[tuple[int, int, int], float]) -> Units:
+def units_of_shares(names: Sequence[str], shares: Mapping[tuple[int, int, int], float]) -> Units:
     """Observations from shares of wins by (cluster, a, b); clusters without one are not counted."""
     keys = np.array(sorted(shares), dtype=np.int64).reshape(-1, 3)
     present, clusters = np.unique(keys[:, 0], return_inverse=True)
     values = np.array([shares[key] for key in sorted(shares)], dtype=float)
-    return Units(name, len(present), clusters, keys[:, 1], keys[:, 2], values)
+    return Units(tuple(names), len(present), clusters, keys[:, 1], keys[:, 2], values)

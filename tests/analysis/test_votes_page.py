@@ -102,7 +102,7 @@ def test_a_cluster_is_one_observation_of_a_pair_however_often_it_votes():
     independent = proof(ITEMS, counted(many)[0], np.stack([counted(many)[1], np.zeros((3, 3))]))
     clustered = proof_of_units(ITEMS, units)
     assert clustered.anytime.exploitability > independent.anytime.exploitability + 0.1
-    assert "the 40 values of voter as independent" in " ".join(clustered.lines(None))
+    assert "only its 40 values as independent" in " ".join(clustered.lines(None))
     assert clustered.anytime.bounds.spread is None  # no bound of mixtures
 
 
@@ -112,7 +112,7 @@ def test_shares_of_a_cluster_are_means():
     assert wins[0, 1] == pytest.approx(0.55)
     assert wins[1, 0] == pytest.approx(0.45)
     assert total[0, 1] == total[1, 0] == 1
-    first = units_of_shares("prompt", {(7, 0, 1): 1.0, (3, 0, 1): 0.25}).table(3, first=1)
+    first = units_of_shares(["prompt"], {(7, 0, 1): 1.0, (3, 0, 1): 0.25}).table(3, first=1)
     assert first[0][0, 1] == 0.25
 
 
@@ -195,8 +195,8 @@ def test_the_page_answers_three_questions_in_this_order(tversky):
     assert [title for title, _ in titles] == ["Who is best?", "Can I trust it?", "Which comparisons should I buy next?"]
     assert titles[0][1].startswith("No item is preferred to all others.")
     assert titles[1][1].startswith("Not yet: another policy may be preferred to the mixture")
-    assert re.match(r"Ask for 20 votes, each of another subject: a against b \(\d+\)", titles[2][1])
-    assert "nlhf votes ask embedded:tversky1969.csv --batch 20" in page
+    assert re.match(r"Ask for 20 votes, each with another value of subject: a against b \(\d+\)", titles[2][1])
+    assert "nlhf votes ask embedded:tversky1969.csv --cluster subject" in page
 
 
 def test_an_item_that_no_policy_can_beat_needs_no_votes(tmp_path):
@@ -231,3 +231,23 @@ def test_probabilities_prove_something_by_question_and_nothing_without(tmp_path)
     assert summary.proof is None
     assert summary.clustered is None
     assert "Nothing is proved" in write(summary, str(path), tmp_path / "out").read_text()
+
+
+def test_rankings_have_no_position_bias(tmp_path):
+    path = tmp_path / "votes.csv"
+    path.write_text("ballot,item_a,item_b,wins_a,wins_b\n1,ant,bee,1,0\n2,bee,ant,1,0\n3,ant,bee,1,0\n")
+    assert examine(str(path)).position is None
+    path.write_text(path.read_text() + "4,ant,bee,0,1\n")
+    assert examine(str(path)).position is not None
+
+
+def test_pairs_without_a_vote_are_asked_about_also_where_votes_are_probabilities(tmp_path):
+    """A judge compares two models with a baseline alone: their pair gets votes too."""
+    path = tmp_path / "votes.csv"
+    lines = [f"q{k},base,{model},{0.3 + 0.4 * (k % 2)},{0.7 - 0.4 * (k % 2)}" for k in range(40) for model in "xy"]
+    path.write_text("question,item_a,item_b,wins_a,wins_b\n" + "\n".join(lines) + "\n")
+    summary = examine(str(path))
+    numbers = {(a, b): number for a, b, number in summary.next_pairs.pairs}
+    assert numbers["x", "y"] >= 4
+    assert sum(numbers.values()) == 20
+    assert "1 of 3 pairs have no vote" in " ".join(summary.lines)
