@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nlhf.leaderboard.certificate import answer
+from nlhf.leaderboard.nash import shares_text
 from nlhf.leaderboard.proof import DELTA
 from nlhf.leaderboard.sections import PageTable, Section
 from nlhf.leaderboard.summary import VotesSummary
@@ -33,6 +34,8 @@ ITEMS: tuple[Column, ...] = (
     ("score", "Bradley-Terry score", lambda value: f"{value:+.2f}"),
     ("win_rate", "mean probability of being preferred", _share),
     ("share", "share in the Nash equilibrium", _share),
+    ("smallest_share", "smallest in any", _share),
+    ("largest_share", "largest in any", _share),
 )
 BOUNDS: tuple[Column, ...] = (
     ("item", "item", _text),
@@ -40,6 +43,10 @@ BOUNDS: tuple[Column, ...] = (
     ("bound_anytime", "bound, any time", _probability),
     ("clustered_bound_once", "with clusters, one look", _probability),
     ("clustered_bound_anytime", "with clusters, any time", _probability),
+    ("share_from", "allowed share, from", _share),
+    ("share_to", "to", _share),
+    ("clustered_share_from", "with clusters, allowed share, from", _share),
+    ("clustered_share_to", "to", _share),
 )
 CYCLES: tuple[Column, ...] = (
     ("item_a", "a", _text),
@@ -75,7 +82,8 @@ def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures:
     if matrix.winner:
         first = f"{matrix.winner} is preferred to every other item by a majority."
     else:
-        first = f"No item is preferred to all others. Nothing is preferred to the Nash equilibrium, {matrix.mixture}."
+        shares = shares_text(matrix.nash.shares, matrix.items)
+        first = f"No item is preferred to all others. Nothing is preferred to the Nash equilibrium: {shares}."
     shown = [page_table(tables["items"], ITEMS)]
     if "cycles" in tables:
         title = "Cycles of three: most of the votes prefer a to b, b to c, and c to a"
@@ -89,7 +97,8 @@ def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures
     if votes.proof or votes.clustered:
         note = (
             f"With {1 - DELTA:.0%} confidence for all items at once, no policy is preferred to the item with a "
-            "probability above its bound."
+            "probability above its bound. The allowed shares are those in the equilibria of all preferences that the "
+            "votes allow, with one look."
         )
         shown.append(page_table(tables["items"], BOUNDS, note=note))
     title = "All pairs, with 95% intervals that hold for all of them at once" if votes.proof else "All pairs"

@@ -45,10 +45,16 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
 
 def _pictures_of_best(votes: VotesSummary, name: str) -> list[Picture]:
     from nlhf.analysis.figures.games import matrix
+    from nlhf.analysis.figures.mixture import mixtures_by_beta_and_payoff
     from nlhf.analysis.page import Picture
 
-    pooled = votes.pooled
-    if len(pooled.items) > MOST_ITEMS:
-        return []
-    caption = "Sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
-    return [Picture("preferences", matrix(list(pooled.items), pooled.preference, pooled.diagnosis, name), caption)]
+    pooled, drawn = votes.pooled, []
+    if len(pooled.items) <= MOST_ITEMS:
+        caption = "Sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
+        figure = matrix(list(pooled.items), pooled.preference, pooled.diagnosis, name)
+        drawn.append(Picture("preferences", figure, caption))
+    if (other := pooled.sensitivity) is not None:
+        caption = "Left: the equilibrium for other strengths of the KL term. Right: if something else is played for."
+        figure = mixtures_by_beta_and_payoff(other.items, other.betas, other.by_beta, other.payoffs, other.by_payoff)
+        drawn.append(Picture("sensitivity", figure, caption))
+    return drawn

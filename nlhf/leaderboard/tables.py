@@ -17,7 +17,7 @@ from nlhf.leaderboard.summary import VotesSummary
 from nlhf.records import cell, csv_line
 
 Row = dict[str, Any]
-NAMES = ("items", "pairs", "cycles", "mixture", "certificate", "next", "contexts")
+NAMES = ("items", "pairs", "cycles", "mixture", "sensitivity", "certificate", "next", "contexts")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def tables(votes: VotesSummary) -> dict[str, TidyTable]:
         "pairs": pair_rows(votes.pooled, votes.proof),
         "cycles": cycle_rows(votes.pooled),
         "mixture": [row for matrix in (votes.pooled, *votes.contexts) for row in mixture_rows(matrix)],
+        "sensitivity": sensitivity_rows(votes.pooled),
         "certificate": certificate_rows(votes),
         "next": next_rows(votes),
         "contexts": [context_row(matrix) for matrix in votes.contexts],
@@ -79,6 +80,8 @@ def item_rows(votes: VotesSummary) -> list[Row]:
     for name, proof in (("", votes.proof), ("clustered_", votes.clustered)):
         if proof:
             columns |= {f"{name}bound_once": proof.once.items, f"{name}bound_anytime": proof.anytime.items}
+            if proof.once.shares is not None:
+                columns |= dict(zip((f"{name}share_from", f"{name}share_to"), proof.once.shares, strict=True))
     return [
         {"item": matrix.items[k], **{name: float(values[k]) for name, values in columns.items()}}
         for k in np.argsort(-scores, kind="stable")
@@ -130,6 +133,20 @@ def mixture_rows(matrix: Matrix) -> list[Row]:
             "high_bootstrap": None if drawn is None else float(drawn[1, k]),
         }
         for k, item in enumerate(matrix.items)
+    ]
+
+
+def sensitivity_rows(matrix: Matrix) -> list[Row]:
+    """The equilibrium for other strengths of regularisation and other payoffs, an item in each row."""
+    other = matrix.sensitivity
+    if other is None:
+        return []
+    settings = [("linear", beta, shares) for beta, shares in zip(other.betas, other.by_beta, strict=True)]
+    settings += [(payoff, 0.0, shares) for payoff, shares in zip(other.payoffs[1:], other.by_payoff[1:], strict=True)]
+    return [
+        {"payoff": payoff, "beta": beta, "item": item, "share": float(share)}
+        for payoff, beta, shares in settings
+        for item, share in zip(other.items, shares, strict=True)
     ]
 
 

@@ -153,7 +153,7 @@ def test_the_files_hold_the_numbers_of_the_summary_with_all_digits(tversky):
     summary, folder, _ = tversky
     matrix = summary.pooled
     names = {path.stem for path in folder.glob("*.csv")}
-    assert names == {"items", "pairs", "cycles", "mixture", "certificate", "next", "contexts"}
+    assert names == {"items", "pairs", "cycles", "mixture", "sensitivity", "certificate", "next", "contexts"}
     items = rows_of(folder / "items.csv")
     assert [row["item"] for row in items] == [matrix.items[k] for k in np.argsort(-matrix.diagnosis.scores)]
     for row in items:
@@ -175,6 +175,8 @@ def test_the_files_hold_the_numbers_of_the_summary_with_all_digits(tversky):
     assert len(rows_of(folder / "cycles.csv")) == 4
     assert [float(row["anytime"]) for row in rows_of(folder / "certificate.csv")] == summary.growth.anytime
     assert len(rows_of(folder / "mixture.csv")) == 5 * (1 + 8)
+    other = [float(row["share"]) for row in rows_of(folder / "sensitivity.csv") if float(row["beta"]) == 0.1]
+    assert other == matrix.sensitivity.by_beta[matrix.sensitivity.betas.index(0.1)].tolist()
     assert [row["context"] for row in rows_of(folder / "contexts.csv")] == [
         context.name for context in summary.contexts
     ]
