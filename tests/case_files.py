@@ -27,12 +27,18 @@ def judgments() -> str:
     for row in csv.DictReader(text.splitlines()):
         won = float(row["wins_a"])
         winner = "model_a" if won == 1 else "model_b" if won == 0 else "tie"
-        talk = [{"role": "user", "content": f"Question {row['question_id']}"}, {"role": "assistant", "content": "..."}]
         entry = {"question_id": int(row["question_id"]), "model_a": row["item_a"], "model_b": row["item_b"],
-                 "winner": winner, "judge": row["annotator"], "conversation_a": talk, "conversation_b": talk,
+                 "winner": winner, "judge": row["annotator"],
+                 "conversation_a": talk(row, row["item_a"]), "conversation_b": talk(row, row["item_b"]),
                  "turn": int(row["turn"])}  # fmt: skip
         lines.append(json.dumps(entry) + "\n")
     return "".join(lines)
+
+
+def talk(row: dict[str, str], model: str) -> list[dict[str, str]]:
+    """A conversation of two turns."""
+    question = [{"role": "user", "content": f"Question {row['question_id']}"}]
+    return (question + [{"role": "assistant", "content": f"A reply of {model}"}]) * 2
 
 
 def annotations() -> str:

@@ -25,13 +25,24 @@ def _share(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.3f}"
 
 
+def _points(value: float) -> str:
+    return "-" if value != value else f"{value:.0f}"
+
+
 def _probability(value: float) -> str:
     return f"{0.5 + value:.3f}"
 
 
 ITEMS: tuple[Column, ...] = (
+    ("rank_from", "rank, from", _text),
+    ("rank_to", "to", _text),
     ("item", "item", _text),
-    ("score", "Bradley-Terry score", lambda value: f"{value:+.2f}"),
+    ("rating", "Elo rating (mean 1000)", _points),
+    ("rating_low", "low", _points),
+    ("rating_high", "high", _points),
+    ("controlled_rating", "at equal style", _points),
+    ("controlled_low", "low", _points),
+    ("controlled_high", "high", _points),
     ("win_rate", "mean probability of being preferred", _share),
     ("share", "share in the Nash equilibrium", _share),
     ("smallest_share", "smallest in any", _share),
@@ -84,7 +95,8 @@ def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures:
     else:
         shares = shares_text(matrix.nash.shares, matrix.items)
         first = f"No item is preferred to all others. Nothing is preferred to the Nash equilibrium: {shares}."
-    shown = [page_table(tables["items"], ITEMS)]
+    names = [name for name, _, _ in ITEMS if name in tables["items"].columns]
+    shown = [page_table(tables["items"], ITEMS, (names.index("item"),))]
     if "cycles" in tables:
         title = "Cycles of three: most of the votes prefer a to b, b to c, and c to a"
         shown.append(page_table(tables["cycles"], CYCLES, (0, 1, 2), title, folded=True))

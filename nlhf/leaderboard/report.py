@@ -46,9 +46,17 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
 def _pictures_of_best(votes: VotesSummary, name: str) -> list[Picture]:
     from nlhf.analysis.figures.games import matrix
     from nlhf.analysis.figures.mixture import mixtures_by_beta_and_payoff
+    from nlhf.analysis.figures.ratings import ratings
     from nlhf.analysis.page import Picture
 
-    pooled, drawn = votes.pooled, []
+    pooled, rated, drawn = votes.pooled, votes.ratings, []
+    if rated and len(pooled.items) <= MOST_ITEMS:
+        order = rated.order
+        rows = ratings(
+            [rated.items[k] for k in order], *(part[order] for part in (rated.ratings, rated.low, rated.high))
+        )
+        if rows:
+            drawn.append(Picture("ratings", rows, "Bradley-Terry ratings with 95% intervals of each item, by rank."))
     if len(pooled.items) <= MOST_ITEMS:
         caption = "Sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
         figure = matrix(list(pooled.items), pooled.preference, pooled.diagnosis, name)

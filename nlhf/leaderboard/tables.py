@@ -67,10 +67,18 @@ def write_tables(written: dict[str, TidyTable], folder: Path) -> None:
 
 
 def item_rows(votes: VotesSummary) -> list[Row]:
-    """A row for each item, by decreasing Bradley-Terry score."""
-    matrix = votes.pooled
+    """A row for each item, by rank, or by decreasing Bradley-Terry score where items have no ratings."""
+    matrix, rated, equal = votes.pooled, votes.ratings, votes.controlled
     n, scores = len(matrix.items), matrix.diagnosis.scores
-    columns: dict[str, np.ndarray] = {
+    order = rated.order if rated else np.argsort(-scores, kind="stable")
+    columns: dict[str, np.ndarray] = {}
+    if rated:
+        columns |= dict(zip(("rank_from", "rank_to"), rated.ranks, strict=True))
+        columns |= {"rating": rated.ratings, "rating_low": rated.low, "rating_high": rated.high}
+    if equal:
+        columns |= {"controlled_rating": equal.ratings}
+        columns |= dict(zip(("controlled_low", "controlled_high"), equal.ends, strict=True))
+    columns |= {
         "score": scores,
         "win_rate": (matrix.preference.sum(1) - 0.5) / max(n - 1, 1),
         "share": matrix.nash.shares,
@@ -82,10 +90,7 @@ def item_rows(votes: VotesSummary) -> list[Row]:
             columns |= {f"{name}bound_once": proof.once.items, f"{name}bound_anytime": proof.anytime.items}
             if proof.once.shares is not None:
                 columns |= dict(zip((f"{name}share_from", f"{name}share_to"), proof.once.shares, strict=True))
-    return [
-        {"item": matrix.items[k], **{name: float(values[k]) for name, values in columns.items()}}
-        for k in np.argsort(-scores, kind="stable")
-    ]
+    return [{"item": matrix.items[k], **{name: values[k].item() for name, values in columns.items()}} for k in order]
 
 
 def pair_rows(matrix: Matrix, proof: Proof | None) -> list[Row]:

@@ -155,10 +155,12 @@ def test_the_files_hold_the_numbers_of_the_summary_with_all_digits(tversky):
     names = {path.stem for path in folder.glob("*.csv")}
     assert names == {"items", "pairs", "cycles", "mixture", "sensitivity", "certificate", "next", "contexts"}
     items = rows_of(folder / "items.csv")
-    assert [row["item"] for row in items] == [matrix.items[k] for k in np.argsort(-matrix.diagnosis.scores)]
+    assert [row["item"] for row in items] == [matrix.items[k] for k in summary.ratings.order]
     for row in items:
         k = matrix.items.index(row["item"])
         assert float(row["share"]) == matrix.nash.shares[k]
+        assert float(row["rating"]) == summary.ratings.ratings[k]
+        assert [int(row["rank_from"]), int(row["rank_to"])] == summary.ratings.ranks[:, k].tolist()
         assert float(row["bound_anytime"]) == summary.proof.anytime.items[k]
         assert float(row["clustered_bound_once"]) == summary.clustered.once.items[k]
     pairs = rows_of(folder / "pairs.csv")
