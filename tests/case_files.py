@@ -38,7 +38,7 @@ def judgments() -> str:
 def talk(row: dict[str, str], model: str) -> list[dict[str, str]]:
     """A conversation of two turns."""
     question = [{"role": "user", "content": f"Question {row['question_id']}"}]
-    return (question + [{"role": "assistant", "content": f"A reply of {model}"}]) * 2
+    return [*question, {"role": "assistant", "content": f"A reply of {model}"}] * 2
 
 
 def annotations() -> str:

@@ -69,7 +69,7 @@ def test_the_commands_for_games_work(folder, capsys, page):
     for words in commands(page):
         runs = iter(sorted(path.parent.relative_to(folder) for path in folder.glob("runs/methods/*/metrics.csv")))
         run([str(next(runs)) if "RUN_" in word else word for word in words], capsys, SHORT)
-    without_study = ("formats", "guides/votes", "guides/asking", "guides/large", "guides/sweeps")
+    without_study = ("formats", "guides/votes", "guides/asking", "guides/cases", "guides/large", "guides/sweeps")
     assert page in [f"docs/{name}.md" for name in without_study] or [*folder.glob("runs/*/report.html")]
 
 
