@@ -98,7 +98,9 @@ class Ratings:
                 )
         if names := self._names(np.isnan(scores)):
             yield f"{names}: the votes leave the rating open, as no chain of wins leads from it, or to it, or both."
-        if names := self._names(~measured):
+        if not measured.any():
+            yield "There are too few independent votes or clusters for intervals of ratings."
+        elif names := self._names(~measured):
             yield f"{names}: too few votes or clusters for an interval."
 
     def _names(self, chosen: np.ndarray) -> str:

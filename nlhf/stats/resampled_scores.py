@@ -34,6 +34,8 @@ def resampled_interval(votes: PairedVotes, fit: Scores, draws: int = DRAWS, seed
         draws: the number of samples; fewer for very many clusters.
         seed: of the samples.
     """
+    if not fit.measured.any():
+        return np.full((2, votes.items), np.nan)
     samples = (_with_further_votes(wins, votes, fit) for wins in _samples(votes, draws, np.random.default_rng(seed)))
     blocks = []
     while block := list(islice(samples, max(1, CELLS // votes.items**2))):

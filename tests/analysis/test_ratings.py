@@ -103,7 +103,7 @@ def test_the_covariance_is_the_jackknife_of_refits(votes):
         rest = cluster != number
         moves.append(likelihood_scores(clustered(a[rest], b[rest], won[rest], cluster[rest]).wins) - fit.scores)
     jackknife = 29 / 30 * np.array(moves).T @ np.array(moves)
-    assert fit.errors == pytest.approx(np.sqrt(np.diag(jackknife)), rel=0.03)
+    assert fit.errors == pytest.approx(np.sqrt(np.diag(jackknife)), rel=0.03 if votes < 10 else 0.01)
     assert fit.freedom == 29
 
 
@@ -225,8 +225,12 @@ def test_items_with_few_votes_or_clusters_have_no_interval():
     assert np.isnan(fit.interval[:, 2]).all()
     assert np.isfinite(fit.interval[:, :2]).all()
     assert rank_ranges(fit).T.tolist() == [[1, 3]] * 3
-    few = fitted(clustered(*random_votes(np.random.default_rng(6), clusters=5)))
-    assert np.isnan(few.interval).all()
+    for clusters in (1, 5):
+        votes = clustered(*random_votes(np.random.default_rng(6), clusters=clusters, votes=60))
+        few = fitted(votes)
+        assert np.isnan(few.interval).all()
+        assert np.isnan(resampled_interval(votes, few)).all()
+        assert rank_ranges(few).T.tolist() == [[1, 5]] * 5
     assert np.isfinite(few.scores).all()
 
 
