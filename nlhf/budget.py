@@ -151,4 +151,5 @@ class Schedule:
 
 
 DENSE = Schedule(first=(0, 1, 2, 3, 4, 5, 6, 8), decade=(10, 12, 15, 20, 25, 30, 40, 50, 60, 80))
+EVERY = Schedule(first=tuple(range(10)), decade=tuple(range(10, 100)))  # all below 100, every tenth below 1000, ...
 SPARSE = Schedule(first=(0, 5), decade=(10, 20, 40, 70))  # where measuring costs more than training

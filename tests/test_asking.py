@@ -130,7 +130,7 @@ def test_the_same_seed_asks_the_same(votes):
     ("key", "value"), [("delta", 0.0), ("delta", 1.0), ("first", 0), ("near", 1.0), ("power", 0.0)]
 )
 def test_constants_out_of_range_are_refused(key, value):
-    with pytest.raises(ConfigError, match=rf"asking\.{key}="):
+    with pytest.raises(ConfigError, match=rf"algorithm\.rule\.{key}="):
         CertifiedRule(**{"delta": 0.05, "first": 4, "near": 0.15, "power": 0.6, key: value})
 
 

@@ -100,7 +100,9 @@ def test_feedback_enters_where_pairs_are_asked_and_is_refused_elsewhere(drawn, k
     if key == "feedback.orders":  # without a bias nothing depends on it
         assert fingerprint(drawn, change) == fingerprint(drawn)
     else:
-        with pytest.raises(ConfigError, match="feedback applies to single pairs, and this prox does not compare pairs"):
+        with pytest.raises(
+            ConfigError, match="feedback changes answers about single pairs, which this prox does not ask for"
+        ):
             fingerprint(drawn, change)
 
 

@@ -124,7 +124,9 @@ def trained(config):
 
 def allowed(configs, algorithm, **choices):
     """The choices with the first engine that can take this algorithm's steps, and a beta at which it can."""
-    engines = [prox for prox in ("exact", "gradient") if _possible(configs, algorithm=algorithm, prox=prox, **choices)]
+    engines = [
+        prox for prox in ("exact", "gradient", "votes") if _possible(configs, algorithm=algorithm, prox=prox, **choices)
+    ]
     chosen = {"algorithm": algorithm, "prox": engines[0], **choices}
     return chosen, next(beta for beta in (0.05, 0.0) if not refused(configs(beta, **chosen)))
 

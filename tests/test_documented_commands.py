@@ -23,6 +23,7 @@ SHORT_TEXT = ["progress=false", "budget.iterations=2", "game.test_prompts=4", "p
 SHORTER = {  # of experiments, and of what a single command makes large
     "experiment=human_votes": ["algorithm=nash_mp,omd"],
     "experiment=neural": ["algorithm=nash_prox,online_ipo", "prox.learning_rate=0.001", "game.actions=6"],
+    "experiment=asking": ["algorithm=asking,asking_uniform", "game=top_cycle", "game.actions=4"],
     "experiment=action_space": ["game.actions=10,30", "algorithm=nash_mp"],
     "game.actions=10000": ["game.actions=500"],
 }

@@ -39,6 +39,7 @@ from nlhf.runner.lock import BusyError, locked
 from nlhf.runner.run_one import run_one, unwatched
 from nlhf.runner.specification import specify
 from nlhf.runner.stop import SIGNALS, StopRequest, stop_on_signal
+from tests.composing import ASKING
 from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # the number of threads is part of "bit for bit"
@@ -76,7 +77,10 @@ def runs(tmp_path_factory):
 @functools.cache
 def base(algorithm):
     """The config of three seeds of a small game, regularised where the algorithm allows it; composed once."""
-    with composed([*GAME, f"algorithm={algorithm}", "seeds=[4,0,9]", "log_policy=true", "progress=false"]) as config:
+    prox = ["prox=votes"] * (algorithm in ASKING)
+    with composed(
+        [*GAME, *prox, f"algorithm={algorithm}", "seeds=[4,0,9]", "log_policy=true", "progress=false"]
+    ) as config:
         regularised = plain(config)
     try:
         specify(regularised)

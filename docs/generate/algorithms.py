@@ -13,7 +13,7 @@ from nlhf.runner.specification import specify
 from tests.composing import configured
 
 OVERVIEW = Path(__file__).with_suffix(".md")
-ENGINES = ("exact", "sampled", "gradient")
+ENGINES = ("exact", "sampled", "gradient", "votes")
 BETAS = (0.05, 0.0)
 
 
@@ -35,7 +35,7 @@ def page() -> str:
 def _configs(name: str) -> dict[str, dict[str, Any]]:
     """A config of the algorithm for each engine, on a game with every kind of answer."""
     config = configured(f"algorithm={name}", "prox=gradient", "policy=tabular", "game=contextual")
-    closed_form = {engine: configured(f"prox={engine}")["prox"] for engine in ENGINES[:2]}
+    closed_form = {engine: configured(f"prox={engine}")["prox"] for engine in ENGINES if engine != "gradient"}
     return {engine: config | {"prox": closed_form.get(engine, config["prox"])} for engine in ENGINES}
 
 
@@ -71,6 +71,7 @@ def _details(choice: Choice, node: dict[str, Any], written: dict[str, str]) -> s
         docstring = (sys.modules[module].__doc__ or "").strip()
         lines += ["```text", docstring, "```", ""]
         written[module] = name
+    lines += _rules(algorithm)
     if caveat := algorithm.caveat(BETAS[0]):
         lines += [f"Caveat at beta = {BETAS[0]}: {cell(caveat)}.", ""]
     keys = [f"| `{key}` | {code(_short(value))} |" for key, value in node.items() if key != "_target_"]
@@ -79,13 +80,21 @@ def _details(choice: Choice, node: dict[str, Any], written: dict[str, str]) -> s
     return "\n".join(lines)
 
 
+def _rules(algorithm: Any) -> list[str]:
+    """The docstring of the rule by which an algorithm asks for votes."""
+    if (rule := getattr(algorithm, "rule", None)) is None:
+        return []
+    docstring = (sys.modules[type(rule).__module__].__doc__ or "").strip()
+    return [" ".join(["The rule.", _sources(rule.sources)]).strip(), "", "```text", docstring, "```", ""]
+
+
 def _short(value: Any) -> str:
     """A value in the words of yaml, with the class of a node shortened."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_short(entry)}" for key, entry in value.items()) + "}"
     spelled = {None: "null", True: "true", False: "false", float("inf"): ".inf"}
     text = spelled.get(value, str(value)) if not isinstance(value, list) else str(value)
-    return re.sub(r"^nlhf\.algorithms\.\w+\.", "", text)
+    return re.sub(r"^nlhf\.(algorithms|asking)\.\w+\.", "", text)
 
 
 def _sources(numbers: tuple[str, ...]) -> str:

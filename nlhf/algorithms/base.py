@@ -17,6 +17,8 @@ from nlhf.prox.base import Prox
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlhf.budget import Schedule
+
     StepSize = Tensor  # (S, 1, 1), set by `bind`
 else:
     Tensor = Any  # algorithms are imported without torch
@@ -61,12 +63,16 @@ class Algorithm(ABC):
     Args:
         gradient: defaults of prox=gradient, as in the algorithm's paper: surrogate, inner_steps, baseline.
 
-    Class attributes: `sources`, the arXiv numbers of the papers that the algorithm is from.
+    Class attributes: `sources`, the arXiv numbers of the papers that the algorithm is from; `columns`, which it adds to
+    rows; `schedule` of its rows, None for that of the measure; `few_iterations`, as `PolicyFamily.few_iterations`.
     """
 
     gradient: Advice | None = field(default=None, kw_only=True)
 
     sources: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ()
+    schedule: ClassVar[Schedule | None] = None
+    few_iterations: ClassVar[int] = 100
 
     @property
     def cited(self) -> tuple[str, ...]:
@@ -99,11 +105,7 @@ class Algorithm(ABC):
         return False
 
     def caveat(self, beta: float) -> str | None:
-        """How the fixed point differs from the equilibrium: the floor is then bias, not noise. None if it does not.
-
-        Args:
-            beta: of the game.
-        """
+        """How the fixed point differs from the equilibrium at beta: then the floor is bias, not noise. None if not."""
         return None
 
     def cycling(self, beta: float) -> str | None:
@@ -139,6 +141,10 @@ class Algorithm(ABC):
     def step_taken(self, state: Any, prox: Prox) -> Tensor:
         """The step size after the engine has limited it, (S, 1, 1), in the units of `current_step`."""
         return prox.step(self.current_step(state, prox.beta))
+
+    def measured(self, state: Any, prox: Prox) -> dict[str, Tensor]:
+        """The values (S) of `columns`."""
+        return {}
 
     def kl_bound(self, state: Any, iteration: Tensor, beta: Tensor, initial: Tensor) -> Tensor:
         """The proved bound on KL(pi* || pi) in `state`, after `iteration` iterations from KL `initial`.

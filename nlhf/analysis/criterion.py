@@ -21,6 +21,8 @@ METRICS |= {f"test_{name}": f"test {title}" for name, title in METRICS.items()}
 TARGET_OF_TEXTS = 0.4  # a win rate of 0.6
 OF_TEXTS = "test_loss_rate_vs_reference"  # the metric where a judge compares completions
 METRICS[OF_TEXTS] = "share of judged pairs lost"
+CERTIFIED, TARGET_OF_VOTES = "certified_exploitability", 0.05  # the metric where every method asks for votes
+METRICS[CERTIFIED] = "certified exploitability"
 COSTS = {"queries": "preference queries", "iteration": "iterations", "seconds": "training time in seconds"}
 
 
@@ -73,11 +75,22 @@ class Criterion:
         return f"least {self.cost}" if self.x == "seconds" else f"fewest {self.cost}"
 
     def for_data(self, data: pd.DataFrame) -> Criterion:
-        """This criterion; for language models, which have no exploitability, the share of judged pairs lost."""
-        chosen = self.metric != PLAIN.metric or _measured(data, self.metric)
-        if chosen or not _measured(data, OF_TEXTS):
+        """This criterion, or one that fits the data better if its metric is the default.
+
+        That is the share of judged pairs lost for language models, which have no exploitability, and the certified
+        exploitability if every run asks for votes.
+        """
+        if self.metric != PLAIN.metric:
             return self
-        return replace(self, metric=OF_TEXTS, target=TARGET_OF_TEXTS if self.target == PLAIN.target else self.target)
+        if CERTIFIED in data.columns and bool(data[CERTIFIED].notna().all()):
+            return self._instead(CERTIFIED, TARGET_OF_VOTES)
+        if _measured(data, OF_TEXTS) and not _measured(data, self.metric):
+            return self._instead(OF_TEXTS, TARGET_OF_TEXTS)
+        return self
+
+    def _instead(self, metric: str, target: float) -> Criterion:
+        """This criterion for another metric, with its default target unless a target was chosen."""
+        return replace(self, metric=metric, target=target if self.target == PLAIN.target else self.target)
 
     def check(self, data: pd.DataFrame) -> None:
         """Refuse columns that the data do not have, and a metric that no run measured.

@@ -39,14 +39,14 @@ class AskingRule(ABC):
         """
 
 
-def next_batch(total_votes: float) -> int:
-    """The size of the next batch: 3% of the votes so far, but at least 20.
+def next_batch(total_votes: float, smallest: int = SMALLEST_BATCH, growth: float = GROWTH) -> int:
+    """The size of the next batch: a part `growth` of the votes so far, but at least `smallest`.
 
     Example:
         >>> next_batch(100), next_batch(2000)
         (20, 60)
     """
-    return max(SMALLEST_BATCH, round(GROWTH * total_votes))
+    return max(smallest, round(growth * total_votes))
 
 
 def filled(votes: np.ndarray, weights: np.ndarray, batch: int, rng: np.random.Generator) -> np.ndarray:

@@ -53,13 +53,17 @@ class CertifiedRule(AskingRule):
 
     def __post_init__(self) -> None:
         if not 0 < self.delta < 1:
-            raise ConfigError(f"asking.delta={self.delta} is out of range: give a probability between 0 and 1.")
+            raise ConfigError(f"algorithm.rule.delta={self.delta} is out of range: give a probability between 0 and 1.")
         if self.first < 1:
-            raise ConfigError(f"asking.first={self.first} is too small: give each pair 1 vote or more to begin with.")
+            raise ConfigError(
+                f"algorithm.rule.first={self.first} is too small: give each pair 1 vote or more to begin with."
+            )
         if not 0 <= self.near < 1:
-            raise ConfigError(f"asking.near={self.near} is out of range: give a part of the largest bound, in [0, 1).")
+            raise ConfigError(
+                f"algorithm.rule.near={self.near} is out of range: give a part of the largest bound, in [0, 1)."
+            )
         if not 0 < self.power < float("inf"):
-            raise ConfigError(f"asking.power={self.power} is out of range: give a positive number such as 0.6.")
+            raise ConfigError(f"algorithm.rule.power={self.power} is out of range: give a positive number such as 0.6.")
 
     def numbers(self, wins: np.ndarray, votes: np.ndarray, batch: int, rng: np.random.Generator) -> np.ndarray:
         missing = np.ceil(np.triu(np.maximum(self.first - votes, 0), 1)).astype(np.int64)
@@ -72,8 +76,7 @@ class CertifiedRule(AskingRule):
 
     def certified(self, wins: np.ndarray, votes: np.ndarray) -> Certificate:
         """The bounds that the rule lowers, and the best policy under them."""
-        won, cast = (np.asarray(table, dtype=float).tobytes() for table in (wins, votes))
-        return _certificate(won, cast, len(wins), self.delta, self.clustered)
+        return certificate(wins, votes, self.delta, self.clustered)
 
     def values(self, wins: np.ndarray, votes: np.ndarray) -> np.ndarray:
         """By how much one vote on each pair lowers the certified exploitability, about, (n, n), symmetric."""
@@ -93,7 +96,15 @@ class CertifiedRule(AskingRule):
         return total
 
 
-@lru_cache(maxsize=8)  # whoever decides whether to stop asks for the certificate that the rule needs next
+def certificate(wins: np.ndarray, votes: np.ndarray, delta: float, clustered: bool = False) -> Certificate:
+    """What votes prove with probability 1 - delta, at any time."""
+    won, cast = (np.asarray(table, dtype=float).tobytes() for table in (wins, votes))
+    return _certificate(won, cast, len(wins), delta, clustered)
+
+
+@lru_cache(
+    maxsize=64
+)  # who certifies a policy, for all seeds and contexts, has the certificates that a rule needs next
 def _certificate(wins: bytes, votes: bytes, n: int, delta: float, clustered: bool) -> Certificate:
     won, cast = (np.frombuffer(table).reshape(n, n) for table in (wins, votes))
     bounds = VoteBounds.anytime(won, cast, delta, separate=clustered)

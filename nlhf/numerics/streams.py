@@ -1,8 +1,8 @@
 """Random streams: each seed has a separate stream for every use of randomness.
 
-A game's instance, the reference, the initial policy and the feedback use separate streams. A seed therefore draws the
-same instance for every algorithm (comparisons are paired), and its draws do not depend on the other seeds. All draws
-are made by NumPy on the CPU, for every device.
+A game's instance, the reference, the initial policy, the feedback and an asking rule use separate streams. A seed
+draws the same instance for every algorithm (comparisons are paired), and its draws do not depend on the other seeds.
+All draws are made by NumPy on the CPU, for every device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-STREAMS = ("game", "reference", "policy", "feedback")
+STREAMS = ("game", "reference", "policy", "feedback", "asking")
 LARGEST_SEED = 2**63 - 1  # tables, arrays and torch hold seeds as signed 64-bit integers
 REFILL = 16  # requests for which numbers are drawn at once
 
@@ -28,6 +28,14 @@ def stream(seed: int, use: str, position: int = 0) -> np.random.Generator:
     """
     bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(use),)))
     return np.random.Generator(bits.advance(position) if position else bits)
+
+
+def step_stream(seed: int, use: str, iteration: int) -> np.random.Generator:
+    """The generator of one seed for one `use` in one iteration, whatever the iterations before it drew.
+
+    Raises: ValueError for an unknown use.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(use), iteration)))
 
 
 class Uniforms:

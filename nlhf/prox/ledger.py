@@ -28,8 +28,8 @@ class Ledger:
         self.queries = np.zeros(seeds, np.int64)  # charged to each seed
         self._answers: WeakKeyDictionary[Policy, tuple[Tensor, np.ndarray]] = WeakKeyDictionary()
 
-    def charge(self, queries: int, active: np.ndarray) -> None:
-        """Add queries to the count of every seed in `active`, (S) bool."""
+    def charge(self, queries: int | np.ndarray, active: np.ndarray) -> None:
+        """Add queries, the same number or one for each seed, to the count of every seed in `active`, (S) bool."""
         self.queries += queries * active
 
     def answer(self, policy: Policy, active: np.ndarray, ask: Ask) -> Tensor:

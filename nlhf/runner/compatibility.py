@@ -20,6 +20,8 @@ CAPABILITIES = {
     "gradient": "a policy with parameters: choose another policy or prox",
     "sample": "a policy that can be sampled: choose another policy or prox",
     "answers": "answers about all actions at once: set prox=exact or prox=sampled",
+    "votes": "votes on pairs, from which it works: set prox=votes",
+    "asking": "an algorithm that asks for votes: set algorithm=asking, or choose another prox",
     "exact": "exactly solved steps, which it compares its model with: set prox=exact",
     "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
     "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
@@ -55,6 +57,8 @@ def check_payoff(game: GameFamily, feedback: Feedback, prox: ProxFamily, algorit
             f"{key} cannot be estimated without bias from votes or noisy answers: set feedback=probability without "
             "flip and position_bias, or game.payoff=linear."
         )
+    if "votes" in prox.provides:
+        raise ConfigError(f"{key} cannot be estimated without bias from the votes of this prox: set game.payoff=linear.")
     if "logistic" in algorithm.needs | prox.provides:
         raise ConfigError(
             f"{key} is no probability, which the logistic loss needs: set game.payoff=linear, or choose another "

@@ -98,6 +98,8 @@ def _facts(summary: Mapping[str, Any]) -> Any:
         table.add_row("KL to the reference", f"{_number(final['test_kl_to_reference'])} {ends}")
     else:
         table.add_row("exploitability", _number(final.get("exploitability")))
+        if "certified_exploitability" in final:
+            table.add_row("  certified by the votes", _number(final["certified_exploitability"]))
         table.add_row("  of the average policy", _number(final.get("average_exploitability")))
         table.add_row("KL to the equilibrium", _number(final.get("kl_to_equilibrium")))
         table.add_row("  its certificate", _certificate(summary["equilibrium"]))

@@ -52,7 +52,7 @@ class RunFolder:
     def __post_init__(self) -> None:
         self.path, self.started = self.run.folder, time.monotonic()
         self.spent: dict[str, Any] = {}  # on the judge by earlier processes
-        self.columns = self.world.columns
+        self.columns = (*self.world.columns, *self.run.algorithm.columns)
         self.table = Table(self.path / "metrics.csv", self.columns, sync=False)
         self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS, sync=False)
 
@@ -105,7 +105,7 @@ class RunFolder:
         self.run.check_same(content)
         self.spent = content.get("judge") or {}
         iterations = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
-        schedule = self.world.measure.schedule
+        schedule = self.run.algorithm.schedule or self.world.measure.schedule
         for table in self._tables():
             table.go_on_from(content["tables"][table.path.name], lambda row: permanent(row, schedule, iterations))
         return content

@@ -155,7 +155,7 @@ def _loop(run: Specification, trainer: Trainer, stop: StopRequest, watch: Watch)
         with watch(run) as trainer.tick:
             if not trainer.run():
                 return "interrupted", stop.received.name if stop.received else None
-            if sentence := cut_short(run.budget, trainer.progress, run.policy.few_iterations):
+            if sentence := cut_short(run.budget, trainer.progress, run.few_iterations):
                 log.warning(sentence)
             return "completed", stop_reason(run.budget, trainer.progress)
     except COMMAND_ERRORS:

@@ -73,6 +73,11 @@ class Specification:
         return self.options.beta / self.game.payoff_unit
 
     @property
+    def few_iterations(self) -> int:
+        """A run that ends by its query budget before so many iterations logs a warning."""
+        return min(self.policy.few_iterations, self.algorithm.few_iterations)
+
+    @property
     def name(self) -> str:
         """The name of the run and of its folder."""
         names = self.options.names
@@ -169,7 +174,7 @@ def _check_questions(prox: ProxFamily, feedback: Feedback, options: Options) -> 
     """
     if "pairs" not in prox.needs and not feedback.plain:
         raise ConfigError(
-            "feedback applies to single pairs, and this prox does not compare pairs: leave it out, or choose "
+            "feedback changes answers about single pairs, which this prox does not ask for: leave it out, or choose "
             "prox=sampled, or prox=gradient with prox.samples."
         )
     if options.rounding and "advantage" not in prox.needs:

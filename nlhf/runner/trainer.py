@@ -51,6 +51,7 @@ class Trainer:
         seeds = len(self.prox.beta)
         self.prox.rate, self.prox.limits_steps = self.algorithm.target_rate, not self.algorithm.paces_itself
         self.state = self.algorithm.init(self.policy)
+        self.schedule = self.algorithm.schedule or self.measure.schedule
         self.kl_0 = self.measure.initial_kl(self.policy)[:, None, None]
         self.progress = Progress.none(seeds)
         self.next_row = np.zeros(seeds, np.int64)
@@ -74,7 +75,7 @@ class Trainer:
             due = self.next_row == self.progress.iterations
             if due.any():
                 self._record(due)
-                self.next_row[due] = [self.measure.schedule.following(k) for k in self.progress.iterations[due]]
+                self.next_row[due] = [self.schedule.following(k) for k in self.progress.iterations[due]]
             self.prox.active = ~spent(self.budget, self.progress)
             finished = not self.prox.active.any()
             if finished or self.interrupted():
@@ -86,7 +87,7 @@ class Trainer:
             self._iterate()
             self.tick(self.progress)
         measure = self.measure.snapshot()  # without the unscheduled rows, which a resumed run drops
-        self._record(~np.array([self.measure.schedule.includes(k) for k in self.progress.iterations]), scheduled=False)
+        self._record(~np.array([self.schedule.includes(k) for k in self.progress.iterations]), scheduled=False)
         self._checkpoint(measure)
         return finished
 
@@ -109,6 +110,7 @@ class Trainer:
         beta = self.prox.beta
         iteration = beta.new_tensor(self.progress.iterations)[:, None, None]
         columns = self.measure(self.state.policy, self.average.of(self.state.policy, iteration))
+        columns |= self.algorithm.measured(self.state, self.prox)
         columns["step_size"] = self.algorithm.step_taken(self.state, self.prox)[:, 0, 0] / self.measure.unit
         bound = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)
         columns["kl_bound"] = self.measure.promised(bound)[:, 0, 0]

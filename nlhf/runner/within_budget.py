@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.budget import DENSE, Budget
+from nlhf.budget import Budget
 from nlhf.config import ConfigError
 from nlhf.records import POLICY_COLUMNS, Row, Table, means_of_last_rows
 
@@ -67,8 +67,8 @@ def _stop(rows: Sequence[Row], budget: Budget) -> tuple[int, bool]:
                  if name in COST_COLUMNS and limit is not None]  # fmt: skip
         if any(cost > limit for cost, limit in costs) and iteration > previous + 1:
             return index, False
-        # Only runs with the dense schedule have an exploitability.
-        target = budget.target is not None and DENSE.includes(iteration) and bool(row["exploitability"])
+        # All rows but the last are scheduled; text has no exploitability.
+        target = budget.target is not None and bool(row["exploitability"])
         if any(cost >= limit for cost, limit in costs) or (target and float(row["exploitability"]) <= budget.target):  # type: ignore[operator]
             return index + 1, True
         previous = iteration

@@ -114,12 +114,12 @@ class VoteBounds:
         value = self.exploitability(policy)
         if self.spread is None:
             return policy, value
-        policy, value = self._better(policy, value, self._advantages, self.spread)
+        policy, value = self._better(policy, value, self.advantages, self.spread)
         for _ in range(REFINEMENTS):
             of_pairs = (self.upper @ policy <= self.of_mixture(policy))[:, None]
             if of_pairs.all() or not of_pairs.any():
                 break
-            rows, spread = np.where(of_pairs, self.upper, self._advantages), np.where(of_pairs, 0.0, self.spread)
+            rows, spread = np.where(of_pairs, self.upper, self.advantages), np.where(of_pairs, 0.0, self.spread)
             before = value
             policy, value = self._better(policy, value, rows, spread)
             if value >= (1 - ACCURACY) * before:
@@ -144,10 +144,10 @@ class VoteBounds:
     def of_mixture(self, policy: np.ndarray) -> np.ndarray:
         """The bound of mixtures for every opponent, (n)."""
         assert self.spread is not None
-        return np.asarray(self._advantages @ policy + np.sqrt(self.spread @ policy**2))
+        return np.asarray(self.advantages @ policy + np.sqrt(self.spread @ policy**2))
 
     @property
-    def _advantages(self) -> np.ndarray:
+    def advantages(self) -> np.ndarray:
         """The estimate of A, with 1/2 for pairs without a vote, (n, n)."""
         assert self.estimate is not None
         assert self.spread is not None

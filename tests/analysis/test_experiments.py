@@ -75,6 +75,28 @@ def test_without_a_kl_term_last_iterates_are_solid_and_averages_dashed(tmp_path)
             assert lines["--"].get_ydata() == pytest.approx(10 * expected)
 
 
+def test_certified_values_are_solid_and_true_ones_dashed_and_zeros_stay_in_the_panel(tmp_path):
+    certified = {seed: [0.5 * 0.9**k for k in SCHEDULE] for seed in range(7)}
+    for name in ("asking", "asking_uniform"):
+        curves = {seed: [(k, k, 0.1 if k < 10 else 0.0) for k in SCHEDULE] for seed in range(7)}
+        write_run(tmp_path, name, curves=curves, extra={"certified_exploitability": certified},
+                  overrides=["experiment=asking", f"algorithm={name}"], beta=0.0)  # fmt: skip
+    results = analyse(tmp_path, Criterion())
+    assert (results.criterion.metric, results.criterion.target) == ("certified_exploitability", 0.05)
+    (axis,) = next(pictures(results)).figure.axes
+    look = looks_of(results.study.rows)["asking"]
+    lines = {line.get_linestyle(): line for line in axis.lines if line.get_color() == look.colour}
+    assert lines["-"].get_ydata() == pytest.approx(0.5 * 0.9 ** np.array(SCHEDULE[1:]))
+    assert lines["--"].get_ydata() == pytest.approx([0.1 if k < 10 else 1e-3 for k in SCHEDULE[1:]])
+
+
+def test_a_study_with_a_method_that_does_not_ask_is_compared_by_the_true_exploitability(tmp_path):
+    for name in ("asking", "nash_mp"):
+        extra = {"certified_exploitability": {0: [0.5 if name == "asking" else np.nan] * len(SCHEDULE)}}
+        write_run(tmp_path, name, curves={0: geometric(0.1, 0.9, SCHEDULE)}, extra=extra)
+    assert analyse(tmp_path, Criterion()).criterion == Criterion()
+
+
 def test_sizes_of_the_action_space_are_lines_of_one_panel_an_algorithm(tmp_path):
     for actions, level in ((10, 1.0), (100, 2.0)):
         for name in ("nash_mp", "omd"):
