@@ -199,7 +199,10 @@ def test_the_folder_of_a_run_has_the_column(tmp_path, caplog):
         (["policy=mlp"], r"^prox=VotesProx needs a policy that can be any table: set policy=tabular"),
         (["feedback=vote"], r"^feedback changes answers about single pairs, which this prox does not ask for: leave "),
         (["feedback.flip=0.1"], r"^feedback changes answers about single pairs, which this prox does not ask for: "),
-        (["game.payoff=sign"], r"^game\.payoff=sign cannot be estimated without bias from the votes of this prox: set "),
+        (
+            ["game.payoff=sign"],
+            r"^game\.payoff=sign cannot be estimated without bias from the votes of this prox: set ",
+        ),
         (["dtype=float32"], r"^dtype=float32 applies to answers about all actions at once, which this prox does not"),
         (
             ["algorithm=asking_uniform", "algorithm.delta=0"],

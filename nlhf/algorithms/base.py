@@ -10,14 +10,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from nlhf.budget import Schedule
 from nlhf.config import ConfigError
 from nlhf.policies.base import Advice, Policy, TrainablePolicy
 from nlhf.prox.base import Prox
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from nlhf.budget import Schedule
 
     StepSize = Tensor  # (S, 1, 1), set by `bind`
 else:
@@ -121,10 +120,7 @@ class Algorithm(ABC):
         return State(policy)
 
     def check(self, beta: float) -> None:  # noqa: B027 (most algorithms work with every beta)
-        """Refuse a beta that this algorithm, with its options, cannot work with.
-
-        Raises: ConfigError.
-        """
+        """Raise a ConfigError for a beta that this algorithm, with its options, cannot work with."""
 
     def bind(self, beta: Tensor) -> Self:
         """This algorithm for the game's beta (S, 1, 1)."""
@@ -188,10 +184,7 @@ class ProximalAlgorithm(Algorithm):
         return self if self.by_theory else replace(super().in_units(unit), step_size=unit * self.step_size)
 
     def theory_step(self, beta: Tensor) -> Tensor:
-        """The step size that the theorem recommends, shape (S, 1, 1).
-
-        Raises: ConfigError, unless a subclass implements it.
-        """
+        """The step size that the theorem recommends, (S, 1, 1); a ConfigError unless a subclass implements it."""
         raise ConfigError(f"algorithm.step_size=theory: {type(self).__name__} has no theorem, give a number > 0.")
 
     def current_step(self, state: Any, beta: Tensor) -> Tensor:

@@ -39,11 +39,11 @@ class ThompsonRule(AskingRule):
             )
 
     def numbers(self, wins: np.ndarray, votes: np.ndarray, batch: int, rng: np.random.Generator) -> np.ndarray:
-        asked, n = votes > 0, len(votes)
-        share = np.where(asked, wins / np.maximum(votes, 1), 0.5)
+        voted, n = votes > 0, len(votes)
+        share = np.where(voted, wins / np.maximum(votes, 1), 0.5)
         radius = np.sqrt(self.alpha * np.log(max(2.0, votes.sum() / 2)) / np.maximum(votes, 1))
-        others = ~np.eye(n, dtype=bool)
-        may_win, surely_wins = others & (~asked | (share + radius > 0.5)), asked & (share - radius > 0.5)
+        different = ~np.eye(n, dtype=bool)
+        may_win, surely_wins = different & (~voted | (share + radius > 0.5)), voted & (share - radius > 0.5)
         candidates = may_win.sum(1) == may_win.sum(1).max()
         sample = _posterior(wins, votes, batch, rng)
         beaten = (sample > 0.5).sum(2) + rng.random((batch, n)) / 2  # breaks ties

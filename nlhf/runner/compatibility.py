@@ -58,7 +58,9 @@ def check_payoff(game: GameFamily, feedback: Feedback, prox: ProxFamily, algorit
             "flip and position_bias, or game.payoff=linear."
         )
     if "votes" in prox.provides:
-        raise ConfigError(f"{key} cannot be estimated without bias from the votes of this prox: set game.payoff=linear.")
+        raise ConfigError(
+            f"{key} cannot be estimated without bias from the votes of this prox: set game.payoff=linear."
+        )
     if "logistic" in algorithm.needs | prox.provides:
         raise ConfigError(
             f"{key} is no probability, which the logistic loss needs: set game.payoff=linear, or choose another "
