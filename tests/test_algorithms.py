@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from nlhf.algorithms.sppo import SPPO
 from nlhf.config import build
 from nlhf.games.circle import Circle
 from tests.adversarial import FAMILIES, Arena, arena, log_policy, matrix_game
-from tests.composing import UNREGULARISED
+from tests.composing import UNREGULARISED, configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(nlhf.__file__).parents[1]
@@ -329,15 +330,13 @@ def test_the_overview_lists_every_algorithm():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_overview_agrees_with_the_module_of_each_algorithm(name):
-    node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "algorithm" / f"{name}.yaml"))
-    if "defaults" in node:
-        base = OmegaConf.load(ROOT / "conf" / "algorithm" / f"{node.pop('defaults')[0]}.yaml")
-        node = {**OmegaConf.to_container(base), **node}
-    algorithm = build(node, "algorithm")
-    module = __import__(type(algorithm).__module__, fromlist=["__doc__"])
+    algorithm = build(configured(f"algorithm={name}")["algorithm"], "algorithm")
+    module = sys.modules[type(algorithm).__module__]
+    rule = sys.modules[type(getattr(algorithm, "rule", None)).__module__]  # `builtins` without a rule
+    text = f"{module.__doc__}\n{rule.__doc__}"
     _, queries, _, _, source = listed_rows()[name]
     for number in re.findall(r"\d{4}\.\d{5}", source):
-        assert number in module.__doc__, f"{module.__name__} does not name its source arXiv:{number}"
+        assert number in text, f"{module.__name__} does not name its source arXiv:{number}"
     if source == "ours":
         assert "Source: ours" in module.__doc__
     if queries.isdigit():

@@ -5,7 +5,7 @@
 
 With probability 1 - delta, the column `certified_exploitability` is nowhere below the exploitability of pi: the bounds
 hold at every time, for every policy, and whatever the rule asks. Contexts are asked about separately, and each has
-its part of delta. One query is one vote. See docs/mathematics.md, "What votes prove". Source of the bounds: ours.
+its part of delta. One query is one vote. See docs/mathematics.md, "What votes prove". Source: ours.
 """
 
 from __future__ import annotations
