@@ -152,6 +152,14 @@ def test_games_without_a_table_are_refused(choices, tmp_path):
         assemble(specified(*choices, "game.payoff=logit", "equilibrium=never", folder=tmp_path))
 
 
+def test_runs_from_before_there_were_payoffs_keep_their_fingerprint():
+    with composed([*SMALL, "budget.iterations=1", "game=tversky"]) as config:
+        now = plain(config)
+    before = {**now, "game": {key: value for key, value in now["game"].items() if key not in ("payoff", "clip")}}
+    assert len(before["game"]) == len(now["game"]) - 2
+    assert specify(before).fingerprint == specify(now).fingerprint
+
+
 def test_fingerprints_change_only_where_the_payoff_does():
     linear, clipped = specified("game=tversky"), specified("game=tversky", "game.clip=0.2")
     assert linear.fingerprint == clipped.fingerprint

@@ -89,6 +89,14 @@ def test_many_votes_exclude_what_is_outside_and_few_exclude_nothing():
     assert possible_smith(preference, votes) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("wins", "possible"), [(15, [0]), (14, [0, 1])])
+def test_two_items_are_told_apart_by_an_exact_test_of_their_majority(wins, possible):
+    """The p-value of 15 of 20 votes is 0.041, that of 14 is 0.115: the two-sided binomial test."""
+    preference = np.array([[0.5, wins / 20], [1 - wins / 20, 0.5]])
+    votes = np.array([[[0.0, 20], [20, 0]], np.zeros((2, 2))])
+    assert possible_smith(preference, votes, redraws=20_000) == possible
+
+
 def test_sentences_name_the_set_the_excluded_items_and_the_cycle():
     rng, truth = np.random.default_rng(1), matrix_of(4, np.array([0.7, 0.3, 0.8, 0.7, 0.8, 0.8]))
     preference, votes = cast_votes(truth, 300, 0.0, rng)
