@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -59,14 +59,23 @@ def growth_of_votes(cast: Sequence[Vote], items: Sequence[str]) -> Growth | None
     return _growth(_in_order(rows, len(items)), "votes", order)
 
 
-def growth_of_units(units: Units, items: Sequence[str]) -> Growth | None:
-    """The curve of observations that are clusters; None for too few clusters, or too few or too many items."""
+def growth_of_units(units: Units, items: Sequence[str], at_random: bool = False) -> Growth | None:
+    """The curve of observations that are clusters; None for too few clusters, or too few or too many items.
+
+    Args:
+        units: the observations.
+        items: names.
+        at_random: put the clusters in a random order, as files may be sorted, such as ballots by their content.
+    """
     n = len(items)
     if not 2 <= n <= MOST or units.size < 2:
         return None
-    numbers = _numbers(units.size, min(units.size, 4), n)
+    numbers, order = _numbers(units.size, min(units.size, 4), n), "in the order of the file"
+    if at_random:
+        places = np.random.default_rng(0).permutation(units.size)
+        units, order = replace(units, clusters=places[units.clusters]), "in a random order"
     counted = (Counted(number, *units.table(n, number), np.ones((n, n))) for number in numbers)
-    return _growth(counted, f"values of {units.name}", "in the order of the file", separate=True)
+    return _growth(counted, f"values of {units.name}", order, separate=True)
 
 
 def _growth(counted: Iterable[Counted], unit: str, order: str, separate: bool = False) -> Growth:

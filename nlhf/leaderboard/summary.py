@@ -165,7 +165,11 @@ def examine(
     basis, number = position_clusters(cast, cluster)
     wins = None if uncertain or pooled.wins is None else pooled.wins[0]
     growth = (
-        growth_of_units(units, pooled.items) if units else None if uncertain else growth_of_votes(cast, pooled.items)
+        growth_of_units(units, pooled.items, at_random=True)
+        if units
+        else None
+        if uncertain
+        else growth_of_votes(cast, pooled.items)
     )
     return VotesSummary(
         _matrices(pooled, clusters, not uncertain, SAMPLES)[0],

@@ -19,12 +19,12 @@ from nlhf.votes.file import Vote
 
 @dataclass(frozen=True)
 class Units:
-    """Observations in the order of their clusters.
+    """Observations of clusters.
 
     Args:
         names: of the columns that name a cluster, as `question_id` or `prompt`.
         size: the number of clusters.
-        clusters: the number of the cluster of each observation, (R), increasing.
+        clusters: the number of the cluster of each observation, (R).
         a, b: the numbers of the items, (R).
         shares: of wins of a, (R).
     """

@@ -106,6 +106,18 @@ def test_a_cluster_is_one_observation_of_a_pair_however_often_it_votes():
     assert clustered.anytime.bounds.spread is None  # no bound of mixtures
 
 
+def test_ballots_that_are_sorted_by_content_are_put_in_a_random_order():
+    """The votes of the file begin with one pair; in a random order every pair has votes early."""
+    pairs = [("bee", "cat")] * 40 + [("ant", "bee")] * 40 + [("ant", "cat")] * 40
+    votes = [Vote({"voter": str(row)}, a, b, 1.0, 0.0, 0.0) for row, (a, b) in enumerate(pairs)]
+    units = units_of(votes, ITEMS, ["voter"])
+    sorted_, random = growth_of_units(units, ITEMS), growth_of_units(units, ITEMS, at_random=True)
+    assert random.order == "in a random order"
+    assert random.anytime[-1] == sorted_.anytime[-1] == 0
+    middle = len(random.numbers) // 2
+    assert random.anytime[middle] < sorted_.anytime[middle]
+
+
 def test_shares_of_a_cluster_are_means():
     votes = [Vote({"q": "x"}, "ant", "bee", 0.7, 0.3, 0.0), Vote({"q": "x"}, "bee", "ant", 0.6, 0.4, 0.0)]
     wins, total = units_of(votes, ITEMS, ["q"]).table(3)
