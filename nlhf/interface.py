@@ -123,6 +123,11 @@ def evaluate(
             f"{policy} holds {len(log_policy)} seeds and the game has {shape[0]}: give one policy, or as many seeds."
         )
     log_policy = log_policy.expand(shape).contiguous()
+    if (tree := world.game.tree) is not None and not tree.contains(log_policy):
+        raise ConfigError(
+            f"{policy} gives replies of the user other probabilities than the game, where policies choose answers "
+            "only: multiply the probabilities of the answers by those of the replies."
+        )
     row = world.measure.grade(log_policy)
     return {name: float(value.mean()) for name, value in row.items()}
 

@@ -30,7 +30,7 @@ class RegretMatching(Algorithm):
     predictive: bool
 
     sources = ("1407.5042", "2007.14358")
-    needs = frozenset({"answers", "bilinear", "table"})
+    needs = frozenset({"answers", "bilinear", "one-turn", "table"})
 
     @property
     def averaging(self) -> int:

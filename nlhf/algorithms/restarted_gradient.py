@@ -46,7 +46,7 @@ class RestartedGradient(Restarting):
     shrink: float
 
     sources = ("1311.1869",)
-    needs = frozenset({"answers", "bilinear", "exact", "table"})
+    needs = frozenset({"answers", "bilinear", "exact", "one-turn", "table"})
 
     def check(self, beta: float) -> None:
         if beta != 0:

@@ -92,7 +92,7 @@ class Restarting(ProximalAlgorithm):
         step = step.expand_as(epoch.weight)
         epoch = epoch.after(half, answer, step, accepted)
         average_answer = epoch.answers / epoch.weight.where(epoch.weight > 0, 1.0)
-        of_average, of_half = average_answer.amax(-1, keepdim=True), answer.amax(-1, keepdim=True)
+        of_average, of_half = prox.largest_gain(average_answer), prox.largest_gain(answer)
         lowest = of_average.minimum(of_half)
         due = accepted & (lowest <= self.restart * epoch.exploitability)
         if not due.any():

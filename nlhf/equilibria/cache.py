@@ -28,9 +28,10 @@ from nlhf.equilibria.solve import solve, solve_matrix_free
 from nlhf.games.base import LARGEST_DENSE
 from nlhf.games.matrix import MatrixGame
 from nlhf.games.protocol import FiniteGame
+from nlhf.numerics.tree import Tree
 
 log = logging.getLogger(__name__)
-LARGEST = {"newton": 2500, "interior point": 3000}  # actions up to which a matrix is factorised
+LARGEST = {"newton": 2500, "interior point": 3000, "linear programme": 500}  # actions up to which a matrix is used
 LONG = 15.0  # estimated seconds from which a warning is logged
 WORK = 40_000_000  # multiplications of a query up to which `auto` takes about a minute with products alone
 
@@ -64,28 +65,32 @@ def reference_equilibria(
         log_reference: (1 or S, X, n).
         choice: `always`, `never`, or `auto`, which skips games that take more than about a minute.
     """
-    method = dense_method(beta)
+    tree = game.tree if game.tree is not None and game.tree.replies else None
+    method = dense_method(beta, tree)
     n = len(game.items)
     if choice == "never":
         return None
     entries = len(game.content) * len(game.contexts) * n * n
     factorised = game.is_bilinear and n <= LARGEST[method] and entries <= max(LARGEST_DENSE, game.content.numel())
-    slow = game.work > WORK or (not game.is_bilinear and n > LARGEST[method])
+    slow = game.work > WORK or n > LARGEST[method] and (tree is not None or not game.is_bilinear)
     if choice == "auto" and not factorised and slow:
         log.warning("no reference equilibrium: %d actions take long; equilibrium=always computes it", n)
         return None
     log_reference = log_reference.cpu()
     instances = max(len(game.content), len(log_reference))
     log_reference = log_reference.expand(instances, -1, -1)
-    if not factorised:
+    if tree is not None:
+        tree = tree.to(log_reference.device).expanded(instances)
+    elif not factorised:
         return _summarised(_matrix_free(game.to(log_reference.device), log_reference, beta, cache), beta)
-    return _summarised(_dense(game.dense().cpu().expand(instances, -1, -1, -1), log_reference, beta, cache), beta)
+    advantage = game.dense().cpu().expand(instances, -1, -1, -1)
+    return _summarised(_dense(advantage, log_reference, beta, cache, tree), beta)
 
 
-def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path) -> Equilibrium:
+def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path, tree: Tree | None) -> Equilibrium:
     """The equilibria (G, X, n) of games (G, X, n, n), from a file for each instance."""
-    method = dense_method(beta)
-    keys = [store.key_of(method, pair, beta) for pair in zip(advantage, log_reference, strict=True)]
+    method, replies = dense_method(beta, tree), () if tree is None else tree.replies
+    keys = [store.key_of(method, tensors, beta) for tensors in zip(advantage, log_reference, *replies, strict=True)]
     policies = [store.read(cache, key, log_reference.shape[1:]) for key in keys]
     missing = [index for index, policy in enumerate(policies) if policy is None]
     n = log_reference.shape[-1]
@@ -93,13 +98,15 @@ def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path) -
         flat = log_reference[missing].reshape(-1, n).contiguous()
         factorisations = 10 + 22 * max(0.0, -math.log10(beta)) if beta else 20
         _announce(len(flat) * n**3 * 2e-11 * factorisations, n, beta)
-        solved = solve(advantage[missing].reshape(-1, n, n), flat, beta).log_policy
+        part = None if tree is None else tree.part(missing).flat()
+        solved = solve(advantage[missing].reshape(-1, n, n), flat, beta, part).log_policy
         for index, policy in zip(missing, solved.view(len(missing), -1, n), strict=True):
             store.write(cache, keys[index], policy)
             policies[index] = policy
     policy = torch.stack([policy for policy in policies if policy is not None])
     flat = log_reference.reshape(-1, n)
-    return _shaped(recertify(advantage.reshape(-1, n, n), policy.view(-1, n), flat, beta), policy)
+    flat_tree = None if tree is None else tree.flat()
+    return _shaped(recertify(advantage.reshape(-1, n, n), policy.view(-1, n), flat, beta, tree=flat_tree), policy)
 
 
 def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Path) -> Equilibrium:

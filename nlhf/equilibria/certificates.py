@@ -19,6 +19,7 @@ from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
     from nlhf.games.protocol import FiniteGame
+    from nlhf.numerics.tree import Tree
 
 CERTIFIED = 1e-12  # the largest certified exploitability, even if rounding explains more
 DETERMINED = 1e-6  # the largest bound on KL(pi || pi*) with which distances to pi count as distances to pi*
@@ -33,7 +34,7 @@ class Equilibrium:
         exploitability: measured, the certificate, (...).
         floor: the exploitability that rounding can cause (see `rounding_floor`), (...).
         unique: True if it is certified to be the only equilibrium; always if beta > 0, (...).
-        method: `newton`, `newton-krylov`, `interior point` or `proximal point`.
+        method: `newton`, `newton-krylov`, `interior point`, `proximal point` or `linear programme`.
     """
 
     log_policy: Tensor
@@ -76,19 +77,26 @@ def rounding_floor(policy: Tensor, log_reference: Tensor, beta: float) -> Tensor
 
 
 def recertify(
-    advantage: Tensor, policy: Tensor, log_reference: Tensor, beta: float, unique: Tensor | None = None
+    advantage: Tensor,
+    policy: Tensor,
+    log_reference: Tensor,
+    beta: float,
+    unique: Tensor | None = None,
+    tree: Tree | None = None,
 ) -> Equilibrium:
     """Policies (B, n) of `solve` with new certificates in games (B, n, n), by one product each.
 
     Args:
         unique: certificates of uniqueness (B) that were computed before.
+        tree: the turns of conversations, whose uniqueness is not tested at beta = 0.
     """
     policy = _finite(policy, log_reference)
     probabilities = policy.exp()
     if unique is None:
-        unique = _constant(policy, True) if beta > 0 else unique_winners(advantage, probabilities)
+        tested = beta == 0 and tree is None
+        unique = unique_winners(advantage, probabilities) if tested else _constant(policy, beta > 0)
     answer = simplex.products(advantage, probabilities)
-    return _certified(policy, answer, log_reference, beta, unique, dense_method(beta))
+    return _certified(policy, answer, log_reference, beta, unique, dense_method(beta, tree), tree)
 
 
 def recertify_matrix_free(game: FiniteGame, policy: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
@@ -99,13 +107,19 @@ def recertify_matrix_free(game: FiniteGame, policy: Tensor, log_reference: Tenso
 
 
 def _certified(
-    policy: Tensor, answer: Tensor, log_reference: Tensor, beta: float, unique: Tensor, method: str
+    policy: Tensor,
+    answer: Tensor,
+    log_reference: Tensor,
+    beta: float,
+    unique: Tensor,
+    method: str,
+    tree: Tree | None = None,
 ) -> Equilibrium:
     """Policies (..., n) with their certificates, from answer = A policy."""
     value = (
-        metrics.exploitability_of(policy, answer, log_reference, policy.new_tensor(beta))
+        metrics.exploitability_of(policy, answer, log_reference, policy.new_tensor(beta), tree)
         if beta > 0
-        else answer.amax(-1).clamp(min=0.0)
+        else simplex.largest(answer, tree).clamp(min=0.0)
     )
     return Equilibrium(policy, value, rounding_floor(policy, log_reference, beta), unique, method)
 
@@ -119,9 +133,11 @@ def _finite(policy: Tensor, log_reference: Tensor) -> Tensor:
     return policy.where(~policy.isnan().any(-1, keepdim=True), log_reference)
 
 
-def dense_method(beta: float) -> str:
+def dense_method(beta: float, tree: Tree | None = None) -> str:
     """The `method` of `solve` at this beta."""
-    return "newton" if beta > 0 else "interior point"
+    if beta > 0:
+        return "newton"
+    return "interior point" if tree is None else "linear programme"
 
 
 def matrix_free_method(game: FiniteGame, beta: float) -> str:

@@ -17,24 +17,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.protocol import FiniteGame
+    from nlhf.numerics.tree import Tree
     from nlhf.policies.base import Policy
 
 
-def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
+def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor, tree: Tree | None = None) -> Tensor:
     """log of BR ∝ ref exp(A pi / beta), for advantage = A pi; beta > 0 broadcasts."""
-    return simplex.normalised(lambda gain, log_weight: (gain / beta).add_(log_weight), advantage, log_reference)
+    return simplex.normalised(
+        lambda gain, log_weight: (gain / beta).add_(log_weight), advantage, log_reference, tree=tree
+    )
 
 
-def exploitability_of(policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor) -> Tensor:
+def exploitability_of(
+    policy: Tensor, advantage: Tensor, log_reference: Tensor, beta: Tensor, tree: Tree | None = None
+) -> Tensor:
     """max_mu P_beta(mu > pi) - 1/2 per context, for advantage = A pi; (..., n) -> (...).
 
     beta is a scalar tensor or broadcasts as (..., 1). For beta > 0 this is beta KL(pi || BR(pi)), which stays accurate
-    far below 1e-16, unlike a difference of two log-sum-exps; for beta = 0 it is max_y (A pi)_y.
+    far below 1e-16, unlike a difference of two log-sum-exps; for beta = 0 it is max_y (A pi)_y. With a tree, policies
+    and responses are those of the tree.
     See docs/mathematics.md, "Best response and exploitability".
     """
     scale = beta[..., 0] if beta.ndim else beta
-    response = best_response(advantage, log_reference, beta.where(beta > 0, 1.0))
-    return advantage.amax(-1).clamp(min=0.0).where(scale == 0, scale * simplex.kl(policy, response))
+    response = best_response(advantage, log_reference, beta.where(beta > 0, 1.0), tree)
+    return simplex.largest(advantage, tree).clamp(min=0.0).where(scale == 0, scale * simplex.kl(policy, response))
 
 
 def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float | Tensor) -> Tensor:
@@ -136,7 +142,8 @@ class Measure(Grades):
         margins = advantage if linear is self.game else linear.payoff(policy.exp())
         row = {
             "exploitability": self._exploitability(policy, advantage),
-            "exploitability_unregularised": self.unit * advantage.amax(-1).clamp(min=0.0).mean(-1),
+            "exploitability_unregularised": self.unit
+            * simplex.largest(advantage, self.game.tree).clamp(min=0.0).mean(-1),
             "kl_to_reference": simplex.kl(policy, self.log_reference).mean(-1),
             "entropy": simplex.entropy(policy).mean(-1),
             "win_rate_vs_reference": 0.5 - simplex.mean_under(self.log_reference, margins).mean(-1),
@@ -154,4 +161,5 @@ class Measure(Grades):
         return simplex.kl(self.log_equilibrium.expand_as(policy), policy).mean(-1)
 
     def _exploitability(self, policy: Tensor, advantage: Tensor) -> Tensor:
-        return self.unit * exploitability_of(policy, advantage, self.log_reference, self.beta).mean(-1)
+        exploitability = exploitability_of(policy, advantage, self.log_reference, self.beta, self.game.tree)
+        return self.unit * exploitability.mean(-1)

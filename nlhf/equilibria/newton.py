@@ -67,7 +67,7 @@ class _Continuation:
         length = torch.ones_like(self.beta)
         waiting = self.active.clone()
         for _ in range(30):
-            trial = (self.point + length * direction).log_softmax(-1)
+            trial = self.problem.normalised(self.point + length * direction)
             merit, response = self._respond(trial, self.beta)
             taken = waiting & (merit <= (1 - 0.1 * length[:, 0]) * self.merit) & merit.isfinite()
             self._assign(taken, point=trial, merit=merit, response=response)
@@ -102,14 +102,14 @@ class _Continuation:
         moved = forward | (back & ~hopeless)
         beta = (self.solved_beta / self.stride).clamp(min=self.target)
         predicted = self.solved + self.tangent * (1 / beta - 1 / self.solved_beta)
-        predicted = predicted.log_softmax(-1)
+        predicted = self.problem.normalised(predicted)
         merit, response = self._respond(predicted, beta)
         self._assign(moved, point=predicted, beta=beta, merit=merit, response=response)
         self._assign(moved, steps=torch.zeros_like(self.steps))
 
     def _respond(self, point: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
         """The merit, exploitability at this beta, and the best response; shapes (B) and (B, n)."""
-        response = (self.log_reference + self.problem.answer(point.exp()) / beta).log_softmax(-1)
+        response = self.problem.normalised(self.log_reference + self.problem.answer(point.exp()) / beta)
         return beta[:, 0] * simplex.kl(point, response), response
 
     def _assign(self, where: Tensor, **values: Tensor) -> None:

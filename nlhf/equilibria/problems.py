@@ -32,11 +32,22 @@ class Problem(Protocol):
     def solve(self, point: Tensor, beta: Tensor, right: Tensor) -> Tensor:
         """d with (I - A C/beta) d = right, for log-probabilities and right-hand sides (B, n), beta (B, 1)."""
 
+    def normalised(self, logits: Tensor) -> Tensor:
+        """Log-probabilities (B, n) of the policies with these logits."""
+
     def part(self, chosen: Tensor) -> Problem | None:
         """Some of the games, (B) bool; None if the games cannot be separated."""
 
 
-class Dense:
+class OneTurn:
+    """Policies that may be any distributions."""
+
+    def normalised(self, logits: Tensor) -> Tensor:
+        """The softmax."""
+        return logits.log_softmax(-1)
+
+
+class Dense(OneTurn):
     """Matrices of advantages (B, n, n).
 
     Pass large problems one by one: on two threads, torch's batched solver may hang with MKL from n = 150 on (pytorch
@@ -66,7 +77,7 @@ class Dense:
         return Dense(self.advantage[chosen])
 
 
-class MatrixFree:
+class MatrixFree(OneTurn):
     """The contexts and seeds of any game as problems that use products only.
 
     Args:

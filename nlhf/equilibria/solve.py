@@ -4,7 +4,7 @@ beta > 0: Newton's method with continuation in 1/beta (nlhf/equilibria/newton.py
 products only.
 beta = 0: an interior point method (nlhf/equilibria/interior.py), polished on its support; for games that are too large,
 the proximal point method with a step that doubles: the game regularised to the last solution is solved by Newton's
-method, until no action gains.
+method, until no action gains. Conversations of several turns: a linear programme (nlhf/equilibria/turns.py).
 Every solution has a certificate (nlhf/equilibria/certificates.py).
 """
 
@@ -18,33 +18,42 @@ from torch import Tensor
 from nlhf.equilibria.certificates import Equilibrium, recertify, recertify_matrix_free, rounding_floor
 from nlhf.equilibria.newton import newton
 from nlhf.equilibria.problems import SMALL, Dense, Problem, problem_of
+from nlhf.equilibria.turns import Turns, sequence_forms
 from nlhf.equilibria.winners import winners
 from nlhf.numerics.threads import threads_for
 
 if TYPE_CHECKING:
     from nlhf.games.protocol import FiniteGame
+    from nlhf.numerics.tree import Tree
 
 MEMORY = 8_000_000  # entries of one batch of Jacobians
 DOUBLINGS = 40  # of the proximal point's step
 
 
-def solve(advantage: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
+def solve(advantage: Tensor, log_reference: Tensor, beta: float, tree: Tree | None = None) -> Equilibrium:
     """The equilibrium of every game of a batch.
 
     Args:
         advantage: P - 1/2, float64 (B, n, n), rows preferred to columns.
         log_reference: log-probabilities (B, n).
         beta: strength of the KL term, >= 0.
+        tree: the turns of conversations, for tables (B, n).
 
     Returns: an `Equilibrium` with log_policy (B, n).
     """
     batch, n = log_reference.shape
     size = MEMORY // (n * n) if n <= SMALL else 1
     parts = [slice(first, first + size) for first in range(0, batch, size)]
+
+    def problem(part: slice) -> Dense:
+        return Dense(advantage[part]) if tree is None else Turns(advantage[part], tree.part(part))
+
     with threads_for(n):
         if beta > 0:
-            policies = [newton(Dense(advantage[part]), log_reference[part], beta) for part in parts]
-            return recertify(advantage, torch.cat(policies), log_reference, beta)
+            policies = [newton(problem(part), log_reference[part], beta) for part in parts]
+            return recertify(advantage, torch.cat(policies), log_reference, beta, tree=tree)
+        if tree is not None:
+            return recertify(advantage, sequence_forms(advantage, tree).log(), log_reference, beta, tree=tree)
         solved = [winners(advantage[part]) for part in parts]
         policy, unique = (torch.cat(results) for results in zip(*solved, strict=True))
         return recertify(advantage, policy.log(), log_reference, beta, unique)

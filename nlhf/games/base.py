@@ -38,8 +38,8 @@ class GameFamily(ABC):
 
     @property
     def provides(self) -> frozenset[str]:
-        """The queries that its games answer, and `bilinear` if an answer about a policy is A policy."""
-        return frozenset({"advantage", "bilinear", "enumerate", "pairs"})
+        """The queries that its games answer, `bilinear` if an answer about a policy is A policy, and `one-turn`."""
+        return frozenset({"advantage", "bilinear", "enumerate", "one-turn", "pairs"})
 
     @property
     @abstractmethod

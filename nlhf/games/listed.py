@@ -29,6 +29,7 @@ class Listed:
     clusters: ClassVar[None] = None
     wins: ClassVar[None] = None
     features: ClassVar[None] = None
+    tree: ClassVar[None] = None
     is_bilinear: ClassVar[bool] = True
 
     @property

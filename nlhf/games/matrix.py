@@ -13,6 +13,7 @@ from nlhf.games.listed import moved
 from nlhf.games.payoff import Payoff
 from nlhf.games.preference import PreferenceTable
 from nlhf.numerics import simplex
+from nlhf.numerics.tree import Tree
 from nlhf.stats.vote_clusters import Clusters
 
 
@@ -22,7 +23,8 @@ class MatrixGame:
 
     `advantage[g, x, y, y']` = P(y > y' | x) - 1/2, float64 (G, X, n, n), contiguous; G is 1 if the seeds share the
     instance. `features` has shape (G, X, d). The last `held_out` contexts are for testing. If another payoff than P is
-    played for, `advantage` is that payoff over twice the largest one, and `preference` is P - 1/2.
+    played for, `advantage` is that payoff over twice the largest one, and `preference` is P - 1/2. With a
+    `tree`, actions are conversations of several turns.
     """
 
     advantage: Tensor
@@ -34,6 +36,7 @@ class MatrixGame:
     features: Tensor | None = None
     held_out: int = 0
     preference: Tensor | None = None
+    tree: Tree | None = None
 
     @classmethod
     def from_tables(cls, tables: list[PreferenceTable]) -> MatrixGame:

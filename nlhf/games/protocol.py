@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from nlhf.numerics.tree import Tree
     from nlhf.stats.vote_clusters import Clusters
 
 
@@ -47,6 +48,10 @@ class FiniteGame(PairGame, Protocol):
     @property
     def features(self) -> Tensor | None:
         """Features of the contexts, the input of policies, (1 or S, X, d), or None."""
+
+    @property
+    def tree(self) -> Tree | None:
+        """The turns of conversations, if the actions are conversations of several turns, or None."""
 
     @property
     def content(self) -> Tensor:

@@ -44,7 +44,7 @@ class Text(GameFamily):
     long_prompts: Literal["refuse", "skip"] = "refuse"  # missing in configs of older runs
 
     random: ClassVar[bool] = False
-    provides = frozenset({"pairs", "prompts"})
+    provides = frozenset({"one-turn", "pairs", "prompts"})
     needs: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __post_init__(self) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlhf.numerics.tree import Tree
+
 PART = 1 << 17  # actions that are processed at once
 SINGLE = 2.0**-23  # the relative rounding of float32
 
@@ -44,13 +46,15 @@ def step_weights(beta: Tensor, step_size: Tensor) -> tuple[Tensor, Tensor]:
     return beta / kappa, 1 / kappa
 
 
-def weighted_step(anchor: Tensor, reference: Tensor, advantage: Tensor, pull: Tensor, gain: Tensor) -> Tensor:
-    """`proximal_step` with the coefficients of `step_weights`."""
+def weighted_step(
+    anchor: Tensor, reference: Tensor, advantage: Tensor, pull: Tensor, gain: Tensor, tree: Tree | None = None
+) -> Tensor:
+    """`proximal_step` with the coefficients of `step_weights`, over the policies of a tree if there is one."""
 
     def logits(anchor: Tensor, reference: Tensor, advantage: Tensor) -> Tensor:
         return anchor.lerp(reference, pull).addcmul_(advantage, gain)
 
-    return normalised(logits, anchor, reference, advantage)
+    return normalised(logits, anchor, reference, advantage, tree=tree)
 
 
 def geometric_mixture(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
@@ -105,8 +109,13 @@ def _mean_under(p: Tensor, values: Tensor) -> Tensor:
     return (p.exp() * values).sum(-1)
 
 
-def normalised(logits: Callable[..., Tensor], *tables: Tensor) -> Tensor:
-    """log-softmax of `logits(*tables)`, tables (..., Y); many actions are processed part by part."""
+def normalised(logits: Callable[..., Tensor], *tables: Tensor, tree: Tree | None = None) -> Tensor:
+    """log-softmax of `logits(*tables)`, tables (..., Y); many actions are processed part by part.
+
+    With a tree, the policy of the tree that is nearest to it.
+    """
+    if tree is not None:
+        return tree.nearest(logits(*tables))
     actions = tables[0].shape[-1]
     if actions <= PART:
         return logits(*tables).log_softmax(-1)
@@ -152,6 +161,11 @@ def projection(values: Tensor) -> Tensor:
 def products(matrix: Tensor, vector: Tensor) -> Tensor:
     """Batched matrix-vector products (B, m, n), (B, n) -> (B, m)."""
     return (matrix @ vector[..., None])[..., 0]
+
+
+def largest(values: Tensor, tree: Tree | None = None) -> Tensor:
+    """The largest mean of values (..., Y) under a policy, (...): their maximum, or that of a tree's policies."""
+    return values.amax(-1) if tree is None else tree.largest(values)
 
 
 def span(p: Tensor, q: Tensor) -> Tensor:

@@ -49,6 +49,15 @@ class Prox(Protocol):
         Answers are linear: the answer about an average is the average of the answers.
         """
 
+    def local_step(self, policy: Policy, step_size: Tensor) -> TrainablePolicy:
+        """A proximal step from a policy against itself, in each turn of a conversation by itself.
+
+        Later turns have the value that they have under `policy`. With one turn it is `prox(policy, policy)`.
+        """
+
+    def largest_gain(self, answer: Tensor) -> Tensor:
+        """What the best policy gains against the policy of an answer (S, X, Y), (S, X, 1)."""
+
     def step(self, step_size: Tensor) -> Tensor:
         """The step size (S, 1, 1) that the engine uses when an algorithm asks for `step_size`."""
 

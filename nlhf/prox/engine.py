@@ -69,6 +69,14 @@ class ProxEngine(ABC):
         """Store an answer that follows from earlier ones, free of charge."""
         self.ledger.record(policy, answer, self.active)
 
+    def local_step(self, policy: Policy, step_size: Tensor) -> TrainablePolicy:
+        """A step in each turn by itself (see `Prox`): here there is one turn."""
+        return self(opponent=policy, anchor=policy, step_size=step_size)
+
+    def largest_gain(self, answer: Tensor) -> Tensor:
+        """What the best policy gains against the policy of an answer (see `Prox`)."""
+        return answer.amax(-1, keepdim=True)
+
     def step(self, step_size: Tensor) -> Tensor:
         """The step size that is used when an algorithm asks for `step_size`: here the same."""
         return step_size

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.protocol import FiniteGame
-    from nlhf.policies.base import Policy
+    from nlhf.policies.base import Policy, TrainablePolicy
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,34 @@ class ClosedForm(ProxEngine):
             weights = simplex.step_weights(self.beta, step_size)
             self._weights = (step_size, self.beta, weights)
         step = simplex.weighted_step(
-            anchor.log_probabilities, self.reference.log_probabilities, self.advantage(opponent), *weights
+            anchor.log_probabilities,
+            self.reference.log_probabilities,
+            self.advantage(opponent),
+            *weights,
+            self.game.tree,
         )
         return TabularPolicy(step)
 
+    def local_step(self, policy: Policy, step_size: Tensor) -> TrainablePolicy:
+        if (tree := self.game.tree) is None:
+            return super().local_step(policy, step_size)
+        step = tree.local_step(
+            policy.log_probabilities,
+            self.reference.log_probabilities,
+            self.advantage(policy),
+            self.beta,
+            *simplex.step_weights(self.beta, self.step(step_size)),
+        )
+        return TabularPolicy(step)
+
+    def largest_gain(self, answer: Tensor) -> Tensor:
+        return simplex.largest(answer, self.game.tree)[..., None]
+
     def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
-        return self.game.payoff(policy.probabilities), 1
+        return self.game.payoff(self.opponent(policy).probabilities), 1
+
+    def opponent(self, policy: Policy) -> Policy:
+        """The policy that an opponent plays: in a tree, a mixture of policies becomes the nearest policy."""
+        if (tree := self.game.tree) is None or not tree.replies:
+            return policy
+        return TabularPolicy(tree.nearest(policy.log_probabilities))

@@ -81,7 +81,7 @@ class GradientProx(ProxFamily):
     def needs(self) -> frozenset[str]:
         answers = {"pairs", "sample"} if self.samples is not None else {"advantage", "enumerate"}
         self_play = {"self-play"} if SURROGATES[self.surrogate].self_play else set()
-        return frozenset({"gradient"} | answers | self_play)
+        return frozenset({"gradient", "one-turn"} | answers | self_play)
 
     @property
     def provides(self) -> frozenset[str]:

@@ -95,7 +95,9 @@ class SampledClosedForm(ClosedForm):
 
     def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
         seeds, contexts, actions = policy.log_probabilities.shape
-        drawn = policy.at(None).sample(self.uniforms(contexts, self.opponents, active=active))  # (S, X, m)
+        drawn = (
+            self.opponent(policy).at(None).sample(self.uniforms(contexts, self.opponents, active=active))
+        )  # (S, X, m)
         first = drawn.new_tensor(range(actions)).repeat_interleave(self.opponents).expand(seeds, contexts, -1)
         all_contexts = drawn.new_tensor(range(contexts)).expand(seeds, -1)
         votes = self.judge(all_contexts, first, drawn.repeat(1, 1, actions), active=active)

@@ -45,6 +45,8 @@ def assemble_table(run: Specification) -> TableWorld:
     check_game(complete_game, run.game.provides, f"game={type(run.game).__name__}")
     log_reference = run.reference.build(complete_game, options.seeds)
     check_reference(log_reference, complete_game, len(options.seeds), f"reference={type(run.reference).__name__}")
+    if complete_game.tree is not None:
+        log_reference = complete_game.tree.with_replies(log_reference)
     game, held_out_game = complete_game.split()
     trained = len(game.contexts)
     held_out = None

@@ -33,7 +33,9 @@ T = TypeVar("T")
 
 def shape_of(world: TableWorld) -> tuple[int, ...] | None:
     """What the worlds of one batch share; None for a world that cannot be part of a batch."""
-    if not isinstance(world.game, MatrixGame) or world.held_out is not None or world.game.preference is not None:
+    if not isinstance(world.game, MatrixGame) or world.held_out is not None:
+        return None
+    if world.game.preference is not None or world.game.tree is not None:
         return None
     return (*world.game.advantage.shape[1:], world.equilibria is None)
 

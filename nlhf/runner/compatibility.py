@@ -14,6 +14,7 @@ CAPABILITIES = {
     "pairs": "a game that answers pairs: choose another game or prox",
     "enumerate": "actions that can be listed: choose another game or policy",
     "bilinear": "answers that are linear in the policy: set game.competitors=null, or choose another algorithm",
+    "one-turn": "a game of one turn, whose policies are any distributions: choose another game, algorithm or prox",
     "prompts": "prompts to complete: set game=text, or choose another policy",
     "text": "a policy that writes text: set policy=causal_lm prox=gradient, or choose another game",
     "table": "a policy that can be any table: set policy=tabular, or prox=gradient",

@@ -15,6 +15,7 @@ from nlhf.equilibria.cache import Certified
 from nlhf.equilibria.metrics import Measure
 from nlhf.games.base import LARGEST_DENSE
 from nlhf.games.protocol import FiniteGame
+from nlhf.games.tree import answers_in_context
 from nlhf.io.files import replacing
 from nlhf.policies.average import Average, NoAverage, TableAverage
 from nlhf.policies.base import Policy
@@ -124,8 +125,11 @@ class TableWorld:
 
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
         """Write policy.npz and the policy's own files."""
+        arrays = self._names
+        if self.game.tree is not None:
+            arrays |= answers_in_context(self.game.items, self.game.tree, policy.log_probabilities)
         with replacing(folder / "policy.npz", "wb", sync=False) as stream:
-            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds), **self._names)
+            np.savez(stream, log_policy=policy.log_probabilities.cpu().numpy(), seeds=np.array(seeds), **arrays)
         policy.save(folder)
 
     @property
