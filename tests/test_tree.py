@@ -441,3 +441,13 @@ def test_restarts_reach_an_equilibrium_without_a_kl_term():
     policies, _ = problem.policies(algorithm, 1000)
     gains = problem.game.payoff(policies[-1].exp())
     assert (problem.tree.largest(gains) < 1e-6).all()
+
+
+@pytest.mark.parametrize("payoff", ["logit", "sign"])
+def test_other_payoffs_keep_the_turns(tmp_path, payoff):
+    run = nlhf.run(["game=bread", f"game.payoff={payoff}", "beta=0.3", f"runs_dir={tmp_path}", "budget.target=1e-12"])
+    assert run.summary["equilibrium"]["certified"]
+    assert run.metrics["kl_to_equilibrium"].iloc[-1] < 1e-10
+    with np.load(run.folder / "policy.npz") as saved:
+        policy = np.exp(saved["log_policy"][0, 0]).reshape(2, 2, 2).sum(-1)
+    assert (policy / policy.sum(1, keepdims=True)).ravel() == pytest.approx([0.7, 0.3, 0.5, 0.5], rel=1e-12)

@@ -46,7 +46,7 @@ class ListedConversations(Conversations):
             if not level or any(SEPARATOR in name for name in level):
                 raise ConfigError(f"a turn has the names {level}: give at least one, without {SEPARATOR!r}.")
 
-    def structured(self, streams: list[np.random.Generator]) -> MatrixGame:
+    def instances(self, streams: list[np.random.Generator]) -> MatrixGame:
         answers, replies = [tuple(level) for level in self.answers], [tuple(level) for level in self.replies]
         items = paths(answers, replies)
         preference = check_preference(np.array(self.preference), "game.preference")

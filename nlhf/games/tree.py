@@ -7,6 +7,7 @@ the game `random_tournament`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.games.base import LARGEST_DENSE, GameFamily, check_size
+from nlhf.games.payoff import Payoff
 from nlhf.games.preference import PreferenceTable, antisymmetric
+from nlhf.numerics.streams import stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.matrix import MatrixGame
+    from nlhf.games.protocol import FiniteGame
     from nlhf.numerics.tree import Tree
 
 SEPARATOR = " > "  # between the answers and replies in the name of a conversation
@@ -32,6 +36,14 @@ class Conversations(GameFamily):
     """Base of the games whose actions are complete conversations; it does not provide `one-turn`."""
 
     provides = frozenset({"advantage", "enumerate", "pairs"})
+
+    @abstractmethod
+    def instances(self, streams: list[np.random.Generator]) -> MatrixGame:
+        """The game of P, from one stream per instance."""
+
+    def build(self, seeds: list[int]) -> FiniteGame:
+        streams = [stream(seed, "game") for seed in (seeds if self.random else seeds[:1])]
+        return self.instances(streams).played_for(Payoff(self.payoff, self.clip))
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class RandomTree(Conversations):
                 "game.actions or game.replies."
             )
 
-    def structured(self, streams: list[np.random.Generator]) -> MatrixGame:
+    def instances(self, streams: list[np.random.Generator]) -> MatrixGame:
         answers = [tuple(f"action{number}" for number in range(self.actions))] * self.turns
         replies = [tuple(f"reply{number}" for number in range(self.replies))] * (self.turns - 1)
         items = paths(answers, replies)
