@@ -35,7 +35,7 @@ SEPARATOR = " > "  # between the answers and replies in the name of a conversati
 class Conversations(GameFamily):
     """Base of the games whose actions are complete conversations; it does not provide `one-turn`."""
 
-    provides = frozenset({"advantage", "enumerate", "pairs"})
+    provides = frozenset({"advantage", "bilinear", "enumerate", "pairs"})
 
     @abstractmethod
     def instances(self, streams: list[np.random.Generator]) -> MatrixGame:
