@@ -18,6 +18,7 @@ TABLE_PAGES = [
     "docs/guides/asking.md",
     "docs/guides/sampled.md",
     "docs/guides/large.md",
+    "docs/guides/conversations.md",
     "docs/guides/sweeps.md",
     "docs/guides/comparing.md",
 ]

@@ -72,7 +72,7 @@ def reference_equilibria(
         return None
     entries = len(game.content) * len(game.contexts) * n * n
     factorised = game.is_bilinear and n <= LARGEST[method] and entries <= max(LARGEST_DENSE, game.content.numel())
-    slow = game.work > WORK or n > LARGEST[method] and (tree is not None or not game.is_bilinear)
+    slow = game.work > WORK or (n > LARGEST[method] and (tree is not None or not game.is_bilinear))
     if choice == "auto" and not factorised and slow:
         log.warning("no reference equilibrium: %d actions take long; equilibrium=always computes it", n)
         return None

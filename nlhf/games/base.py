@@ -16,7 +16,7 @@ from nlhf.games.protocol import FiniteGame
 from nlhf.numerics.streams import stream
 
 LARGEST_DENSE = 1 << 26  # entries up to which a game without a matrix builds one on request
-COMPETITION = frozenset({"advantage", "enumerate"})  # what games against several competitors provide
+COMPETITION = frozenset({"advantage", "enumerate", "one-turn"})  # what games against several competitors provide
 STRUCTURED = 1 << 13  # actions above which a family avoids matrices if it can
 
 
