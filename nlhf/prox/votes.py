@@ -48,7 +48,7 @@ class VotesProx(ProxFamily):
     """Counts of votes on the pairs that an algorithm chooses."""
 
     random = True
-    needs = frozenset({"enumerate", "table", "asking"})
+    needs = frozenset({"asking", "enumerate", "one-turn", "table"})
     provides = frozenset({"votes"})
 
     def engine(self, parts: Parts[FiniteGame]) -> ProxEngine:
