@@ -154,7 +154,7 @@ class Replayed:
     drawn: tuple[Tensor, Tensor, Tensor]
     answers: Tensor
 
-    def pairs(self, policy: object) -> tuple[Tensor, Tensor, Tensor]:
+    def pairs(self, first: object, second: object) -> tuple[Tensor, Tensor, Tensor]:
         return self.drawn
 
     def duel(self, first: Tensor, second: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ def learning(name: str) -> tuple[Callable[..., Tensor], Callable[..., Tensor], d
 
     def loss(parameters: Mapping[str, Tensor]) -> Tensor:
         learner = policy.at(contexts, parameters)
-        return ipo(Problem(learner, anchor, anchor, reference, beta, 0 * beta + 0.5, 4 * beta), draws)
+        return ipo(Problem(learner, anchor, anchor, anchor, reference, beta, 0 * beta + 0.5, 4 * beta, 0.0), draws)
 
     return forward, loss, {key: value.clone().requires_grad_() for key, value in policy.parameters.items()}
 

@@ -13,7 +13,10 @@ import torch
 
 import nlhf
 from nlhf.algorithms.adaptive import Adaptive
+from nlhf.algorithms.base import State
 from nlhf.algorithms.egpo import EGPO
+from nlhf.algorithms.enpo import ENPO
+from nlhf.algorithms.mnpo import MNPO
 from nlhf.algorithms.nash_md import NashMD
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
@@ -21,8 +24,10 @@ from nlhf.algorithms.optimistic import Optimistic
 from nlhf.algorithms.proximal_point import ProximalPoint
 from nlhf.algorithms.regret_matching import RegretMatching
 from nlhf.algorithms.sppo import SPPO
+from nlhf.algorithms.xpo import XPO
 from nlhf.config import build
 from nlhf.games.circle import Circle
+from nlhf.policies.tabular import TabularPolicy
 from tests.adversarial import FAMILIES, Arena, arena, log_policy, matrix_game
 from tests.composing import ASKING, UNREGULARISED, configured
 
@@ -88,6 +93,61 @@ def test_nash_md_by_hand(step):
         mix = normal(pi ** (1 - size * b) * ref ** (size * b))
         pi = normal(mix * np.exp(size * (A + 0.5) @ mix))
     np.testing.assert_allclose(final(NashMD(step), 4), pi, rtol=1e-13)
+
+
+def test_mnpo_by_hand():
+    _, A, ref, b = small()
+    policies, step = [ref], 0.7
+    for _ in range(5):
+        last = np.array(policies[-3:])
+        opponent, anchor = last.mean(0), np.exp(np.log(last).mean(0))
+        policies.append(normal((anchor * ref ** (step * b) * np.exp(step * A @ opponent)) ** (1 / (1 + step * b))))
+    np.testing.assert_allclose(final(MNPO(step, history=3), 5), policies[-1], rtol=1e-12)
+
+
+def test_a_history_of_three_is_stable_for_steps_a_tenth_longer_than_those_of_omd():
+    beta, step = 0.03, 0.66  # 1.1 times the longest stable step of omd, 2 pi^2 beta
+    games = arena("circle", 40, (beta,), (0.0,))
+    start = (games.log_equilibrium + 1e-3 * log_policy(1.0, (1, 1, 40), np.random.default_rng(0))).log_softmax(-1)
+    at_first = games.exploitability(start).item()
+    mnpo, omd = (
+        games.exploitability(games.policies(algorithm, 6000, start)[-1]).item()
+        for algorithm in (MNPO(step, history=3), OnlineMirrorDescent(step))
+    )
+    assert mnpo < at_first / 10 < omd
+    assert OnlineMirrorDescent(step).cycling(beta) is not None
+    assert MNPO(step, history=3).cycling(beta) is None
+    assert MNPO(1.2 * step, history=3).cycling(beta) is not None
+
+
+class Recording:
+    """An engine that stores the partners it is called with."""
+
+    def __init__(self, prox):
+        self.prox, self.beta, self.reference, self.partners = prox, prox.beta, prox.reference, []
+
+    def __call__(self, **problem):
+        self.partners.append(problem["partner"].log_probabilities)
+        return self.prox(**problem)
+
+
+def test_the_second_sampler_of_enpo_extrapolates_the_last_step():
+    games, *_ = small()
+    prox, algorithm = Recording(games.prox()), ENPO(0.7, extrapolation=20.0)
+    states = [algorithm.bind(games.beta).init(TabularPolicy(games.log_reference))]
+    for _ in range(3):
+        states.append(algorithm.bind(games.beta).update(states[-1], prox))
+    log_pi = [state.policy.log_probabilities for state in states]
+    assert prox.partners[0].allclose(log_pi[0])
+    for before, policy, partner in zip(log_pi, log_pi[1:], prox.partners[1:], strict=False):
+        torch.testing.assert_close(partner, (before + 20 * (policy - before)).log_softmax(-1))
+
+
+def test_the_second_sampler_of_xpo_is_the_reference():
+    games, *_ = small()
+    prox = Recording(games.prox())
+    XPO(games.beta * INF).update(State(TabularPolicy(games.log_reference)), prox)
+    assert prox.partners[0].equal(prox.reference.log_probabilities)
 
 
 def test_sppo_with_a_constant_step_by_hand():
@@ -169,6 +229,13 @@ def test_egpo_is_nash_mp(family):
 def test_proximal_point_with_one_inner_step_of_self_play_is_nash_mp(family):
     games = arena(family, 9, (0.05, 1.0), (0.0, 3.0))
     agree(games, ProximalPoint(2.0, inner=OnlineMirrorDescent(INF), inner_steps=1, accuracy=1.0, grow=1.0), NashMP(2.0))
+
+
+@pytest.mark.parametrize("step", ["theory", 0.3, INF])
+def test_mnpo_with_one_policy_and_enpo_with_exact_answers_are_online_mirror_descent(step):
+    games = arena("uniform", 9, (0.6,), (0.0, 3.0)) if step == INF else arena("uniform", 9, (0.05, 1.0), (0.0, 3.0))
+    for algorithm in (MNPO(step, history=1), ENPO(step, extrapolation=20.0)):
+        agree(games, algorithm, OnlineMirrorDescent(step), tolerance=0)
 
 
 def test_sppo_with_a_constant_step_is_online_mirror_descent_without_regularisation():
@@ -388,8 +455,10 @@ CITED = {
     "asking_uniform": [],
     "comal": ["2410.16714", "2410.23223", "2505.19731", "2206.05825", "2407.00617", "2403.08635"],
     "egpo": ["2503.08942"],
+    "enpo": ["2606.01382", "2407.00617"],
     "inpo": ["2206.05825", "2407.00617", "2403.08635"],
     "ipo_md": ["2312.00886", "2403.08635"],
+    "mnpo": ["2509.23102", "2407.00617"],
     "mpo": ["2410.16714", "2410.23223", "2505.19731", "2206.05825", "2407.00617", "2403.08635"],
     "mtpo": ["2405.14655"],
     "nash_ema_pg": ["2505.19731", "2312.00886"],
@@ -411,6 +480,7 @@ CITED = {
     "secant": ["2505.19731"],
     "self_play": ["2206.05825", "2407.00617", "2403.08635"],
     "sppo": ["2405.00675", "2401.04056"],
+    "xpo": ["2405.21046", "2402.04792"],
 }
 
 
@@ -431,7 +501,7 @@ def test_an_algorithm_without_a_caveat_comes_to_rest_at_the_equilibrium(name):
     beta = 0.0 if name in UNREGULARISED else 0.6
     algorithm = algorithm_of(name)
     if algorithm.caveat(beta) is not None:
-        assert name in ("sppo", "regret_matching", "predictive_regret_matching", "nash_md_pg", "ipo_md")
+        assert name in ("sppo", "regret_matching", "predictive_regret_matching", "nash_md_pg", "ipo_md", "xpo")
         return
     games = arena("uniform", 6, (beta,), (1.0,))
     *_, (state, _) = games.states(algorithm, 1000 if name in ("nash_mp_ema", "nash_prox") else 400)

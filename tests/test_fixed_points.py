@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import optimize
 
 from nlhf.config import ConfigError
 from nlhf.equilibria import solve as reference_equilibrium
@@ -29,7 +30,7 @@ WHOLE = [*FREE, "prox=gradient", "prox.samples=null", "prox.contexts=null", "pro
          "prox.learning_rate=1"]  # fmt: skip
 RATE, SHARE = ["algorithm.rate=0.1"], [f"algorithm.mixture={MIXTURE}"]
 EXTRA = {"nash_prox": RATE, "nash_mp_ema": RATE, "nash_ema_pg": RATE, "nash_md_pg": SHARE, "ipo_md": SHARE,
-         "mpo": ["algorithm.inner_steps=2"]}  # fmt: skip
+         "mpo": ["algorithm.inner_steps=2"], "enpo": ["algorithm.extrapolation=3"]}  # fmt: skip
 
 
 class Nobody:
@@ -96,8 +97,10 @@ def response_to_mixture(made):
     return response
 
 
-RESTS = [(algorithm, equilibrium, response_to_mixture) for algorithm in
-         ("nash_mp", "nash_prox", "nash_mp_ema", "self_play", "online_ipo", "nash_ema_pg", "inpo")]  # fmt: skip
+AT_THE_EQUILIBRIUM = (
+    "nash_mp", "nash_prox", "nash_mp_ema", "self_play", "online_ipo", "nash_ema_pg", "inpo", "enpo", "mnpo",
+)  # fmt: skip
+RESTS = [(algorithm, equilibrium, response_to_mixture) for algorithm in AT_THE_EQUILIBRIUM]
 RESTS += [(algorithm, response_to_mixture, equilibrium) for algorithm in ("nash_md_pg", "ipo_md")]
 
 
@@ -150,6 +153,81 @@ def test_online_dpo_elsewhere_rests_near_the_equilibrium_for_beta_dpo_over_four(
     assert 400 < distances[1] / distances[2] < 900, "5^4 = 625"
 
 
+# --- XPO --------------------------------------------------------------------------------------------------------------
+
+
+def minimiser_of_xpo(made, alpha, b=4 * BETA):
+    """Log-probabilities where XPO's gradient vanishes, found by scipy from the loss written in numpy."""
+    payoff, (log_reference,) = (part[0].numpy() for part in parts(made))
+
+    def gradient(logits):
+        log_pi = logits - np.logaddexp.reduce(logits)
+        pi, ref, ratio = np.exp(log_pi), np.exp(log_reference), log_pi - log_reference
+        error = 1 / (1 + np.exp(-b * (ratio[:, None] - ratio[None, :]))) - payoff - 0.5
+        pull = pi[:, None] * ref[None, :] * error
+        in_log_pi = b * (pull.sum(1) - pull.sum(0)) + alpha * ref
+        return in_log_pi - pi * in_log_pi.sum() + logits.sum() * 1e-3
+
+    root = optimize.root(gradient, log_reference - log_reference.mean(), tol=1e-13)
+    assert np.abs(gradient(root.x)).max() < 1e-11
+    return torch.from_numpy(root.x).log_softmax(-1)[None, None]
+
+
+def test_xpo_without_a_bonus_rests_at_the_rewards_of_a_bradley_terry_model(game):
+    overrides = *game(drawn("bradley_terry")), *WHOLE, "prox.learning_rate=3", "prox.alpha=0"
+    made = trainer(overrides, algorithm="xpo", iterations=600)
+    rewards = torch.from_numpy(drawn("bradley_terry"))[:, 0].logit()
+    point = (parts(made)[1] + rewards / (4 * BETA)).log_softmax(-1)
+    assert distance(after(trainer(overrides, algorithm="xpo", iterations=3), point), point) < 1e-13
+    assert simplex.kl(after(made), point) < 1e-20
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.01, 0.1])
+@pytest.mark.parametrize("family", ["bradley_terry", "uniform", "cycle"])
+def test_xpo_rests_where_its_gradient_vanishes(game, family, alpha):
+    """The bonus lowers the reference's likelihood; with the other sign it would raise it."""
+    overrides = *game(drawn(family)), *WHOLE, "prox.learning_rate=3", f"prox.alpha={alpha}"
+    made = trainer(overrides, algorithm="xpo", iterations=600)
+    point, neutral = minimiser_of_xpo(made, alpha), minimiser_of_xpo(made, 0.0)
+    assert distance(after(made), point) < 1e-8
+    likelihood = [(parts(made)[1].exp() * log_pi).sum() for log_pi in (point, neutral)]
+    assert alpha == 0 or likelihood[0] < likelihood[1]
+    if family != "bradley_terry" or alpha == 0.1:
+        assert simplex.kl(equilibrium(made), point) > 1e-4, "biased, as its caveat says"
+
+
+def test_the_bonus_of_xpo_moves_it_by_the_square_of_alpha(game):
+    made = trainer(game(drawn("bradley_terry", 6)), *WHOLE, algorithm="xpo")
+    far = [simplex.kl(minimiser_of_xpo(made, alpha, BETA), minimiser_of_xpo(made, 0.0, BETA)).item()
+           for alpha in (0.01, 0.001)]  # fmt: skip
+    assert 1e-4 < far[0] < 2e-2
+    assert far[0] / far[1] == pytest.approx(100, rel=0.3)
+
+
+# --- ENPO -------------------------------------------------------------------------------------------------------------
+
+
+def test_enpo_without_damping_takes_the_steps_of_online_mirror_descent(game):
+    overrides, start = game(drawn("uniform")), torch.tensor([[[0.3, 0.4, 0.2, 0.1]]]).double().log()
+    exact = after(trainer(overrides, *FREE, algorithm="omd", iterations=3), start)
+    many = "prox.inner_steps=400", "prox.momentum=0.9", "prox.alpha=0"
+    assert distance(exact, start) > 0.01
+    assert distance(after(trainer(overrides, *WHOLE, *many, algorithm="enpo", iterations=3), start), exact) < 1e-6
+
+
+def test_alpha_shortens_a_short_step_of_enpo_by_a_quarter_of_itself(game):
+    overrides, start = game(drawn("uniform")), torch.tensor([[[0.3, 0.4, 0.2, 0.1]]]).double().log()
+    short = "algorithm.step_size=0.02", "prox.learning_rate=0.02"
+    many = *WHOLE, *short, "prox.inner_steps=600", "prox.momentum=0.9", "prox.alpha=2"
+    exact = after(trainer(overrides, *FREE, short[0], algorithm="omd"), start)
+    damped = after(trainer(overrides, *many, algorithm="enpo"), start)
+    centred = [change - (start.exp() * change).sum() for change in (damped - start, exact - start)]
+    torch.testing.assert_close(centred[0], centred[1] / (1 + 2 / 4), rtol=0.02, atol=1e-5)
+    made = trainer(overrides, *WHOLE, "prox.alpha=2", algorithm="enpo", iterations=3)
+    point = equilibrium(made)
+    assert distance(after(made, point), point) < 1e-13
+
+
 # --- SPPO -------------------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +261,7 @@ def test_sppo_drops_a_normalisation_of_second_order(game):
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 MANY = ["prox.inner_steps=300", "prox.momentum=0.9"]
-NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "predictive_regret_matching",
+NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "xpo", "predictive_regret_matching",
          "proximal_point", "regret_matching", "restarted_gradient", "restarted_optimistic", "secant",
          *ASKING}  # fmt: skip
 

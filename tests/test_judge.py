@@ -99,8 +99,15 @@ def test_both_orders_answer_antisymmetrically_and_one_order_does_not(bias):
 # --- what is charged --------------------------------------------------------------------------------------------------
 
 SEEDS, BATCH, STEPS = 3, 5, 2
-SAMPLED = {"policy_gradient": 4, "pair": 4, "ipo": 2, "sppo": 4, "logistic": 2}  # of four samples in a context
-ENUMERATED = {"policy_gradient": 1, "pair": 1, "ipo": STEPS * 4, "sppo": 1, "logistic": STEPS * 4}
+SAMPLED = {
+    "policy_gradient": 4,
+    "pair": 4,
+    "ipo": 2,
+    "sppo": 4,
+    "logistic": 2,
+    "enpo": 4,
+}  # of four samples in a context
+ENUMERATED = {"policy_gradient": 1, "pair": 1, "ipo": STEPS * 4, "sppo": 1, "logistic": STEPS * 4, "enpo": 1}
 
 
 def parts(seeds, **noise):
@@ -109,10 +116,11 @@ def parts(seeds, **noise):
     return Parts(GAME, TabularPolicy(reference.expand(seeds, -1, -1)), beta, list(range(seeds)), feedback)
 
 
-def charged(surrogate, samples, contexts, **noise):
+def charged(surrogate, samples, contexts, comparators=1, **noise):
     options = GradientProx(
         surrogate=surrogate, inner_steps=STEPS, contexts=contexts, samples=samples, baseline="half", beta_dpo=4.0,
         optimiser="sgd", learning_rate=0.1, decay_steps=None, momentum=0.0, clip=None, carry=True,
+        comparators=comparators,
     )  # fmt: skip
     prox = options.engine(parts(SEEDS, **noise))
     prox.active = np.array([True, False, True])
@@ -128,6 +136,11 @@ def test_a_pair_is_one_query_however_it_is_asked(surrogate, noise):
     cost = SAMPLED[surrogate]
     assert charged(surrogate, 4, BATCH, **noise) == [STEPS * BATCH * cost, 0, STEPS * BATCH * cost]
     assert charged(surrogate, 4, None, **noise) == [STEPS * 2 * cost, 0, STEPS * 2 * cost]
+
+
+@pytest.mark.parametrize("surrogate", ["pair", "enpo", "sppo", "policy_gradient"])
+def test_every_comparator_is_a_query(surrogate):
+    assert charged(surrogate, 4, BATCH, comparators=3) == [STEPS * BATCH * 12, 0, STEPS * BATCH * 12]
 
 
 @pytest.mark.parametrize("surrogate", ENUMERATED)

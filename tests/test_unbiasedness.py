@@ -28,8 +28,10 @@ RNG = np.random.default_rng(0)
 GAME = matrix_game(np.stack([uniform(ACTIONS, RNG) for _ in range(CONTEXTS)]))
 FEATURES = torch.from_numpy(RNG.standard_normal((1, CONTEXTS, 2)))
 LEARNER, OPPONENT, ANCHOR, REFERENCE = log_policy(0.7, (4, CONTEXTS, ACTIONS), RNG)[:, None]
+ALPHA = {"enpo": 2.0, "xpo": 0.3}  # the losses whose second sampler is the reference here
 SURROGATES = [("policy_gradient", "half"), ("policy_gradient", "leave_one_out"), ("policy_gradient", "learned"),
-              ("pair", "half"), ("ipo", "half"), ("sppo", "half"), ("logistic", "half")]  # fmt: skip
+              ("pair", "half"), ("ipo", "half"), ("sppo", "half"), ("logistic", "half"), ("enpo", "half"),
+              ("xpo", "half")]  # fmt: skip
 
 
 def tabular(seeds, kind=torch.float64):
@@ -58,8 +60,10 @@ def parts(seeds, told):
 
 def engine(surrogate, seeds, told, contexts=None, samples=None, baseline="half", inner_steps=1):
     options = GradientProx(
-        surrogate=surrogate, inner_steps=inner_steps, contexts=contexts, samples=samples, baseline=baseline,
-        beta_dpo=4.0, optimiser="sgd", learning_rate=1.0, decay_steps=None, momentum=0.0, clip=None, carry=False,
+        surrogate="logistic" if surrogate == "xpo" else surrogate, inner_steps=inner_steps, contexts=contexts,
+        samples=samples, baseline=baseline, beta_dpo=4.0, optimiser="sgd", learning_rate=1.0, decay_steps=None,
+        momentum=0.0, clip=None, carry=False, alpha=ALPHA.get(surrogate, 0.0),
+        comparators=2 if surrogate == "enpo" else 1,
     )  # fmt: skip
     return options.engine(parts(seeds, told))
 
@@ -68,7 +72,8 @@ def step(prox, learner, opponent=None, inverse_step=1 / STEP):
     """The gradient that one step went along, (S, parameters)."""
     opponent = opponent or mixture(len(prox.beta))
     anchor, size = TabularPolicy(ANCHOR.expand(len(prox.beta), -1, -1)), 1 / (0 * prox.beta + inverse_step)
-    after = prox(opponent=opponent, anchor=anchor, step_size=size, start=learner).parameters
+    partner = prox.reference if prox.options.alpha else None
+    after = prox(opponent=opponent, anchor=anchor, step_size=size, start=learner, partner=partner).parameters
     gradients = [(value - after[name]).flatten(1) for name, value in learner.parameters.items()]
     if isinstance(learner, TabularPolicy):  # a table is normalised after the step; gradients of logits sum to zero
         moved = gradients[0].view(len(gradients[0]), -1, ACTIONS)
@@ -120,6 +125,31 @@ def test_an_enumerated_gradient_is_that_of_the_objective_written_by_hand(surroga
     found = step(engine(surrogate, 1, feedback()), learner, opponent)[0]
     assert found.norm() > 0.01
     assert (found + torch.cat([gradient.flatten() for gradient in by_hand])).abs().max() < 1e-10
+
+
+@families
+@pytest.mark.parametrize("surrogate", ALPHA)
+def test_an_enumerated_gradient_is_that_of_the_papers_loss_written_by_hand(surrogate, family):
+    """XPO: DPO's loss plus alpha log pi(y'), over 2 beta_dpo. ENPO: (h - target/eta)^2 - alpha log pi, by eta/4."""
+    learner, alpha, eta = family(1, torch.float64), ALPHA[surrogate], BETA + 1 / STEP
+    parameters = {name: value.clone().requires_grad_() for name, value in learner.parameters.items()}
+    log_pi = learner.at(None, parameters).log_probabilities
+    mu, nu = mixture(1).log_probabilities.exp(), REFERENCE.exp()
+    preference = GAME.dense()[0] + 0.5
+    between = lambda values: values[..., :, None] - values[..., None, :]  # noqa: E731
+    if surrogate == "xpo":
+        logit = 4 * BETA * between(log_pi - REFERENCE)
+        pairs = -(preference * logit.sigmoid().log() + (1 - preference) * (-logit).sigmoid().log())
+        loss = (pairs + alpha * log_pi[..., None, :]) / (8 * BETA)
+    else:
+        h = between(log_pi) - BETA / eta * between(REFERENCE) - (eta - BETA) / eta * between(ANCHOR)
+        target = between(torch.einsum("xyz,sxz->sxy", preference, mu))
+        loss = eta / 4 * ((h - target / eta) ** 2 - alpha * log_pi[..., :, None])
+    loss = torch.einsum("sxy,sxz,sxyz->sx", mu, nu, loss.expand(1, -1, -1, -1)).mean()
+    by_hand = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(parameters.values()))])
+    gradient = step(engine(surrogate, 1, feedback()), learner)[0]
+    assert by_hand.norm() > 0.01
+    assert (gradient - by_hand).abs().max() < 1e-10
 
 
 @families

@@ -20,18 +20,8 @@ from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Te
 
 
 @dataclass(frozen=True)
-class OnlineMirrorDescent(ProximalAlgorithm):
-    """Online mirror descent with a constant step size; self-play if it is infinite."""
-
-    sources: ClassVar[tuple[str, ...]] = ("2206.05825", "2407.00617", "2403.08635")
-
-    @property
-    def provides(self) -> frozenset[str]:
-        return frozenset({"self-play"} if self.step_size == float("inf") else ())
-
-    def update(self, state: State, prox: Prox) -> State:
-        pi = state.policy
-        return State(prox(opponent=pi, anchor=pi, step_size=self.step_size))
+class MirrorDescentRate(ProximalAlgorithm):
+    """The step size and the guarantee of online mirror descent."""
 
     def check(self, beta: float) -> None:
         super().check(beta)
@@ -54,3 +44,18 @@ class OnlineMirrorDescent(ProximalAlgorithm):
         large = (1 / (1 + 2 * step * beta - step**2 / 4)).where(step < 8 * beta, float("nan"))
         no_anchor = (1 / (4 * beta**2)).where((beta > 0.5) & step.isinf(), float("nan"))
         return small.where(step <= 4 * beta, large.where(step.isfinite(), no_anchor))
+
+
+@dataclass(frozen=True)
+class OnlineMirrorDescent(MirrorDescentRate):
+    """Online mirror descent with a constant step size; self-play if it is infinite."""
+
+    sources: ClassVar[tuple[str, ...]] = ("2206.05825", "2407.00617", "2403.08635")
+
+    @property
+    def provides(self) -> frozenset[str]:
+        return frozenset({"self-play"} if self.step_size == float("inf") else ())
+
+    def update(self, state: State, prox: Prox) -> State:
+        pi = state.policy
+        return State(prox(opponent=pi, anchor=pi, step_size=self.step_size))

@@ -11,6 +11,7 @@ beta_dpo = 4 beta. The loss defines the algorithm, so no other engine can run it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nlhf.algorithms.base import Tensor
 from nlhf.algorithms.omd import OnlineMirrorDescent
@@ -20,7 +21,7 @@ from nlhf.algorithms.omd import OnlineMirrorDescent
 class OnlineDPO(OnlineMirrorDescent):
     """Self-play with a logistic loss."""
 
-    sources = ("2402.04792",)
+    sources: ClassVar[tuple[str, ...]] = ("2402.04792",)
     needs = frozenset({"logistic"})
 
     def contraction(self, beta: Tensor) -> Tensor:

@@ -209,8 +209,8 @@ class Completions:
         return copy
 
     def mixed(self, partner: Completions, weight: Tensor) -> Completions:
-        """The token-wise geometric mixture with another model; weight (1, 1, 1) in [0, 1]."""
+        """The token-wise geometric mixture with another model; weight (1, 1, 1), any number."""
         share = float(weight)
         mixture = [(weights, exponent * (1 - share)) for weights, exponent in self.mixture]
         mixture += [(weights, exponent * share) for weights, exponent in partner.mixture]
-        return Completions(self.model, [part for part in mixture if part[1] > 0], self.turns)
+        return Completions(self.model, [part for part in mixture if part[1] != 0], self.turns)

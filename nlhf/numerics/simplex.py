@@ -58,7 +58,7 @@ def weighted_step(
 
 
 def geometric_mixture(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
-    """Log-probabilities of the policy proportional to first^(1-weight) second^weight; weight (S, 1, 1) in [0, 1]."""
+    """Log-probabilities of the policy proportional to first^(1-weight) second^weight; weight (S, 1, 1), any number."""
     return normalised(lambda first, second: first.lerp(second, weight), first, second)
 
 

@@ -24,7 +24,7 @@ class Distribution(Protocol):
         """The same distributions without gradients."""
 
     def mixed(self, partner: Self, weight: Tensor) -> Self:
-        """The geometric mixture with another one, self^(1-weight) partner^weight; weight (S, 1, 1) in [0, 1]."""
+        """The distribution proportional to self^(1-weight) partner^weight; weight (S, 1, 1), any number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,7 @@ class Categorical:
 
         mass = self.log_probabilities.detach().exp().cumsum(-1)
         levels = uniforms.to(mass) * mass[..., -1:]
+        mass = mass.expand(len(levels), -1, -1).contiguous()  # seeds may share a table
         return torch.searchsorted(mass, levels, right=True).clamp_(max=mass.shape[-1] - 1)
 
     def detached(self) -> Categorical:

@@ -1,10 +1,10 @@
-"""Geometric mixtures of two policies, such as Nash-MD's opponent."""
+"""Mixtures of policies: geometric, such as Nash-MD's opponent, and arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 from nlhf.numerics import simplex
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GeometricMixture(Policy):
-    """The policy proportional to first^(1-weight) second^weight; weight (S, 1, 1) in [0, 1]."""
+    """The policy proportional to first^(1-weight) second^weight; weight (S, 1, 1), extrapolates outside [0, 1]."""
 
     first: Policy
     second: Policy
@@ -30,3 +30,17 @@ class GeometricMixture(Policy):
 
     def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Distribution:
         return self.first.at(contexts).mixed(self.second.at(contexts), self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class ArithmeticMixture(Policy):
+    """The policy that draws from each of the `policies` with its weight; weights (S, 1, 1) sum to 1."""
+
+    policies: tuple[Policy, ...]
+    weights: tuple[Tensor, ...]
+
+    @cached_property
+    def log_probabilities(self) -> Tensor:
+        pairs = zip(self.policies, self.weights, strict=True)
+        terms = (policy.log_probabilities + weight.log() for policy, weight in pairs)
+        return reduce(lambda total, term: total.logaddexp(term), terms)

@@ -32,12 +32,19 @@ class Prox(Protocol):
     reference: Policy
 
     def __call__(
-        self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
+        self,
+        *,
+        opponent: Policy,
+        anchor: Policy,
+        step_size: Tensor,
+        start: Policy | None = None,
+        partner: Policy | None = None,
     ) -> TrainablePolicy:
         """Solve the proximal problem.
 
         Args:
             start: initial policy of an iterative engine; by default the policy at the start of the iteration.
+            partner: draws the second action of each pair in the losses `logistic` and `enpo`; by default the opponent.
         """
 
     def advantage(self, policy: Policy) -> Tensor:

@@ -24,18 +24,21 @@ class Problem:
     """One proximal problem at a batch of contexts (S, B); all distributions but the learner are constant.
 
     Args:
-        learner, opponent, anchor, reference: distributions.
+        learner, opponent, partner, anchor, reference: distributions; the partner draws the second action of a pair.
         beta, inverse_step: (S, 1, 1), the weights of the two KL terms.
         beta_dpo: (S, 1, 1), of the logistic loss.
+        alpha: weight of the log-likelihood term of the losses `logistic` and `enpo`.
     """
 
     learner: Distribution
     opponent: Distribution
+    partner: Distribution
     anchor: Distribution
     reference: Distribution
     beta: Tensor
     inverse_step: Tensor
     beta_dpo: Tensor
+    alpha: float
 
     @cached_property
     def kappa(self) -> Tensor:
@@ -57,8 +60,8 @@ class Draws(Protocol):
     def actions(self, policy: Distribution) -> tuple[Tensor, Tensor | float]:
         """Actions (S, B, k) of a policy and their weights."""
 
-    def pairs(self, policy: Distribution) -> tuple[Tensor, Tensor, Tensor | float]:
-        """Independent pairs of actions (S, B, k) of a policy, first and second, and their weights."""
+    def pairs(self, first: Distribution, second: Distribution) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Independent pairs of actions (S, B, k) of two policies, which may be the same one, and their weights."""
 
     def against_opponent(self, actions: Tensor) -> Tensor:
         """Unbiased P(y > opponent) - 1/2 for actions (S, B, k)."""
@@ -71,13 +74,14 @@ class Draws(Protocol):
 
 
 class Sampled:
-    """A few draws in each context; each is compared once.
+    """A few draws in each context.
 
     Args:
         judge: compares.
         uniforms: random numbers of the draws.
         opponent: of the problem, at `contexts` (S, B).
         samples: m, actions in each context; there are m/2 pairs.
+        comparators: draws of the opponent that an action meets.
         active: the seeds that draw, (S) bool.
         baseline: subtracts a baseline from gains at `contexts`.
     """
@@ -89,23 +93,29 @@ class Sampled:
         opponent: Distribution,
         contexts: Tensor,
         samples: int,
+        comparators: int,
         active: np.ndarray,
         baseline: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
         self.judge, self.uniforms, self.opponent = judge, uniforms, opponent
-        self.contexts, self.samples, self.active, self.baseline = contexts, samples, active, baseline
+        self.contexts, self.samples, self.comparators = contexts, samples, comparators
+        self.active, self.baseline = active, baseline
         self.queries = 0  # compared pairs, per seed
 
     def actions(self, policy: Distribution) -> tuple[Tensor, float]:
         return self._draw(policy, self.samples), 1 / self.samples
 
-    def pairs(self, policy: Distribution) -> tuple[Tensor, Tensor, float]:
+    def pairs(self, first: Distribution, second: Distribution) -> tuple[Tensor, Tensor, float]:
         half = self.samples // 2
-        drawn = self._draw(policy, 2 * half)
-        return drawn[..., :half], drawn[..., half:], 1 / half
+        if first is second:
+            drawn = self._draw(first, 2 * half)
+            return drawn[..., :half], drawn[..., half:], 1 / half
+        return self._draw(first, half), self._draw(second, half), 1 / half
 
     def against_opponent(self, actions: Tensor) -> Tensor:
-        return self.duel(actions, self._draw(self.opponent, actions.shape[-1]))
+        met = self._draw(self.opponent, self.comparators * actions.shape[-1])
+        gains = self.duel(actions.repeat_interleave(self.comparators, -1), met)
+        return gains.view(*actions.shape, self.comparators).mean(-1)
 
     def duel(self, first: Tensor, second: Tensor) -> Tensor:
         self.queries += first[0].numel()
@@ -136,10 +146,10 @@ class Enumerated:
         weights = policy.log_probabilities.detach().exp()
         return self.contexts.new_tensor(range(weights.shape[-1])).expand(weights.shape), weights
 
-    def pairs(self, policy: Distribution) -> tuple[Tensor, Tensor, Tensor]:
-        actions, weights = self.actions(policy)
+    def pairs(self, first: Distribution, second: Distribution) -> tuple[Tensor, Tensor, Tensor]:
+        (actions, weights), (_, other_weights) = self.actions(first), self.actions(second)
         n = weights.shape[-1]
-        joint = weights[..., :, None] * weights[..., None, :]
+        joint = weights[..., :, None] * other_weights[..., None, :]
         return actions.repeat_interleave(n, -1), actions.repeat(1, 1, n), joint.flatten(-2)
 
     def against_opponent(self, actions: Tensor) -> Tensor:
@@ -154,11 +164,11 @@ class Enumerated:
 
 
 def evaluated(
-    policies: tuple[Policy, Policy, Policy], contexts: Tensor | None, cache: dict[Policy, Distribution]
-) -> tuple[Distribution, Distribution, Distribution]:
-    """The three policies at `contexts`; each is evaluated once and added to `cache`."""
+    policies: tuple[Policy, Policy, Policy, Policy], contexts: Tensor | None, cache: dict[Policy, Distribution]
+) -> tuple[Distribution, Distribution, Distribution, Distribution]:
+    """The four policies at `contexts`; each is evaluated once and added to `cache`."""
     for policy in policies:
         if policy not in cache:
             cache[policy] = policy.at(contexts)
-    first, second, third = (cache[policy] for policy in policies)
-    return first, second, third
+    first, second, third, fourth = (cache[policy] for policy in policies)
+    return first, second, third, fourth

@@ -44,7 +44,13 @@ class ProxEngine(ABC):
 
     @abstractmethod
     def __call__(
-        self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
+        self,
+        *,
+        opponent: Policy,
+        anchor: Policy,
+        step_size: Tensor,
+        start: Policy | None = None,
+        partner: Policy | None = None,
     ) -> TrainablePolicy:
         """Solve one problem (see `Prox`)."""
 

@@ -38,7 +38,13 @@ class ClosedForm(ProxEngine):
         self._weights: tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor]] = (None, None, (self.beta, self.beta))
 
     def __call__(
-        self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
+        self,
+        *,
+        opponent: Policy,
+        anchor: Policy,
+        step_size: Tensor,
+        start: Policy | None = None,
+        partner: Policy | None = None,
     ) -> TabularPolicy:
         for_step, for_beta, weights = self._weights
         if for_step is not step_size or for_beta is not self.beta:  # the weights of the last two tensors are cached

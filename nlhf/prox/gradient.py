@@ -6,7 +6,7 @@ expectations are enumerated, and one query evaluates y -> P(y > opponent).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from nlhf.config import ConfigError
@@ -36,9 +36,11 @@ class GradientProx(ProxFamily):
         momentum: beta_1 of adam, momentum of the others.
         clip: largest norm of a seed's gradient, or null.
         carry: keep the optimiser's state from one problem to the next, together with its policy.
+        alpha: weight of the log-likelihood term: exploration in `logistic` (XPO), damping in `enpo`.
+        comparators: draws of the opponent that each action meets, where the loss compares actions with the opponent.
     """
 
-    surrogate: Literal["policy_gradient", "pair", "ipo", "sppo", "logistic"]
+    surrogate: Literal["policy_gradient", "pair", "ipo", "sppo", "logistic", "enpo"]
     inner_steps: int
     contexts: int | None
     samples: int | None
@@ -50,11 +52,13 @@ class GradientProx(ProxFamily):
     momentum: float
     clip: float | None
     carry: bool
+    alpha: float = field(default=0.0, kw_only=True)
+    comparators: int = field(default=1, kw_only=True)
 
     remedy = "a smaller prox.learning_rate, prox.clip=1, or more prox.samples may help"
 
     def __post_init__(self) -> None:
-        for key, smallest in (("inner_steps", 1), ("contexts", 1), ("samples", 1)):
+        for key, smallest in (("inner_steps", 1), ("contexts", 1), ("samples", 1), ("comparators", 1)):
             value = getattr(self, key)
             if value is not None and value < smallest:
                 raise ConfigError(f"prox.{key}={value} is too small: give {smallest} or more.")
@@ -62,6 +66,8 @@ class GradientProx(ProxFamily):
             value = getattr(self, key)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"prox.{key}={value} is out of range: give a finite number > 0.")
+        if not 0 <= self.alpha < float("inf"):
+            raise ConfigError(f"prox.alpha={self.alpha} is out of range: give a finite number >= 0.")
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"prox.momentum={self.momentum} is out of range: give a number in [0, 1).")
         if self.samples is not None and SURROGATES[self.surrogate].paired and self.samples % 2:
@@ -92,7 +98,9 @@ class GradientProx(ProxFamily):
         return SURROGATES[self.surrogate].sources
 
     def caveat(self, beta: float) -> str | None:
-        return SURROGATES[self.surrogate].caveat
+        surrogate = SURROGATES[self.surrogate]
+        explores = self.alpha > 0 and surrogate.alpha_caveat
+        return surrogate.caveat if not explores else "; ".join(filter(None, (surrogate.caveat, explores)))
 
     def engine(self, parts: Parts[FiniteGame]) -> ProxEngine:
         from nlhf.prox.gradient_steps import EnumeratedGradient  # torch

@@ -47,13 +47,21 @@ class GradientSteps(ProxEngine):
         """The source of the surrogate's expectations at contexts (S, B)."""
 
     def __call__(
-        self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
+        self,
+        *,
+        opponent: Policy,
+        anchor: Policy,
+        step_size: Tensor,
+        start: Policy | None = None,
+        partner: Policy | None = None,
     ) -> TrainablePolicy:
         start = self._checked(start or self.current or anchor)
         optimiser = Optimiser(self.options, start)
         learned = optimiser.learned
         parameter = next(iter(learned.values()))
-        weights = [weight.to(parameter) for weight in (self.beta, 1 / step_size, self.options.beta_dpo * self.beta)]
+        scales = self.beta, 1 / step_size, self.options.beta_dpo * self.beta
+        beta, inverse_step, beta_dpo = (scale.to(parameter) for scale in scales)
+        constants = opponent, partner or opponent, anchor, self.reference
         cache: dict[Policy, Distribution] = {}
         for step in range(self.options.inner_steps):
             contexts = self._contexts()
@@ -63,8 +71,8 @@ class GradientSteps(ProxEngine):
             if step == 0:
                 cache[start] = learner.detached()
             with torch.no_grad():
-                constant = evaluated((opponent, anchor, self.reference), contexts, cache)
-            problem = Problem(learner, *constant, *weights)
+                fixed = evaluated(constants, contexts, cache)
+            problem = Problem(learner, *fixed, beta, inverse_step, beta_dpo, self.options.alpha)
             draws = self.draws(problem, opponent, self.everywhere if contexts is None else contexts)
             losses = self.loss(problem, draws)
             self.ledger.charge(draws.queries, self.active)
@@ -144,7 +152,14 @@ class SampledGradient(GradientSteps):
 
     def draws(self, problem: Problem, opponent: Policy, contexts: Tensor) -> Draws:
         return Sampled(
-            self.judge, self.uniforms, problem.opponent, contexts, self.samples, self.active, self._without_baseline
+            self.judge,
+            self.uniforms,
+            problem.opponent,
+            contexts,
+            self.samples,
+            self.options.comparators,
+            self.active,
+            self._without_baseline,
         )
 
     def _without_baseline(self, gain: Tensor, contexts: Tensor) -> Tensor:

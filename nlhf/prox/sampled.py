@@ -81,9 +81,15 @@ class SampledClosedForm(ClosedForm):
         self.step_limit = options.step_limit
 
     def __call__(
-        self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
+        self,
+        *,
+        opponent: Policy,
+        anchor: Policy,
+        step_size: Tensor,
+        start: Policy | None = None,
+        partner: Policy | None = None,
     ) -> TabularPolicy:
-        return super().__call__(opponent=opponent, anchor=anchor, step_size=self.step(step_size), start=start)
+        return super().__call__(opponent=opponent, anchor=anchor, step_size=self.step(step_size))
 
     def step(self, step_size: Tensor) -> Tensor:
         if self.step_limit is None or not self.limits_steps:

@@ -6,18 +6,24 @@ With kappa = beta + 1/lambda and m(y) = beta log(pi/ref)(y) + (1/lambda) log(pi/
     pair              E_{y,y'~pi} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa)                   gradient -grad J
     ipo               E_{y,y'~mu} (m(y) - m(y') - (P(y > y') - 1/2))^2 / (4 kappa)              minimiser argmax J
     sppo              E_{y~mu} (m(y) - (p(y) - 1/2))^2 / (2 kappa)                              log Z is dropped
-    logistic          -E_{y,y'~mu} [P log sig(b D) + (1-P) log sig(-b D)] / (2 b),   D = log(pi/ref)(y) - (y')
+    logistic          -E_{y~mu,y'~nu} [P log sig(b D) + (1-P) log sig(-b D) - alpha log pi(y')] / (2 b)
+    enpo              E_{y~mu,y'~nu} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa) - alpha kappa E_{y~mu} log pi(y) / 4
 
+where D = log(pi/ref)(y) - log(pi/ref)(y'), and nu is the partner: by default mu, in XPO the reference, in ENPO an
+extrapolation of the last step.
 `pair` and `ipo` have the gradient -grad J if pairs are drawn from the current policy. For `ipo` this is self-play with
 one step per opponent (online IPO); pairs from a frozen opponent are a regression towards the proximal step (INPO).
-`ipo` takes one query per pair, `pair` two. `sppo` has the minimiser of the problem if log Z = 0, which is an error of
-O(lambda^2). `logistic` uses the opponent in its pairs only, and has no anchor: online DPO with b = beta_dpo. If
-P - 1/2 is small, sig(z) is 1/2 + z/4 and the minimiser has D = 4 (P - 1/2)/b, so beta_dpo = 4 beta is comparable. All
-gradients have the scale of -grad J, so that learning rates are comparable. See docs/mathematics.md, "Policy gradient
-and pair loss".
+`ipo` takes one query per pair, `pair` and `enpo` two for each comparator. `sppo` has the minimiser of the problem if
+log Z = 0, which is an error of O(lambda^2). `logistic` uses the opponent in its pairs only, and has no anchor: online
+DPO with b = beta_dpo. If P - 1/2 is small, sig(z) is 1/2 + z/4 and the minimiser has D = 4 (P - 1/2)/b, so beta_dpo =
+4 beta is comparable. alpha >= 0 has the units of the papers. XPO lowers the likelihood of the partner's actions: the
+minimised loss has a plus, where one public re-implementation has a minus. ENPO raises that of the opponent's actions.
+All gradients have the scale of -grad J, so that learning rates are comparable. See docs/mathematics.md, "Policy
+gradient and pair loss".
 
 Sources: policy gradient, arXiv:2312.00886; IPO, arXiv:2310.12036; online IPO, arXiv:2403.08635; INPO, arXiv:2407.00617;
-SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; the pair loss for any opponent, arXiv:2505.19731.
+SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; XPO, arXiv:2405.21046; ENPO, arXiv:2606.01382; the pair loss for
+any opponent, arXiv:2505.19731.
 """
 
 from __future__ import annotations
@@ -41,6 +47,7 @@ class Surrogate:
         paired: True if it uses actions in pairs.
         sources: arXiv numbers.
         caveat: how its fixed point differs from the problem's solution, or None.
+        alpha_caveat: how alpha > 0 moves the fixed point, or None.
         self_play: True if it requires that the opponent is the policy itself and that the step has no anchor.
     """
 
@@ -48,6 +55,7 @@ class Surrogate:
     paired: bool
     sources: tuple[str, ...]
     caveat: str | None = None
+    alpha_caveat: str | None = None
     self_play: bool = False
 
 
@@ -61,14 +69,14 @@ def policy_gradient(problem: Problem, draws: Draws) -> Tensor:
 
 def pair(problem: Problem, draws: Draws) -> Tensor:
     """Pairs of the policy, each action against its own opponents."""
-    first, second, weights = draws.pairs(problem.learner)
+    first, second, weights = draws.pairs(problem.learner, problem.learner)
     target = draws.against_opponent(first) - draws.against_opponent(second)
     return _regression(problem, first, second, weights, target)
 
 
 def ipo(problem: Problem, draws: Draws) -> Tensor:
     """Pairs of the opponent, against each other."""
-    first, second, weights = draws.pairs(problem.opponent)
+    first, second, weights = draws.pairs(problem.opponent, problem.opponent)
     return _regression(problem, first, second, weights, draws.duel(first, second))
 
 
@@ -81,15 +89,28 @@ def sppo(problem: Problem, draws: Draws) -> Tensor:
 
 
 def logistic(problem: Problem, draws: Draws) -> Tensor:
-    """Pairs of the opponent, against each other, by the log-likelihood of a Bradley-Terry model."""
+    """Pairs of the opponent and its partner, against each other, by the log-likelihood of a Bradley-Terry model."""
     from torch.nn.functional import logsigmoid
 
-    first, second, weights = draws.pairs(problem.opponent)
+    first, second, weights = draws.pairs(problem.opponent, problem.partner)
     ratios = [problem.learner.log_prob(side) - problem.reference.log_prob(side) for side in (first, second)]
     logit = problem.beta_dpo * (ratios[0] - ratios[1])
     preference = draws.duel(first, second).to(logit) + 0.5
     loss = preference * logsigmoid(logit) + (1 - preference) * logsigmoid(-logit)
+    if problem.alpha:
+        loss = loss - problem.alpha * problem.learner.log_prob(second)
     return -((weights * loss).sum(-1) / (2 * problem.beta_dpo[..., 0])).mean(-1)
+
+
+def enpo(problem: Problem, draws: Draws) -> Tensor:
+    """An action of the opponent and one of its partner, each against the opponent; alpha keeps pi at the opponent."""
+    first, second, weights = draws.pairs(problem.opponent, problem.partner)
+    target = draws.against_opponent(first) - draws.against_opponent(second)
+    loss = _regression(problem, first, second, weights, target)
+    if problem.alpha:
+        likelihood = (weights * problem.learner.log_prob(first)).sum(-1)
+        loss = loss - problem.alpha / 4 * (problem.kappa * likelihood).mean(-1)
+    return loss
 
 
 def _regression(problem: Problem, first: Tensor, second: Tensor, weights: Tensor | float, target: Tensor) -> Tensor:
@@ -111,5 +132,7 @@ SURROGATES = {
         sources=("2402.04792",),
         self_play=True,
         caveat="it fits a Bradley-Terry model: elsewhere it rests near the equilibrium for beta_dpo/4",
+        alpha_caveat="alpha > 0 moves it away from there",
     ),
+    "enpo": Surrogate(enpo, paired=True, sources=("2606.01382",)),
 }

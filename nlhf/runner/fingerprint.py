@@ -33,6 +33,8 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("game", "competitors"): None,
     ("algorithm", "restart"): None,
     ("algorithm.inner", "restart"): None,
+    ("prox", "alpha"): 0.0,
+    ("prox", "comparators"): 1,
 }
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip
