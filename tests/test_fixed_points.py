@@ -30,7 +30,7 @@ WHOLE = [*FREE, "prox=gradient", "prox.samples=null", "prox.contexts=null", "pro
          "prox.learning_rate=1"]  # fmt: skip
 RATE, SHARE = ["algorithm.rate=0.1"], [f"algorithm.mixture={MIXTURE}"]
 EXTRA = {"nash_prox": RATE, "nash_mp_ema": RATE, "nash_ema_pg": RATE, "nash_md_pg": SHARE, "ipo_md": SHARE,
-         "mpo": ["algorithm.inner_steps=2"], "enpo": ["algorithm.extrapolation=3"]}  # fmt: skip
+         "mpo": ["algorithm.inner_steps=2"], "enpo": ["algorithm.extrapolation=3", "prox.inner_steps=2"]}  # fmt: skip
 
 
 class Nobody:
@@ -63,7 +63,7 @@ def drawn(family, n=4):
 
 def trainer(overrides, *more, algorithm, beta=BETA, iterations=1):
     chosen = [f"algorithm={algorithm}", *EXTRA.get(algorithm, []), f"beta={beta}", f"budget.iterations={iterations}"]
-    run = specify(configured(*overrides, *more, *chosen))
+    run = specify(configured(*chosen, *overrides, *more))
     return assemble(run).trainer(run, Nobody())
 
 
