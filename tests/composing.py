@@ -12,6 +12,8 @@ from omegaconf.basecontainer import BaseContainer
 from nlhf.launch.compose import composed
 from nlhf.launch.composer import Composer
 
+# Algorithms that a loss defines, which only prox=gradient runs.
+BY_LOSS = ("online_dpo", "xpo")
 # Algorithms that refuse beta > 0.
 ASKING = ("asking", "asking_bradley_terry", "asking_log_barrier", "asking_thompson", "asking_uniform")  # for votes only
 UNREGULARISED = ("predictive_regret_matching", "regret_matching", "restarted_gradient", "restarted_optimistic")

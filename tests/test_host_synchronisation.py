@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nlhf.launch.compose import CONF
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from tests.composing import ASKING, UNREGULARISED, configured
+from tests.composing import ASKING, BY_LOSS, UNREGULARISED, configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LOOK = {"adaptive_nash_mp", "adaptive_optimistic", "proximal_point", "mpo", "comal", "secant", "restarted_gradient",
         "restarted_optimistic"}  # at their own steps  # fmt: skip
-EXACT = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem not in ("online_dpo", *ASKING))
+EXACT = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem not in (*BY_LOSS, *ASKING))
 
 
 class ReadBack(TorchDispatchMode):

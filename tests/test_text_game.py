@@ -33,6 +33,7 @@ from nlhf.models.content import InputDataset, InputModel
 from nlhf.runner.run_one import run_one
 from nlhf.stats.clusters import clustered_mean
 from nlhf.stats.proportions import clopper_pearson
+from tests.selection import mostly_long
 from tests.test_resume import signalling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,7 +89,7 @@ def test_all_weights_can_be_trained(text_config):
     assert all(torch.equal(own[name], value[0]) for name, value in saved.items())
 
 
-@pytest.mark.parametrize("algorithm", ["nash_prox", "nash_md_pg", "enpo"])
+@pytest.mark.parametrize("algorithm", mostly_long(["nash_prox", "nash_md_pg", "enpo"], {"nash_prox", "nash_md_pg"}))
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(text_config, algorithm):
     whole = run_one(text_config(f"algorithm={algorithm}", "study=whole"))
     stopped = run_one(text_config(f"algorithm={algorithm}", "study=stopped"), signalling(2))

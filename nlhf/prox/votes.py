@@ -83,7 +83,13 @@ class VoteCounts(ProxEngine):
         return wins
 
     def __call__(
-        self, *, opponent: Policy, anchor: Policy, step_size: Tensor, start: Policy | None = None
+        self,
+        *,
+        opponent: Policy,
+        anchor: Policy,
+        step_size: Tensor,
+        start: Policy | None = None,
+        partner: Policy | None = None,
     ) -> TrainablePolicy:
         self._refuse()
 

@@ -17,10 +17,10 @@ from nlhf.launch.job import Job
 from nlhf.runner.batch import Folders
 from nlhf.runner.run_one import attempt
 from nlhf.runner.specification import specify
-from tests.composing import configured
+from tests.composing import BY_LOSS, configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem != "online_dpo")
+ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem not in BY_LOSS)
 NUMBERS = [{"seeds": [0], "beta": 0.05}, {"seeds": [3, 1], "beta": 0.05}, {"seeds": [0], "beta": 0.3}]
 IDENTICAL = ["run", "game", "algorithm", "seed", "iteration", "queries"]
 
