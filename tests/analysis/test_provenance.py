@@ -24,7 +24,7 @@ from nlhf.prox.surrogates import SURROGATES
 from nlhf.runner.specification import specify
 from tests.analysis.presets import run_preset
 from tests.analysis.synthetic import geometric, write_run
-from tests.composing import BY_LOSS, UNREGULARISED, configured
+from tests.composing import ASKING, BY_LOSS, UNREGULARISED, configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(nlhf.__file__).parents[1]
@@ -195,7 +195,7 @@ def algorithms():
     """(name, the algorithm with its defaults), of every one on disk."""
     found = []
     for path in sorted((ROOT / "conf" / "algorithm").glob("*.yaml")):
-        engine = "gradient" if path.stem in BY_LOSS else "exact"
+        engine = "gradient" if path.stem in BY_LOSS else "votes" if path.stem in ASKING else "exact"
         beta = 0 if path.stem in UNREGULARISED else 0.05
         config = configured(f"algorithm={path.stem}", f"prox={engine}", f"beta={beta}")
         found.append((path.stem, specify(config).algorithm))
