@@ -66,7 +66,7 @@ def _certificate(ranking: Ranking) -> list[Section]:
         "above its bound."
     )
     table = PageTable(("contestant", "bound, one look", "bound, any time"), rows, note=note)
-    return [Section("What is proved?", answer(proof), list(proof.lines(None)), [table], ["certificate"])]
+    return [Section("What is proved?", answer(proof), (), [table], ["certificate"])]
 
 
 def _pairs(ranking: Ranking) -> list[list[str]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from nlhf.leaderboard.report import write
+from nlhf.leaderboard.summary import examine
 from tests.analysis.page import BETAS, GAMES, RATIOS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -267,3 +269,24 @@ def test_before_printing_what_is_folded_is_opened(visit):
     assert seen.page.locator("details:not([open])").count() > 0
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert seen.page.locator("details:not([open])").count() == 0
+
+
+# --- the page of votes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_long_names_of_items_are_readable_and_do_not_overflow(browser, tmp_path, width):
+    names = [
+        "a_very_long_name_of_a_model-v1.2-instruct-70b-chat-hf-2024-05-13",
+        " ".join(["a name of many words"] * 4),
+        "bee",
+    ]
+    pairs = [f"{names[k]},{names[k - 1]},9,{3 + k}" for k in range(3)]
+    path = tmp_path / "votes.csv"
+    path.write_text("item_a,item_b,wins_a,wins_b\n" + "\n".join(pairs) + "\n")
+    page = Visit(browser, write(examine(str(path)), str(path), tmp_path / "out"), width).page
+    page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    heights = page.eval_on_selector_all("td.text", "all => all.map(each => each.getBoundingClientRect().height)")
+    assert max(heights) < 300  # a letter in each line would be higher
+    page.close()
