@@ -43,7 +43,8 @@ def _convert(path: str, out: Path, names: dict[str, str], both_bad: BothBad, for
 
 def _show(options: argparse.Namespace) -> None:
     """Print the summary of a file, and write its page."""
-    from nlhf.leaderboard.report import write
+    from nlhf.leaderboard.answers import BEST
+    from nlhf.leaderboard.report import answers, write
     from nlhf.leaderboard.summary import examine
     from nlhf.votes.style import measures_of
 
@@ -66,11 +67,19 @@ def _show(options: argparse.Namespace) -> None:
     output = console()
     if summary.report and summary.report.is_complete:  # a warning reports other files
         output.print(f"{summary.report.sentence}.", soft_wrap=True)
-    for line in summary.lines:
-        output.print(line)
-    if (table := ratings_table(summary)) is not None:
-        output.print(table)
+    output.print(f"{summary.pooled.votes:g} votes on {len(summary.pooled.items)} items.")
+    for section in answers(summary, path):
+        output.print("")
+        output.print(section.question, style="bold")
+        output.print(section.answer)
+        if section.question == BEST and (table := ratings_table(summary)) is not None:
+            output.print(table)
+    if options.details:
+        output.print("")
+        for line in summary.lines:
+            output.print(line)
     page = write(summary, path, options.out or Path("runs/votes", Path(path.removeprefix("embedded:")).stem))
+    output.print("")
     output.print(f"{page}", soft_wrap=True)
 
 
@@ -82,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "show",
         example="nlhf votes show votes.csv --context question_id --where judge=human",
         description="Describe a file of votes: how cyclic it is compared with chance, who wins, what an equilibrium "
-        "plays, and how often voters agree. Writes report.html.",
+        "plays, and how often voters agree. Prints a table and three answers, and writes report.html.",
         help="describe a file of votes",
     )
     show.add_argument(
@@ -111,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also rate items at equal style of their texts: length, headers, lists, bold or style for all four, as "
         "--control length,bold; reads the texts",
     )
+    show.add_argument("--details", action="store_true", help="print all sentences of the page, too")
     show.add_argument("--out", type=Path, help="folder of report.html (default: runs/votes/FILE)")
     change = commands.add_parser(
         "convert",

@@ -13,6 +13,7 @@ from nlhf.leaderboard.sections import PageTable, Section
 from nlhf.leaderboard.summary import VotesSummary
 from nlhf.leaderboard.tables import Row, TidyTable
 
+BEST = "Who is best?"
 MOST_ROWS = 200  # of a table of the page; the CSV files have all
 Column = tuple[str, str, Callable[[Any], str]]  # of a tidy table, its title on the page, and how a value is shown
 
@@ -100,7 +101,7 @@ def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures:
     if "cycles" in tables:
         title = "Cycles of three: most of the votes prefer a to b, b to c, and c to a"
         shown.append(page_table(tables["cycles"], CYCLES, (0, 1, 2), title, folded=True))
-    return Section("Who is best?", first, list(votes.best_lines), shown, pictures)
+    return Section(BEST, first, list(votes.best_lines), shown, pictures)
 
 
 def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures: Sequence[str]) -> Section:

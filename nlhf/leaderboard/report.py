@@ -43,6 +43,12 @@ def write(votes: VotesSummary, path: str, folder: Path) -> Path:
     return write_page(folder, "votes.html.jinja", [*best, *trust], title=name, lines=facts, sections=sections)
 
 
+def answers(votes: VotesSummary, path: str) -> list[Section]:
+    """The sections that answer the three questions, without pictures."""
+    written = tables(votes)
+    return [best_section(votes, written, []), trust_section(votes, written, []), next_section(votes, written, path)]
+
+
 def _pictures_of_best(votes: VotesSummary, name: str) -> list[Picture]:
     from nlhf.analysis.figures.games import matrix
     from nlhf.analysis.figures.mixture import mixtures_by_beta_and_payoff

@@ -214,7 +214,7 @@ def test_the_command_prints_and_writes_a_page(tmp_path, capsys):
     path = written(tmp_path / "v.csv", "prompt,item_a,item_b,wins_a,wins_b", "1,stone,paper,1,9",
                    "1,paper,scissors,1,9", "1,scissors,stone,1,9", "2,stone,paper,9,1",
                    "2,paper,scissors,5,5")  # fmt: skip
-    assert main(["show", path, "--context", "prompt", "--out", str(tmp_path / "page")]) == 0
+    assert main(["show", path, "--context", "prompt", "--details", "--out", str(tmp_path / "page")]) == 0
     told = capsys.readouterr().out
     assert "No item is preferred to all others" in told
     assert "2 contexts" in told

@@ -198,7 +198,7 @@ def test_the_command_names_its_clusters(tmp_path, capsys):
         for wins in [rng.binomial(10, 0.7 if (a, b) != ("y", "x") else 0.3)]
     ]
     (tmp_path / "v.csv").write_text("\n".join(["voter,item_a,item_b,wins_a,wins_b", *rows]) + "\n")
-    words = ["show", str(tmp_path / "v.csv"), "--out", str(tmp_path / "out")]
+    words = ["show", str(tmp_path / "v.csv"), "--details", "--out", str(tmp_path / "out")]
     assert main(words) == 0
     alone = " ".join(capsys.readouterr().out.split())
     assert "if votes are independent" in alone
