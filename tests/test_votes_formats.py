@@ -120,7 +120,7 @@ def test_columns_for_contexts_filters_and_clusters_are_read(tmp_path):
     further = source_of(InputFile(str(path))).further()
     assert {"order", "time", "language", "category_tag.math", "voter", "is_code"} <= set(further)
     assert not {"conversation_a", "conversation_b", "full_conversation"} & set(further)
-    assert set(read(path, every_row=True)[0][0].cells) == {"id", "voter"}
+    assert set(read(path, every_row=True)[0][0].cells) == {"id", "time", "voter"}
     votes, _ = read(path, context=["category_tag.math"], where={"order": [1, 2]}, cluster=["evaluation_session_id"])
     assert {vote.cells["category_tag.math"] for vote in votes} == {"true", "false"}
     chosen = [vote for row, vote in enumerate(VOTES) if row % 3 < 2]

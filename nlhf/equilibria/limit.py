@@ -114,7 +114,9 @@ def _centre(face: _Face, z: np.ndarray, barrier: float) -> np.ndarray:
         rest = face.margin - face.matrix @ z
         gradient = gradient + face.matrix.T @ (barrier / rest)
         hessian = hessian + (face.matrix.T * (barrier / rest**2)) @ face.matrix
-        step = -np.linalg.solve(hessian, gradient)
+        if not (np.isfinite(hessian).all() and np.isfinite(gradient).all()):
+            break
+        step = -np.linalg.lstsq(hessian, gradient, rcond=None)[0]  # rounding can make the Hessian singular
         decrease, length = -float(gradient @ step), 1.0
         while (new := face.objective(z + length * step, barrier)) > value - length * decrease / 4 and length > 1e-12:
             length /= 2

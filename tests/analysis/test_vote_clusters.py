@@ -207,7 +207,7 @@ def test_the_command_names_its_clusters(tmp_path, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     page = " ".join((tmp_path / "out" / "report.html").read_text().split())
     for text in (printed, page):
-        assert text.count("with votes clustered by voter (8 clusters)") == 4  # cycles, order, winner and position
+        assert text.count("with votes clustered by voter (8 clusters)") == 5  # ratings, cycles, order, winner, position
         assert "if votes are independent" not in text
     assert main([*words, "--cluster", "town"]) == 2
     assert "game.cluster=town" in capsys.readouterr().err
@@ -218,6 +218,6 @@ def test_the_report_of_runs_tests_votes_as_votes_show_does(tmp_path):
     assert command("game=tversky", "algorithm=nash_mp", "budget.iterations=2", f"runs_dir={tmp_path}").code == 0
     (run,) = (tmp_path / "default").glob("tversky-*")
     sentence = cycle_sentence(run, "tversky")
-    shown = next(iter(examine("embedded:tversky1969.csv", cluster=["subject"]).lines))
+    shown = " ".join(examine("embedded:tversky1969.csv", cluster=["subject"]).lines)
     assert sentence.partition(": ")[2].partition(" Framed")[0] in shown
     assert "with votes clustered by subject (8 clusters)" in sentence
