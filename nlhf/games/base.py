@@ -62,7 +62,7 @@ class GameFamily(ABC):
             if self.payoff != "linear":
                 raise ConfigError(
                     f"game.payoff={self.payoff} needs the table of all pairs, which this game does not build: set "
-                    "game.payoff=linear, or choose a game with fewer actions."
+                    "game.payoff=linear, or choose a game of pairs with fewer actions."
                 )
             return game
         from nlhf.games.matrix import MatrixGame  # torch
