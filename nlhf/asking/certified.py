@@ -102,10 +102,9 @@ def certificate(wins: np.ndarray, votes: np.ndarray, delta: float, clustered: bo
     return _certificate(won, cast, len(wins), delta, clustered)
 
 
-@lru_cache(
-    maxsize=64
-)  # who certifies a policy, for all seeds and contexts, has the certificates that a rule needs next
+@lru_cache(maxsize=64)
 def _certificate(wins: bytes, votes: bytes, n: int, delta: float, clustered: bool) -> Certificate:
+    """`certificate` of the bytes of tables. Those of all seeds and contexts are computed before the rule needs them."""
     won, cast = (np.frombuffer(table).reshape(n, n) for table in (wins, votes))
     bounds = VoteBounds.anytime(won, cast, delta, separate=clustered)
     return Certificate(bounds, *bounds.best())
