@@ -173,6 +173,9 @@ def test_every_table_can_be_played_for_every_payoff(configs, game, payoff):
     for choices in ({"prox": "exact"}, {"prox": "sampled"}, {"prox": "gradient", "policy": "mlp"}):
         chosen = {"game": game, "reference": "uniform", "policy": "tabular", "algorithm": "nash_mp", **choices}
         config = configs(0.05, **chosen)
+        if refused(config):  # conversations of several turns are for prox=exact
+            assert choices["prox"] != "exact"
+            continue
         _, recorder, _ = trained({**config, "game": config["game"] | {"payoff": payoff}})
         assert all(values["exploitability"] >= 0 for _, values, _ in recorder.rows)
 

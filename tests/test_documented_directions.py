@@ -73,5 +73,5 @@ def test_a_documented_command_ends_below_its_start(words, tmp_path):
     assemble(run).trainer(run, recorder).run()
     start = [values["exploitability"] for _, values, _ in recorder.rows if values["iteration"] == 0]
     end = {seed: values["exploitability"] for seed, values, _ in recorder.rows}
-    at_equilibrium = max(start) == 0  # where the reference is one
+    at_equilibrium = max(start) < 1e-15  # where the reference is one
     assert "cycle" in (run.method["caveat"] or "") or at_equilibrium or np.mean([*end.values()]) < np.mean(start)

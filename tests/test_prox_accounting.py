@@ -32,6 +32,7 @@ class Fickle:
     asked: int = 0
     items: tuple[str, ...] = ("a", "b")
     contexts: tuple[str, ...] = ("all",)
+    tree: None = None
 
     def payoff(self, probabilities):
         self.asked += 1

@@ -178,7 +178,7 @@ def test_constants_of_a_context_do_not_matter():
     def states(shift):
         prox = games.prox()
         told = prox.game.payoff
-        prox.game = type("Shifted", (), {"payoff": staticmethod(lambda policy: told(policy) + shift)})()
+        prox.game = type("Shifted", (), {"tree": None, "payoff": staticmethod(lambda policy: told(policy) + shift)})()
         algorithm = secant().bind(games.beta)
         state = algorithm.init(TabularPolicy(games.log_reference))
         for _ in range(8):

@@ -220,6 +220,7 @@ def write_documented(folder: Path) -> None:
         ("evalica", "choices.csv"),
         ("mtbench", "judgments.jsonl"),
         ("arena_140k", "battles.parquet"),
+        ("arena_33k", "battles.jsonl"),
         ("ratings", "ratings.csv"),
     ):
         write(folder / file, rows(name, votes), file.partition(".")[2])

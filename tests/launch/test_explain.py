@@ -31,7 +31,7 @@ CASES = [
     (["+beta=1"], "+beta=1 adds a key that exists already", "write beta=1."),
     (["~betta"], "~betta removes a key that does not exist", "leave it out."),
     (["algorithm=nash-mp"], "algorithm=nash-mp is not a choice of algorithm", "did you mean algorithm=nash_mp."),
-    (["algorithm=xyzzy"], "choose one of adaptive_nash_mp", "sppo."),
+    (["algorithm=xyzzy"], "choose one of adaptive_nash_mp", "xpo."),
     (["hydra/launcher=poool"], "did you mean hydra/launcher=pool."),
     (["experiment=rate"], "did you mean experiment=rates."),
     (["hydra/launchr=pool"], "hydra/launchr is not a key", "did you mean hydra/launcher=pool."),
