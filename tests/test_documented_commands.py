@@ -65,8 +65,9 @@ def test_the_commands_for_games_work(folder, capsys, page):
         (folder / "votes.csv").write_text(block(page, "csv", "item_a,item_b,wins_a,wins_b,topic"))
     if page == "docs/guides/cases.md":
         case_files.write(folder)
-    if page == "docs/formats.md":
+    if page in ("docs/formats.md", "docs/guides/votes.md"):
         votes_files.write_documented(folder)
+    if page == "docs/formats.md":
         (folder / "votes.csv").unlink()  # the page converts votes to this file
     for words in commands(page):
         runs = iter(sorted(path.parent.relative_to(folder) for path in folder.glob("runs/methods/*/metrics.csv")))

@@ -220,10 +220,14 @@ def write_documented(folder: Path) -> None:
         ("evalica", "choices.csv"),
         ("mtbench", "judgments.jsonl"),
         ("arena_140k", "battles.parquet"),
-        ("arena_33k", "battles.jsonl"),
         ("ratings", "ratings.csv"),
     ):
         write(folder / file, rows(name, votes), file.partition(".")[2])
+    battles = rows("arena_33k", votes)
+    for number, row in enumerate(battles):  # texts of different lengths
+        *before, last = row["conversation_a"]
+        row["conversation_a"] = [*before, last | {"content": last["content"] + " and so on" * (number % 3)}]
+    write(folder / "battles.jsonl", battles, "jsonl")
 
 
 def _csv(table: Sequence[dict[str, Any]], separator: str) -> bytes:
