@@ -64,7 +64,8 @@ def checked(
     Raises: ConfigError for an unknown or missing entry, an entry of a wrong type, or a text that no file can hold.
     """
     prefix = f"{key}." if key else ""
-    fields = {field.name: field for field in dataclasses.fields(target) if field.name not in parts and field.init}
+    own_first = sorted(dataclasses.fields(target), key=lambda field: bool(field.kw_only))
+    fields = {field.name: field for field in own_first if field.name not in parts and field.init}
     for name in entries:
         if name not in fields:
             owner = target.__name__ if key else "the config"

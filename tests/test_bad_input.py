@@ -48,7 +48,7 @@ def is_one_sentence(message, *words):
 KEYS = [
     (["+bta=1"], "bta is not a key", "did you mean beta"),
     (["+algorithm.stepsize=1"], "algorithm.stepsize is not a key of NashMP", "did you mean step_size"),
-    (["+game.actions=1"], "game.actions is not a key of Votes", "known keys are payoff, clip, path, context"),
+    (["+game.actions=1"], "game.actions is not a key of Votes", "known keys are path, context"),
     (["+budget.iteration=1"], "budget.iteration is not a key", "did you mean iterations"),
     (["~game.drop"], "game.drop is missing", "give game.drop=VALUE"),
     (["beta=abc"], "beta=abc", "a number"),

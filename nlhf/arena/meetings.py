@@ -62,7 +62,7 @@ class Meetings:
 
 
 def units_of_prompts(names: Sequence[str], won: Won) -> Units:
-    """Prompts as clusters: what a pair won on a prompt, on average over completions, is one observation."""
+    """Prompts as clusters: the mean share that a pair won over the completions of a prompt is one observation."""
     index = {name: number for number, name in enumerate(names)}
     return units_of_shares(
         ("prompt",),

@@ -65,7 +65,7 @@ class Model:
 
     def _turn(self, model: LanguageModel, prompt: Any, number: int) -> Turn | None:
         """A prompt as the model reads it; None, with a warning, if it is too long."""
-        from nlhf.language.model import OverlongPromptError
+        from nlhf.models.tokens import OverlongPromptError
 
         try:
             return model.turn(prompt)

@@ -16,7 +16,6 @@ from nlhf.games.protocol import FiniteGame
 from nlhf.numerics.streams import stream
 
 LARGEST_DENSE = 1 << 26  # entries up to which a game without a matrix builds one on request
-COMPETITION = frozenset({"advantage", "enumerate", "one-turn"})  # what games against several competitors provide
 STRUCTURED = 1 << 13  # actions above which a family avoids matrices if it can
 
 
@@ -85,12 +84,6 @@ def check_size(smallest: int = 2, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < smallest:
             raise ConfigError(f"game.{name}={size} is too small: give at least {smallest}.")
-
-
-def check_competitors(competitors: int | None) -> None:
-    """Refuse a number of competitors below 1."""
-    if competitors is not None and competitors < 1:
-        raise ConfigError(f"game.competitors={competitors} is too small: give 1 or more, or null to compare pairs.")
 
 
 def check_dense(instances: int, actions: int) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import COMPETITION, STRUCTURED, GameFamily, check_competitors, check_size, check_spread
+from nlhf.games.base import STRUCTURED, check_size, check_spread
+from nlhf.games.competitive import CompetitiveFamily
 from nlhf.games.listed import numbered
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
@@ -19,7 +20,7 @@ from nlhf.numerics.bradley_terry import sigmoid
 
 
 @dataclass(frozen=True)
-class BradleyTerry(GameFamily):
+class BradleyTerry(CompetitiveFamily):
     """P is the mean over annotators of their Bradley-Terry preferences, scores normal, one instance per seed.
 
     Args:
@@ -33,24 +34,15 @@ class BradleyTerry(GameFamily):
     actions: int
     annotators: int
     scale: float
-    competitors: int | None = None
 
     random = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size(actions=self.actions)
         check_spread(scale=self.scale)
         if self.annotators < 1:
             raise ConfigError(f"game.annotators={self.annotators} is too small: give at least 1.")
-        check_competitors(self.competitors)
-
-    @property
-    def provides(self) -> frozenset[str]:
-        return super().provides if self.competitors is None else COMPETITION
-
-    @property
-    def payoff_unit(self) -> float:
-        return super().payoff_unit if self.competitors is None else float(self.competitors)
 
     def table(self, rng: np.random.Generator) -> PreferenceTable:
         scores = self._scores(rng)

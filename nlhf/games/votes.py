@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from nlhf.config import ConfigError
-from nlhf.games.base import COMPETITION, STRUCTURED, GameFamily, check_competitors
+from nlhf.games.base import STRUCTURED
+from nlhf.games.competitive import CompetitiveFamily
 from nlhf.games.counts import Counts, Unseen
 from nlhf.games.preference import PreferenceTable
 from nlhf.games.protocol import FiniteGame
@@ -28,7 +29,7 @@ from nlhf.votes.table import Report
 
 
 @dataclass(frozen=True)
-class Votes(GameFamily):
+class Votes(CompetitiveFamily):
     """Preference probabilities from counted votes.
 
     Args:
@@ -58,28 +59,19 @@ class Votes(GameFamily):
     bootstrap: bool
     columns: dict[str, str] | None = None
     both_bad: BothBad = "tie"
-    competitors: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.pseudo_count <= MOST_VOTES:
             raise ConfigError(f"game.pseudo_count={self.pseudo_count} is out of range: give 0 to 2^53 votes.")
         for key, names in (("context", self.context), ("cluster", self.cluster)):
             if counts := [name for name in names if name in (*COLUMNS[2:], TIES)]:
                 raise ConfigError(f"game.{key}={counts[0]} counts votes: name columns that do not.")
-        check_competitors(self.competitors)
         if self.competitors is not None and (not self.cluster or self.context or self.unseen != "half"):
             raise ConfigError(
                 f"game.competitors={self.competitors} needs the rankings of voters: name their column in game.cluster, "
                 "and set game.context=[] game.unseen=half."
             )
-
-    @property
-    def provides(self) -> frozenset[str]:
-        return super().provides if self.competitors is None else COMPETITION
-
-    @property
-    def payoff_unit(self) -> float:
-        return super().payoff_unit if self.competitors is None else float(self.competitors)
 
     @property
     def random(self) -> bool:

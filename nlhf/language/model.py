@@ -21,10 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf.config import ConfigError
 from nlhf.language import sampling, scoring
 from nlhf.models.prompts import Prompt, messages, prompt_text
-from nlhf.models.tokens import end_tokens, max_positions, rendered
+from nlhf.models.tokens import OverlongPromptError, end_tokens, max_positions, rendered
 
 if TYPE_CHECKING:
     from nlhf.language.policy import CausalLM
@@ -41,19 +40,6 @@ class Turn:
 
     tokens: Tokens
     text: str
-
-
-class OverlongPromptError(ConfigError):
-    """A prompt that leaves no room for a completion within the model's positions.
-
-    Args:
-        fact: the lengths, without a remedy.
-        room: tokens that the prompt leaves for a completion; 0 or less if the prompt itself is too long.
-    """
-
-    def __init__(self, fact: str, room: int) -> None:
-        super().__init__(f"{fact}: leave it out" + (f", or give {room} or less." if room > 0 else "."))
-        self.fact, self.room = fact, room
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nlhf.config import ConfigError
-from nlhf.language.model import OverlongPromptError
 from nlhf.models.prompts import Prompt, messages
+from nlhf.models.tokens import OverlongPromptError
 
 if TYPE_CHECKING:
     from nlhf.language.game import Text

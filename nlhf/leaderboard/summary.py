@@ -164,13 +164,10 @@ def examine(
     units = units_of(cast, pooled.items, alike) if alike else None
     basis, number = position_clusters(cast, cluster)
     wins = None if uncertain or pooled.wins is None else pooled.wins[0]
-    growth = (
-        growth_of_units(units, pooled.items, at_random=True)
-        if units
-        else None
-        if uncertain
-        else growth_of_votes(cast, pooled.items)
-    )
+    if units:
+        growth = growth_of_units(units, pooled.items, at_random=True)
+    else:
+        growth = None if uncertain else growth_of_votes(cast, pooled.items)
     return VotesSummary(
         _matrices(pooled, clusters, not uncertain, SAMPLES)[0],
         _matrices(contexts, None, False) if contexts else [],

@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 POSITIONS = ("max_position_embeddings", "max_seq_len")  # keys of configs
 
 
+class OverlongPromptError(ConfigError):
+    """A prompt that leaves no room for a completion within the model's positions.
+
+    Args:
+        fact: the lengths, without a remedy.
+        room: tokens that the prompt leaves for a completion; 0 or less if the prompt itself is too long.
+    """
+
+    def __init__(self, fact: str, room: int) -> None:
+        super().__init__(f"{fact}: leave it out" + (f", or give {room} or less." if room > 0 else "."))
+        self.fact, self.room = fact, room
+
+
 def rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], key: str, **options: Any) -> str:
     """Messages as text by the chat template. It contains all special tokens, so the tokenizer must not add any.
 

@@ -13,7 +13,7 @@ from nlhf.io.frames import Frame, Labels
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import NamedRows, columns_of, listed, named_rows
 from nlhf.votes.file import COLUMNS, TIES
-from nlhf.votes.formats.base import BAD, BothBad, Format, Outcomes, TextVote
+from nlhf.votes.formats.base import BAD, BothBad, Format, TextVote
 from nlhf.votes.formats.preflib import PreflibFrame
 from nlhf.votes.formats.preflib_lines import is_preflib
 from nlhf.votes.formats.table import PREFLIB, TIDY, commands, format_of
@@ -108,7 +108,7 @@ class Source:
         columns_by_key = {"columns": self.further()} if names is None else names
         columns = {name: self.labels(key, name) for key, values in columns_by_key.items() for name in values}
         cast = self.format.votes(self.frame)
-        items, (a, b) = _items(cast)
+        items, (a, b) = cast.numbered_items
         reasons = {**cast.unused, NO_ITEM: np.minimum(a, b) < 0, SAME_ITEM: a == b}
         notes = cast.notes
         if cast.both_bad is not None and cast.both_bad.any():
@@ -175,9 +175,9 @@ def source_of(file: InputFile, names: Mapping[str, str] | None = None) -> Source
         ballots = PreflibFrame(file)
         return Source(file, PREFLIB, ballots.renamed(names) if names else ballots)
     if kind == "csv" and not names:
-        known = format_of(columns_of(file))
-        if known is None or known is TIDY:
-            return Source(file, known, None)
+        recognised = format_of(columns_of(file))
+        if recognised is None or recognised is TIDY:
+            return Source(file, recognised, None)
     columns = frame(file)
     if names:
         columns = _renamed(columns, names, file)
@@ -193,13 +193,3 @@ def _renamed(columns: Frame, names: Mapping[str, str], file: InputFile) -> Frame
     renamed = {old for new, old in names.items() if new != "source"}  # a source keeps its meaning in the format too
     others = {name: name for name in columns.columns if name not in (*renamed, *names)}
     return columns.renamed({**names, **others})
-
-
-def _items(cast: Outcomes) -> tuple[list[str], list[np.ndarray]]:
-    """The names of all items, and the number of the item on each side of every row; -1 for a missing name."""
-    numbers: dict[str, int] = {}
-    sides = []
-    for labels in (cast.a, cast.b):
-        coded = [numbers.setdefault(text, len(numbers)) if text else -1 for text in [*labels.texts, ""]]
-        sides.append(np.array(coded)[labels.codes])
-    return list(numbers), sides

@@ -36,12 +36,12 @@ def mixtures_by_beta_and_payoff(
     order = [int(k) for k in ranked if int(k) in named]
     with style():
         figure = Figure(figsize=(6.4, 2.6), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(len(betas), len(payoffs)))
-        _bars(left, [f"{beta:g}" for beta in betas], by_beta[:, order])
-        _bars(right, list(payoffs), by_payoff[:, order])
-        left.set(xlabel="beta, payoff linear", ylabel="share in the equilibrium", ylim=(0, 1))
-        right.set(xlabel="payoff, beta 0")
-        handles = {items[k]: _patch(COLOURS[place]) for place, k in enumerate(order)}
+        betas_axis, payoffs_axis = figure.subplots(1, 2, sharey=True, width_ratios=(len(betas), len(payoffs)))
+        _bars(betas_axis, [f"{beta:g}" for beta in betas], by_beta[:, order])
+        _bars(payoffs_axis, list(payoffs), by_payoff[:, order])
+        betas_axis.set(xlabel="beta, payoff linear", ylabel="share in the equilibrium", ylim=(0, 1))
+        payoffs_axis.set(xlabel="payoff, beta 0")
+        handles = {items[k]: _patch(COLOURS[number]) for number, k in enumerate(order)}
         if len(items) > len(order):
             handles["all others"] = _patch(REST)
         layout.below(figure, handles, {}, ())

@@ -18,19 +18,21 @@ def ratings(items: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.
     Args:
         values, low, high: (n).
     """
-    shown = np.flatnonzero(np.isfinite(values))
-    if not len(shown):
+    finite = np.flatnonzero(np.isfinite(values))
+    if not len(finite):
         return None
-    names, places = [layout.wrapped(items[int(k)], 30) for k in shown], np.arange(len(shown))[::-1]
+    names, heights = [layout.wrapped(items[int(k)], 30) for k in finite], np.arange(len(finite))[::-1]
     with style():
         width, lines = layout.extent(names)
-        figure = Figure(figsize=(3.2 + 0.066 * width, max(0.24, 0.14 * lines) * len(shown) + 0.8), layout="constrained")
+        figure = Figure(
+            figsize=(3.2 + 0.066 * width, max(0.24, 0.14 * lines) * len(finite) + 0.8), layout="constrained"
+        )
         axis = figure.subplots()
-        known = shown[np.isfinite(low[shown]) & np.isfinite(high[shown])]
-        rows = places[np.isin(shown, known)]
-        axis.hlines(rows, low[known], high[known], color=COLOURS[0], lw=1.6)
-        axis.plot(values[shown], places, "o", color=COLOURS[0], ms=4)
-        axis.set_yticks(places, names)
+        bounded = finite[np.isfinite(low[finite]) & np.isfinite(high[finite])]
+        rows = heights[np.isin(finite, bounded)]
+        axis.hlines(rows, low[bounded], high[bounded], color=COLOURS[0], lw=1.6)
+        axis.plot(values[finite], heights, "o", color=COLOURS[0], ms=4)
+        axis.set_yticks(heights, names)
         axis.tick_params(axis="y", length=0)
         axis.set_xlabel("Elo rating")
         axis.grid(axis="x", color="0.9", lw=0.6)

@@ -38,6 +38,16 @@ class Outcomes:
     both_bad: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def numbered_items(self) -> tuple[list[str], list[np.ndarray]]:
+        """The names of all items, and the number of the item on each side of every row; -1 for a missing name."""
+        numbers: dict[str, int] = {}
+        sides = []
+        for labels in (self.a, self.b):
+            coded = [numbers.setdefault(text, len(numbers)) if text else -1 for text in [*labels.texts, ""]]
+            sides.append(np.array(coded)[labels.codes])
+        return list(numbers), sides
+
     def counts(self, row: int) -> list[float]:
         """The votes for the first, for the second, and the ties of a row."""
         half = self.ties[row] / 2

@@ -57,10 +57,10 @@ def _bars(axis: Axes, mixtures: dict[str, pd.Series], payoffs: list[str]) -> Non
     first = mixtures[min(mixtures)]
     order = first.sort_values(kind="stable").index
     rows, height = np.arange(len(order)), 0.8 / len(payoffs)
-    for place, payoff in enumerate(payoffs):
+    for number, payoff in enumerate(payoffs):
         if payoff in mixtures:
-            middle = rows + height * ((len(payoffs) - 1) / 2 - place)
-            axis.barh(middle, mixtures[payoff][order], height, color=COLOURS[place])
+            middle = rows + height * ((len(payoffs) - 1) / 2 - number)
+            axis.barh(middle, mixtures[payoff][order], height, color=COLOURS[number])
     axis.set_yticks(rows, [layout.wrapped(str(item), 24) for item in order])
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("probability")
