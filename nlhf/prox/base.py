@@ -40,12 +40,7 @@ class Prox(Protocol):
         start: Policy | None = None,
         partner: Policy | None = None,
     ) -> TrainablePolicy:
-        """Solve the proximal problem.
-
-        Args:
-            start: initial policy of an iterative engine; by default the policy at the start of the iteration.
-            partner: draws the second action of each pair in the losses `logistic` and `enpo`; by default the opponent.
-        """
+        """Solve a `ProximalProblem`."""
 
     def advantage(self, policy: Policy) -> Tensor:
         """y -> P(y > policy) - 1/2, shape (S, X, Y); charged once per policy object."""
@@ -80,6 +75,25 @@ class Prox(Protocol):
         Args:
             current: the policy at the start of an inner iteration; by default the policy of the outer iteration.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class ProximalProblem:
+    """One proximal problem.
+
+    Args:
+        opponent: the policy to win against.
+        anchor: the policy to stay near.
+        step_size: weight of the gain relative to the distance from the anchor, (S, 1, 1); inf drops the anchor.
+        start: initial policy of an iterative engine; by default the policy at the start of the iteration.
+        partner: draws the second action of each pair in the losses `logistic` and `enpo`; by default the opponent.
+    """
+
+    opponent: Policy
+    anchor: Policy
+    step_size: Tensor
+    start: Policy | None = None
+    partner: Policy | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from nlhf.policies.select import choose
-from nlhf.prox.base import AnyPolicy, Parts
+from nlhf.prox.base import AnyPolicy, Parts, ProximalProblem
 from nlhf.prox.ledger import Ledger, as_mask
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ class ProxEngine(ABC):
         self.iterations = np.zeros(seeds, np.int64)
         self._masked: tuple[np.ndarray, Tensor | None] = self.active.copy(), None
 
-    @abstractmethod
     def __call__(
         self,
         *,
@@ -53,6 +52,11 @@ class ProxEngine(ABC):
         partner: Policy | None = None,
     ) -> TrainablePolicy:
         """Solve one problem (see `Prox`)."""
+        return self.solve(ProximalProblem(opponent, anchor, step_size, start, partner))
+
+    @abstractmethod
+    def solve(self, problem: ProximalProblem) -> TrainablePolicy:
+        """Solve one problem."""
 
     @abstractmethod
     def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:

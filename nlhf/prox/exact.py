@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
-from nlhf.prox.base import Parts, ProxFamily
+from nlhf.prox.base import Parts, ProxFamily, ProximalProblem
 from nlhf.prox.engine import ProxEngine
 
 if TYPE_CHECKING:
@@ -37,23 +37,16 @@ class ClosedForm(ProxEngine):
         self.game = parts.game
         self._weights: tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor]] = (None, None, (self.beta, self.beta))
 
-    def __call__(
-        self,
-        *,
-        opponent: Policy,
-        anchor: Policy,
-        step_size: Tensor,
-        start: Policy | None = None,
-        partner: Policy | None = None,
-    ) -> TabularPolicy:
+    def solve(self, problem: ProximalProblem) -> TabularPolicy:
+        step_size = problem.step_size
         for_step, for_beta, weights = self._weights
         if for_step is not step_size or for_beta is not self.beta:  # the weights of the last two tensors are cached
             weights = simplex.step_weights(self.beta, step_size)
             self._weights = (step_size, self.beta, weights)
         step = simplex.weighted_step(
-            anchor.log_probabilities,
+            problem.anchor.log_probabilities,
             self.reference.log_probabilities,
-            self.advantage(opponent),
+            self.advantage(problem.opponent),
             *weights,
             self.game.tree,
         )

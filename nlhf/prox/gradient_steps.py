@@ -13,7 +13,7 @@ from nlhf.config import ConfigError
 from nlhf.games.feedback import Judge
 from nlhf.numerics.streams import Uniforms
 from nlhf.policies.base import TrainablePolicy
-from nlhf.prox.base import Parts
+from nlhf.prox.base import Parts, ProximalProblem
 from nlhf.prox.draws import Draws, Enumerated, Problem, Sampled, evaluated
 from nlhf.prox.engine import ProxEngine
 from nlhf.prox.ledger import as_mask
@@ -46,22 +46,15 @@ class GradientSteps(ProxEngine):
     def draws(self, problem: Problem, opponent: Policy, contexts: Tensor) -> Draws:
         """The source of the surrogate's expectations at contexts (S, B)."""
 
-    def __call__(
-        self,
-        *,
-        opponent: Policy,
-        anchor: Policy,
-        step_size: Tensor,
-        start: Policy | None = None,
-        partner: Policy | None = None,
-    ) -> TrainablePolicy:
-        start = self._checked(start or self.current or anchor)
+    def solve(self, problem: ProximalProblem) -> TrainablePolicy:
+        opponent, anchor = problem.opponent, problem.anchor
+        start = self._checked(problem.start or self.current or anchor)
         optimiser = Optimiser(self.options, start)
         learned = optimiser.learned
         parameter = next(iter(learned.values()))
-        scales = self.beta, 1 / step_size, self.options.beta_dpo * self.beta
+        scales = self.beta, 1 / problem.step_size, self.options.beta_dpo * self.beta
         beta, inverse_step, beta_dpo = (scale.to(parameter) for scale in scales)
-        constants = opponent, partner or opponent, anchor, self.reference
+        constants = opponent, problem.partner or opponent, anchor, self.reference
         cache: dict[Policy, Distribution] = {}
         for step in range(self.options.inner_steps):
             contexts = self._contexts()
@@ -72,9 +65,9 @@ class GradientSteps(ProxEngine):
                 cache[start] = learner.detached()
             with torch.no_grad():
                 fixed = evaluated(constants, contexts, cache)
-            problem = Problem(learner, *fixed, beta, inverse_step, beta_dpo, self.options.alpha)
-            draws = self.draws(problem, opponent, self.everywhere if contexts is None else contexts)
-            losses = self.loss(problem, draws)
+            batch = Problem(learner, *fixed, beta, inverse_step, beta_dpo, self.options.alpha)
+            draws = self.draws(batch, opponent, self.everywhere if contexts is None else contexts)
+            losses = self.loss(batch, draws)
             self.ledger.charge(draws.queries, self.active)
             self._descend(optimiser, losses)
         trained = {name: value.detach() for name, value in learned.items()}

@@ -22,13 +22,13 @@ decrease. See docs/mathematics.md, "Steps under noise".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nlhf.config import ConfigError
 from nlhf.games.feedback import Judge
 from nlhf.numerics.streams import Uniforms
-from nlhf.prox.base import Parts, ProxFamily
+from nlhf.prox.base import Parts, ProxFamily, ProximalProblem
 from nlhf.prox.exact import ClosedForm
 
 if TYPE_CHECKING:
@@ -80,16 +80,8 @@ class SampledClosedForm(ClosedForm):
         self.judge, self.opponents = Judge(parts.game, parts.feedback, self.uniforms), options.opponents
         self.step_limit = options.step_limit
 
-    def __call__(
-        self,
-        *,
-        opponent: Policy,
-        anchor: Policy,
-        step_size: Tensor,
-        start: Policy | None = None,
-        partner: Policy | None = None,
-    ) -> TabularPolicy:
-        return super().__call__(opponent=opponent, anchor=anchor, step_size=self.step(step_size))
+    def solve(self, problem: ProximalProblem) -> TabularPolicy:
+        return super().solve(replace(problem, step_size=self.step(problem.step_size)))
 
     def step(self, step_size: Tensor) -> Tensor:
         if self.step_limit is None or not self.limits_steps:

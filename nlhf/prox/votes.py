@@ -13,7 +13,7 @@ import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.numerics.streams import step_stream
-from nlhf.prox.base import Parts, Prox, ProxFamily
+from nlhf.prox.base import Parts, Prox, ProxFamily, ProximalProblem
 from nlhf.prox.engine import ProxEngine
 
 if TYPE_CHECKING:
@@ -82,15 +82,7 @@ class VoteCounts(ProxEngine):
         self.ledger.charge(numbers.sum((1, 2, 3)), self.active)
         return wins
 
-    def __call__(
-        self,
-        *,
-        opponent: Policy,
-        anchor: Policy,
-        step_size: Tensor,
-        start: Policy | None = None,
-        partner: Policy | None = None,
-    ) -> TrainablePolicy:
+    def solve(self, problem: ProximalProblem) -> TrainablePolicy:
         self._refuse()
 
     def ask(self, policy: Policy, active: np.ndarray) -> tuple[Tensor, int]:
