@@ -63,3 +63,21 @@ def test_an_error_of_one_rank_is_an_error_of_rank_0(tmp_path):
     reason = "ZeroDivisionError: integer division or modulo by zero"
     assert done.stdout.splitlines() == ["both [1, 1]", f"rank 0: {reason}", f"rank 1: {reason}"]
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of threads are in /proc")
+def test_the_threads_of_the_group_end_before_the_interpreter(tmp_path):
+    """A thread of gloo that outlives its group aborts the interpreter in rare cases, with exit code -6."""
+    (tmp_path / "script.py").write_text(
+        "import atexit\n"
+        "from pathlib import Path\n"
+        "def names():\n"
+        "    return {path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')}\n"
+        "atexit.register(lambda: print('at the end', [name for name in names() if 'gloo' in name], flush=True))\n"
+        "from nlhf.language import team\n"
+        "team.join()\n"
+        "import torch.distributed.nn.functional\n"  # transformers imports it with the model
+        "print('before', any('gloo' in name for name in names()), flush=True)\n"
+    )
+    done = torchrun(str(tmp_path / "script.py"))
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["before True", "at the end []"])

@@ -9,6 +9,7 @@ model on its own device; the trained weights travel with each call, which is lit
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import signal
 import sys
@@ -136,6 +137,9 @@ def join() -> None:
     global _team
     if int(os.environ.get("WORLD_SIZE", 1)) < 2 or _team is not None:
         return
+    # Defaults of functions in torch.distributed.nn hold the group that exists when the module is imported. Such a group
+    # survives `destroy_process_group`, and its threads can abort the interpreter while it ends.
+    importlib.import_module("torch.distributed.nn")
     dist.init_process_group("gloo")
     if dist.get_rank() > 0:
         _serve()
