@@ -67,13 +67,13 @@ def test_a_step_is_limited_seed_by_seed(beta, iteration, expected):
 
 @pytest.mark.parametrize("algorithm", SAMPLED)
 def test_the_log_shows_the_steps_that_were_taken(monkeypatch, algorithm):
-    taken, call = {}, ClosedForm.__call__
+    taken, call = {}, ClosedForm.solve
 
-    def noted(self, *, step_size, **problem):
-        taken.setdefault(int(self.iterations[0]), []).append(float(step_size[0]))
-        return call(self, step_size=step_size, **problem)
+    def noted(self, problem):
+        taken.setdefault(int(self.iterations[0]), []).append(float(problem.step_size[0]))
+        return call(self, problem)
 
-    monkeypatch.setattr(ClosedForm, "__call__", noted)
+    monkeypatch.setattr(ClosedForm, "solve", noted)
     rows = trained(f"algorithm={algorithm}", "beta=0.3", "budget.queries=null", "budget.iterations=200")
     logged = {values["iteration"]: values["step_size"] for _, values, _ in rows if values["iteration"] < 200}
     for iteration, step in logged.items():
