@@ -44,9 +44,9 @@ def order_of(table: pd.DataFrame) -> np.ndarray:
     value = np.where(hit, 0.0, table["value"].to_numpy(float).round(DIGITS))
     order = np.lexsort((value, score))
     score, value = score[order], value[order]
-    place = np.zeros(len(order), int)
-    place[order[1:]] = np.cumsum((score[1:] != score[:-1]) | (value[1:] != value[:-1]))
-    return place
+    number = np.zeros(len(order), int)
+    number[order[1:]] = np.cumsum((score[1:] != score[:-1]) | (value[1:] != value[:-1]))
+    return number
 
 
 def block_ranks(table: pd.DataFrame) -> pd.Series:

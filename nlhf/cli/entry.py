@@ -72,12 +72,12 @@ def start(main: Callable[[], Any]) -> None:
 
 def _options_first(arguments: list[str]) -> list[str]:
     """The arguments with -m and --config-dir in front, as argparse takes no options between overrides."""
-    options, overrides, words = list[str](), list[str](), iter(arguments)
-    for word in words:
+    options, overrides, arguments_left = list[str](), list[str](), iter(arguments)
+    for word in arguments_left:
         if word in ("-m", "--multirun"):
             options += [] if {"-m", "--multirun"} & set(options) else [word]
         elif word in ("-cd", "--config-dir"):
-            options += [word, *islice(words, 1)]
+            options += [word, *islice(arguments_left, 1)]
         elif word.startswith("--config-dir="):
             options.append(word)
         else:

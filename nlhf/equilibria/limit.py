@@ -48,10 +48,10 @@ class _Face:
 
     def objective(self, z: np.ndarray, barrier: float) -> float:
         """KL(q || reference) with the barrier; infinite outside."""
-        q, rest = self.policy(z), self.margin - self.matrix @ z
-        if min(q.min(), rest.min(initial=np.inf)) <= 0:
+        q, slack = self.policy(z), self.margin - self.matrix @ z
+        if min(q.min(), slack.min(initial=np.inf)) <= 0:
             return np.inf
-        return float(q @ (np.log(q) - self.log_reference) - barrier * np.log(rest).sum())
+        return float(q @ (np.log(q) - self.log_reference) - barrier * np.log(slack).sum())
 
 
 def limits(advantage: Tensor, solved: Equilibrium, log_reference: Tensor) -> Equilibrium:
@@ -92,14 +92,14 @@ def _solution(face: _Face) -> np.ndarray:
     z = np.zeros(face.basis.shape[1])
     for barrier in BARRIERS if len(face.margin) else (0.0,):
         z = _centre(face, z, barrier)
-    rest = face.margin - face.matrix @ z
-    active = rest**2 < BARRIERS[-1]  # the margin is below its multiplier
+    slack = face.margin - face.matrix @ z
+    active = slack**2 < BARRIERS[-1]  # the margin is below its multiplier
     for _ in range(CHANGES):
         exact, multipliers = _on_equations(face, z, np.flatnonzero(active))
         if exact is None:
             return z
-        rest = face.margin - face.matrix @ exact
-        wrong = np.where(active, multipliers, rest) < -SIGN
+        slack = face.margin - face.matrix @ exact
+        wrong = np.where(active, multipliers, slack) < -SIGN
         if not wrong.any():
             return exact
         active = active ^ wrong
@@ -111,9 +111,9 @@ def _centre(face: _Face, z: np.ndarray, barrier: float) -> np.ndarray:
     value = face.objective(z, barrier)
     for _ in range(STEPS):
         gradient, hessian = face.derivatives(z)
-        rest = face.margin - face.matrix @ z
-        gradient = gradient + face.matrix.T @ (barrier / rest)
-        hessian = hessian + (face.matrix.T * (barrier / rest**2)) @ face.matrix
+        slack = face.margin - face.matrix @ z
+        gradient = gradient + face.matrix.T @ (barrier / slack)
+        hessian = hessian + (face.matrix.T * (barrier / slack**2)) @ face.matrix
         if not (np.isfinite(hessian).all() and np.isfinite(gradient).all()):
             break
         step = -np.linalg.lstsq(hessian, gradient, rcond=None)[0]  # rounding can make the Hessian singular

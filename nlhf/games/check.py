@@ -135,9 +135,9 @@ def _check_policies(game: FiniteGame, pairs: bool, key: str, rng: np.random.Gene
     dense /= dense.sum(-1, keepdim=True)
     sparse = torch.zeros(shape, dtype=torch.float64).scatter_add_(-1, support, weights)
     against_dense, against_sparse = (_answer(game.payoff(p), shape, "payoff", key) for p in (dense, sparse))
-    own = ((dense, against_dense, dense, against_dense), (sparse, against_sparse, sparse, against_sparse))
+    against_itself = ((dense, against_dense, dense, against_dense), (sparse, against_sparse, sparse, against_sparse))
     against_others = ((dense, against_sparse, sparse, against_dense),) if game.is_bilinear else ()
-    for policy, answer, opponent, reply in (*own, *against_others):
+    for policy, answer, opponent, reply in (*against_itself, *against_others):
         _check_sum((policy * answer).sum(-1), (opponent * reply).sum(-1), f"{key}: payoff answers P =")
     if pairs:
         contexts = torch.arange(shape[1]).repeat(shape[0], 1)

@@ -45,15 +45,15 @@ class Counts:
                 f"{source} has no vote on {self.items[i]} against {self.items[j]} in context {self.contexts[x]} "
                 f"(such pairs: {int(missing.sum()) // 2}): set game.unseen=half or game.unseen=drop_item."
             )
-        kept = self._with_all_pairs(missing) if unseen == "drop_item" else np.arange(len(self.items))
+        kept_items = self._with_all_pairs(missing) if unseen == "drop_item" else np.arange(len(self.items))
         with np.errstate(invalid="ignore"):
             preference = (self.wins + pseudo_count) / (total + 2 * pseudo_count)
         preference = np.where(total == 0, 0.5, preference)
         counted = np.where(total > 0, self.wins + pseudo_count, 0.0)
         preference, counted, total, ties = (
-            table[:, kept][:, :, kept] for table in (preference, counted, total, self.ties)
+            table[:, kept_items][:, :, kept_items] for table in (preference, counted, total, self.ties)
         )
-        names = tuple(self.items[k] for k in kept)
+        names = tuple(self.items[k] for k in kept_items)
         return PreferenceTable(preference, names, self.contexts, votes=np.stack([total, ties]), wins=counted)
 
     def _with_all_pairs(self, missing: np.ndarray) -> np.ndarray:

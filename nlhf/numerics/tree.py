@@ -96,10 +96,10 @@ class Tree:
         steps, (beta, pull, gain) = [], (number[..., None] for number in (beta, pull, gain))
         values = gains
         turns = zip(self.turns(policy), self.turns(reference), strict=True)
-        for (answers, replies), (own, base) in zip(self._backwards(), reversed(list(turns)), strict=True):
+        for (answers, replies), (current, base) in zip(self._backwards(), reversed(list(turns)), strict=True):
             table = _split(values, answers)
-            steps.append((own.lerp(base, pull) + gain * table).log_softmax(-1))
-            mean = (own.exp() * (table - beta * (own - base))).sum(-1)
+            steps.append((current.lerp(base, pull) + gain * table).log_softmax(-1))
+            mean = (current.exp() * (table - beta * (current - base))).sum(-1)
             values = mean if replies is None else self._expected(mean, replies)
         return self._along(steps[::-1], with_replies=True)
 

@@ -113,8 +113,8 @@ class Sampled:
         return self._draw(first, half), self._draw(second, half), 1 / half
 
     def against_opponent(self, actions: Tensor) -> Tensor:
-        met = self._draw(self.opponent, self.comparators * actions.shape[-1])
-        gains = self.duel(actions.repeat_interleave(self.comparators, -1), met)
+        opponents = self._draw(self.opponent, self.comparators * actions.shape[-1])
+        gains = self.duel(actions.repeat_interleave(self.comparators, -1), opponents)
         return gains.view(*actions.shape, self.comparators).mean(-1)
 
     def duel(self, first: Tensor, second: Tensor) -> Tensor:

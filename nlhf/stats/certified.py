@@ -73,10 +73,10 @@ class VoteBounds:
         if separate:
             return cls(_advantage(_highest_possible(wins, votes, delta / pairs(wins))))
         n, half = len(wins), delta / 2
-        asked = votes > 0
-        estimate = np.where(asked, wins / np.maximum(votes, 1), 0.5) - 0.5
+        has_votes = votes > 0
+        estimate = np.where(has_votes, wins / np.maximum(votes, 1), 0.5) - 0.5
         chi = (np.log(n / half) + np.log1p(votes * ~np.eye(n, dtype=bool) / RHO).sum(1) / 2) / 2
-        spread = np.where(asked, chi[:, None] * (votes + RHO) / np.maximum(votes, 1) ** 2, 0.0)
+        spread = np.where(has_votes, chi[:, None] * (votes + RHO) / np.maximum(votes, 1) ** 2, 0.0)
         for table in (estimate, spread):
             np.fill_diagonal(table, 0.0)
         return cls(_advantage(_highest_possible(wins, votes, half / pairs(wins))), estimate, spread)
@@ -130,9 +130,9 @@ class VoteBounds:
         self, policy: np.ndarray, value: float, rows: np.ndarray, spread: np.ndarray
     ) -> tuple[np.ndarray, float]:
         """The better of a policy with this certified exploitability and the best one under some bounds of mixtures."""
-        other = conic_minimax(rows, spread)
-        other_value = self.exploitability(other)
-        return (other, other_value) if other_value < value else (policy, value)
+        candidate = conic_minimax(rows, spread)
+        candidate_value = self.exploitability(candidate)
+        return (candidate, candidate_value) if candidate_value < value else (policy, value)
 
     def shares(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The smallest and the largest share of each item in an equilibrium at beta = 0 that the votes allow, (n) each.
@@ -169,10 +169,10 @@ def _advantage(highest: np.ndarray) -> np.ndarray:
 def _highest_possible(wins: np.ndarray, votes: np.ndarray, delta: float) -> np.ndarray:
     """The largest P that the anytime bound allows, by bisection: W log P + L log(1 - P) falls above W/N."""
     lost = votes - wins
-    least = special.betaln(wins + 1, lost + 1) + np.log(delta)
+    threshold = special.betaln(wins + 1, lost + 1) + np.log(delta)
     low, high = np.where(votes > 0, wins / np.maximum(votes, 1), 0.5), np.ones_like(wins, dtype=float)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        possible = special.xlogy(wins, middle) + special.xlog1py(lost, -middle) >= least
+        possible = special.xlogy(wins, middle) + special.xlog1py(lost, -middle) >= threshold
         low, high = np.where(possible, middle, low), np.where(possible, high, middle)
     return np.where(lost > 0, high, 1.0)

@@ -51,8 +51,8 @@ def controlled(votes: PairedVotes, covariates: np.ndarray) -> ControlledScores:
     """
     n, rows = votes.items, len(votes.a)
     index = np.arange(rows)
-    places = np.concatenate([index, index]), np.concatenate([votes.a, votes.b])
-    signs = sparse.csr_matrix((np.repeat([1.0, -1.0], rows), places), (rows, n))
+    coordinates = np.concatenate([index, index]), np.concatenate([votes.a, votes.b])
+    signs = sparse.csr_matrix((np.repeat([1.0, -1.0], rows), coordinates), (rows, n))
     design = sparse.hstack([signs, sparse.csr_matrix(covariates)], format="csr")
     level = np.zeros((design.shape[1],) * 2)
     level[:n, :n] = votes.votes.sum() / n**2

@@ -64,7 +64,7 @@ def counts_of(preference: np.ndarray, votes: np.ndarray | None) -> Counts | None
     wins = preference * number - ties / 2
     np.fill_diagonal(wins, 0.0)
     hidden = np.abs(wins % 1 - 0.5) < 0.25  # an odd number of ties that no row shows
-    whole = np.rint(wins - hidden / 2)
-    if (np.abs(whole + hidden / 2 - wins) > ROUNDING + 1e-12 * number).any() or (whole < 0).any():
+    won = np.rint(wins - hidden / 2)
+    if (np.abs(won + hidden / 2 - wins) > ROUNDING + 1e-12 * number).any() or (won < 0).any():
         return None
-    return Counts(whole, np.rint(ties) + hidden)
+    return Counts(won, np.rint(ties) + hidden)

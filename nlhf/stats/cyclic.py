@@ -138,14 +138,14 @@ def _by_cluster(clusters: Clusters, redraws: int, seed: int) -> tuple[float, flo
     information = np.diag(variance.sum(1) - np.diag(variance) + RIDGE) - variance * (1 - np.eye(n))
     residuals = clusters.residuals(fit)
     moved = np.linalg.solve(information, residuals.sum(2).T).T  # the scores that each cluster asks for
-    rest = residuals[:, i, j] - variance[i, j] * (moved[:, i] - moved[:, j])
-    sums = signs(len(clusters), redraws, seed) @ rest
-    observed = float((rest.sum(0) ** 2 / variance[i, j]).sum())
+    unexplained = residuals[:, i, j] - variance[i, j] * (moved[:, i] - moved[:, j])
+    sums = signs(len(clusters), redraws, seed) @ unexplained
+    observed = float((unexplained.sum(0) ** 2 / variance[i, j]).sum())
     drawn = np.repeat(fit[None], len(sums), 0)
     errors = np.divide(sums, total[i, j], out=np.zeros_like(sums), where=total[i, j] > 0)
     drawn[:, i, j] += errors
     drawn[:, j, i] -= errors
-    fits = bool((np.abs(rest.sum(0)) <= EVEN * total[i, j]).all())
+    fits = bool((np.abs(unexplained.sum(0)) <= EVEN * total[i, j]).all())
     p = 1.0 if fits else p_value(observed, (sums**2 / variance[i, j]).sum(1))
     return p, float(cyclic_share(drawn).mean())
 

@@ -50,8 +50,8 @@ def resampled_interval(votes: PairedVotes, fit: Scores, draws: int = DRAWS, seed
 def _with_further_votes(wins: np.ndarray, votes: PairedVotes, fit: Scores) -> np.ndarray:
     """A sample W (n, n) with the further votes of its separation."""
     same = bool(((wins > 0) == (votes.wins > 0)).all())
-    found = fit.separation if same else separation(wins, fit.separation.parts)
-    return wins if found.core.all() else wins + further_votes(found, votes.sizes)[0] / 2
+    separated = fit.separation if same else separation(wins, fit.separation.parts)
+    return wins if separated.core.all() else wins + further_votes(separated, votes.sizes)[0] / 2
 
 
 def _scores(wins: np.ndarray, fit: Scores) -> np.ndarray:

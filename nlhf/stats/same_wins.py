@@ -75,12 +75,12 @@ def _moved(
     cycles = step.forward.shape[1]
     shift = np.where(rng.random((len(wins), 1, cycles)) < 0.5, -step.votes, step.votes)
     forward, backward = wins[:, step.forward], wins[:, step.backward]
-    more, fewer = forward + shift, backward - shift
+    raised, lowered = forward + shift, backward - shift
     now = log_factorial(forward) + log_factorial(backward)
-    then = log_factorial(more) + log_factorial(fewer)
+    then = log_factorial(raised) + log_factorial(lowered)
     accepted = np.log(rng.random((len(wins), cycles))) < (now - then).sum(1)
-    wins[:, step.forward] = np.where(accepted[:, None], more, forward)
-    wins[:, step.backward] = np.where(accepted[:, None], fewer, backward)
+    wins[:, step.forward] = np.where(accepted[:, None], raised, forward)
+    wins[:, step.backward] = np.where(accepted[:, None], lowered, backward)
     return wins
 
 

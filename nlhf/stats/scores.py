@@ -70,34 +70,34 @@ def quantile(freedom: float) -> float:
 def fitted(votes: PairedVotes) -> Scores:
     """The scores of votes. Raises: ArithmeticError as `likelihood_scores`."""
     wins = votes.wins
-    found = separation(wins)
-    number, square = further_votes(found, votes.sizes)
+    separated = separation(wins)
+    number, square = further_votes(separated, votes.sizes)
     finite = likelihood_scores(wins + number / 2)
     expected = sigmoid(finite[:, None] - finite)
-    inverse = np.linalg.inv(_information(wins + number / 2, expected, found.parts))
+    inverse = np.linalg.inv(_information(wins + number / 2, expected, separated.parts))
     gradients = votes.contributions(left_out_residuals(votes, expected, inverse))
     spread = (gradients.T @ gradients).toarray() + _laplacian(square * (expected**2 + expected.T**2) / 2)
-    centre = np.eye(len(wins)) - found.anchors
+    centre = np.eye(len(wins)) - separated.anchors
     half = centre @ inverse
     units = votes.units
     correction = 1.0 if votes.cluster is None else (units - 1) / units
-    least = FEWEST if votes.cluster is None else FEWEST_CLUSTERS
-    measured = votes.units_of_items() >= least
+    fewest = FEWEST if votes.cluster is None else FEWEST_CLUSTERS
+    measured = votes.units_of_items() >= fewest
     finite = centre @ finite
     return Scores(
-        _maximum(wins, found, finite),
+        _maximum(wins, separated, finite),
         finite,
         correction * half @ spread @ half.T,
         inverse,
         float("inf") if votes.cluster is None else float(units - 1),
-        found,
+        separated,
         measured,
     )
 
 
-def _maximum(wins: np.ndarray, found: Separation, finite: np.ndarray) -> np.ndarray:
+def _maximum(wins: np.ndarray, separated: Separation, finite: np.ndarray) -> np.ndarray:
     """The scores of maximum likelihood."""
-    core, scores = found.core, found.extreme.copy()
+    core, scores = separated.core, separated.extreme.copy()
     if core.all():
         return finite
     if core.any():

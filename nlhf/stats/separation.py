@@ -71,21 +71,21 @@ def separation(wins: np.ndarray, parts: np.ndarray | None = None) -> Separation:
 def _reached(beats: np.ndarray, start: np.ndarray) -> np.ndarray:
     """The items (n) that a path of wins reaches from the items that are True in `start`."""
     reached = start
-    while (more := reached | beats[reached].any(0)).sum() > reached.sum():
-        reached = more
+    while (farther := reached | beats[reached].any(0)).sum() > reached.sum():
+        reached = farther
     return reached
 
 
-def further_votes(found: Separation, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def further_votes(separated: Separation, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The further votes of the items outside the core: their number on each pair, and its square per unit, (n, n).
 
     Args:
-        found: the separation.
+        separated: the separation.
         sizes: the size of the cluster that each item gets, (n); 1 for independent votes.
     """
-    same = found.parts[:, None] == found.parts
+    same = separated.parts[:, None] == separated.parts
     opponents = same.sum(1) - 1
-    outside = ~found.core & (opponents > 0)
+    outside = ~separated.core & (opponents > 0)
     share = np.where(same & ~np.eye(len(sizes), dtype=bool), 1 / np.maximum(opponents, 1)[:, None], 0.0)
     number, square = (share * (outside * power)[:, None] for power in (sizes, sizes**2))
     return number + number.T, square + square.T

@@ -75,8 +75,8 @@ def weak_transitivity(
         p_values.append(_by_vote(counts, order, redraws, seed))
     if clusters is not None:
         p_values = [*p_values, _by_cluster(clusters, redraws, seed)] if clusters.enough else []
-    words = assumption(0, "") if clusters is None else assumption(len(clusters), clusters.name)
-    return Transitivity(order, max(p_values, default=float("nan")), words)
+    assumed = assumption(0, "") if clusters is None else assumption(len(clusters), clusters.name)
+    return Transitivity(order, max(p_values, default=float("nan")), assumed)
 
 
 def best_order(cost: np.ndarray) -> tuple[int, ...]:
@@ -88,13 +88,13 @@ def best_order(cost: np.ndarray) -> tuple[int, ...]:
     size = 1 << n
     members = (np.arange(size)[:, None] >> np.arange(n)) & 1
     added = members @ cost.T  # [S, k]: the cost of putting k right after the items of S
-    least, last = np.zeros(size), np.zeros(size, np.int64)
+    lowest, last = np.zeros(size), np.zeros(size, np.int64)
     for first in range(1, size):
         items = np.flatnonzero(members[first])
         before = first ^ (1 << items)
-        sums = least[before] + added[before, items]
+        sums = lowest[before] + added[before, items]
         last[first] = items[best := int(sums.argmin())]
-        least[first] = sums[best]
+        lowest[first] = sums[best]
     order, first = [], size - 1
     while first:
         order.append(int(last[first]))

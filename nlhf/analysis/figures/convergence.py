@@ -76,7 +76,7 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = values.shape[1]
     ordered, rank = np.sort(values, axis=1), outer_rank(n)  # nan is the largest
     missing = np.isnan(ordered[:, -1])
-    low, high = (np.where(missing, np.nan, ordered[:, place]) for place in (rank, n - 1 - rank))
+    low, high = (np.where(missing, np.nan, ordered[:, index]) for index in (rank, n - 1 - rank))
     return low, high
 
 
