@@ -27,7 +27,7 @@ TEST_COLUMNS = tuple(f"test_{name}" for name in (  # if the game has contexts fo
 TEXT_COLUMNS = (  # if completions of test prompts are judged
     "test_kl_to_reference", "kl_standard_error", "kl_low", "kl_high", "test_entropy", "test_win_rate_vs_reference",
     "test_loss_rate_vs_reference", "win_rate_low", "win_rate_high", "preference_vs_reference", "tokens", "finished",
-    "distinct_2", "judge_calls",
+    "distinct_2", "judge_calls", "sampled_tokens",
 )  # fmt: skip
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)

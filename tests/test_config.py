@@ -52,7 +52,8 @@ def fingerprint(config: dict[str, Any], changes: dict[str, Any] | None = None) -
 # docs/files.md, "Fingerprint": keys that change no result
 LEFT_OUT = {
     "budget.queries": 5, "budget.iterations": 7, "budget.seconds": 3.0, "budget.target": None, "study": "other",
-    "runs_dir": "/elsewhere", "progress": False, "keep_checkpoint": False, "checkpoint_seconds": 1.0,
+    "runs_dir": "/elsewhere", "progress": False, "tensorboard": True, "keep_checkpoint": False,
+    "checkpoint_seconds": 1.0,
     "game.clip": 0.2, "fail_fast": True, "retry_failed": True, "vectorise": False, "dry_run": True, "force": True,
 }  # fmt: skip
 ENTERS = {

@@ -26,7 +26,7 @@ GAME = ["game=random_tournament", "game.actions=3", "beta=0.2", "seeds=[4,0]", "
 def signal_at_five(_):
     """A watch that stops the run after five iterations."""
 
-    def tick(progress):
+    def tick(progress, row):
         if progress.iterations.max() == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 

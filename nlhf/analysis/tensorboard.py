@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from nlhf.analysis.criterion import Criterion
 from nlhf.analysis.errors import AnalysisError
+from nlhf.io.event_files import add_row, open_events
 from nlhf.io.files import writing
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def write(data: pd.DataFrame, folder: Path, criterion: Criterion) -> int:
@@ -18,10 +23,6 @@ def write(data: pd.DataFrame, folder: Path, criterion: Criterion) -> int:
 
     Raises: AnalysisError if TensorBoard is not installed, or the cost is not an integer; WriteError.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise AnalysisError('--tensorboard needs TensorBoard: pip install -e ".[tensorboard]".') from error
     if criterion.x == "seconds":
         raise AnalysisError(
             "--x=seconds cannot be a step of TensorBoard, which is an integer: give --x queries or iteration."
@@ -29,10 +30,16 @@ def write(data: pd.DataFrame, folder: Path, criterion: Criterion) -> int:
     metrics = list(data.columns[data.columns.get_loc("exploitability") : data.columns.get_loc("random")])
     count = 0
     for (run, seed), rows in data.groupby(["run", "seed"], sort=True):
-        with writing(folder), SummaryWriter(str(folder / str(run) / f"seed-{seed}")) as writer:
+        with writing(folder), _events(folder / str(run) / f"seed-{seed}") as writer:
             for row in rows.to_dict("records"):
-                for name in metrics:
-                    if pd.notna(row[name]):
-                        writer.add_scalar(name, row[name], row[criterion.x], walltime=row["seconds"])
+                values = {name: float(row[name]) for name in metrics}
+                add_row(writer, values, row[criterion.x], row["seconds"])
         count += 1
     return count
+
+
+def _events(folder: Path) -> SummaryWriter:
+    try:
+        return open_events(folder)
+    except ImportError as error:
+        raise AnalysisError('--tensorboard needs TensorBoard: pip install -e ".[tensorboard]".') from error

@@ -61,15 +61,17 @@ class TextMeasure(Grades):
             "finished": float(np.mean([model.finished(number) for number in numbers])),
             "distinct_2": distinct([model.text(number) for number in numbers], 2),
             "judge_calls": float(game.judge.question_count),
+            "sampled_tokens": float(model.sampled_tokens),
         }
         return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
 
     def snapshot(self) -> dict[str, Any]:
-        return {"judge": self.game.judge.snapshot()}
+        return {"judge": self.game.judge.snapshot(), "sampled_tokens": self.game.model.sampled_tokens}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         count_alone = {"earlier": snapshot.get("judge_calls", 0)}  # checkpoints of older versions hold no more
         self.game.judge.restore(snapshot.get("judge", count_alone))
+        self.game.model.sampled_tokens = snapshot.get("sampled_tokens", 0)
 
     def at_test_prompts(self, policy: Policy) -> CausalLMPolicy:
         """The policy with the test prompts as its contexts."""
@@ -98,7 +100,10 @@ class TextMeasure(Grades):
 
     def _draw(self, policy: CausalLMPolicy, use: str, position: int = 0, count: int | None = None) -> Tensor:
         uniforms = stream(self.seed, use, position).random((1, len(self.game.turns), count or self.samples))
-        return policy.at(None).sample(torch.from_numpy(uniforms))
+        in_training = self.game.model.sampled_tokens
+        drawn = policy.at(None).sample(torch.from_numpy(uniforms))
+        self.game.model.sampled_tokens = in_training
+        return drawn
 
     def gains(self, first: Policy, second: Policy, beta: float, count: int) -> tuple[np.ndarray, np.ndarray]:
         """P_beta(first > second) - 1/2 and P(first > second) on every test prompt, (X) each.

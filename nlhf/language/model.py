@@ -81,6 +81,7 @@ class LanguageModel:
         self.max_positions = max_positions(base)
         self.team: Team | None = None  # other processes that share the work
         self.completions: list[Tokens] = []
+        self.sampled_tokens = 0  # in training
         self._numbers: dict[Tokens, int] = {}
 
     def turn(self, prompt: Prompt) -> Turn:
@@ -142,8 +143,11 @@ class LanguageModel:
             uniforms: numbers on [0, 1), (n). Each seeds the random generator of one completion.
         """
         if self.team is not None and len(prompts) >= self.team.size:
-            return self.team.sample(mixture, prompts, uniforms)
-        return sampling.sample(self, mixture, prompts, uniforms)
+            sampled = self.team.sample(mixture, prompts, uniforms)
+        else:
+            sampled = sampling.sample(self, mixture, prompts, uniforms)
+        self.sampled_tokens += sum(map(len, sampled))
+        return sampled
 
     def read_prompts(self, weights: Weights | None, prompts: Sequence[Tokens]) -> ReadPrompts:
         """Read prompts; a prompt that occurs several times is read once."""

@@ -15,11 +15,13 @@ from nlhf.io.checksums import stamp
 from nlhf.io.files import is_moved_aside
 from nlhf.io.json_files import read_json
 from nlhf.io.yaml_files import read_yaml
-from nlhf.records import read_rows
+from nlhf.records import means_of_last_rows, read_rows
+from nlhf.runner.live import row_in_words
 from nlhf.runner.owner import is_alive, owner_of
 
 Kind = tuple[str, str]  # game and algorithm, by name
 METRICS = "metrics.csv"
+IDENTITY = {"run", "game", "algorithm", "seed"}  # columns of metrics.csv that are no results
 LATEST = 1e11  # seconds since 1970: the last time that calendars can show
 KILLED = "killed: it goes on when the command is repeated"
 RESTORE = "repeat the command, which restores it, or add force=true if there is no checkpoint"
@@ -34,6 +36,7 @@ class RunState:
         state: completed, failed, interrupted, running or damaged.
         share: the part of its budget that the slowest seed has spent; None if it is not running or has no limit.
         seconds_left: estimate from the pace so far, or None.
+        result: the main results of the last rows of a running run, in words.
         detail: the last line of a failure, the damaged file, or the process that works on it.
         checked: False if it was completed before files had checksums.
     """
@@ -42,6 +45,7 @@ class RunState:
     state: str
     share: float | None = None
     seconds_left: float | None = None
+    result: str = ""
     detail: str = ""
     checked: bool = True
 
@@ -94,24 +98,25 @@ def _running(folder: Path, owner: Mapping[str, object]) -> RunState:
     """The progress of a running run, from its last rows."""
     process = f"process {owner.get('pid')} on {owner.get('host')}"
     try:
-        share, seconds = _progress(folder)
+        share, seconds, result = _progress(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):  # no progress yet
         return RunState(folder.name, "running", detail=process)
     seconds_left = seconds * (1 - share) / share if share > 0 else None
-    return RunState(folder.name, "running", share, seconds_left, process)
+    return RunState(folder.name, "running", share, seconds_left, result, process)
 
 
-def _progress(folder: Path) -> tuple[float, float]:
-    """The share of its budget that the slowest seed has spent, and the seconds of the slowest seed."""
+def _progress(folder: Path) -> tuple[float, float, str]:
+    """The share of its budget that the slowest seed has spent, its seconds, and the mean results in words."""
     config = read_yaml(folder / ".hydra" / "config.yaml", dict)
     last = {row["seed"]: row for row in read_rows(folder / METRICS)}
     if not last or len(last) < len(config["seeds"]):
-        return 0.0, 0.0
+        return 0.0, 0.0, ""
     shares = [_share(config["budget"], cells) for cells in last.values()]
     seconds = [float(cells["seconds"]) for cells in last.values()]
     if not all(0 <= value < math.inf for value in (*shares, *seconds)):
         raise ValueError("a damaged table")
-    return min(shares), max(seconds)
+    rows = list(last.values())
+    return min(shares), max(seconds), row_in_words(means_of_last_rows(rows, rows[0].keys() - IDENTITY))
 
 
 def _share(budget: Mapping[str, Any], cells: Mapping[str, str]) -> float:
@@ -143,8 +148,9 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
     for run in runs:
         if run.state == "running":
             far = "" if run.share is None else f"{run.share:.0%}"
+            result = f", {run.result}" if run.result else ""
             remaining = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
-            lines.append(f"  running      {run.name}  {far}{remaining}  {run.detail}")
+            lines.append(f"  running      {run.name}  {far}{remaining}{result}  {run.detail}")
     lines += [f"  {run.state:<12} {run.name}  {run.detail}" for run in runs if run.detail and run.state != "running"]
     if unchecked := sum(not run.checked for run in runs):
         lines.append(f"  {unchecked} completed before files had checksums: damage to them would go unnoticed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from nlhf.budget import Budget, Progress
 from nlhf.io.arrays import read_arrays
 from nlhf.io.json_files import read_json_lines
 from nlhf.messages import command
+from nlhf.runner.live import row_in_words
+from nlhf.runner.recorder import Tick, no_tick
 from nlhf.runner.specification import Specification
 from nlhf.terminal import completion, console, paragraphs, visible
 
@@ -22,10 +24,10 @@ SHOWN_ITEMS, SHOWN_PROMPTS = 12, 3
 
 
 @contextmanager
-def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
-    """A bar on the standard error; yields a function to call with the progress."""
+def progress_bar(run: Specification) -> Iterator[Tick]:
+    """A bar on the standard error; yields a function to call with the progress and the columns of the last row."""
     if not run.options.progress or not sys.stderr.isatty():
-        yield lambda _: None
+        yield no_tick
         return
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -35,14 +37,13 @@ def progress_bar(run: Specification) -> Iterator[Callable[[Progress], None]]:
     with Bar(*columns, console=console(stream=sys.stderr)) as bar:
         task, due = bar.add_task(visible(run.name), total=1.0, state=""), 0.0
 
-        def tick(progress: Progress) -> None:
+        def tick(progress: Progress, row: Mapping[str, list[float]]) -> None:
             nonlocal due
             if (now := time.monotonic()) < due:
                 return
             due = now + 0.1
-            best = progress.best.max()
-            exploitability = f"  exploitability {best:.1e}" if np.isfinite(best) else ""
-            state = f"iteration {progress.iterations.max()}{exploitability}"
+            means = {name: float(np.mean(values)) for name, values in row.items()}
+            state = f"iteration {progress.iterations.max()}  {row_in_words(means)}"
             bar.update(task, completed=fraction(run.budget, progress), state=state)
 
         yield tick

@@ -36,7 +36,7 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("prox", "alpha"): 0.0,
     ("prox", "comparators"): 1,
 }
-LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "keep_checkpoint", "checkpoint_seconds",
+LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "tensorboard", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip
 
 

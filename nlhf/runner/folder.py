@@ -20,6 +20,7 @@ from nlhf.policies.base import Memory, Policy
 from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, means_of_last_rows, permanent
 from nlhf.runner.checkpoint import load_checkpoint, save_checkpoint
 from nlhf.runner.fingerprint import RESULTS_VERSION
+from nlhf.runner.live import Events
 from nlhf.runner.source import dataclasses_in
 from nlhf.runner.specification import Specification
 from nlhf.runner.world import World
@@ -55,11 +56,15 @@ class RunFolder:
         self.columns = (*self.world.columns, *self.run.algorithm.columns)
         self.table = Table(self.path / "metrics.csv", self.columns, sync=False)
         self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS, sync=False)
+        self.events = Events(self.path) if self.run.options.tensorboard else None
 
     def row(self, seed: int, values: dict[str, Any], policy: Policy) -> None:
         """Record a row, and the policy if log_policy is true."""
         number, names = self.run.options.seeds[seed], self.run.options.names
         self.table.add(**values, run=self.run.name, game=names["game"], algorithm=names["algorithm"], seed=number)
+        self.world.save_samples(self.path, policy)
+        if self.events is not None:
+            self.events.add(number, values)
         if self.run.options.log_policy:
             self.world.log_policy(self.policies, policy, seed, {"seed": number, "iteration": values["iteration"]})
 
@@ -155,6 +160,8 @@ class RunFolder:
         Args:
             batch_size: the number of runs that were computed as one batch.
         """
+        if self.events is not None:
+            self.events.close()
         for table in self._tables():
             table.drop_earlier(complete=status == "completed")
         self.flush()

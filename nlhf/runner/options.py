@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ class Options:
         log_policy: record the policies of all rows, in policies.csv.
         study, runs_dir: the run's folder lies in runs_dir/study.
         progress: show a progress bar in a terminal.
+        tensorboard: write every row into the run's folder for TensorBoard too, while the run goes on.
         keep_checkpoint: keep checkpoint.pt of a completed run.
         checkpoint_seconds: time between two checkpoints.
         retry_failed: run failed runs again, from their last checkpoint if they have one.
@@ -45,6 +47,7 @@ class Options:
     study: str
     runs_dir: str
     progress: bool
+    tensorboard: bool
     keep_checkpoint: bool
     checkpoint_seconds: float
     retry_failed: bool
@@ -82,5 +85,9 @@ class Options:
         folder = f"{self.runs_dir}/{self.study}/{name}"
         for key, path in (("runs_dir", self.runs_dir), ("study", self.study), ("names", name), ("study", folder)):
             check_path(key, path)
+        if self.tensorboard and find_spec("tensorboard") is None:
+            raise ConfigError(
+                'tensorboard=true needs the extra tensorboard: pip install -e ".[tensorboard]", or leave it out.'
+            )
         if not self.checkpoint_seconds >= 0:
             raise ConfigError(f"checkpoint_seconds={self.checkpoint_seconds} is negative: give a time >= 0.")

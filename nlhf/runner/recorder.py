@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+
+from nlhf.budget import Progress
+
+# Called after every iteration with the progress and the columns of the last row, which list all seeds of the batch
+Tick = Callable[[Progress, Mapping[str, list[float]]], None]
 
 
 class DivergedError(RuntimeError):
@@ -17,3 +23,7 @@ class Recorder(Protocol):
 
     def checkpoint(self, content: dict[str, Any]) -> None:
         """Store the rows so far and this content, so that the run can go on from here."""
+
+
+def no_tick(progress: Progress, row: Mapping[str, list[float]]) -> None:
+    """A Tick that shows nothing."""

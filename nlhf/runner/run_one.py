@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nlhf.budget import Progress, cut_short, stop_reason
+from nlhf.budget import cut_short, stop_reason
 from nlhf.config import ConfigError
 from nlhf.garbage import collect_again
 from nlhf.io.checksums import damaged
@@ -23,6 +23,7 @@ from nlhf.runner.backup import move_aside
 from nlhf.runner.finished import finished, lost_result, reached, valid_summary
 from nlhf.runner.lock import BusyError, Ownership
 from nlhf.runner.outcome import Ended, Outcome
+from nlhf.runner.recorder import Tick, no_tick
 from nlhf.runner.session import fail, in_a_line, log_failure, opened, record_failure
 from nlhf.runner.specification import Specification, specify
 from nlhf.runner.stop import StopRequest, stop_on_signal
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("nlhf")
 COMMAND_ERRORS = (ConfigError, BusyError, WriteError)  # errors of the command; a run's folder does not record them
 
-Watch = Callable[[Specification], contextlib.AbstractContextManager[Callable[[Progress], None]]]
+Watch = Callable[[Specification], contextlib.AbstractContextManager[Tick]]
 
 
 @contextlib.contextmanager
-def unwatched(run: Specification) -> Iterator[Callable[[Progress], None]]:  # noqa: ARG001 (shape of a Watch)
+def unwatched(run: Specification) -> Iterator[Tick]:  # noqa: ARG001 (shape of a Watch)
     """A Watch that shows nothing."""
-    yield lambda _: None
+    yield no_tick
 
 
 def attempt(config: Mapping[str, Any], overrides: Sequence[str]) -> Ended:

@@ -103,6 +103,9 @@ class TableWorld:
             for action, value in zip(self.game.items, row, strict=True):
                 table.add(**key, context=context, action=action, log_probability=value)
 
+    def save_samples(self, folder: Path, policy: Policy) -> None:
+        """Write nothing: the metrics say all."""
+
     def save(self, folder: Path) -> None:
         """Write game.npz for figures: names, reference, equilibrium, votes, and P of a limited number of instances."""
         arrays: dict[str, Any] = {**self._names, "log_reference": self.log_reference.cpu().numpy()}

@@ -63,15 +63,19 @@ class TextWorld:
         """Save the policy as a folder next to `table`, named after its iteration."""
         policy.save(table.path.parent / "policies" / str(key["iteration"]))
 
+    def save_samples(self, folder: Path, policy: Policy) -> None:
+        """Write the completions of the test prompts by the policy and by the reference."""
+        with replacing(folder / "completions.jsonl", sync=False) as stream:
+            for entry in self.measure.texts(policy):
+                stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
     def save(self, folder: Path) -> None:
         """Write nothing: the config names all inputs."""
 
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
         """Write the policy as other programs load it, and its completions of the test prompts with the reference's."""
         policy.save(folder)
-        with replacing(folder / "completions.jsonl", sync=False) as stream:
-            for entry in self.measure.texts(policy):
-                stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self.save_samples(folder, policy)
 
 
 def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> TextWorld:
@@ -87,6 +91,7 @@ def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> Tex
     assert isinstance(run.game, Text)
     seed, judge = run.options.seeds[0], run.game.judge
     model = load(run.policy, seed, str(device))
+    model.sampled_tokens = 0  # a process loads equal models once
     if (processes := team()) is not None:
         processes.load(run.policy, seed, str(device))
         model.team = processes

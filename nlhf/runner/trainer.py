@@ -16,7 +16,7 @@ from nlhf.policies.average import Average
 from nlhf.policies.base import TrainablePolicy, at_work
 from nlhf.policies.select import choose
 from nlhf.prox.engine import ProxEngine
-from nlhf.runner.recorder import DivergedError, Recorder
+from nlhf.runner.recorder import DivergedError, Recorder, Tick, no_tick
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Trainer:
         budget: decides when a seed stops.
         recorder: stores rows and checkpoints.
         interrupted: ends the loop if it returns True after an iteration.
-        tick: called with the progress after every iteration.
+        tick: called after every iteration with the progress and the columns of the last row, which list all seeds.
         checkpoint_seconds: the shortest time between two checkpoints.
     """
 
@@ -44,7 +44,7 @@ class Trainer:
     budget: Budget
     recorder: Recorder
     interrupted: Callable[[], bool] = lambda: False
-    tick: Callable[[Progress], None] = lambda _: None
+    tick: Tick = no_tick
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -55,6 +55,7 @@ class Trainer:
         self.kl_0 = self.measure.initial_kl(self.policy)[:, None, None]
         self.progress = Progress.none(seeds)
         self.next_row = np.zeros(seeds, np.int64)
+        self.last_row: dict[str, list[float]] = {}
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
@@ -85,7 +86,7 @@ class Trainer:
                 self._checkpoint()
                 saved = time.monotonic()
             self._iterate()
-            self.tick(self.progress)
+            self.tick(self.progress, self.last_row)
         measure = self.measure.snapshot()  # without the unscheduled rows, which a resumed run drops
         self._record(~np.array([self.schedule.includes(k) for k in self.progress.iterations]), scheduled=False)
         self._checkpoint(measure)
@@ -115,6 +116,7 @@ class Trainer:
         bound = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)
         columns["kl_bound"] = self.measure.promised(bound)[:, 0, 0]
         listed = {name: value.tolist() for name, value in columns.items()}
+        self.last_row = listed | {"seconds": [self.progress.seconds]}
         for seed in np.flatnonzero(seeds).tolist():
             values = {name: value[seed] for name, value in listed.items()}
             self.recorder.row(seed, values | self.progress.of(seed), self.state.policy)

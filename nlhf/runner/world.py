@@ -60,6 +60,9 @@ class World(Protocol):
             key: the cells `seed` and `iteration`.
         """
 
+    def save_samples(self, folder: Path, policy: Policy) -> None:
+        """Write what people read of the policy of a row while the run goes on."""
+
     def save(self, folder: Path) -> None:
         """Write the files that exist before training."""
 

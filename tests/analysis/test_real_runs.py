@@ -33,7 +33,7 @@ def run(root, *overrides, watch=unwatched):
 def stopped(_):
     """Stops the run after five iterations."""
 
-    def tick(progress):
+    def tick(progress, row):
         if progress.iterations.max() == 5:
             os.kill(os.getpid(), signal.SIGUSR1)
 
