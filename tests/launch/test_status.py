@@ -75,7 +75,9 @@ def test_a_running_run_is_shown_with_its_progress_then_stopped_then_killed(tmp_p
         before = time.time()
         out = said("status", study)[1].splitlines()
         assert out[0] == f"{study}: 1 running"
-        assert re.fullmatch(rf"  running      {run['name']}  \d+%, about \d+ s left, exploitability \S+  {run['detail']}", out[1])
+        assert re.fullmatch(
+            rf"  running      {run['name']}  \d+%, about \d+ s left, exploitability \S+  {run['detail']}", out[1]
+        )
         at = out[2].removeprefix("all may be done at ")
         assert time.mktime(time.strptime(at, "%Y-%m-%d %H:%M:%S")) > before - 1
         running.send_signal(number)
