@@ -102,7 +102,7 @@ def signalling(at, number=signal.SIGUSR1, times=1):
 
     @contextlib.contextmanager
     def watch(_):
-        def tick(progress):
+        def tick(progress, row):
             if progress.iterations.max() == at:
                 for _ in range(times):
                     os.kill(os.getpid(), number)
@@ -469,7 +469,7 @@ def test_rows_stay_until_an_extension_has_replaced_them(tmp_path, keep_checkpoin
 
     @contextlib.contextmanager
     def watch(_):
-        def tick(progress):
+        def tick(progress, row):
             seen.append(read_json(first.folder / "summary.json")["status"])
             for name, rows in before.items():
                 assert sorted(map(place, rows)) == [key for key in sorted(map(place, table(first.folder / name)))

@@ -133,7 +133,7 @@ def losing(folder):
 
     @contextlib.contextmanager
     def watch(_):
-        def tick(progress):
+        def tick(progress, row):
             if progress.iterations.max() == 10:
                 taken_by(folder, "elsewhere", 0)
 
