@@ -13,6 +13,7 @@ import pytest
 
 from nlhf.cli.votes import main
 from nlhf.leaderboard.counted import count_votes
+from nlhf.leaderboard.next_votes import predicted
 from nlhf.votes.read import Selection
 
 HEADER = "item_a,item_b,wins_a,wins_b"
@@ -83,7 +84,16 @@ def test_asking_voting_and_appending_ends_at_the_target(tmp_path, monkeypatch, c
 def test_the_estimate_names_its_spread(votes, capsys):
     assert ask("--target", 0.2, "--simulations", 5) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "more votes, these included, reach the target; 90% of 5 simulated continuations need" in printed
+    assert "more votes, these included, reach the target; with a probability of 67% between" in printed
+    assert "by 5 simulated continuations." in printed
+
+
+@pytest.mark.parametrize(("number", "low", "level"), [(1, 1, 0.0), (5, 1, 4 / 6), (20, 1, 19 / 21), (59, 3, 0.9)])
+def test_the_range_of_remaining_votes_has_the_stated_probability(number, low, level):
+    shuffled = np.random.default_rng(0).permutation(np.arange(1.0, number + 1))
+    lowest, middle, highest, stated = predicted(shuffled)
+    assert (lowest, highest, stated) == (low, number + 1 - low, pytest.approx(level))
+    assert middle == pytest.approx((number + 1) / 2, abs=0.5)
 
 
 def test_the_seed_decides_order_and_sides(votes, tmp_path):

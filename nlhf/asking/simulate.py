@@ -9,7 +9,7 @@ import numpy as np
 
 from nlhf.asking.base import SMALLEST_BATCH, AskingRule, next_batch
 from nlhf.asking.certified import CertifiedRule
-from nlhf.asking.posterior import Posterior
+from nlhf.asking.posterior import drawn_preferences
 
 GROWTH_OF_STEPS = 0.25  # of the votes: batches of simulated continuations are larger, to save time
 Bounded = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]  # wins, votes -> best policy and its bound
@@ -72,8 +72,8 @@ def remaining_votes(
     Each draws P from the posterior of the votes. Its batches double up to GROWTH_OF_STEPS of the votes, and the number
     at the target is interpolated between the last two.
     """
-    posterior = Posterior.of(wins)
-    return np.array([_remaining(target, wins, votes, rule, posterior.draw(rng), rng, most) for _ in range(draws)])
+    preferences = drawn_preferences(wins, draws, rng)
+    return np.array([_remaining(target, wins, votes, rule, preference, rng, most) for preference in preferences])
 
 
 def _remaining(

@@ -18,6 +18,7 @@ from nlhf.votes.file import context_name
 SHOWN = 10  # pairs in the text
 MOST_SIMULATED = 10  # contexts; the others are taken to need as many votes as these on average
 MOST_VOTES = 10**7  # of a simulated continuation
+RANGE = 0.9  # probability of the range of remaining votes
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,14 @@ class NextVotes:
             yield f"  and {len(ordered) - SHOWN:,} more pairs"
 
     def _of_remaining(self, remaining: np.ndarray) -> str:
-        low, middle, high = (_rounded(float(np.quantile(remaining, q, method="nearest"))) for q in (0.05, 0.5, 0.95))
+        low, middle, high, level = predicted(remaining)
         voters = f", each by another {', '.join(self.counted.cluster)}" if self.counted.cluster else ""
+        about = f"About {_rounded(middle)} more votes{voters}, these included, reach the target"
+        if not level:
+            return f"{about}, by one simulated continuation."
         return (
-            f"About {middle} more votes{voters}, these included, reach the target; 90% of {len(remaining)} simulated "
-            f"continuations need {low} to {high}."
+            f"{about}; with a probability of {level:.0%} between {_rounded(low)} and {_rounded(high)}, by "
+            f"{len(remaining)} simulated continuations."
         )
 
 
@@ -133,6 +137,26 @@ def _remaining(
         remaining_votes(target, counted.wins[x], counted.votes[x], rule, rng, draws, MOST_VOTES) for x in simulated
     )
     return np.asarray(total * len(unfinished) / len(simulated))
+
+
+def predicted(remaining: np.ndarray) -> tuple[float, float, float, float]:
+    """A range for one more continuation: its lower end, the median, its upper end, and its probability.
+
+    One more of N + 1 exchangeable values lies between the k-th smallest and the k-th largest of the others with
+    probability 1 - 2k/(N + 1), at least 0; k is the largest one for which that is at least RANGE, but at least 1.
+
+    Args:
+        remaining: votes until the target in simulated continuations, (N).
+
+    Example:
+        >>> predicted(np.arange(1.0, 20.0))
+        (1.0, 10.0, 19.0, 0.9)
+    """
+    number = len(remaining)
+    rank = max(1, int((1 - RANGE) / 2 * (number + 1) + 1e-9))
+    ordered = np.sort(remaining)
+    middle = float(np.quantile(ordered, 0.5, method="nearest"))
+    return float(ordered[rank - 1]), middle, float(ordered[number - rank]), max(0.0, 1 - 2 * rank / (number + 1))
 
 
 def _rounded(votes: float) -> str:
