@@ -524,3 +524,11 @@ def test_self_play_without_a_kl_term_cycles_and_says_of_which_game_its_average_i
     assert "cycles" in algorithm.caveat(0.0)
     assert "beta = 0" not in algorithm.caveat(0.0)
     assert "beta = 0" in algorithm.caveat(0.05)
+
+
+def test_the_longest_step_is_named_in_the_users_units():
+    unit, beta, step = 4.0, 0.01, 1.0
+    caveat = OnlineMirrorDescent(step).in_units(unit).cycling(beta / unit, unit)
+    longest = 2 * math.pi**2 * beta / unit**2
+    assert caveat == f"with a step above {longest:.2g} it can cycle"
+    assert OnlineMirrorDescent(0.9 * longest).in_units(unit).cycling(beta / unit, unit) is None

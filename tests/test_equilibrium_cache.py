@@ -228,3 +228,13 @@ def test_a_solution_that_takes_long_is_announced_before_it_starts(
         reference_equilibria(game, reference, beta, "auto", tmp_path)
     words = f"solving the reference equilibrium of {actions} actions at beta={beta:g} may take about {seconds} s; "
     assert announced == ([f"{words}equilibrium=never skips it"] if seconds else [])
+
+
+def test_warnings_and_the_summary_are_in_the_users_units(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(cache, "LONG", -1.0)
+    plain = solved(tmp_path / "plain")[1]
+    assert "solving the reference equilibrium of 5 actions at beta=0.1 may take" in caplog.text
+    summary = reference_equilibria(GAME, REFERENCE, 0.1, "always", tmp_path / "scaled", 4.0).summary
+    assert "at beta=0.4 may take" in caplog.text
+    assert summary["exploitability"] == 4 * plain["exploitability"]
+    assert summary["floor"] == 4 * plain["floor"]

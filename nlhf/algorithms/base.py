@@ -107,8 +107,12 @@ class Algorithm(ABC):
         """How the fixed point differs from the equilibrium at beta: then the floor is bias, not noise. None if not."""
         return None
 
-    def cycling(self, beta: float) -> str | None:
-        """Why the last iterate can cycle with a constant step of this size, or None; decreasing steps end cycles."""
+    def cycling(self, beta: float, unit: float = 1.0) -> str | None:
+        """Why the last iterate can cycle with a constant step of this size, or None; decreasing steps end cycles.
+
+        Args:
+            beta: as all steps of this algorithm, for payoffs that were divided by `unit`; the text has the user's step.
+        """
         return None
 
     @abstractmethod

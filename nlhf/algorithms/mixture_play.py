@@ -48,6 +48,6 @@ class MixturePlay(ProximalAlgorithm):
             "biased: it rests at the best response to the equilibrium for beta/(1 - mixture)" if self.mixture else None
         )
 
-    def cycling(self, beta: float) -> str | None:
+    def cycling(self, beta: float, unit: float = 1.0) -> str | None:
         loose = self.step_size == math.inf and beta < (1 - self.mixture) / math.pi
         return "without an anchor it can cycle" if loose else None

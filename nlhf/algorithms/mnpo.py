@@ -56,8 +56,8 @@ class MNPO(MirrorDescentRate):
         older = dict(zip(state.older, policies, strict=False))
         return MNPOState(new, state.iteration + 1, older=older)
 
-    def cycling(self, beta: float) -> str | None:
-        return super().cycling(beta * 3 * (self.history + 1) / (2 * (self.history + 2)))
+    def cycling(self, beta: float, unit: float = 1.0) -> str | None:
+        return super().cycling(beta * 3 * (self.history + 1) / (2 * (self.history + 2)), unit)
 
     def contraction(self, beta: Tensor) -> Tensor:
         return super().contraction(beta) if self.history == 1 else beta.new_full(beta.shape, math.nan)

@@ -28,12 +28,14 @@ class MirrorDescentRate(ProximalAlgorithm):
         if beta == 0 and self.by_theory:
             raise ConfigError("beta=0 makes the step 4 beta zero: set beta > 0 or give algorithm.step_size a number.")
 
-    def cycling(self, beta: float) -> str | None:
+    def cycling(self, beta: float, unit: float = 1.0) -> str | None:
         longest = math.inf if beta > 1 / math.pi else 2 * math.pi**2 * beta
         if self.by_theory or self.step_size <= longest:
             return None
-        step = "without an anchor" if self.step_size == math.inf else f"with a step above 2 pi^2 beta = {longest:.2g}"
-        return f"{step} it can cycle"
+        if self.step_size == math.inf:
+            return "without an anchor it can cycle"
+        formula = "2 pi^2 beta = " if unit == 1 else ""
+        return f"with a step above {formula}{longest / unit:.2g} it can cycle"
 
     def theory_step(self, beta: Tensor) -> Tensor:
         return 4 * beta

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from nlhf.config import ConfigError
+from nlhf.config import ConfigError, coerce, field_type
+from nlhf.judges.options import Training
 from nlhf.judges.text_votes import TextVotes
 from nlhf.judges.votes_file import read_text_votes
 from nlhf.votes.formats.base import BothBad
@@ -21,7 +22,8 @@ def read_votes(keys: Mapping[str, Any]) -> TextVotes:
     data, sources, both_bad = keys["data"], keys["source"], keys["both_bad"]
     if both_bad not in get_args(BothBad):
         raise ConfigError(f"both_bad={both_bad} is not a choice: give tie or drop.")
-    votes = read_text_votes(data, keys["columns"], both_bad)
+    where = coerce(keys["where"], field_type(Training, "where"), "where")
+    votes = read_text_votes(data, keys["columns"], both_bad, where)
     existing = np.unique(votes.sources).tolist()
     for source in sources or ():
         if source not in existing:

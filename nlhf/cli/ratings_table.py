@@ -18,7 +18,8 @@ def ratings_table(summary: VotesSummary) -> Table | None:
     """The items by rank: rating, win rate, share in the equilibrium and bounds; None if there are no ratings."""
     from rich.table import Table
 
-    rated, pooled, proof, equal = summary.ratings, summary.pooled, summary.proof, summary.controlled
+    rated, pooled, equal = summary.ratings, summary.pooled, summary.controlled
+    proof = summary.clustered or summary.proof
     if rated is None:
         return None
     n = len(rated.items)
@@ -33,7 +34,7 @@ def ratings_table(summary: VotesSummary) -> Table | None:
     columns["mean win rate"] = [f"{rate:.3f}" for rate in (pooled.preference.sum(1) - 0.5) / (n - 1)]
     columns["equilibrium share"] = [f"{share:.3f}" for share in pooled.nash.shares]
     if proof:
-        bounds = {"bound at one look": proof.once.items, "bound at any time": proof.anytime.items}
+        bounds = {"bound at any time": proof.anytime.items, "bound at one look": proof.once.items}
         columns |= {title: [f"{0.5 + bound:.3f}" for bound in values] for title, values in bounds.items()}
     table = Table(box=None, padding=(0, 1, 0, 0))
     for title, cells in columns.items():

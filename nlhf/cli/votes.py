@@ -74,6 +74,10 @@ def _show(options: argparse.Namespace) -> None:
         output.print(section.answer)
         if section.question == BEST and (table := ratings_table(summary)) is not None:
             output.print(table)
+        for line in section.lines if section.question != BEST else ():
+            output.print(line)
+        for command in section.commands:
+            output.print(f"  {command}", soft_wrap=True)
     if options.details:
         output.print("")
         for line in summary.lines:

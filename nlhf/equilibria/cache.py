@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +50,17 @@ class Certified:
     log_policy: Tensor
     summary: dict[str, Any]
 
-    def in_units(self, unit: float) -> Certified:
-        """The same with a summary in the payoff's own units, `unit` times those of the game."""
-        scaled = {name: unit * self.summary[name] for name in ("exploitability", "floor")}
-        return replace(self, summary=self.summary | scaled)
-
 
 def reference_equilibria(
-    game: FiniteGame, log_reference: Tensor, beta: float, choice: str, cache: Path
+    game: FiniteGame, log_reference: Tensor, beta: float, choice: str, cache: Path, unit: float = 1.0
 ) -> Certified | None:
     """The equilibria of every instance, from the cache or solved; None, with a warning, if they are not computed.
 
     Args:
         log_reference: (1 or S, X, n).
+        beta: strength of the KL term, for payoffs of at most 1/2.
         choice: `always`, `never`, or `auto`, which skips games that take more than about a minute.
+        unit: what payoffs and beta were divided by; messages and the summary are in the user's units.
     """
     tree = game.tree if game.tree is not None and game.tree.replies else None
     method = dense_method(beta, tree)
@@ -82,12 +79,14 @@ def reference_equilibria(
     if tree is not None:
         tree = tree.to(log_reference.device).expanded(instances)
     elif not factorised:
-        return _summarised(_matrix_free(game.to(log_reference.device), log_reference, beta, cache), beta)
+        return _summarised(_matrix_free(game.to(log_reference.device), log_reference, beta, cache, unit), beta, unit)
     advantage = game.dense().cpu().expand(instances, -1, -1, -1)
-    return _summarised(_dense(advantage, log_reference, beta, cache, tree), beta)
+    return _summarised(_dense(advantage, log_reference, beta, cache, tree, unit), beta, unit)
 
 
-def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path, tree: Tree | None) -> Equilibrium:
+def _dense(
+    advantage: Tensor, log_reference: Tensor, beta: float, cache: Path, tree: Tree | None, unit: float
+) -> Equilibrium:
     """The equilibria (G, X, n) of games (G, X, n, n), from a file for each instance."""
     method, replies = dense_method(beta, tree), () if tree is None else tree.replies
     keys = [store.key_of(method, tensors, beta) for tensors in zip(advantage, log_reference, *replies, strict=True)]
@@ -97,7 +96,7 @@ def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path, t
     if missing:
         flat = log_reference[missing].reshape(-1, n).contiguous()
         factorisations = 10 + 22 * max(0.0, -math.log10(beta)) if beta else 20
-        _announce(len(flat) * n**3 * 2e-11 * factorisations, n, beta)
+        _announce(len(flat) * n**3 * 2e-11 * factorisations, n, beta * unit)
         part = None if tree is None else tree.part(missing).flat()
         solved = solve(advantage[missing].reshape(-1, n, n), flat, beta, part).log_policy
         for index, policy in zip(missing, solved.view(len(missing), -1, n), strict=True):
@@ -109,14 +108,14 @@ def _dense(advantage: Tensor, log_reference: Tensor, beta: float, cache: Path, t
     return _shaped(recertify(advantage.reshape(-1, n, n), policy.view(-1, n), flat, beta, tree=flat_tree), policy)
 
 
-def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Path) -> Equilibrium:
+def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Path, unit: float) -> Equilibrium:
     """The equilibria (G, X, n) of all instances together, from one file."""
     method = f"{matrix_free_method(game, beta)} of {type(game).__module__}.{type(game).__qualname__}"
     key = store.key_of(method, (game.content, log_reference), beta)
     policy = store.read(cache, key, log_reference.shape)
     if policy is None:
         if beta and isinstance(game, MatrixGame):  # games with a structure take fewer products
-            _announce(game.work * len(log_reference) * 6e-10 * (100 + 5.5 / beta), log_reference.shape[-1], beta)
+            _announce(game.work * len(log_reference) * 6e-10 * (100 + 5.5 / beta), log_reference.shape[-1], beta * unit)
         policy = solve_matrix_free(game, log_reference, beta).log_policy
         store.write(cache, key, policy)
     return recertify_matrix_free(game, policy, log_reference, beta)
@@ -145,7 +144,7 @@ def _shaped(flat: Equilibrium, policy: Tensor) -> Equilibrium:
     return Equilibrium(flat.log_policy.view(policy.shape), **values, method=flat.method)
 
 
-def _summarised(equilibria: Equilibrium, beta: float) -> Certified:
+def _summarised(equilibria: Equilibrium, beta: float, unit: float) -> Certified:
     certified, unique = equilibria.certified.all(-1), equilibria.unique.all(-1)
     usable = (equilibria.certified & equilibria.determined(beta)).all(-1)
     count = len(certified)
@@ -154,7 +153,7 @@ def _summarised(equilibria: Equilibrium, beta: float) -> Certified:
             "no certified equilibrium for %d of %d instances (exploitability up to %.1e): their KL columns stay empty",
             int((~certified).sum()),
             count,
-            equilibria.exploitability.max(),
+            unit * equilibria.exploitability.max(),
         )
     elif not unique.all():
         log.warning(
@@ -167,15 +166,15 @@ def _summarised(equilibria: Equilibrium, beta: float) -> Certified:
         log.warning(
             "beta=%g is so small that rounding moves the equilibrium of %d of %d instances: their KL columns "
             "stay empty",
-            beta,
+            beta * unit,
             int((~usable).sum()),
             count,
         )
     worst = int((equilibria.exploitability / equilibria.floor.clamp(max=CERTIFIED)).argmax())
     summary = {
         "method": equilibria.method,
-        "exploitability": float(equilibria.exploitability.flatten()[worst]),
-        "floor": float(equilibria.floor.flatten()[worst]),
+        "exploitability": unit * float(equilibria.exploitability.flatten()[worst]),
+        "floor": unit * float(equilibria.floor.flatten()[worst]),
         "certified": bool(certified.all()),
         "unique": bool(unique.all()),
     }

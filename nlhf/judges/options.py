@@ -55,6 +55,7 @@ class Training:
     device: str = "cpu"
     columns: dict[str, str] | None = None
     both_bad: BothBad = "tie"
+    where: dict[str, str | int | float | bool | list[str | int | float | bool]] | None = None
 
     def __post_init__(self) -> None:
         for name, minimum in MINIMA.items():

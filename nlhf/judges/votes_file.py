@@ -19,8 +19,9 @@ import numpy as np
 from nlhf.config import ConfigError, whole_text
 from nlhf.io.containers import container
 from nlhf.io.inputs import InputFile
-from nlhf.io.tables import distinct_keys, stripped
+from nlhf.io.tables import stripped
 from nlhf.judges.text_votes import TextVotes
+from nlhf.judges.vote_lines import joined_lines, lines, passing_lines
 from nlhf.models.prompts import checked_prompt, prompt_text
 from nlhf.votes.file import MOST_VOTES
 from nlhf.votes.formats.base import BothBad
@@ -29,6 +30,7 @@ from nlhf.votes.read import warn_of_unused
 from nlhf.votes.source import source_of
 from nlhf.votes.table import Report, Unused
 from nlhf.votes.unread import check_unread
+from nlhf.votes.where import Where
 
 if TYPE_CHECKING:
     from nlhf.judges.base import Answer
@@ -37,19 +39,22 @@ log = logging.getLogger(__name__)
 KEYS = ("prompt", "a", "b", "votes")  # of a line
 
 
-def read_text_votes(path: str, names: Mapping[str, str] | None = None, both_bad: BothBad = "tie") -> TextVotes:
+def read_text_votes(
+    path: str, names: Mapping[str, str] | None = None, both_bad: BothBad = "tie", where: Where | None = None
+) -> TextVotes:
     """The votes of a file or of a folder.
 
     Args:
         path: the file or folder.
         names: the file's own names of columns, {prompt: question}.
         both_bad: `drop` leaves out votes that both are bad, which are ties otherwise.
+        where: column -> value, or list of values, that a row must have.
 
     Raises: ConfigError with the line, the value and the remedy.
     """
     numbers: dict[Answer, int] = {}
     pairs, votes, sources, equal, empty = [], [], [], 0, 0
-    for line, entry in _entries(path, names or {}, both_bad):
+    for line, entry in _entries(path, names or {}, both_bad, where or {}):
         prompt = _prompt(entry["prompt"], line)
         first, second = (
             numbers.setdefault((prompt, _text(entry[side], f"{line}: {side}")), len(numbers)) for side in ("a", "b")
@@ -72,18 +77,20 @@ def read_text_votes(path: str, names: Mapping[str, str] | None = None, both_bad:
     return TextVotes(list(numbers), np.array(pairs), np.array(votes, float), np.array(_named(sources, path)))
 
 
-def _entries(path: str, names: Mapping[str, str], both_bad: BothBad) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _entries(
+    path: str, names: Mapping[str, str], both_bad: BothBad, where: Where
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The votes as objects with the KEYS, each with the name of its line."""
     folder, file = Path(path).expanduser(), InputFile(path, "data")
     if folder.is_dir():
-        yield from _joined(folder)
+        yield from passing_lines(joined_lines(folder), where, path)
         return
     if not names and container(file) == "jsonl" and format_of(_first_keys(file)) in (TEXTS, None):
-        yield from _lines(path, *KEYS)
+        yield from passing_lines(lines(path, *KEYS), where, path)
         return
     source = source_of(file, names)
     unused: dict[str, Unused] = {}
-    for line, vote in source.texts(both_bad, unused):
+    for line, vote in source.texts(both_bad, unused, where):
         yield f"data={path}: row {line}", vote.entry
     assert source.format is not None
     assert source.frame is not None
@@ -110,48 +117,6 @@ def _named(sources: list[str], path: str) -> list[str]:
     if unnamed := sources.count(""):
         log.warning("data=%s: %d pairs name no source: they form the source (none)", path, unnamed)
     return [source or "(none)" for source in stripped(sources, f"data={path}")]
-
-
-def _joined(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The lines of comparisons.jsonl with the texts that they name."""
-    prompts = _by_id(folder / "prompts.jsonl", "prompt_id", "prompt")
-    completions = _by_id(folder / "completions.jsonl", "completion_id", "text")
-    texts = {name: entry["text"] for name, entry in completions.items()}
-    for line, entry in _lines(str(folder / "comparisons.jsonl"), "prompt_id", "a", "b", "votes"):
-        for name, table in ((entry["prompt_id"], prompts), (entry["a"], texts), (entry["b"], texts)):
-            if not isinstance(name, str | int) or name not in table:
-                raise ConfigError(f"{line} names {name}, which the folder does not have: add it, or remove the line.")
-        yield line, {**prompts[entry["prompt_id"]], **entry, "a": texts[entry["a"]], "b": texts[entry["b"]]}
-
-
-def _by_id(path: Path, key: str, *required: str) -> dict[str | int, dict[str, Any]]:
-    """The objects of a jsonl file by the value of a key, all different."""
-    entries: dict[str | int, dict[str, Any]] = {}
-    for line, entry in _lines(str(path), key, *required):
-        if not isinstance(name := entry[key], str | int):
-            raise ConfigError(f"{line} has {key}={json.dumps(name)[:80]}: give a text or a whole number.")
-        if name in entries:
-            raise ConfigError(f"{line} has {key}={name}, as a line before it: give every one its own.")
-        entries[name] = entry
-    return entries
-
-
-def _lines(path: str, *required: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a jsonl file that have the required keys, each with the name of its line."""
-    for number, text in InputFile(path, "data").lines():
-        line = f"data={path}: line {number}"
-        try:
-            entry = json.loads(text, object_pairs_hook=distinct_keys)
-        except ValueError as error:
-            raise ConfigError(f"{line} is not JSON ({error}): mend or remove it.") from error
-        if not isinstance(entry, dict):
-            raise ConfigError(
-                f'{line} is not an object: write {{"prompt": ..., "a": ..., "b": ..., "votes": [1, 0, 0]}}.'
-            )
-        for name in required:
-            if name not in entry:
-                raise ConfigError(f"{line} lacks {name}: it has {', '.join(entry) or 'nothing'}.")
-        yield line, entry
 
 
 def _prompt(value: Any, line: str) -> str:

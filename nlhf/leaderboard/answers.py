@@ -12,6 +12,7 @@ from nlhf.leaderboard.proof import DELTA
 from nlhf.leaderboard.sections import PageTable, Section
 from nlhf.leaderboard.summary import VotesSummary
 from nlhf.leaderboard.tables import Row, TidyTable
+from nlhf.leaderboard.trust import notes, verdicts
 
 BEST = "Who is best?"
 MOST_ROWS = 200  # of a table of the page; the CSV files have all
@@ -51,14 +52,10 @@ ITEMS: tuple[Column, ...] = (
 )
 BOUNDS: tuple[Column, ...] = (
     ("item", "item", _text),
-    ("bound_once", "bound, one look", _probability),
     ("bound_anytime", "bound, any time", _probability),
-    ("clustered_bound_once", "with clusters, one look", _probability),
-    ("clustered_bound_anytime", "with clusters, any time", _probability),
+    ("bound_once", "bound, one look", _probability),
     ("share_from", "allowed share, from", _share),
     ("share_to", "to", _share),
-    ("clustered_share_from", "with clusters, allowed share, from", _share),
-    ("clustered_share_to", "to", _share),
 )
 CYCLES: tuple[Column, ...] = (
     ("item_a", "a", _text),
@@ -92,10 +89,13 @@ def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures:
     """Who is best?"""
     matrix = votes.pooled
     if matrix.winner:
-        first = f"{matrix.winner} is preferred to every other item by a majority."
+        first = f"In these votes, {matrix.winner} is preferred to every other item by a majority."
     else:
         shares = shares_text(matrix.nash.shares, matrix.items)
-        first = f"No item is preferred to all others. Nothing is preferred to the Nash equilibrium: {shares}."
+        first = (
+            "In these votes, no item is preferred to all others, and no item is preferred to the mixture of the Nash "
+            f"equilibrium: {shares}."
+        )
     names = [name for name, _, _ in ITEMS if name in tables["items"].columns]
     shown = [page_table(tables["items"], ITEMS, (names.index("item"),))]
     if "cycles" in tables:
@@ -106,17 +106,21 @@ def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures:
 
 def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures: Sequence[str]) -> Section:
     """Can I trust it?"""
-    shown = []
+    shown, clusters = [], "clustered_" if votes.clustered else ""
     if votes.proof or votes.clustered:
         note = (
             f"With {1 - DELTA:.0%} confidence for all items at once, no policy is preferred to the item with a "
             "probability above its bound. The allowed shares are those in the equilibria of all preferences that the "
             "votes allow, with one look."
         )
-        shown.append(page_table(tables["items"], BOUNDS, note=note))
+        columns = [(clusters * (name != "item") + name, title, show) for name, title, show in BOUNDS]
+        shown.append(page_table(tables["items"], columns, title="What the votes prove about every item", note=note))
     title = "All pairs, with 95% intervals that hold for all of them at once" if votes.proof else "All pairs"
+    title += ", if votes are independent" * bool(votes.proof and votes.clustered)
     shown.append(page_table(tables["pairs"], PAIRS, (0, 1), title, folded=True))
-    return Section("Can I trust it?", _trust(votes), list(votes.trust_lines), shown, pictures)
+    return Section(
+        "Can I trust it?", _trust(votes), list(notes(votes)), shown, pictures, verdicts=list(verdicts(votes))
+    )
 
 
 def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str) -> Section:
@@ -126,7 +130,10 @@ def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str
     if votes.next_pairs is None or proof is None:
         return Section(question, "There is no suggestion, as these votes have no certificate.")
     if proof.anytime.exploitability == 0:
-        return Section(question, f"None: no policy is preferred to {proof.mixture(proof.anytime.policy)}.")
+        return Section(
+            question,
+            f"None: with {1 - DELTA:.0%} confidence, no policy is preferred to {proof.mixture(proof.anytime.policy)}.",
+        )
     lines = [
         "The certificate of the best policy depends most on these pairs. Its bound at any time stays valid whatever "
         "was asked."
@@ -138,10 +145,8 @@ def next_section(votes: VotesSummary, tables: Mapping[str, TidyTable], path: str
         "This command writes the pairs in a random order and estimates how many votes remain until a target; repeat it "
         "when answers were appended to the file:"
     )
-    words = ["nlhf", "votes", "ask", path]
-    if votes.clustered and votes.clustered.units:
-        words += ["--cluster", ",".join(votes.clustered.units.names)]
-    return Section(question, votes.next_pairs.sentence, lines, [table], commands=[shlex.join(words)])
+    command = shlex.join(["nlhf", "votes", "ask", path, *votes.selection.options])
+    return Section(question, votes.next_pairs.sentence, lines, [table], commands=[command])
 
 
 def context_section(votes: VotesSummary, tables: Mapping[str, TidyTable]) -> Section:

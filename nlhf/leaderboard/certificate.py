@@ -16,9 +16,19 @@ WEAK = 0.75  # a bound of the best policy above which votes prove little
 def answer(proof: Proof) -> str:
     """What votes prove at any time, in one sentence."""
     bound, policy = 0.5 + proof.anytime.exploitability, proof.mixture(proof.anytime.policy)
+    if proof.units is None:
+        basis = "if votes are independent"
+    else:
+        basis = f"if the {proof.units.size} values of {proof.units.name} are independent"
     if bound > WEAK:
-        return f"Not yet: another policy may be preferred to {policy} with a probability of up to {bound:.3f}."
-    return f"With {1 - DELTA:.0%} confidence, no policy is preferred to {policy} with a probability above {bound:.3f}."
+        return (
+            f"Not yet: all that the votes prove is that no policy is preferred to {policy} with a probability above "
+            f"{bound:.3f}, with {1 - DELTA:.0%} confidence, {basis}."
+        )
+    return (
+        f"With {1 - DELTA:.0%} confidence, no policy is preferred to {policy} with a probability above {bound:.3f}, "
+        f"{basis}."
+    )
 
 
 def pictures(growth: Growth | None) -> list[Picture]:

@@ -87,22 +87,6 @@ class Matrix:
             yield from self.sensitivity.lines
 
     @property
-    def trust_lines(self) -> Iterator[str]:
-        """The sentences about cycles, transitivity and the equilibria of bootstrap samples."""
-        yield self.diagnosis.sentence
-        if self.transitivity and (sentence := self.transitivity.sentence(self.items)):
-            yield sentence
-        if self.mixtures is not None:
-            low, high = self.mixtures
-            played = [k for k in np.argsort(-high, kind="stable") if high[k] >= 5e-4]
-            ranges = ", ".join(f"{self.items[k]} {low[k]:.3f} to {high[k]:.3f}" for k in played)
-            unit = self.diagnosis.cluster or "votes"
-            yield (
-                f"95% of the equilibria of bootstrap samples ({unit} drawn with replacement) have shares of {ranges}. "
-                "They are not confidence intervals, as an equilibrium can change abruptly."
-            )
-
-    @property
     def _possible(self) -> str:
         """The confidence set of the winner, as the rest of a sentence."""
         if self.winners is None:

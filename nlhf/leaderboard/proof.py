@@ -81,13 +81,19 @@ class Proof:
                 f"Of single items, {self.items[single]} has the smallest bounds: {0.5 + once.items[single]:.3f} and "
                 f"{0.5 + anytime.items[single]:.3f}."
             )
-        if once.user is not None and anytime.user is not None:
-            yield f"The given policy has the bounds {0.5 + once.user:.3f} and {0.5 + anytime.user:.3f}."
         if once.shares is not None:
             yield (
                 f"With the same confidence, the equilibria at beta = 0 of the voters' preferences have shares of "
                 f"{self._allowed(*once.shares)}, if the numbers of votes were fixed in advance."
             )
+
+    @property
+    def line_of_user(self) -> str:
+        """The bounds of the policy of the user; empty without one."""
+        once, anytime = self.once.user, self.anytime.user
+        if once is None or anytime is None:
+            return ""
+        return f"The given policy has the bounds {0.5 + anytime:.3f}, and {0.5 + once:.3f} for one look."
 
     def _allowed(self, smallest: np.ndarray, largest: np.ndarray) -> str:
         """The ranges of shares that say more than 0 to 1, and the items without a share."""
@@ -108,7 +114,8 @@ class Proof:
         name = self.units.name
         return (
             f"These bounds take all votes with one value of {name} on a pair as one observation, and only its "
-            f"{self.units.size} values as independent."
+            f"{self.units.size} values as independent. A probability is then the mean of their shares, with equal "
+            "weights."
         )
 
     def mixture(self, policy: np.ndarray) -> str:

@@ -28,6 +28,14 @@ class PageTable:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """A sentence, and further ones that a reader opens by it."""
+
+    sentence: str
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page.
 
@@ -35,7 +43,8 @@ class Section:
         question: of a reader, the title.
         answer: one sentence; empty for none.
         lines: further sentences.
-        tables: below the sentences.
+        verdicts: below them.
+        tables: below the verdicts.
         pictures: names of the pictures below the tables.
         commands: that a reader can copy.
     """
@@ -46,3 +55,4 @@ class Section:
     tables: Sequence[PageTable] = ()
     pictures: Sequence[str] = ()
     commands: Sequence[str] = ()
+    verdicts: Sequence[Verdict] = ()

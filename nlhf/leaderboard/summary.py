@@ -25,6 +25,7 @@ from nlhf.leaderboard.next_pairs import NextPairs, next_pairs
 from nlhf.leaderboard.position import position, position_clusters
 from nlhf.leaderboard.proof import Proof, policy_of, proof, proof_of_units
 from nlhf.leaderboard.ratings import Intervals, Ratings, ratings_of
+from nlhf.leaderboard.trust import notes, verdicts
 from nlhf.leaderboard.units import units_of
 from nlhf.leaderboard.voters import agreement, columns, person
 from nlhf.stats.bootstrap import Estimate
@@ -56,6 +57,7 @@ class VotesSummary:
         next_pairs: the pairs to vote on next; None as `proof`.
         ratings: of the items; None if counts differ too much in size.
         controlled: ratings at equal style of the texts, if that was asked for.
+        selection: which votes of the file these are.
     """
 
     pooled: Matrix
@@ -72,12 +74,15 @@ class VotesSummary:
     next_pairs: NextPairs | None
     ratings: Ratings | None
     controlled: ControlledRatings | None
+    selection: Selection
 
     @property
     def lines(self) -> Iterator[str]:
         """All sentences."""
         yield from self.best_lines
-        yield from self.trust_lines
+        for verdict in verdicts(self):
+            yield from verdict.lines
+        yield from notes(self)
 
     @property
     def best_lines(self) -> Iterator[str]:
@@ -89,34 +94,6 @@ class VotesSummary:
                 yield from rated.lines
         if self.contexts:
             yield of_contexts(self.contexts)
-
-    @property
-    def trust_lines(self) -> Iterator[str]:
-        """The sentences that say how far the votes can be trusted."""
-        matrix = self.pooled
-        if self.proof:
-            yield from self.proof.lines(matrix.diagnosis.cluster)
-        if self.clustered:
-            yield from self.clustered.lines(None)
-        if self.person:
-            yield f"Votes of one {self.person} may be alike: add --cluster {self.person} to take them as one unit."
-        yield from matrix.trust_lines
-        if matrix.unseen:
-            yield f"{matrix.unseen_pairs} have no vote: they count as even."
-        if self.agreement:
-            columns = ", ".join(self.questions)
-            question = f"a question is identified by {columns}" if columns else "there is one question"
-            yield (
-                f"Two votes on the same question and pair agree with probability {self.agreement} "
-                f"({self.agreement.cases:g} pairs of votes; {question})."
-            )
-        if self.position:
-            biased = not self.position.low <= 0.5 <= self.position.high
-            verdict = "a position bias, if they were shown in that order" if biased else "no position bias is visible"
-            yield (
-                f"In pairs that are named in both orders, the item named first wins {self.position}: {verdict}, "
-                f"{self.position_basis}."
-            )
 
 
 def examine(
@@ -183,6 +160,7 @@ def examine(
         next_pairs(pooled.items, wins, pooled.votes[0, 0], units),
         ratings_of(pooled, cast, alike if cluster or uncertain else None, intervals),
         controlled_ratings(options["path"], chosen, pooled.items, control) if control else None,
+        chosen,
     )
 
 

@@ -97,7 +97,7 @@ class Specification:
     def method(self) -> dict[str, Any]:
         """The sources of the method, and where it stops if not at the equilibrium, for summary.json."""
         beta, options = self.beta, self.options
-        cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta)
+        cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta, self.game.payoff_unit)
         caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), self.policy.caveat, options.caveat]
         sources = dict.fromkeys((*self.algorithm.cited, *self.prox.cited))
         return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
@@ -140,9 +140,8 @@ def specify(config: Mapping[str, Any]) -> Specification:
     top = ADDED | {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
-    unit = parts["game"].payoff_unit
-    parts["algorithm"] = parts["algorithm"].in_units(unit)
-    check_compatible(**{key: parts[key] for key in ("game", "policy", "prox", "algorithm")}, beta=options.beta / unit)
+    check_compatible(**{key: parts[key] for key in ("game", "policy", "prox", "algorithm")}, beta=options.beta)
+    parts["algorithm"] = parts["algorithm"].in_units(parts["game"].payoff_unit)
     _check_questions(parts["prox"], parts["feedback"], options)
     check_payoff(parts["game"], parts["feedback"], parts["prox"], parts["algorithm"])
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}

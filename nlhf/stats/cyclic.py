@@ -55,6 +55,15 @@ class Diagnosis:
     cluster: str = ""
 
     @property
+    def verdict(self) -> str:
+        """The result of the test in one sentence."""
+        if np.isnan(self.p):
+            return "It is not tested whether scores explain the votes."
+        if self.p >= 0.05:
+            return f"The votes do not reject that scores explain them, a Bradley-Terry model ({shown_p(self.p)})."
+        return f"Scores do not explain the votes, which reject a Bradley-Terry model ({shown_p(self.p)})."
+
+    @property
     def sentence(self) -> str:
         """The conclusion that these votes allow."""
         n = len(self.scores)

@@ -42,6 +42,13 @@ class Transitivity:
     p: float
     assumption: str
 
+    @property
+    def verdict(self) -> str:
+        """The result of the test in one sentence."""
+        if self.p >= 0.05:
+            return f"The votes do not reject that the majorities follow an order of the items ({shown_p(self.p)})."
+        return f"The majorities follow no order of the items ({shown_p(self.p)})."
+
     def sentence(self, items: tuple[str, ...]) -> str:
         """The conclusion that these votes allow; empty if there is none."""
         if np.isnan(self.p):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from nlhf.config import ConfigError
+from nlhf.io.frames import Labels
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import NamedRows, Record, listed, number
 from nlhf.votes.unread import check_unread
-from nlhf.votes.where import Value, select
+from nlhf.votes.where import Where, passing
 
 COLUMNS = ("item_a", "item_b", "wins_a", "wins_b")
 TIES = "ties"
@@ -43,7 +45,7 @@ def read_rows(
     file: InputFile,
     rows: NamedRows,
     context: Sequence[str] = (),
-    where: Mapping[str, Value | list[Value]] | None = None,
+    where: Where | None = None,
     drop: Sequence[str] = (),
     cluster: Sequence[str] = (),
 ) -> list[Vote]:
@@ -59,7 +61,7 @@ def read_rows(
         )
     read = {*COLUMNS, TIES, *context, *cluster, *(where or {})}
     votes, items, dropped = [], set(), {item.strip() for item in drop}
-    for line, record in select(rows, where or {}, file.name):
+    for line, record in _passing(rows, where or {}, file.name):
         source = f"{file.name}: row {line}"
         vote = _vote(record, source)
         check_unread(record, read, vote.ties, vote.wins_a + vote.wins_b, source)
@@ -70,6 +72,14 @@ def read_rows(
         raise ConfigError(f"game.drop={unknown[0]} is not an item of {file}: it has {listed(sorted(items), 50)}.")
     check_total(votes, file, bool(where or drop))
     return votes
+
+
+def _passing(rows: NamedRows, where: Where, source: str) -> Iterable[tuple[int, Record]]:
+    """The rows that pass all filters."""
+    if not where:
+        return rows.records
+    columns = {name: Labels.of(record[name] for _, record in rows.records) for name in where}
+    return compress(rows.records, passing(columns, where, source))
 
 
 def check_total(votes: Sequence[Vote], file: InputFile, filtered: bool) -> None:

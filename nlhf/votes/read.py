@@ -17,7 +17,7 @@ from nlhf.votes.formats.base import BothBad
 from nlhf.votes.formats.table import TIDY
 from nlhf.votes.source import Source, source_of
 from nlhf.votes.table import Report, VoteTable
-from nlhf.votes.where import Value, allowed_cells
+from nlhf.votes.where import Where, passing
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +27,24 @@ class Selection:
     """Which votes of a file are read, as the keys of game=votes say."""
 
     context: Sequence[str] = ()
-    where: Mapping[str, Value | list[Value]] = field(default_factory=dict)
+    where: Where = field(default_factory=dict)
     drop: Sequence[str] = ()
     cluster: Sequence[str] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     both_bad: BothBad = "tie"
+
+    @property
+    def options(self) -> list[str]:
+        """The options of a command that reads these votes, without the context."""
+        words = []
+        for column, values in self.where.items():
+            for value in values if isinstance(values, list) else [values]:
+                words += ["--where", f"{column}={value}"]
+        for name, listing in (("drop", self.drop), ("cluster", self.cluster)):
+            words += [f"--{name}", ",".join(listing)] if listing else []
+        if self.columns:
+            words += ["--columns", ",".join(f"{new}={old}" for new, old in self.columns.items())]
+        return words + (["--both-bad", self.both_bad] if self.both_bad != "tie" else [])
 
 
 def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> tuple[list[Vote], Report | None]:
@@ -85,17 +98,9 @@ def warn_of_unused(report: Report) -> None:
 
 def _selected(table: VoteTable, chosen: Selection, file: InputFile) -> VoteTable:
     """The rows that pass the filters and have no dropped item."""
-    rows, counts = np.ones(len(table), dtype=bool), []
-    for name, values in chosen.where.items():
-        labels = table.columns[name]
-        texts = [*labels.texts, ""]
-        present = [texts[code] for code in np.unique(labels.codes)]
-        allowed = allowed_cells(dict.fromkeys(present), name, values, file.name)
-        passing = np.array([text in allowed for text in texts])[labels.codes]
-        counts.append(f"{name}: {int(passing.sum())} rows")
-        rows &= passing
-    if not rows.any():
-        raise ConfigError(f"{file.name} has no row that passes all filters ({', '.join(counts)}): loosen game.where.")
+    rows = np.ones(len(table), dtype=bool)
+    if chosen.where:
+        rows = passing(table.columns, chosen.where, file.name)
     dropped = {item.strip() for item in chosen.drop}
     if unknown := sorted(dropped - set(table.items)):
         names = listed(sorted(table.items), 50)

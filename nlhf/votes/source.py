@@ -17,8 +17,10 @@ from nlhf.votes.formats.base import BAD, BothBad, Format, TextVote
 from nlhf.votes.formats.preflib import PreflibFrame
 from nlhf.votes.formats.preflib_lines import is_preflib
 from nlhf.votes.formats.table import PREFLIB, TIDY, commands, format_of
+from nlhf.votes.own_names import with_names
 from nlhf.votes.table import Report, Unused, VoteTable
 from nlhf.votes.unread import check_unread_columns
+from nlhf.votes.where import Where, passing
 
 NO_ITEM, SAME_ITEM = "name no item", "compare an item with itself"
 
@@ -133,17 +135,29 @@ class Source:
             return False
         return set(self.format.text_columns) <= set(self.frame.columns)
 
-    def texts(self, both_bad: BothBad, unused: dict[str, Unused]) -> Iterator[tuple[int, TextVote]]:
-        """The votes on texts, each with its line; `unused` counts the other rows by reason.
+    def texts(
+        self, both_bad: BothBad, unused: dict[str, Unused], where: Where | None = None
+    ) -> Iterator[tuple[int, TextVote]]:
+        """The votes on texts in the rows that pass the filters, each with its line.
 
-        Raises: ConfigError for a file without texts.
+        Args:
+            both_bad: as in `table`.
+            unused: counts the other rows that pass, by reason.
+            where: column -> value, or list of values, that a row must have.
+
+        Raises: ConfigError for a file without texts, and for filters that no row passes.
         """
         if not self.has_texts:
             raise ConfigError(self.refusal("votes on texts"))
         assert self.frame is not None
         assert self.format is not None
         assert self.format.texts is not None
+        chosen = None
+        if where:
+            chosen = passing({name: self.labels("where", name) for name in where}, where, self.file.name, "where")
         for row, vote in self.format.texts(self.frame):
+            if chosen is not None and not chosen[row]:
+                continue
             reason = vote if isinstance(vote, str) else vote.reason(both_bad)
             if isinstance(vote, TextVote) and reason is None:
                 yield self.frame.lines[row], vote
@@ -180,16 +194,5 @@ def source_of(file: InputFile, names: Mapping[str, str] | None = None) -> Source
             return Source(file, recognised, None)
     columns = frame(file)
     if names:
-        columns = _renamed(columns, names, file)
+        columns = with_names(columns, names, file)
     return Source(file, format_of(columns.columns), columns)
-
-
-def _renamed(columns: Frame, names: Mapping[str, str], file: InputFile) -> Frame:
-    for new, old in names.items():
-        if old not in columns.columns:
-            raise ConfigError(
-                f"columns={{{new}: {old}}}: {file} lacks the column {old}: it has {listed(columns.columns, 50)}."
-            )
-    renamed = {old for new, old in names.items() if new != "source"}  # a source keeps its meaning in the format too
-    others = {name: name for name in columns.columns if name not in (*renamed, *names)}
-    return columns.renamed({**names, **others})

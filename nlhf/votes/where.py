@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import isfinite
 
+import numpy as np
+
 from nlhf.config import ConfigError
-from nlhf.io.tables import NamedRows, Record, listed, number
+from nlhf.io.frames import Labels
+from nlhf.io.tables import listed, number
 from nlhf.messages import shown
 
 Value = str | int | float | bool
+Where = Mapping[str, Value | list[Value]]
 
 
 def parsed(word: str) -> Value:
@@ -23,27 +27,31 @@ def parsed(word: str) -> Value:
     return int(Decimal(word.strip())) if value.is_integer() else value
 
 
-def select(rows: NamedRows, where: Mapping[str, Value | list[Value]], source: str) -> list[tuple[int, Record]]:
-    """The rows that pass all filters.
+def passing(columns: Mapping[str, Labels], where: Where, source: str, key: str = "game.where") -> np.ndarray:
+    """True for each row that passes all filters, (n).
 
     Args:
-        rows: of a file with all these columns.
+        columns: those that `where` names, and at least one of the rows' columns if it names none.
         where: column -> value, or list of values, that a row must have.
         source: name of the file in messages.
+        key: the option that holds `where`, in messages.
 
     Raises: ConfigError for a value that no row has, and if no row is left.
     """
-    chosen, counts = rows.records, []
-    for column, values in where.items():
-        allowed = allowed_cells(dict.fromkeys(record[column] for _, record in rows.records), column, values, source)
-        counts.append(f"{column}: {sum(record[column] in allowed for _, record in rows.records)} rows")
-        chosen = [(line, record) for line, record in chosen if record[column] in allowed]
-    if where and not chosen:
-        raise ConfigError(f"{source} has no row that passes all filters ({', '.join(counts)}): loosen game.where.")
-    return chosen
+    counts, rows = [], np.ones(len(next(iter(columns.values())).codes), dtype=bool)
+    for name, values in where.items():
+        labels = columns[name]
+        texts = [*labels.texts, ""]
+        allowed = _allowed([texts[code] for code in np.unique(labels.codes)], name, values, source, key)
+        mask = np.array([text in allowed for text in texts])[labels.codes]
+        counts.append(f"{name}: {int(mask.sum())} rows")
+        rows &= mask
+    if where and not rows.any():
+        raise ConfigError(f"{source} has no row that passes all filters ({', '.join(counts)}): loosen {key}.")
+    return rows
 
 
-def allowed_cells(cells: Iterable[str], column: str, values: Value | list[Value], source: str) -> set[str]:
+def _allowed(cells: Iterable[str], column: str, values: Value | list[Value], source: str, key: str) -> set[str]:
     """The distinct cells of a column that have one of some values.
 
     Raises: ConfigError for a value that no cell has.
@@ -54,7 +62,7 @@ def allowed_cells(cells: Iterable[str], column: str, values: Value | list[Value]
         if not matched:
             available = listed([cell or "empty cells" for cell in distinct]) or "no rows"
             raise ConfigError(
-                f"{source} has no row with {column}={shown(value)}: loosen game.where, the column has {available}."
+                f"{source} has no row with {column}={shown(value)}: loosen {key}, the column has {available}."
             )
         allowed |= matched
     return allowed

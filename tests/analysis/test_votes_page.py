@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from nlhf.cli.votes import main
 from nlhf.leaderboard.growth import growth_of_units, growth_of_votes
 from nlhf.leaderboard.proof import Certified, proof, proof_of_units
-from nlhf.leaderboard.report import write
+from nlhf.leaderboard.report import answers, write
 from nlhf.leaderboard.summary import examine
 from nlhf.leaderboard.units import units_of, units_of_shares
 from nlhf.stats.certified import VoteBounds
@@ -199,7 +200,7 @@ def test_the_files_hold_the_numbers_of_the_summary_with_all_digits(tversky):
 def test_the_page_shows_the_numbers_of_the_files(tversky):
     _, folder, page = tversky
     for row in rows_of(folder / "items.csv"):
-        cells = [f"{0.5 + float(row[name]):.3f}" for name in ("bound_once", "bound_anytime", "clustered_bound_once")]
+        cells = [f"{0.5 + float(row[f'clustered_bound_{name}']):.3f}" for name in ("anytime", "once")]
         assert f'<td class="text">{row["item"]}</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in page
     for row in rows_of(folder / "next.csv"):
         assert f'<td class="text">{row["item_b"]}</td><td>{row["votes"]}</td>' in page
@@ -209,15 +210,47 @@ def test_the_page_answers_three_questions_in_this_order(tversky):
     page = tversky[2]
     titles = re.findall('<h2>(.*?)</h2>\n<p class="headline">(.*?)</p>', page)
     assert [title for title, _ in titles] == ["Who is best?", "Can I trust it?", "Which comparisons should I buy next?"]
-    assert titles[0][1].startswith("No item is preferred to all others.")
-    assert titles[1][1].startswith("Not yet: another policy may be preferred to the mixture")
+    assert titles[0][1].startswith(
+        "In these votes, no item is preferred to all others, and no item is preferred to the mixture"
+    )
+    assert titles[1][1].startswith("Not yet: all that the votes prove is that no policy is preferred to the mixture")
+    assert titles[1][1].endswith("with 95% confidence, if the 8 values of subject are independent.")
+    verdicts = re.findall("<summary>(.*?)</summary>\n<p>(.*?)</p>", page)
+    assert [verdict for verdict, _ in verdicts] == [
+        "For one look, with numbers of votes that were fixed in advance, the bound is 0.851.",
+        "If all votes were independent, the bound would be 0.577, and 0.575 for one look.",
+        "Scores do not explain the votes, which reject a Bradley-Terry model (p = 0.016).",
+        "The votes do not reject that the majorities follow an order of the items (p = 0.45).",
+        "Other samples of such votes have other equilibria: the share of a is from 0.000 to 1.000.",
+    ]
+    assert "These bounds take all votes with one value of subject on a pair as one observation" in verdicts[0][1]
     assert re.match(r"Ask for 20 votes, each with another value of subject: a against b \(\d+\)", titles[2][1])
     assert "nlhf votes ask embedded:tversky1969.csv --cluster subject" in page
 
 
+def test_the_command_that_asks_reads_the_same_votes(tmp_path):
+    path = tmp_path / "my votes.csv"
+    path.write_text("left,item_b,wins_a,wins_b,judge,who\n" + "ant,bee,9,3,x,1\nant,cat,9,4,y z,2\nant,dog,3,9,x,3\n")
+    summary = examine(str(path), where={"judge": ["x", "y z"]}, drop=["dog"], cluster=["who"], names={"item_a": "left"})
+    (command,) = answers(summary, str(path))[2].commands
+    words = shlex.split(command)
+    assert words[:4] == ["nlhf", "votes", "ask", str(path)]
+    options = ["--where", "judge=x", "--where", "judge=y z", "--drop", "dog", "--cluster", "who"]
+    assert words[4:] == [*options, "--columns", "item_a=left"]
+
+
+def test_the_terminal_shows_the_bounds_of_clusters_and_the_users_policy(tmp_path, capsys):
+    weights = tmp_path / "weights.csv"
+    weights.write_text("item,weight\na,1\nb,1\nc,1\nd,1\ne,1\n")
+    main(["show", "game=tversky", "--policy", str(weights), "--out", str(tmp_path / "out")])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "0.635 0.979 0.994" in printed
+    assert "The given policy has the bounds 0.861, and 0.869 for one look." in printed
+
+
 def test_an_item_that_no_policy_can_beat_needs_no_votes(tmp_path):
     page = write(examine("embedded:vicuna80_human.csv"), "embedded:vicuna80_human.csv", tmp_path).read_text()
-    assert '<p class="headline">None: no policy is preferred to gpt4.</p>' in page
+    assert '<p class="headline">None: with 95% confidence, no policy is preferred to gpt4.</p>' in page
     assert "no policy is preferred to gpt4 with a probability above 0.500" in page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -79,3 +80,53 @@ def test_a_prompt_that_is_given_twice_in_a_line_is_refused(tmp_path):
     path = written(tmp_path, '{"prompt": "why"}', '{"prompt": "why", "prompt": "how"}')
     with pytest.raises(ConfigError, match="line 2 has no prompt, or two"):
         prompts.read(InputFile(path, "game.path"))
+
+
+LANGUAGES = [line(a="x", language="English", turn=1), line(a="y", language="German", turn=2), line(a="z", turn=2)]
+
+
+@pytest.mark.parametrize(
+    ("where", "completions"),
+    [
+        ({"language": "English"}, ["x"]),
+        ({"language": ["English", "German"]}, ["x", "y"]),
+        ({"turn": 2}, ["y", "z"]),
+        ({"turn": 2, "language": ""}, ["z"]),
+        ({}, ["x", "y", "z"]),
+    ],
+)
+def test_filters_choose_lines(tmp_path, where, completions):
+    votes = read_text_votes(written(tmp_path, *LANGUAGES), where=where)
+    assert [votes.answers[first][1] for first, _ in votes.pairs] == completions
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"speech": "English"}, "lacks the column speech: it has prompt, a, b, votes, language, turn."),
+        ({"language": "French"}, "has no row with language=French: loosen where, the column has English, German"),
+        ({"language": "English", "turn": 2}, "has no row that passes all filters (language: 1 rows, turn: 2 rows)"),
+    ],
+)
+def test_filters_that_choose_nothing_are_explained(tmp_path, where, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read_text_votes(written(tmp_path, *LANGUAGES), where=where)
+
+
+def test_filters_choose_rows_of_other_formats(tmp_path):
+    rows = [
+        {"model_a": "p", "model_b": "q", "winner": side, "language": language, **texts}
+        for side, language, texts in (
+            ("model_a", "English", {"prompt": "1", "response_a": "x", "response_b": "y"}),
+            ("model_b", "German", {"prompt": "2", "response_a": "x", "response_b": "y"}),
+        )
+    ]
+    for row in rows:
+        row |= {f"winner_{name}": int(row["winner"] == name) for name in ("model_a", "model_b", "tie")}
+        del row["winner"]
+    path = tmp_path / "battles.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_text_votes(str(path), where={"language": "German"}).votes.tolist() == [[0, 1, 0]]
+    assert len(read_text_votes(str(path))) == 2
+    with pytest.raises(ConfigError, match="lacks the column turn"):
+        read_text_votes(str(path), where={"turn": 1})
