@@ -12,8 +12,8 @@ import nlhf
 ROOT = Path(nlhf.__file__).parent
 ORDER = (
     "messages", "garbage", "config", "budget", "terminal", "io", "records", "environment", "numerics", "stats", "votes",
-    "policies", "asking", "games", "references", "equilibria", "prox", "algorithms", "models", "judges", "language",
-    "runner", "launch", "exploit", "analysis", "leaderboard", "arena", "cli", "interface", "__main__",
+    "policies", "asking", "games", "references", "regularisers", "equilibria", "prox", "algorithms", "models", "judges",
+    "language", "runner", "launch", "exploit", "analysis", "leaderboard", "arena", "cli", "interface", "__main__",
 )  # fmt: skip
 EXEMPT = {"__init__"}  # of nlhf itself: it offers the Python interface and imports it on first use
 

@@ -7,6 +7,7 @@ from docs.generate.yamls import CONF, Choice, cell, choices, code
 GROUPS = {
     "game": "Games",
     "reference": "References",
+    "regulariser": "Regularisers",
     "policy": "Policies",
     "prox": "Engines",
     "feedback": "Feedback",

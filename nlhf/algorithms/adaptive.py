@@ -7,6 +7,7 @@ contracts KL(pi* || pi) by 1/(1 + lambda beta). The first lambda is 2 beta + 2 s
 is accepted.
 Adaptive optimistic, o = the previous half step: accept iff 2 (1 + lambda beta) KL(half || new) <= KL(half || pi_k) +
 E_k, then E_{k+1} = KL(half || new), E_0 = 0; KL + E contracts by 1/(1 + lambda beta), with one query per iteration.
+With another regulariser than KL, lambda beta KL(half || new) becomes lambda beta D(half, new).
 After an accepted step lambda *= grow. After a rejected step lambda *= shrink and the algorithm stays at pi_k; the
 queries are still charged. Contexts are independent games: each has its own lambda and its own test.
 See docs/mathematics.md, "Adaptive steps". Source: ours, based on arXiv:2505.19731 and arXiv:2105.15186.
@@ -57,9 +58,9 @@ class Adaptive(Restarting):
         pi, step = state.policy, state.step_size
         half = prox(opponent=state.previous if self.optimistic else pi, anchor=pi, step_size=step)
         new = prox(opponent=half, anchor=pi, step_size=step, start=half)
-        moved, error = kl(half, pi), kl(half, new)
-        growth = 1 + step * prox.beta
-        accept = (1 + self.optimistic) * growth * error <= moved + state.error
+        moved = kl(half, pi)
+        growth, error, total = prox.contraction(half, new, step)
+        accept = (1 + self.optimistic) * total <= moved + state.error
         tiny = moved <= ROUNDING
         accept = accept | tiny
         epoch = state.epoch

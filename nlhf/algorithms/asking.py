@@ -50,7 +50,7 @@ class Asking(Algorithm):
     smallest: int
     growth: float
 
-    needs = frozenset({"votes"})
+    needs = frozenset({"reverse-kl", "votes"})
     provides = frozenset({"asking"})
     columns = ("certified_exploitability",)
     schedule = EVERY

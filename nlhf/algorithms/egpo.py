@@ -28,7 +28,7 @@ class EGPO(MirrorProxRate):
     """Extragradient preference optimisation; with the step size and bound of Nash Mirror Prox."""
 
     sources = ("2503.08942",)
-    needs = frozenset({"answers", "one-turn", "table"})
+    needs = frozenset({"answers", "one-turn", "reverse-kl", "table"})
 
     def init(self, policy: TrainablePolicy) -> EGPOState:
         return EGPOState(policy, policy.log_probabilities)

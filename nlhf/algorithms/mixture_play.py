@@ -27,6 +27,7 @@ class MixturePlay(ProximalAlgorithm):
     mixture: float
 
     sources = ("2312.00886", "2403.08635")
+    needs = frozenset({"reverse-kl"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -38,7 +38,10 @@ class MNPO(MirrorDescentRate):
     history: int
 
     sources = ("2509.23102", "2407.00617")
-    needs = frozenset({"enumerate"})
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"enumerate"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

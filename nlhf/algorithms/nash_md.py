@@ -22,6 +22,7 @@ class NashMD(ProximalAlgorithm):
     """Nash mirror descent with a decreasing (`theory`) or a constant step size, lambda beta <= 1."""
 
     sources = ("2312.00886",)
+    needs = frozenset({"reverse-kl"})
 
     def init(self, policy: TrainablePolicy) -> CountingState:
         return CountingState.first(policy)

@@ -23,6 +23,10 @@ from nlhf.algorithms.base import ConfigError, Prox, ProximalAlgorithm, State, Te
 class MirrorDescentRate(ProximalAlgorithm):
     """The step size and the guarantee of online mirror descent."""
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"strongly-convex"} if self.by_theory else ())
+
     def check(self, beta: float) -> None:
         super().check(beta)
         if beta == 0 and self.by_theory:

@@ -22,7 +22,7 @@ class OnlineDPO(OnlineMirrorDescent):
     """Self-play with a logistic loss."""
 
     sources: ClassVar[tuple[str, ...]] = ("2402.04792",)
-    needs = frozenset({"logistic"})
+    needs = frozenset({"logistic", "reverse-kl"})
 
     def contraction(self, beta: Tensor) -> Tensor:
         return beta.new_full(beta.shape, float("nan"))

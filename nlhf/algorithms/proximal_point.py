@@ -60,7 +60,8 @@ class ProximalPoint(ProximalAlgorithm):
 
     @property
     def needs(self) -> frozenset[str]:
-        return self.inner.needs | {"enumerate"} | (frozenset({"exact"}) if self.inner_steps is None else frozenset())
+        certified = frozenset({"exact"} if self.inner_steps is None else ())
+        return self.inner.needs | {"enumerate", "reverse-kl"} | certified
 
     @property
     def target_rate(self) -> float:

@@ -60,7 +60,7 @@ class Secant(ProximalAlgorithm):
     trials: Trials = field(init=False, repr=False, compare=False)  # set by `bind`
 
     sources = ("2505.19731",)
-    needs = frozenset({"bilinear", "exact", "one-turn"})
+    needs = frozenset({"bilinear", "exact", "one-turn", "reverse-kl"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,6 +22,7 @@ class SPPO(ProximalAlgorithm):
     """Multiplicative weights; an anytime step is a proximal step with beta = 1/lambda_{k+1} - 1/lambda_k."""
 
     sources = ("2405.00675", "2401.04056")
+    needs = frozenset({"reverse-kl"})
 
     @property
     def paces_itself(self) -> bool:

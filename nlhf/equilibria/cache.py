@@ -24,11 +24,14 @@ from nlhf.equilibria.certificates import (
     recertify,
     recertify_matrix_free,
 )
+from nlhf.equilibria.regularised import suffix
 from nlhf.equilibria.solve import solve, solve_matrix_free
 from nlhf.games.base import LARGEST_DENSE
 from nlhf.games.matrix import MatrixGame
 from nlhf.games.protocol import FiniteGame
 from nlhf.numerics.tree import Tree
+from nlhf.regularisers.base import Regulariser
+from nlhf.regularisers.reverse_kl import REVERSE_KL
 
 log = logging.getLogger(__name__)
 LARGEST = {"newton": 2500, "interior point": 3000, "linear programme": 500}  # actions up to which a matrix is used
@@ -52,19 +55,25 @@ class Certified:
 
 
 def reference_equilibria(
-    game: FiniteGame, log_reference: Tensor, beta: float, choice: str, cache: Path, unit: float = 1.0
+    game: FiniteGame,
+    log_reference: Tensor,
+    beta: float,
+    choice: str,
+    cache: Path,
+    unit: float = 1.0,
+    regulariser: Regulariser = REVERSE_KL,
 ) -> Certified | None:
     """The equilibria of every instance, from the cache or solved; None, with a warning, if they are not computed.
 
     Args:
         log_reference: (1 or S, X, n).
-        beta: strength of the KL term, for payoffs of at most 1/2.
+        beta: strength of the regulariser, for payoffs of at most 1/2.
         choice: `always`, `never`, or `auto`, which skips games that take more than about a minute.
         unit: what payoffs and beta were divided by; messages and the summary are in the user's units.
+        regulariser: another one than the reverse KL needs a table that fits in memory, or derivatives of answers.
     """
     tree = game.tree if game.tree is not None and game.tree.replies else None
-    method = dense_method(beta, tree)
-    n = len(game.items)
+    method, n = dense_method(beta, tree), len(game.items)
     if choice == "never":
         return None
     entries = len(game.content) * len(game.contexts) * n * n
@@ -73,22 +82,32 @@ def reference_equilibria(
     if choice == "auto" and not factorised and slow:
         log.warning("no reference equilibrium: %d actions take long; equilibrium=always computes it", n)
         return None
+    if not factorised and game.is_bilinear and regulariser != REVERSE_KL:
+        log.warning("no reference equilibrium: %d actions are too many for regulariser=%s", n, regulariser)
+        return None
     log_reference = log_reference.cpu()
     instances = max(len(game.content), len(log_reference))
     log_reference = log_reference.expand(instances, -1, -1)
     if tree is not None:
         tree = tree.to(log_reference.device).expanded(instances)
     elif not factorised:
-        return _summarised(_matrix_free(game.to(log_reference.device), log_reference, beta, cache, unit), beta, unit)
+        solved = _matrix_free(game.to(log_reference.device), log_reference, beta, cache, unit, regulariser)
+        return _summarised(solved, beta, unit)
     advantage = game.dense().cpu().expand(instances, -1, -1, -1)
-    return _summarised(_dense(advantage, log_reference, beta, cache, tree, unit), beta, unit)
+    return _summarised(_dense(advantage, log_reference, beta, cache, tree, unit, regulariser), beta, unit)
 
 
 def _dense(
-    advantage: Tensor, log_reference: Tensor, beta: float, cache: Path, tree: Tree | None, unit: float
+    advantage: Tensor,
+    log_reference: Tensor,
+    beta: float,
+    cache: Path,
+    tree: Tree | None,
+    unit: float,
+    regulariser: Regulariser,
 ) -> Equilibrium:
     """The equilibria (G, X, n) of games (G, X, n, n), from a file for each instance."""
-    method, replies = dense_method(beta, tree), () if tree is None else tree.replies
+    method, replies = dense_method(beta, tree) + suffix(regulariser), () if tree is None else tree.replies
     keys = [store.key_of(method, tensors, beta) for tensors in zip(advantage, log_reference, *replies, strict=True)]
     policies = [store.read(cache, key, log_reference.shape[1:]) for key in keys]
     missing = [index for index, policy in enumerate(policies) if policy is None]
@@ -98,27 +117,31 @@ def _dense(
         factorisations = 10 + 22 * max(0.0, -math.log10(beta)) if beta else 20
         _announce(len(flat) * n**3 * 2e-11 * factorisations, n, beta * unit)
         part = None if tree is None else tree.part(missing).flat()
-        solved = solve(advantage[missing].reshape(-1, n, n), flat, beta, part).log_policy
+        solved = solve(advantage[missing].reshape(-1, n, n), flat, beta, part, regulariser).log_policy
         for index, policy in zip(missing, solved.view(len(missing), -1, n), strict=True):
             store.write(cache, keys[index], policy)
             policies[index] = policy
     policy = torch.stack([policy for policy in policies if policy is not None])
     flat = log_reference.reshape(-1, n)
     flat_tree = None if tree is None else tree.flat()
-    return _shaped(recertify(advantage.reshape(-1, n, n), policy.view(-1, n), flat, beta, tree=flat_tree), policy)
+    games = advantage.reshape(-1, n, n)
+    return _shaped(recertify(games, policy.view(-1, n), flat, beta, None, flat_tree, regulariser), policy)
 
 
-def _matrix_free(game: FiniteGame, log_reference: Tensor, beta: float, cache: Path, unit: float) -> Equilibrium:
+def _matrix_free(
+    game: FiniteGame, log_reference: Tensor, beta: float, cache: Path, unit: float, regulariser: Regulariser
+) -> Equilibrium:
     """The equilibria (G, X, n) of all instances together, from one file."""
     method = f"{matrix_free_method(game, beta)} of {type(game).__module__}.{type(game).__qualname__}"
+    method += suffix(regulariser)
     key = store.key_of(method, (game.content, log_reference), beta)
     policy = store.read(cache, key, log_reference.shape)
     if policy is None:
         if beta and isinstance(game, MatrixGame):  # games with a structure take fewer products
             _announce(game.work * len(log_reference) * 6e-10 * (100 + 5.5 / beta), log_reference.shape[-1], beta * unit)
-        policy = solve_matrix_free(game, log_reference, beta).log_policy
+        policy = solve_matrix_free(game, log_reference, beta, regulariser).log_policy
         store.write(cache, key, policy)
-    return recertify_matrix_free(game, policy, log_reference, beta)
+    return recertify_matrix_free(game, policy, log_reference, beta, regulariser)
 
 
 def _announce(seconds: float, actions: int, beta: float) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlhf.equilibria import metrics
 from nlhf.equilibria.uniqueness import unique_winners
 from nlhf.numerics import simplex
+from nlhf.regularisers.reverse_kl import REVERSE_KL
 
 if TYPE_CHECKING:
     from nlhf.games.protocol import FiniteGame
     from nlhf.numerics.tree import Tree
+    from nlhf.regularisers.base import Regulariser
 
 CERTIFIED = 1e-12  # the largest certified exploitability, even if rounding explains more
 DETERMINED = 1e-6  # the largest bound on KL(pi || pi*) with which distances to pi count as distances to pi*
@@ -56,7 +57,7 @@ class Equilibrium:
         return self.unique if beta == 0 else self.unique & (self.exploitability <= DETERMINED * beta)
 
 
-def rounding_floor(policy: Tensor, log_reference: Tensor, beta: float) -> Tensor:
+def rounding_floor(policy: Tensor, log_reference: Tensor, beta: float, regulariser: Regulariser = REVERSE_KL) -> Tensor:
     """The exploitability that rounding in float64 can cause, for log-probabilities (..., n) -> (...).
 
     For beta > 0 the exploitability is beta KL(pi || BR), with the best response BR ∝ ref exp(A pi / beta). Every logit
@@ -69,11 +70,15 @@ def rounding_floor(policy: Tensor, log_reference: Tensor, beta: float) -> Tensor
     Distributions whose logarithms differ by at most delta have KL <= min(delta^2, delta): the floor is beta times that.
     The first maximum is over the support. As beta falls to 0, the floor stays below roundings eps / 2, the rounding of
     the largest gain max_y (A pi)_y, plus a term that vanishes: this is the floor at beta = 0.
+
+    With another regulariser, the scores x of pi = argmax <pi, x> - R(pi) are at most twice as large and take twice the
+    operations, and D <= min(sum c delta^2/2, delta) with c = 1/R'': `Regulariser.spread` bounds 16 sum c/2.
     """
     roundings = 16 + 2 * policy.shape[-1] ** 0.5
     largest = policy.abs().where(policy > -700, 0.0).amax(-1) + log_reference.abs().amax(-1)
     scaled: Tensor = (beta * largest + 0.5) * (roundings * float(np.finfo(float).eps))  # beta delta
-    return scaled * (scaled / beta).clamp(max=1.0) if beta > 0 else scaled
+    spread = regulariser.spread(policy, log_reference)
+    return scaled * (spread * scaled / beta).clamp(max=1.0) if beta > 0 else scaled
 
 
 def recertify(
@@ -83,6 +88,7 @@ def recertify(
     beta: float,
     unique: Tensor | None = None,
     tree: Tree | None = None,
+    regulariser: Regulariser = REVERSE_KL,
 ) -> Equilibrium:
     """Policies (B, n) of `solve` with new certificates in games (B, n, n), by one product each.
 
@@ -96,14 +102,17 @@ def recertify(
         tested = beta == 0 and tree is None
         unique = unique_winners(advantage, probabilities) if tested else _constant(policy, beta > 0)
     answer = simplex.products(advantage, probabilities)
-    return _certified(policy, answer, log_reference, beta, unique, dense_method(beta, tree), tree)
+    return _certified(policy, answer, log_reference, beta, unique, dense_method(beta, tree), tree, regulariser)
 
 
-def recertify_matrix_free(game: FiniteGame, policy: Tensor, log_reference: Tensor, beta: float) -> Equilibrium:
+def recertify_matrix_free(
+    game: FiniteGame, policy: Tensor, log_reference: Tensor, beta: float, regulariser: Regulariser = REVERSE_KL
+) -> Equilibrium:
     """Policies (S, X, n) of `solve_matrix_free` with new certificates; at beta = 0 uniqueness is not tested."""
     policy = _finite(policy, log_reference)
     unique = _constant(policy, beta > 0)
-    return _certified(policy, game.payoff(policy.exp()), log_reference, beta, unique, matrix_free_method(game, beta))
+    answer, method = game.payoff(policy.exp()), matrix_free_method(game, beta)
+    return _certified(policy, answer, log_reference, beta, unique, method, None, regulariser)
 
 
 def _certified(
@@ -113,15 +122,16 @@ def _certified(
     beta: float,
     unique: Tensor,
     method: str,
-    tree: Tree | None = None,
+    tree: Tree | None,
+    regulariser: Regulariser,
 ) -> Equilibrium:
     """Policies (..., n) with their certificates, from answer = A policy."""
     value = (
-        metrics.exploitability_of(policy, answer, log_reference, policy.new_tensor(beta), tree)
+        regulariser.exploitability(policy, answer, log_reference, policy.new_tensor(beta), tree)
         if beta > 0
         else simplex.largest(answer, tree).clamp(min=0.0)
     )
-    return Equilibrium(policy, value, rounding_floor(policy, log_reference, beta), unique, method)
+    return Equilibrium(policy, value, rounding_floor(policy, log_reference, beta, regulariser), unique, method)
 
 
 def _constant(policy: Tensor, unique: bool) -> Tensor:

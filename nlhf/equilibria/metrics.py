@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nlhf.budget import DENSE, Schedule
 from nlhf.numerics import simplex
+from nlhf.policies.tabular import TabularPolicy
+from nlhf.regularisers.reverse_kl import REVERSE_KL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,13 +21,12 @@ if TYPE_CHECKING:
     from nlhf.games.protocol import FiniteGame
     from nlhf.numerics.tree import Tree
     from nlhf.policies.base import Policy
+    from nlhf.regularisers.base import Regulariser
 
 
 def best_response(advantage: Tensor, log_reference: Tensor, beta: Tensor, tree: Tree | None = None) -> Tensor:
     """log of BR ∝ ref exp(A pi / beta), for advantage = A pi; beta > 0 broadcasts."""
-    return simplex.normalised(
-        lambda gain, log_weight: (gain / beta).add_(log_weight), advantage, log_reference, tree=tree
-    )
+    return REVERSE_KL.response(advantage, log_reference, beta, tree).log_policy
 
 
 def exploitability_of(
@@ -38,9 +39,7 @@ def exploitability_of(
     and responses are those of the tree.
     See docs/mathematics.md, "Best response and exploitability".
     """
-    scale = beta[..., 0] if beta.ndim else beta
-    response = best_response(advantage, log_reference, beta.where(beta > 0, 1.0), tree)
-    return simplex.largest(advantage, tree).clamp(min=0.0).where(scale == 0, scale * simplex.kl(policy, response))
+    return REVERSE_KL.exploitability(policy, advantage, log_reference, beta, tree)
 
 
 def exploitability_floor(policy: Tensor, log_reference: Tensor, beta: float | Tensor) -> Tensor:
@@ -94,6 +93,7 @@ class Measure(Grades):
         exact: True if every proximal step is solved exactly, as the theorems on KL(pi* || pi) assume.
         unit: of payoffs: the game's answers and beta are divided by it, and exploitabilities are multiplied by it.
         linear: the game that is played for P, for win rates; by default the same game.
+        regulariser: beta is its strength.
     """
 
     game: FiniteGame
@@ -105,6 +105,7 @@ class Measure(Grades):
     exact: bool = False
     unit: float = 1.0
     linear: FiniteGame | None = None
+    regulariser: Regulariser = REVERSE_KL
 
     watched: ClassVar[str] = "exploitability"
 
@@ -120,7 +121,9 @@ class Measure(Grades):
         """
         if not self.exact:
             return super().promised(bound)
-        gain = (1 / (2 * self.beta)).where(self.beta > 0, float("nan") if self.rounding else 0.0)
+        strength = self.regulariser.strength(self.beta, TabularPolicy(self.log_reference))
+        strength = strength.where(strength > 0, self.beta)
+        gain = (1 / (2 * strength)).where(self.beta > 0, float("nan") if self.rounding else 0.0)
         largest = self.log_reference.abs().amax((-1, -2), keepdim=True)
         error = 4 * sys.float_info.epsilon * (largest + gain) + self.rounding * gain
         return (bound.sqrt() + error) ** 2
@@ -148,10 +151,13 @@ class Measure(Grades):
             "entropy": simplex.entropy(policy).mean(-1),
             "win_rate_vs_reference": 0.5 - simplex.mean_under(self.log_reference, margins).mean(-1),
         }
+        if self.regulariser.columns:
+            penalty = self.regulariser.value(policy, self.log_reference).mean(-1)
+            row["regularised_value"] = row["win_rate_vs_reference"] - self.unit * self.beta[:, 0, 0] * penalty
         if self.log_equilibrium is not None:
             spans = simplex.span(policy, self.log_equilibrium).amax(-1)
             row["kl_to_equilibrium"] = self.kl_to_equilibrium(policy)
-            row["span_to_equilibrium"] = spans.where(self.beta[:, 0, 0] > 0, float("nan"))
+            row["span_to_equilibrium"] = spans.where((self.beta[:, 0, 0] > 0) & spans.isfinite(), float("nan"))
         return row
 
     def kl_to_equilibrium(self, policy: Tensor) -> Tensor:
@@ -161,5 +167,7 @@ class Measure(Grades):
         return simplex.kl(self.log_equilibrium.expand_as(policy), policy).mean(-1)
 
     def _exploitability(self, policy: Tensor, advantage: Tensor) -> Tensor:
-        exploitability = exploitability_of(policy, advantage, self.log_reference, self.beta, self.game.tree)
+        exploitability = self.regulariser.exploitability(
+            policy, advantage, self.log_reference, self.beta, self.game.tree
+        )
         return self.unit * exploitability.mean(-1)

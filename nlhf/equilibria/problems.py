@@ -73,6 +73,10 @@ class Dense(OneTurn):
         inner: Tensor = torch.linalg.solve_ex(jacobian, right[:, support])[0]
         return right + simplex.products(centred, inner)
 
+    def derivative(self, probabilities: Tensor) -> Tensor:
+        """The derivative of `answer` by the policy, (B, n, n)."""
+        return self.advantage
+
     def part(self, chosen: Tensor) -> Dense:
         return Dense(self.advantage[chosen])
 
@@ -132,9 +136,13 @@ class Nonlinear(MatrixFree):
     game: NonlinearGame
 
     def solve(self, point: Tensor, beta: Tensor, right: Tensor) -> Tensor:
-        derivative = self.game.derivative(point.exp().view(*self.shape, -1)).flatten(0, 1)
+        derivative = self.derivative(point.exp())
         with threads_for(point.shape[-1], len(point)):
             return Dense(derivative).solve(point, beta, right)
+
+    def derivative(self, probabilities: Tensor) -> Tensor:
+        """The derivative of `answer` by the policy, (B, n, n)."""
+        return self.game.derivative(probabilities.view(*self.shape, -1)).flatten(0, 1)
 
 
 def problem_of(game: FiniteGame, shape: tuple[int, int]) -> Problem:

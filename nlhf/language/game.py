@@ -45,7 +45,7 @@ class Text(GameFamily):
 
     random: ClassVar[bool] = False
     provides = frozenset({"one-turn", "pairs", "prompts"})
-    needs: ClassVar[frozenset[str]] = frozenset({"text"})
+    needs: ClassVar[frozenset[str]] = frozenset({"reverse-kl", "text"})
 
     def __post_init__(self) -> None:
         if self.path is not None and self.dataset is not None:

@@ -73,7 +73,7 @@ def _as_batch(tasks: Sequence[Task]) -> list[Ended]:
             raise NoBatchError
         folders = [RunFolder(run, world, owner.check) for run, world, owner in zip(runs, worlds, owners, strict=True)]
         recorder = Folders(folders)
-        algorithm = merged([run.algorithm.bind(world.beta) for run, world in zip(runs, worlds, strict=True)])
+        algorithm = merged([run.algorithm.bind(world.strength) for run, world in zip(runs, worlds, strict=True)])
         seconds = runs[0].options.checkpoint_seconds
         trainer = joined(worlds).trainer(
             _of_all_seeds(runs), recorder, algorithm, interrupted=stop, checkpoint_seconds=seconds

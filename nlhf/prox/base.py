@@ -1,8 +1,9 @@
 """Prox engines solve the proximal problem that every algorithm is built from,
 
-    max_pi  P(pi > opponent) - beta KL(pi || reference) - (1/step_size) KL(pi || anchor),
+    max_pi  P(pi > opponent) - beta R(pi) - (1/step_size) KL(pi || anchor),
 
-and count the preference queries that each solution takes. An algorithm calls `prox` without knowing how it solves.
+where R is the regulariser, by default KL(pi || reference), and count the preference queries that each solution takes.
+An algorithm calls `prox` without knowing how it solves.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from nlhf.config import ConfigError
+from nlhf.regularisers.base import Contraction, Regulariser
+from nlhf.regularisers.reverse_kl import REVERSE_KL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +63,9 @@ class Prox(Protocol):
     def largest_gain(self, answer: Tensor) -> Tensor:
         """What the best policy gains against the policy of an answer (S, X, Y), (S, X, 1)."""
 
+    def contraction(self, half: Policy, new: Policy, step_size: Tensor) -> Contraction:
+        """The parts of identity (M) for new = prox(opponent=half, step_size), in each context, (S, X, 1)."""
+
     def step(self, step_size: Tensor) -> Tensor:
         """The step size (S, 1, 1) that the engine uses when an algorithm asks for `step_size`."""
 
@@ -102,10 +108,11 @@ class Parts(Generic[AnyGame]):
 
     Args:
         game: answers the queries.
-        reference: the policy of the KL term.
-        beta: (S, 1, 1).
+        reference: the policy that the regulariser pulls to.
+        beta: strength of the regulariser, (S, 1, 1).
         seeds: S of them.
         feedback: the annotator's noise in answers about single pairs.
+        regulariser: of the game.
     """
 
     game: AnyGame
@@ -113,6 +120,7 @@ class Parts(Generic[AnyGame]):
     beta: Tensor
     seeds: list[int]
     feedback: Feedback
+    regulariser: Regulariser = REVERSE_KL
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nlhf.games.protocol import FiniteGame
     from nlhf.numerics.streams import Uniforms
     from nlhf.policies.base import Policy
+    from nlhf.regularisers.base import Regulariser
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Problem:
         beta, inverse_step: (S, 1, 1), the weights of the two KL terms.
         beta_dpo: (S, 1, 1), of the logistic loss.
         alpha: weight of the log-likelihood term of the losses `logistic` and `enpo`.
+        regulariser: R.
     """
 
     learner: Distribution
@@ -39,6 +41,7 @@ class Problem:
     inverse_step: Tensor
     beta_dpo: Tensor
     alpha: float
+    regulariser: Regulariser
 
     @cached_property
     def kappa(self) -> Tensor:
@@ -46,10 +49,10 @@ class Problem:
         return (self.beta + self.inverse_step)[..., 0]
 
     def margin(self, actions: Tensor) -> Tensor:
-        """m(y) = beta log(pi/ref)(y) + log(pi/anchor)(y)/step_size, for actions (S, B, k)."""
+        """m(y) = beta dR/dpi(y) + log(pi/anchor)(y)/step_size, for actions (S, B, k)."""
         log_prob = self.learner.log_prob(actions)
-        to_reference = log_prob - self.reference.log_prob(actions).to(log_prob)
-        return self.beta * to_reference + self.inverse_step * (log_prob - self.anchor.log_prob(actions).to(log_prob))
+        slope = self.regulariser.slope(log_prob, self.reference.log_prob(actions).to(log_prob))
+        return self.beta * slope + self.inverse_step * (log_prob - self.anchor.log_prob(actions).to(log_prob))
 
 
 class Draws(Protocol):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from nlhf.games.protocol import PairGame
     from nlhf.policies.base import Policy, TrainablePolicy
+    from nlhf.regularisers.base import Contraction
 
 
 class ProxEngine(ABC):
@@ -37,7 +38,7 @@ class ProxEngine(ABC):
 
     def __init__(self, parts: Parts[PairGame]) -> None:
         seeds = parts.beta.shape[0]
-        self.reference, self.beta = parts.reference, parts.beta
+        self.reference, self.beta, self.regulariser = parts.reference, parts.beta, parts.regulariser
         self.ledger, self.active = Ledger(seeds), np.ones(seeds, bool)
         self.iterations = np.zeros(seeds, np.int64)
         self._masked: tuple[np.ndarray, Tensor | None] = self.active.copy(), None
@@ -86,6 +87,17 @@ class ProxEngine(ABC):
     def largest_gain(self, answer: Tensor) -> Tensor:
         """What the best policy gains against the policy of an answer (see `Prox`)."""
         return answer.amax(-1, keepdim=True)
+
+    @property
+    def strength(self) -> Tensor:
+        """The strength of convexity relative to KL, (S, 1, 1): it takes the place of beta in step sizes and rates."""
+        return self.regulariser.strength(self.beta, self.reference)
+
+    def contraction(self, half: Policy, new: Policy, step_size: Tensor) -> Contraction:
+        """The parts of identity (M) of a proximal step (see `Prox`)."""
+        return self.regulariser.contraction(
+            half.log_probabilities, new.log_probabilities, self.reference.log_probabilities, step_size * self.beta
+        )
 
     def step(self, step_size: Tensor) -> Tensor:
         """The step size that is used when an algorithm asks for `step_size`: here the same."""

@@ -1,9 +1,9 @@
-"""The exact engine: the closed form of the proximal step, one preference query each."""
+"""The exact engine: the proximal step to rounding, one preference query each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nlhf.numerics import simplex
 from nlhf.policies.tabular import TabularPolicy
@@ -30,20 +30,23 @@ class ExactProx(ProxFamily):
 
 
 class ClosedForm(ProxEngine):
-    """log pi+ = (log anchor + lambda beta log reference + lambda A opponent) / (1 + lambda beta) - log Z."""
+    """The step of the regulariser; for the reverse KL it has the closed form
+
+    log pi+ = (log anchor + lambda beta log reference + lambda A opponent) / (1 + lambda beta) - log Z.
+    """
 
     def __init__(self, parts: Parts[FiniteGame]) -> None:
         super().__init__(parts)
         self.game = parts.game
-        self._weights: tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor]] = (None, None, (self.beta, self.beta))
+        self._weights: tuple[Tensor | None, Tensor | None, tuple[Any, ...]] = (None, None, ())
 
     def solve(self, problem: ProximalProblem) -> TabularPolicy:
         step_size = problem.step_size
         for_step, for_beta, weights = self._weights
         if for_step is not step_size or for_beta is not self.beta:  # the weights of the last two tensors are cached
-            weights = simplex.step_weights(self.beta, step_size)
+            weights = self.regulariser.weights(self.beta, step_size)
             self._weights = (step_size, self.beta, weights)
-        step = simplex.weighted_step(
+        step = self.regulariser.step(
             problem.anchor.log_probabilities,
             self.reference.log_probabilities,
             self.advantage(problem.opponent),

@@ -86,8 +86,10 @@ class GradientProx(ProxFamily):
     @property
     def needs(self) -> frozenset[str]:
         answers = {"pairs", "sample"} if self.samples is not None else {"advantage", "enumerate"}
-        self_play = {"self-play"} if SURROGATES[self.surrogate].self_play else set()
-        return frozenset({"gradient", "one-turn"} | answers | self_play)
+        surrogate = SURROGATES[self.surrogate]
+        self_play = {"self-play"} if surrogate.self_play else set()
+        reverse = set() if surrogate.any_regulariser else {"reverse-kl"}
+        return frozenset({"gradient", "one-turn"} | answers | self_play | reverse)
 
     @property
     def provides(self) -> frozenset[str]:

@@ -65,7 +65,7 @@ class GradientSteps(ProxEngine):
                 cache[start] = learner.detached()
             with torch.no_grad():
                 fixed = evaluated(constants, contexts, cache)
-            batch = Problem(learner, *fixed, beta, inverse_step, beta_dpo, self.options.alpha)
+            batch = Problem(learner, *fixed, beta, inverse_step, beta_dpo, self.options.alpha, self.regulariser)
             draws = self.draws(batch, opponent, self.everywhere if contexts is None else contexts)
             losses = self.loss(batch, draws)
             self.ledger.charge(draws.queries, self.active)

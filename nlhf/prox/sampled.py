@@ -14,9 +14,9 @@ The first limit is the Robbins-Monro step of a strongly monotone problem, as in 
 contracts KL(pi* || pi) by 1/(1 + t beta) and adds noise of order t^2, so that KL falls as 1/k. The second limit is
 the rate of the unregularised problem (stochastic Mirror Prox, arXiv:0809.0815); it is smaller while
 k < 16/(beta^2 log n). Its factor, a quarter of the one for multiplicative weights without noise, was chosen by
-measurement. beta belongs to the problem, n is the number of actions, and r is the rate of a moving target, which
-averages the answers of 1/r iterations. r is 1 for other algorithms, and 0 (no limit) for those whose own steps
-decrease. See docs/mathematics.md, "Steps under noise".
+measurement. beta belongs to the problem (with another regulariser than KL it is beta sigma), n is the number of
+actions, and r is the rate of a moving target, which averages the answers of 1/r iterations. r is 1 for other
+algorithms, and 0 (no limit) for those whose own steps decrease. See docs/mathematics.md, "Steps under noise".
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class SampledClosedForm(ClosedForm):
         if self.step_limit is None or not self.limits_steps:
             return step_size
         iteration = self.beta.new_tensor(self.iterations + 1)[:, None, None]
-        regularised = 2 / (self.beta * iteration)  # inf where beta = 0
+        regularised = 2 / (self.strength * iteration)  # inf where beta = 0
         unregularised = (math.log(len(self.game.items)) / iteration).sqrt() / 2
         return step_size.minimum(regularised.minimum(unregularised) / self.rate)
 

@@ -9,7 +9,9 @@ With kappa = beta + 1/lambda and m(y) = beta log(pi/ref)(y) + (1/lambda) log(pi/
     logistic          -E_{y~mu,y'~nu} [P log sig(b D) + (1-P) log sig(-b D) - alpha log pi(y')] / (2 b)
     enpo              E_{y~mu,y'~nu} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa) - alpha kappa E_{y~mu} log pi(y) / 4
 
-where D = log(pi/ref)(y) - log(pi/ref)(y'), and nu is the partner: by default mu, in XPO the reference, in ENPO an
+With another regulariser R than the reverse KL, m(y) is beta dR/dpi(y) + (1/lambda) log(pi/anchor)(y) in
+`policy_gradient`; the other losses rely on log-ratios to the reference.
+Here D = log(pi/ref)(y) - log(pi/ref)(y'), and nu is the partner: by default mu, in XPO the reference, in ENPO an
 extrapolation of the last step.
 `pair` and `ipo` have the gradient -grad J if pairs are drawn from the current policy. For `ipo` this is self-play with
 one step per opponent (online IPO); pairs from a frozen opponent are a regression towards the proximal step (INPO).
@@ -48,6 +50,7 @@ class Surrogate:
         sources: arXiv numbers.
         caveat: how its fixed point differs from the problem's solution, or None.
         alpha_caveat: how alpha > 0 moves the fixed point, or None.
+        any_regulariser: True if its gradient is -grad J for every regulariser.
         self_play: True if it requires that the opponent is the policy itself and that the step has no anchor.
     """
 
@@ -57,6 +60,7 @@ class Surrogate:
     caveat: str | None = None
     alpha_caveat: str | None = None
     self_play: bool = False
+    any_regulariser: bool = False
 
 
 def policy_gradient(problem: Problem, draws: Draws) -> Tensor:
@@ -120,7 +124,7 @@ def _regression(problem: Problem, first: Tensor, second: Tensor, weights: Tensor
 
 
 SURROGATES = {
-    "policy_gradient": Surrogate(policy_gradient, paired=False, sources=("2312.00886",)),
+    "policy_gradient": Surrogate(policy_gradient, paired=False, sources=("2312.00886",), any_regulariser=True),
     "pair": Surrogate(pair, paired=True, sources=("2505.19731",)),
     "ipo": Surrogate(ipo, paired=True, sources=("2310.12036", "2403.08635", "2407.00617")),
     "sppo": Surrogate(

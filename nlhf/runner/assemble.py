@@ -36,9 +36,9 @@ def assemble_table(run: Specification) -> TableWorld:
     cache = Path(options.runs_dir) / ".equilibria"
 
     def world(game: FiniteGame, log_reference: Tensor, held_out: TableWorld | None) -> TableWorld:
-        unit = run.game.payoff_unit
-        equilibria = reference_equilibria(game, log_reference, run.beta, options.equilibrium, cache, unit)
-        return TableWorld(game.to(device), log_reference.to(device), beta, equilibria, held_out, unit)
+        unit, penalty = run.game.payoff_unit, run.regulariser
+        equilibria = reference_equilibria(game, log_reference, run.beta, options.equilibrium, cache, unit, penalty)
+        return TableWorld(game.to(device), log_reference.to(device), beta, equilibria, held_out, unit, penalty)
 
     complete_game = run.game.build(options.seeds)
     check_game(complete_game, run.game.provides, f"game={type(run.game).__name__}")

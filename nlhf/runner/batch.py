@@ -58,6 +58,7 @@ def joined(worlds: Sequence[TableWorld]) -> TableWorld:
         stacked([world.log_reference for world in worlds]),
         torch.cat([world.beta for world in worlds]),
         _equilibria([world.equilibria for world in worlds], stacked),
+        regulariser=worlds[0].regulariser,
     )
 
 

@@ -8,6 +8,7 @@ from nlhf.games.base import GameFamily
 from nlhf.games.feedback import Feedback
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
+from nlhf.regularisers.base import Regulariser
 
 CAPABILITIES = {
     "advantage": "a game that answers y -> P(y > policy) for all y: choose another game or prox",
@@ -25,22 +26,33 @@ CAPABILITIES = {
     "asking": "an algorithm that asks for votes: set algorithm=asking, or choose another prox",
     "exact": "exactly solved steps, which it compares its model with: set prox=exact",
     "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
+    "reverse-kl": "the reverse KL, whose log-ratios it uses: set regulariser=reverse_kl, or choose another algorithm "
+    "or prox.surrogate",
+    "strongly-convex": "a regulariser that is strongly convex relative to KL, from which its step follows: give "
+    "algorithm.step_size a number, or set regulariser=reverse_kl",
     "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
 }
 
 
 def check_compatible(
-    game: GameFamily, policy: PolicyFamily, prox: ProxFamily, algorithm: Algorithm, beta: float
+    game: GameFamily,
+    policy: PolicyFamily,
+    prox: ProxFamily,
+    algorithm: Algorithm,
+    regulariser: Regulariser,
+    beta: float,
 ) -> None:
     """Refuse parts that cannot work together.
 
     Raises: ConfigError.
     """
-    provided = game.provides | policy.provides | prox.provides | algorithm.provides
-    for key, part in (("policy", policy), ("game", game), ("algorithm", algorithm), ("prox", prox)):
+    provided = game.provides | policy.provides | prox.provides | algorithm.provides | regulariser.provides
+    parts = (("policy", policy), ("game", game), ("algorithm", algorithm), ("prox", prox), ("regulariser", regulariser))
+    for key, part in parts:
         if missing := sorted(part.needs - provided):
             raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
     algorithm.check(beta)
+    regulariser.check(beta)
 
 
 def check_payoff(game: GameFamily, feedback: Feedback, prox: ProxFamily, algorithm: Algorithm) -> None:

@@ -9,10 +9,12 @@ from nlhf.games.feedback import Feedback
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.references.base import Reference
+from nlhf.regularisers.base import Regulariser
 
 GROUPS: dict[str, type] = {
     "game": GameFamily,
     "reference": Reference,
+    "regulariser": Regulariser,
     "policy": PolicyFamily,
     "algorithm": Algorithm,
     "prox": ProxFamily,

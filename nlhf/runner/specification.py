@@ -18,6 +18,8 @@ from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
 from nlhf.references.base import Reference
+from nlhf.regularisers.base import Regulariser
+from nlhf.regularisers.reverse_kl import ReverseKL
 from nlhf.runner.compatibility import check_compatible, check_payoff
 from nlhf.runner.fingerprint import RESULTS_VERSION, digests, fingerprint
 from nlhf.runner.groups import GROUPS
@@ -25,14 +27,17 @@ from nlhf.runner.options import Options
 from nlhf.runner.seeds import parse_seeds
 from nlhf.runner.source import dataclasses_in, sources
 
+# Groups that configs of earlier versions lack
+IMPLICIT = {"regulariser": {"_target_": f"{ReverseKL.__module__}.{ReverseKL.__qualname__}"}}
+
 
 @dataclass(frozen=True)
 class Specification:
     """Everything about a run that is known before it starts.
 
     Args:
-        game, reference, policy, algorithm, prox, feedback, budget: built from their config nodes; the algorithm has its
-            step sizes in the units of the game, in which payoffs are at most 1/2.
+        game, reference, regulariser, policy, algorithm, prox, feedback, budget: built from their config nodes; the
+            algorithm has its step sizes in the units of the game, in which payoffs are at most 1/2.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is recorded next to it.
         inputs: digests of input files and folders by the config keys that name them, and of the source of plug-ins.
         digests: of the `setting` and the `method`, for comparing runs.
@@ -43,6 +48,7 @@ class Specification:
 
     game: GameFamily
     reference: Reference
+    regulariser: Regulariser
     policy: PolicyFamily
     algorithm: Algorithm
     prox: ProxFamily
@@ -99,7 +105,7 @@ class Specification:
         beta, options = self.beta, self.options
         cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta, self.game.payoff_unit)
         caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), self.policy.caveat, options.caveat]
-        sources = dict.fromkeys((*self.algorithm.cited, *self.prox.cited))
+        sources = dict.fromkeys((*self.algorithm.cited, *self.prox.cited, *self.regulariser.sources))
         return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
 
     @property
@@ -135,18 +141,21 @@ def specify(config: Mapping[str, Any]) -> Specification:
 
     Raises: ConfigError, one sentence, for a config that cannot work.
     """
-    nodes = {key: _group(config, key) for key in GROUPS}
+    nodes = {key: _group({**IMPLICIT, **config}, key) for key in GROUPS}
     entries = {key: schema(nodes[key], key, base) for key, base in GROUPS.items()}
     top = ADDED | {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
-    check_compatible(**{key: parts[key] for key in ("game", "policy", "prox", "algorithm")}, beta=options.beta)
+    together = ("game", "policy", "prox", "algorithm", "regulariser")
+    check_compatible(**{key: parts[key] for key in together}, beta=options.beta)
     parts["algorithm"] = parts["algorithm"].in_units(parts["game"].payoff_unit)
     _check_questions(parts["prox"], parts["feedback"], options)
     check_payoff(parts["game"], parts["feedback"], parts["prox"], parts["algorithm"])
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
     if "pairs" not in parts["prox"].needs:
         del coerced["feedback"]
+    if parts["regulariser"] == ReverseKL():  # the only one of earlier versions
+        del coerced["regulariser"]
     requested = len(options.seeds)
     random = any(parts[key].random for key in ("game", "reference", "policy", "prox"))
     options = options if random else replace(options, seeds=[0])

@@ -22,6 +22,8 @@ from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.records import COLUMNS, GAME, TEST_COLUMNS, Table
+from nlhf.regularisers.base import Regulariser
+from nlhf.regularisers.reverse_kl import REVERSE_KL
 from nlhf.runner.recorder import Recorder
 from nlhf.runner.specification import Specification
 from nlhf.runner.trainer import Trainer
@@ -41,6 +43,7 @@ class TableWorld:
         equilibria: reference equilibria with certificates, or None.
         held_out: the world of the contexts that are kept for testing, or None.
         unit: of payoffs: the game's answers and beta are divided by it.
+        regulariser: beta is its strength.
     """
 
     game: FiniteGame
@@ -49,6 +52,7 @@ class TableWorld:
     equilibria: Certified | None
     held_out: TableWorld | None = None
     unit: float = 1.0
+    regulariser: Regulariser = REVERSE_KL
 
     listed: ClassVar[bool] = True
     account: ClassVar[None] = None  # no judge
@@ -56,7 +60,14 @@ class TableWorld:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of metrics.csv."""
-        return COLUMNS + (TEST_COLUMNS if self.held_out else ())
+        added = self.regulariser.columns
+        test_columns = (*TEST_COLUMNS, *(f"test_{name}" for name in added))
+        return (*COLUMNS, *added, *(test_columns if self.held_out else ()))
+
+    @property
+    def strength(self) -> Tensor:
+        """The strength of convexity relative to KL, (S, 1, 1), from which step sizes follow."""
+        return self.regulariser.strength(self.beta, TabularPolicy(self.log_reference))
 
     @property
     def measure(self) -> Measure:
@@ -64,7 +75,14 @@ class TableWorld:
         log_equilibrium = None if self.equilibria is None else self.equilibria.log_policy.to(self.beta.device)
         held_out = None if self.held_out is None else self.held_out.measure
         return Measure(
-            self.game, self.log_reference, self.beta, log_equilibrium, held_out, unit=self.unit, linear=self.game.linear
+            self.game,
+            self.log_reference,
+            self.beta,
+            log_equilibrium,
+            held_out,
+            unit=self.unit,
+            linear=self.game.linear,
+            regulariser=self.regulariser,
         )
 
     @property
@@ -78,7 +96,8 @@ class TableWorld:
         """The trainer of a run at its start; `algorithm` is given if it is bound to beta already."""
         seeds = run.options.seeds
         game = self.game.to(getattr(torch, run.options.dtype))
-        prox = run.prox.engine(Parts(game, TabularPolicy(self.log_reference), self.beta, seeds, run.feedback))
+        reference = TabularPolicy(self.log_reference)
+        prox = run.prox.engine(Parts(game, reference, self.beta, seeds, run.feedback, self.regulariser))
         test_contexts = None
         if self.held_out is not None and self.held_out.game.features is not None:
             log_reference = self.held_out.log_reference.expand(len(seeds), -1, -1).contiguous()
@@ -87,7 +106,7 @@ class TableWorld:
         policy = run.policy.initial(log_reference, self.game, test_contexts, seeds)
         average: Average = TableAverage(policy) if run.policy.averaged else NoAverage()
         return Trainer(
-            algorithm or run.algorithm.bind(self.beta),
+            algorithm or run.algorithm.bind(self.strength),
             prox,
             policy,
             average,

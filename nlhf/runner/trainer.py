@@ -113,7 +113,7 @@ class Trainer:
         columns = self.measure(self.state.policy, self.average.of(self.state.policy, iteration))
         columns |= self.algorithm.measured(self.state, self.prox)
         columns["step_size"] = self.algorithm.step_taken(self.state, self.prox)[:, 0, 0] / self.measure.unit
-        bound = self.algorithm.kl_bound(self.state, iteration, beta, self.kl_0)
+        bound = self.algorithm.kl_bound(self.state, iteration, self.prox.strength, self.kl_0)
         columns["kl_bound"] = self.measure.promised(bound)[:, 0, 0]
         listed = {name: value.tolist() for name, value in columns.items()}
         self.last_row = listed | {"seconds": [self.progress.seconds]}

@@ -1,0 +1,1 @@
+"""Regularisers: how deviations from the reference are penalised."""
