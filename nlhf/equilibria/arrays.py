@@ -11,6 +11,7 @@ from nlhf.config import ConfigError
 from nlhf.games.payoff import CLIP, Payoff, PayoffName
 from nlhf.games.preference import check_preference
 from nlhf.references.base import reference_logits
+from nlhf.regularisers.names import WEIGHT, RegulariserName, regulariser_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ class EquilibriumResult:
     Args:
         log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
         exploitability: measured, the mean over contexts.
-        method: `newton` (beta > 0) or `interior point` (beta = 0).
+        method: `newton` (beta > 0) or `interior point` (beta = 0, or another regulariser than the reverse KL).
         certified: True if the exploitability of every context is at most 1e-12 and can be explained by rounding.
         unique: True if the equilibrium of every context is certified to be the only one; always if beta > 0.
     """
@@ -36,19 +37,27 @@ class EquilibriumResult:
 
 
 def equilibrium(
-    preference: Any, beta: float, reference: Any = None, payoff: PayoffName = "linear", clip: float = CLIP
+    preference: Any,
+    beta: float,
+    reference: Any = None,
+    payoff: PayoffName = "linear",
+    clip: float = CLIP,
+    regulariser: RegulariserName = "reverse_kl",
+    weight: float = WEIGHT,
 ) -> EquilibriumResult:
-    """The equilibrium of a KL-regularised preference game, exact up to rounding if it is `certified`.
+    """The equilibrium of a regularised preference game, exact up to rounding if it is `certified`.
 
     At beta = 0 it is the limit of the equilibria as beta falls to 0: if there are several, the one closest to the
     reference in KL divergence. With the uniform reference it has the largest entropy.
 
     Args:
         preference: P(row preferred to column), (n, n) or (X, n, n), P + P^T = 1.
-        beta: strength of the KL term, >= 0.
+        beta: strength of the regulariser, >= 0; > 0 for another one than the reverse KL.
         reference: positive weights (n) or (X, n); default uniform.
         payoff: what is played for: `linear`, P itself; `logit`, log-odds of P; `sign`, majorities.
         clip: smallest P of the logit.
+        regulariser: `reverse_kl`, KL(pi, reference); `forward_kl`, KL(reference, pi); `mixed`; `chi_square`.
+        weight: of the reverse KL in `mixed`, in (0, 1).
 
     Raises: ConfigError for invalid arrays.
 
@@ -62,7 +71,9 @@ def equilibrium(
     from nlhf.equilibria.solve import solve
 
     advantage, log_reference, strength, unit = game_of(preference, beta, reference, Payoff(payoff, clip))
-    solved = solve(advantage, log_reference, strength)
+    penalty = regulariser_of(regulariser, weight)
+    penalty.check(beta)
+    solved = solve(advantage, log_reference, strength, regulariser=penalty)
     if beta == 0:
         solved = limits(advantage, solved, log_reference)
     policy = solved.log_policy.numpy()
@@ -82,6 +93,8 @@ def exploitability(
     reference: Any = None,
     payoff: PayoffName = "linear",
     clip: float = CLIP,
+    regulariser: RegulariserName = "reverse_kl",
+    weight: float = WEIGHT,
 ) -> float:
     """max_mu P_beta(mu > pi) - 1/2, averaged over contexts; see `equilibrium` for the arguments.
 
@@ -95,12 +108,12 @@ def exploitability(
         >>> exploitability(np.array([[0.5, 1.0], [0.0, 0.5]]), np.log([0.5, 0.5]), beta=0)
         0.25
     """
-    from nlhf.equilibria.metrics import exploitability_of
-
+    penalty = regulariser_of(regulariser, weight)
+    penalty.check(beta)
     advantage, log_reference, strength, unit = game_of(preference, beta, reference, Payoff(payoff, clip))
     policy = normalised(np.asarray(log_policy), tuple(log_reference.shape), "log_policy")[0]
     answer = (advantage @ policy.exp()[..., None])[..., 0]
-    return unit * float(exploitability_of(policy, answer, log_reference, policy.new_tensor(strength)).mean())
+    return unit * float(penalty.exploitability(policy, answer, log_reference, policy.new_tensor(strength)).mean())
 
 
 def game_of(preference: Any, beta: float, reference: Any, payoff: Payoff) -> tuple[Tensor, Tensor, float, float]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nlhf.regularisers.base import Regulariser
 
 CERTIFIED = 1e-12  # the largest certified exploitability, even if rounding explains more
+INTERIOR_POINT = "interior point"
 DETERMINED = 1e-6  # the largest bound on KL(pi || pi*) with which distances to pi count as distances to pi*
 
 
@@ -102,7 +103,8 @@ def recertify(
         tested = beta == 0 and tree is None
         unique = unique_winners(advantage, probabilities) if tested else _constant(policy, beta > 0)
     answer = simplex.products(advantage, probabilities)
-    return _certified(policy, answer, log_reference, beta, unique, dense_method(beta, tree), tree, regulariser)
+    method = dense_method(beta, tree) if regulariser == REVERSE_KL else INTERIOR_POINT
+    return _certified(policy, answer, log_reference, beta, unique, method, tree, regulariser)
 
 
 def recertify_matrix_free(
@@ -111,7 +113,8 @@ def recertify_matrix_free(
     """Policies (S, X, n) of `solve_matrix_free` with new certificates; at beta = 0 uniqueness is not tested."""
     policy = _finite(policy, log_reference)
     unique = _constant(policy, beta > 0)
-    answer, method = game.payoff(policy.exp()), matrix_free_method(game, beta)
+    method = matrix_free_method(game, beta) if regulariser == REVERSE_KL else INTERIOR_POINT
+    answer = game.payoff(policy.exp())
     return _certified(policy, answer, log_reference, beta, unique, method, None, regulariser)
 
 
@@ -147,7 +150,7 @@ def dense_method(beta: float, tree: Tree | None = None) -> str:
     """The `method` of `solve` at this beta."""
     if beta > 0:
         return "newton"
-    return "interior point" if tree is None else "linear programme"
+    return INTERIOR_POINT if tree is None else "linear programme"
 
 
 def matrix_free_method(game: FiniteGame, beta: float) -> str:
