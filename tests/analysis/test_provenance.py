@@ -21,6 +21,7 @@ from nlhf.analysis import provenance
 from nlhf.analysis.study import load_study
 from nlhf.launch.compose import composed
 from nlhf.prox.surrogates import SURROGATES
+from nlhf.regularisers.mixed import ForwardKL
 from nlhf.runner.specification import specify
 from tests.analysis.presets import run_preset
 from tests.analysis.synthetic import geometric, write_run
@@ -210,9 +211,10 @@ def test_every_source_of_every_algorithm_is_in_the_bibliography():
     assert missing == []
 
 
-def test_every_entry_is_cited_by_an_algorithm_or_is_that_of_the_statistics():
+def test_every_entry_is_cited_by_a_part_of_a_run_or_is_that_of_the_statistics():
     cited = {source for _, algorithm in algorithms() for source in algorithm.sources}
     cited |= {source for surrogate in SURROGATES.values() for source in surrogate.sources}
+    cited |= set(ForwardKL().sources)
     assert set(provenance.bibliography()) == cited | {"2108.13264"}
 
 
