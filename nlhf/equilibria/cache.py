@@ -125,7 +125,7 @@ def _dense(
     flat = log_reference.reshape(-1, n)
     flat_tree = None if tree is None else tree.flat()
     games = advantage.reshape(-1, n, n)
-    return _shaped(recertify(games, policy.view(-1, n), flat, beta, None, flat_tree, regulariser), policy)
+    return recertify(games, policy.view(-1, n), flat, beta, None, flat_tree, regulariser).shaped(policy)
 
 
 def _matrix_free(
@@ -159,12 +159,6 @@ def _announce(seconds: float, actions: int, beta: float) -> None:
             beta,
             seconds,
         )
-
-
-def _shaped(flat: Equilibrium, policy: Tensor) -> Equilibrium:
-    """The equilibria of a batch with the batch dimensions of `policy` (G, X, n)."""
-    values = {name: getattr(flat, name).view(policy.shape[:-1]) for name in ("exploitability", "floor", "unique")}
-    return Equilibrium(flat.log_policy.view(policy.shape), **values, method=flat.method)
 
 
 def _summarised(equilibria: Equilibrium, beta: float, unit: float) -> Certified:

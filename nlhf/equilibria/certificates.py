@@ -50,6 +50,11 @@ class Equilibrium:
         """True if the exploitability is at most min(floor, 1e-12), False if it is nan; shape (...)."""
         return self.exploitability <= self.floor.clamp(max=CERTIFIED)
 
+    def shaped(self, policy: Tensor) -> Equilibrium:
+        """The same with the batch dimensions of `policy` (G, X, n)."""
+        values = {name: getattr(self, name).view(policy.shape[:-1]) for name in ("exploitability", "floor", "unique")}
+        return Equilibrium(self.log_policy.view(policy.shape), **values, method=self.method)
+
     def determined(self, beta: float) -> Tensor:
         """True if the certificate bounds KL(pi || pi*) by 1e-6, or if beta = 0 and the equilibrium is unique.
 
