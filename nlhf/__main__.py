@@ -19,6 +19,7 @@ COMMANDS = {  # module in nlhf.cli, operands, summary
     "judge": ("judge", "train|grade", "train a judge on votes over texts, or grade one"),
     "arena": ("arena", "STUDY", "let policies play each other under a judge"),
     "exploit": ("exploit", "RUN", "bound a language model's exploitability from below"),
+    "from-trl": ("from_trl", "FILE", "translate the settings of a TRL trainer into a command"),
     "status": ("status", "STUDY", "show the progress and the failures of a study"),
     "logs": ("status", "RUN", "print the log of a run"),
     "cancel": ("status", "STUDY", "cancel the SLURM jobs of a study"),
