@@ -132,7 +132,7 @@ def test_the_best_regularised_policy_is_close_to_the_best_of_many(beta):
         policy, value = best_regularised(bounds, beta, reference, bounds.best()[0])
         assert value == bounds.exploitability(policy, beta, reference)
         logits, smallest = np.log(np.maximum(policy, 1e-6)), value
-        for size in np.geomspace(1, 1e-3, 3000):
+        for size in np.geomspace(1, 1e-3, 1000):
             trial = logits + size * rng.standard_normal(5)
             other = bounds.exploitability(np.exp(trial - logsumexp(trial)), beta, reference)
             if other < smallest:
