@@ -105,7 +105,7 @@ def test_no_pair_of_votes_no_agreement_and_no_order_no_bias(tmp_path):
     assert found.position is None
 
 
-@pytest.mark.parametrize("rounds", [30, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.parametrize("first", [0.5, 0.62])
 def test_position_bias_is_found_at_its_size_and_covered(tmp_path, first, rounds):
     """The first named wins with probability s + first - 1/2, whatever s is."""
@@ -123,7 +123,7 @@ def test_position_bias_is_found_at_its_size_and_covered(tmp_path, first, rounds)
     assert hits >= 0.88 * rounds
 
 
-@pytest.mark.parametrize("rounds", [50, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(150, marks=pytest.mark.long)])
 def test_position_bias_of_votes_that_go_by_question_is_covered(rounds):
     """Votes on a question are alike, so that the interval is that of questions."""
     rng, hits = np.random.default_rng(0), 0

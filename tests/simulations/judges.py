@@ -42,6 +42,7 @@ CELLS = [
         "coverage",
         _calibration(prompts, votes, sureness),
         repetitions=500,
+        quick=50,
     )
     for prompts, votes in ((5, 1), (13, 1), (13, 5), (50, 3))
     for sureness in (1.0, 3.0)
