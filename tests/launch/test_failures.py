@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import time
@@ -161,7 +162,7 @@ def test_an_owner_that_lost_its_token_stops_and_writes_nothing(config):
     assert run_one(config).status == "completed"
 
 
-@pytest.mark.parametrize("silence", [0, 50])
+@pytest.mark.parametrize("silence", [0, 30])
 def test_a_run_of_another_host_is_left_to_it_while_it_is_heard_of(config, silence):
     folder = run_one(config | {"budget": config["budget"] | {"queries": 2}}).folder
     taken_by(folder, "elsewhere", silence, pid=77)
@@ -183,7 +184,8 @@ def test_a_silent_host_is_taken_over_even_where_the_file_system_keeps_its_lock(t
         owned.beat()
         with pytest.raises(BusyError), locked(tmp_path):
             pass
-        (tmp_path / "lock").write_text((tmp_path / "lock").read_text().replace(str(int(time.time()))[:-3], "1" * 7))
+        owner = (tmp_path / "lock").read_text()
+        (tmp_path / "lock").write_text(re.sub(r'("heartbeat": )\d+', r"\g<1>1111111111", owner))
         with locked(tmp_path) as new:
             assert new.holds()
             assert not owned.holds()

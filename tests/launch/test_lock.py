@@ -124,7 +124,7 @@ def test_a_clock_that_is_slightly_ahead_is_that_of_a_living_owner(tmp_path, ahea
         pass
 
 
-@pytest.mark.parametrize("ahead", [70, 86400, 1e15, 1e300])
+@pytest.mark.parametrize("ahead", [120, 86400, 1e15, 1e300])
 def test_a_heartbeat_in_the_future_counts_while_the_file_is_written(tmp_path, ahead):
     path = tmp_path / "lock"
     path.write_text(content(heartbeat=time.time() + ahead))
