@@ -43,6 +43,14 @@ def one_thread():
 
 
 @pytest.fixture
+def no_figure_files(monkeypatch):
+    """Pages show their figures, without PDF and PNG files beside them, which take half of the time."""
+    from nlhf.analysis.figures import output
+
+    monkeypatch.setattr(output, "save", lambda *_: [])
+
+
+@pytest.fixture
 def importable(tmp_path, monkeypatch):
     """A folder whose modules this process can import. It forgets them after the test."""
     from nlhf.runner import source

@@ -16,7 +16,7 @@ from tests.documents import PAGES, ROOT, TABLE_PAGES, TEXT_PAGES, VOTES, block, 
 from tests.launch.commands import command
 from tests.test_input_folders import reward_model
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_figure_files")
 
 SHORT = ["progress=false", "budget.iterations=3", "seeds=2"]
 SHORT_TEXT = ["progress=false", "budget.iterations=2", "game.test_prompts=4", "policy.max_new_tokens=4"]

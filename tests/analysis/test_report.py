@@ -17,6 +17,8 @@ from nlhf.stats.text import number
 from tests.analysis.page import BETAS, GAMES, RATIOS, write_page
 from tests.analysis.synthetic import geometric, write_run
 
+pytestmark = pytest.mark.usefixtures("no_figure_files")
+
 CRITERION = Criterion(target=1e-3)
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 

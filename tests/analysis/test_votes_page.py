@@ -18,6 +18,8 @@ from nlhf.leaderboard.units import units_of, units_of_shares
 from nlhf.stats.certified import VoteBounds
 from nlhf.votes.file import Vote
 
+pytestmark = pytest.mark.usefixtures("no_figure_files")
+
 ITEMS = ("ant", "bee", "cat")
 
 
