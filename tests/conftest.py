@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 
@@ -13,6 +14,7 @@ import pytest
 def pytest_configure():
     hypothesis.settings.register_profile("without deadline", deadline=None)  # a busy machine is no fault
     hypothesis.settings.load_profile("without deadline")
+    os.fsync = os.fstat  # a wait of milliseconds that a test cannot see; it still refuses closed descriptors
     gc.disable()  # until all tests are collected: their modules and nodes stay
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the programs that tests start inherit it
