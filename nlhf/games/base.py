@@ -41,6 +41,11 @@ class GameFamily(ABC):
         return frozenset({"advantage", "bilinear", "enumerate", "one-turn", "pairs"})
 
     @property
+    def action_count(self) -> int | None:
+        """The number of actions, if the config has it."""
+        return getattr(self, "actions", None)
+
+    @property
     @abstractmethod
     def random(self) -> bool:
         """True if the seed draws the instance."""

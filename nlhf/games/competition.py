@@ -50,6 +50,7 @@ class CompetitionGame(Listed):
     competitors: int
 
     is_bilinear: ClassVar[bool] = False
+    joinable: ClassVar[bool] = True
 
     @classmethod
     def of(

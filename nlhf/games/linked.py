@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ class TiledGame(Listed):
     """Embeddings (G, X, n, 2d), float64, of every action; logits are skew products of pairs of coordinates."""
 
     embedding: Tensor
+
+    joinable: ClassVar[bool] = True
 
     @property
     def content(self) -> Tensor:
@@ -117,6 +120,8 @@ class ScoreGame(Listed):
     """
 
     scores: Tensor
+
+    joinable: ClassVar[bool] = True
 
     @property
     def content(self) -> Tensor:

@@ -31,6 +31,7 @@ class Listed:
     features: ClassVar[None] = None
     tree: ClassVar[None] = None
     is_bilinear: ClassVar[bool] = True
+    joinable: ClassVar[bool] = False
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

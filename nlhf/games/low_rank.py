@@ -8,7 +8,7 @@ general preference model (arXiv:2410.02197), which has a sigmoid around the same
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -74,6 +74,8 @@ class LowRankGame(Listed):
     """Features (G, X, n, d), float64, of every action; G is 1 if the seeds share the instance."""
 
     factors: Tensor
+
+    joinable: ClassVar[bool] = True
 
     @property
     def content(self) -> Tensor:

@@ -60,6 +60,7 @@ class MatrixGame:
         )
 
     is_bilinear: ClassVar[bool] = True
+    joinable: ClassVar[bool] = True
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

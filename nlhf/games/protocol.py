@@ -66,6 +66,10 @@ class FiniteGame(PairGame, Protocol):
         """True if the payoff is A policy for a skew-symmetric matrix A."""
 
     @property
+    def joinable(self) -> bool:
+        """True if the games of several runs can be one: its tensors have the instances as first dimension, 1 or S."""
+
+    @property
     def work(self) -> int:
         """Multiplications of a query for one seed."""
 

@@ -65,12 +65,16 @@ class RandomTree(Conversations):
     def __post_init__(self) -> None:
         check_size(actions=self.actions)
         check_size(smallest=1, turns=self.turns, replies=self.replies)
-        paths = self.actions**self.turns * self.replies ** (self.turns - 1)
-        if paths**2 > LARGEST_DENSE:
+        if self.action_count**2 > LARGEST_DENSE:
             raise ConfigError(
-                f"game.turns={self.turns} makes {paths} conversations, too many for a matrix: give fewer turns, "
-                "game.actions or game.replies."
+                f"game.turns={self.turns} makes {self.action_count} conversations, too many for a matrix: give fewer "
+                "turns, game.actions or game.replies."
             )
+
+    @property
+    def action_count(self) -> int:
+        """The number of complete conversations."""
+        return int(self.actions**self.turns * self.replies ** (self.turns - 1))
 
     def instances(self, streams: list[np.random.Generator]) -> MatrixGame:
         answers = [tuple(f"action{number}" for number in range(self.actions))] * self.turns

@@ -49,9 +49,8 @@ class Job:
     @property
     def entries(self) -> float:
         """Entries of the matrices of all seeds, estimated from the config."""
-        game = self.config["game"]
-        size = float(game.get("contexts") or 1) * float(game.get("actions") or 10) ** 2
-        return len(self.run.options.seeds) * size
+        contexts = float(self.config["game"].get("contexts") or 1)
+        return len(self.run.options.seeds) * contexts * float(self.run.game.action_count or 10) ** 2
 
     @property
     def weight(self) -> float:

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from nlhf.budget import Progress
 from nlhf.equilibria.cache import Certified
-from nlhf.games.matrix import MatrixGame
 from nlhf.policies.base import Policy
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.runner.recorder import Recorder
@@ -31,43 +30,62 @@ WRITERS = 16
 T = TypeVar("T")
 
 
-def shape_of(world: TableWorld) -> tuple[int, ...] | None:
+def shape_of(world: TableWorld) -> tuple[Any, ...] | None:
     """What the worlds of one batch share; None for a world that cannot be part of a batch."""
-    if not isinstance(world.game, MatrixGame) or world.held_out is not None:
+    if not world.game.joinable or world.held_out is not None:
         return None
-    if world.game.preference is not None or world.game.tree is not None:
-        return None
-    return (*world.game.advantage.shape[1:], world.equilibria is None)
+    return type(world.game), *_shapes(world.game), world.equilibria is None
+
+
+def _shapes(value: Any) -> list[tuple[int, ...]]:
+    """The shapes of all tensors in a game, without the first dimension, the instances."""
+    if isinstance(value, Tensor):
+        return [tuple(value.shape[1:])]
+    if is_dataclass(value):
+        return [shape for field in fields(value) for shape in _shapes(getattr(value, field.name))]
+    return [shape for part in value for shape in _shapes(part)] if _of_tensors(value) else []
 
 
 def joined(worlds: Sequence[TableWorld]) -> TableWorld:
-    """The world of all seeds of worlds with the same `shape_of`; a matrix that all of them share is stored once."""
+    """The world of all seeds of worlds with the same `shape_of`; a tensor that all of them share is stored once."""
     counts = [len(world.beta) for world in worlds]
-
-    def stacked(tables: Sequence[Tensor]) -> Tensor:
-        shared = len(tables[0]) == 1 and all(torch.equal(table, tables[0]) for table in tables)
-        if shared:
-            return tables[0]
-        return torch.cat([table.expand(count, *table.shape[1:]) for table, count in zip(tables, counts, strict=True)])
-
-    games = [world.game for world in worlds]
-    assert all(isinstance(game, MatrixGame) for game in games)
-    first: Any = games[0]
-    return TableWorld(
-        replace(first, advantage=stacked([game.content for game in games])),
-        stacked([world.log_reference for world in worlds]),
-        torch.cat([world.beta for world in worlds]),
-        _equilibria([world.equilibria for world in worlds], stacked),
-        regulariser=worlds[0].regulariser,
+    return replace(
+        worlds[0],
+        game=_stacked([world.game for world in worlds], counts),
+        log_reference=_stacked([world.log_reference for world in worlds], counts),
+        beta=torch.cat([world.beta for world in worlds]),
+        equilibria=_equilibria([world.equilibria for world in worlds], counts),
     )
 
 
-def _equilibria(parts: Sequence[Certified | None], stacked: Callable[[Sequence[Tensor]], Tensor]) -> Certified | None:
+def _stacked(parts: Sequence[Any], counts: Sequence[int]) -> Any:
+    """Values of the same `_shapes` as one, with the instances of all seeds one after another.
+
+    Args:
+        parts: tensors whose first dimension is 1 or the seeds, or dataclasses and tuples of such tensors.
+        counts: the number of seeds of each part.
+    """
+    first = parts[0]
+    if isinstance(first, Tensor):
+        if len(first) == 1 and all(torch.equal(part, first) for part in parts):
+            return first
+        return torch.cat([part.expand(count, *part.shape[1:]) for part, count in zip(parts, counts, strict=True)])
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in fields(first) if _shapes(getattr(first, field.name))]
+        return replace(first, **{name: _stacked([getattr(part, name) for part in parts], counts) for name in names})
+    return tuple(_stacked(each, counts) for each in zip(*parts, strict=True))
+
+
+def _of_tensors(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(part, Tensor) for part in value)
+
+
+def _equilibria(parts: Sequence[Certified | None], counts: Sequence[int]) -> Certified | None:
     """The joined reference equilibria; certificates stay with the runs."""
     equilibria = [part for part in parts if part is not None]
     if not equilibria:
         return None
-    return replace(equilibria[0], log_policy=stacked([part.log_policy for part in equilibria]))
+    return replace(equilibria[0], log_policy=_stacked([part.log_policy for part in equilibria], counts))
 
 
 def merged(values: Sequence[Any]) -> Any:

@@ -9,14 +9,19 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from nlhf.games.competition import CompetitionGame
+from nlhf.games.linked import ScoreGame, TiledGame
+from nlhf.games.sparse import SparseGame
 from nlhf.launch import batch
 from nlhf.launch.batch import attempt_all, batches
 from nlhf.launch.compose import CONF
 from nlhf.launch.job import Job
-from nlhf.runner.batch import Folders
+from nlhf.runner.batch import Folders, joined, shape_of
 from nlhf.runner.run_one import attempt
 from nlhf.runner.specification import specify
+from nlhf.runner.table_world import TableWorld
 from tests.composing import BY_LOSS, configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -128,6 +133,57 @@ def test_a_game_that_seeds_share_is_shared_by_runs(tasks):
         attempt(*task)
     attempt_all(together)
     assert same(together, apart) == 2
+
+
+GAMES = {
+    "logit": ["game.payoff=logit"],
+    "sign": ["game.payoff=sign"],
+    "conversations": ["game=tree", "game.actions=2"],
+    "conversations, logit": ["game=tree", "game.actions=2", "game.payoff=logit", "log_policy=true"],
+    "low rank": ["game=low_rank", "game.actions=9", "game.rank=4"],
+    "competitors": ["game=annotators", "game.actions=5", "game.competitors=3"],
+}
+
+
+@pytest.mark.parametrize("algorithm", ["nash_mp", "adaptive_optimistic", "proximal_point", "mtpo"])
+@pytest.mark.parametrize("game", GAMES)
+def test_a_batch_of_any_game_leaves_the_folders_of_separate_runs(tasks, game, algorithm):
+    words = [f"algorithm={algorithm}", *GAMES[game]]
+    together, apart = (tasks(name, *words) for name in ("together", "apart"))
+    ended = [attempt(*task).state for task in apart]
+    assert [one.state for one in attempt_all(together)] == ended
+    if "refused" not in ended:
+        assert same(together, apart) == 2
+
+
+def instances(game, seeds):
+    """The game of a family, by name, small and without a matrix."""
+    rng = np.random.default_rng(seeds)
+    if game == "scores":
+        return ScoreGame(("a", "b", "c"), ("all",), torch.from_numpy(rng.normal(size=(len(seeds), 2, 3))))
+    if game == "embeddings":
+        return TiledGame(("a", "b", "c"), ("x", "y"), torch.from_numpy(rng.normal(size=(len(seeds), 2, 3, 4))))
+    scores = [np.random.default_rng(seed).integers(3, size=(2, 3)) for seed in seeds]
+    return CompetitionGame.of(scores, [np.ones(2)] * len(seeds), 2, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("game", ["scores", "embeddings", "competition"])
+def test_instances_of_games_without_a_matrix_are_joined(game):
+    games = [instances(game, seeds) for seeds in ([0, 1], [2])]
+    contexts = len(games[0].contexts)
+    policies = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(3), (3, contexts)))
+    beta = torch.full((3, 1, 1), 0.1, dtype=torch.float64)
+    worlds = [TableWorld(one, policies[:1].log(), beta[: len(one.content)], None) for one in games]
+    assert shape_of(worlds[0]) == shape_of(worlds[1]) is not None
+    answers = torch.cat([games[0].payoff(policies[:2]), games[1].payoff(policies[2:])])
+    assert joined(worlds).game.payoff(policies) == pytest.approx(answers, abs=1e-15)
+
+
+def test_a_game_declares_that_its_instances_cannot_be_joined():
+    """A sparse table holds one instance, without a dimension of instances."""
+    game = SparseGame.of({(0, 0, 1): 0.7}, ("all",), ("a", "b"))
+    beta = torch.full((1, 1, 1), 0.1, dtype=torch.float64)
+    assert shape_of(TableWorld(game, torch.zeros(1, 1, 2, dtype=torch.float64), beta, None)) is None
 
 
 @pytest.fixture
