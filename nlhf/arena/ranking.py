@@ -26,6 +26,10 @@ from nlhf.stats.cyclic import pooled
 from nlhf.stats.vote_clusters import Clusters
 
 MIXTURES = 200  # redraws for which the equilibrium is computed
+ORDER = (
+    "Some pairs have not played on all prompts: bounds and intervals then take the prompts as in random order; shuffle "
+    "a sorted file of prompts before an arena."
+)
 RANGE = "The last column is the range of 95% of the equilibria over redrawn prompts; it is not a confidence interval."
 
 
@@ -43,6 +47,7 @@ class Ranking:
         headless: the number of prompts on which all pairs have played and no contestant is preferred to all others.
         tied: the number of these on which a contestant loses to none.
         complete: the number of prompts on which all pairs have played.
+        prompts: the number of all prompts.
         proof: what the verdicts prove, with prompts as clusters; None for too many contestants.
         growth: the certificate as a function of the number of prompts; None as `proof`, or for one prompt.
     """
@@ -57,6 +62,7 @@ class Ranking:
     headless: int
     tied: int
     complete: int
+    prompts: int
     proof: Proof | None
     growth: Growth | None
 
@@ -94,6 +100,8 @@ class Ranking:
                 "Some pairs have played on fewer prompts than others, because they stopped early or a contestant lacks "
                 f"completions: all pairs have played on {self.complete} prompts."
             )
+        if self.complete < self.prompts:
+            sentences.append(ORDER)
         return sentences
 
     @property
@@ -148,6 +156,7 @@ def rank(
         headless=int(headless.sum()),
         tied=int((headless & np.asarray((results >= 0.5).all(2)).any(1)).sum()),
         complete=int(full.sum()),
+        prompts=prompts,
         proof=proof_of_units(names, units),
         growth=growth_of_units(units, names),
     )

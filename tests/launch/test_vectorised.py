@@ -141,6 +141,7 @@ GAMES = {
     "conversations": ["game=tree", "game.actions=2"],
     "conversations, logit": ["game=tree", "game.actions=2", "game.payoff=logit", "log_policy=true"],
     "low rank": ["game=low_rank", "game.actions=9", "game.rank=4"],
+    "forward KL": ["regulariser=forward_kl", "game.payoff=logit"],
     "competitors": ["game=annotators", "game.actions=5", "game.competitors=3"],
 }
 

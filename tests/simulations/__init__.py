@@ -13,9 +13,11 @@ from tests.simulations.cell import Cell
 MODULES = (
     "arena",
     "asking",
+    "certificates",
     "comparisons",
     "intervals",
     "judges",
+    "meetings",
     "ratings",
     "smith",
     "texts",
