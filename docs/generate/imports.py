@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from graphlib import TopologicalSorter
 
-from tests.test_architecture import IMPORTS, ORDER
+from tests.test_architecture import ORDER, all_imports
 
 WIDTH, ROW, HEIGHT, MARGIN = 760, 74, 26, 14
 STYLE = """
@@ -22,7 +22,7 @@ STYLE = """
 def edges() -> dict[str, set[str]]:
     """The packages that each package imports, without those that it also reaches through another package."""
     direct: dict[str, set[str]] = {package: set() for package in ORDER if package != "__main__"}
-    for name, imported in IMPORTS.items():
+    for name, imported in all_imports().items():
         package = name.split(".")[0]
         if package in direct and not name.endswith("__main__"):
             direct[package] |= {imported_package.split(".")[0] for imported_package in imported} & set(direct) - {

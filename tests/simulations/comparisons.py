@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -117,13 +118,16 @@ def _ranges(shift: float) -> Callable[[np.random.Generator], Outcome]:
 
 def _median_cost(**options: object) -> Callable[[np.random.Generator], Outcome]:
     """The interval of the median cost; misses move the median up."""
-    pool = drawn(np.random.default_rng(0), 1, 1, 400_001, skew=bool(options.get("skew")))
-    misses = float(options.get("misses", 0.0))  # type: ignore[arg-type]
-    truth = float(np.quantile(pool, 0.5 / (1 - misses)))
+
+    @cache
+    def truth() -> float:
+        pool = drawn(np.random.default_rng(0), 1, 1, 400_001, skew=bool(options.get("skew")))
+        misses = float(options.get("misses", 0.0))  # type: ignore[arg-type]
+        return float(np.quantile(pool, 0.5 / (1 - misses)))
 
     def simulate(rng: np.random.Generator) -> bool:
         (row,) = summarise(table_of(drawn(rng, 1, **options))).itertuples()  # type: ignore[arg-type]
-        return bool(row.cost_low <= truth <= row.cost_high)
+        return bool(row.cost_low <= truth() <= row.cost_high)
 
     return simulate
 
