@@ -19,6 +19,7 @@ TABLE_PAGES = [
     "docs/guides/sampled.md",
     "docs/guides/large.md",
     "docs/guides/conversations.md",
+    "docs/guides/regularisers.md",
     "docs/guides/sweeps.md",
     "docs/guides/comparing.md",
 ]

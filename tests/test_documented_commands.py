@@ -25,6 +25,7 @@ SHORTER = {  # of experiments, and of what a single command makes large
     "experiment=neural": ["algorithm=nash_prox,online_ipo", "prox.learning_rate=0.001", "game.actions=6"],
     "experiment=asking": ["algorithm=asking,asking_uniform", "game=top_cycle", "game.actions=4"],
     "experiment=multi_turn": ["algorithm=mtpo,nash_mp", "game.turns=2", "beta=0.1"],
+    "experiment=regularisers": ["beta=0.1"],
     "experiment=action_space": ["game.actions=10,30", "algorithm=nash_mp"],
     "game.actions=10000": ["game.actions=500"],
 }

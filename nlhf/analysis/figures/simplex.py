@@ -18,6 +18,7 @@ from nlhf.analysis.figures.style import INK, Look, looks_of, marked, style
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 RESOLUTION = 160
+REGULARISER, REVERSE = "regulariser._target_", "nlhf.regularisers.reverse_kl.ReverseKL"
 CAPTION = (
     "Policies on the simplex, over level sets of the exploitability (darker is more exploitable). Dots are the "
     "recorded rows, about ten per decade of iterations, so fast cycles look like jumps."
@@ -29,12 +30,13 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
 
     Args:
         runs: a row per run with the columns `folder`, `setting`, `method`, `algorithm`, `beta`; those without a
-            known beta are left out.
+            known beta, and those with another regulariser than the reverse KL, are left out.
 
     Returns: None if there is no such run.
     """
     caveats = caveats or {}
-    folders = runs.loc[runs["beta"].notna(), "folder"]
+    reverse = runs[REGULARISER].fillna(REVERSE) == REVERSE if REGULARISER in runs else True
+    folders = runs.loc[runs["beta"].notna() & reverse, "folder"]
     games = {folder: game for folder in folders if (game := _game(Path(folder))) is not None}
     shown = runs[runs["folder"].isin(list(games))].sort_values(["setting", "method"]).to_dict("records")
     if not shown:
