@@ -204,6 +204,29 @@ def test_three_steps_against_several_competitors_or_a_sentence(configs, algorith
     _all_three_steps(against_three, combinations(algorithm, "annotators", ["uniform"]))
 
 
+@pytest.mark.parametrize("regulariser", ["forward_kl", "mixed", "chi_square"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_three_steps_with_other_regularisers_or_a_sentence(configs, algorithm, regulariser):
+    def penalised(beta=0.05, /, **choices):
+        return configs(beta, **choices, regulariser=regulariser)
+
+    _all_three_steps(penalised, combinations(algorithm, "matrix", ["random"]))
+
+
+@pytest.mark.parametrize("regulariser", ["forward_kl", "mixed", "chi_square"])
+def test_other_regularisers_work_with_payoffs_contexts_and_competitors(configs, regulariser):
+    for game, changes in (("votes", {"payoff": "logit"}), ("contextual", {}), ("annotators", {"competitors": 3})):
+        chosen = {"game": game, "reference": "uniform", "policy": "tabular", "prox": "exact"}
+        config = configs(0.5, **chosen, algorithm="adaptive_optimistic", regulariser=regulariser)
+        config = {**config, "game": config["game"] | changes, "equilibrium": "always"}
+        _, recorder, world = trained({**config, "budget": config["budget"] | {"iterations": 12}})
+        assert world.certificate["certified"]
+        first, last = recorder.rows[0][1], recorder.rows[-1][1]
+        assert last["kl_to_equilibrium"] < first["kl_to_equilibrium"] / 10
+        assert last["kl_to_equilibrium"] <= last["kl_bound"]
+        assert last["regularised_value"] <= last["win_rate_vs_reference"]
+
+
 def _all_three_steps(configs, combined):
     for choices in combined:
         try:

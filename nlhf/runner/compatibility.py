@@ -28,8 +28,8 @@ CAPABILITIES = {
     "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
     "reverse-kl": "the reverse KL, whose log-ratios it uses: set regulariser=reverse_kl, or choose another algorithm "
     "or prox.surrogate",
-    "strongly-convex": "a regulariser that is strongly convex relative to KL, from which its step follows: give "
-    "algorithm.step_size a number, or set regulariser=reverse_kl",
+    "strongly-convex": "a regulariser that is strongly convex relative to KL, from which its step follows: set "
+    "algorithm.step_size to a number, or regulariser=reverse_kl",
     "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
 }
 
