@@ -39,10 +39,6 @@ class MNPO(MirrorDescentRate):
 
     sources = ("2509.23102", "2407.00617")
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return super().needs | {"enumerate"}
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.history < 1:

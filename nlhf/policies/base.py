@@ -161,4 +161,11 @@ class PolicyFamily(ABC):
 def at_work(state: Any, template: Policy) -> Any:
     """A state from a checkpoint whose policies have the parts of `template` that a checkpoint does not store."""
     values = {field.name: getattr(state, field.name) for field in fields(state)}
-    return replace(state, **{name: p.at_work(template) for name, p in values.items() if isinstance(p, Policy)})
+    return replace(state, **{name: _at_work(value, template) for name, value in values.items()})
+
+
+def _at_work(value: Any, template: Policy) -> Any:
+    """`at_work` for a value of a state: a policy, policies by name, or anything else, which stays."""
+    if isinstance(value, dict):
+        return {name: _at_work(entry, template) for name, entry in value.items()}
+    return value.at_work(template) if isinstance(value, Policy) else value

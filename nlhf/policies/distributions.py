@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Protocol, Self
 
 from nlhf.numerics import simplex
@@ -25,6 +27,9 @@ class Distribution(Protocol):
 
     def mixed(self, partner: Self, weight: Tensor) -> Self:
         """The distribution proportional to self^(1-weight) partner^weight; weight (S, 1, 1), any number."""
+
+    def averaged(self, others: Sequence[Self], weights: Sequence[Tensor]) -> Distribution:
+        """The distribution that draws from itself or another one with these weights, (S, 1, 1) each, itself first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,12 @@ class Categorical:
     def mixed(self, partner: Categorical, weight: Tensor) -> Categorical:
         first = self.log_probabilities
         return Categorical(simplex.geometric_mixture(first, partner.log_probabilities.to(first), weight.to(first)))
+
+    def averaged(self, others: Sequence[Categorical], weights: Sequence[Tensor]) -> Categorical:
+        first = self.log_probabilities
+        tables = (first, *(other.log_probabilities.to(first) for other in others))
+        terms = (table + weight.to(first).log() for table, weight in zip(tables, weights, strict=True))
+        return Categorical(reduce(lambda total, term: total.logaddexp(term), terms))
 
 
 def rows(table: Tensor, contexts: Tensor | None) -> Tensor:

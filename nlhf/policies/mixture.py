@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nlhf.numerics import simplex
 from nlhf.policies.base import Policy
+from nlhf.policies.distributions import Categorical
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,9 @@ class ArithmeticMixture(Policy):
 
     @cached_property
     def log_probabilities(self) -> Tensor:
-        pairs = zip(self.policies, self.weights, strict=True)
-        terms = (policy.log_probabilities + weight.log() for policy, weight in pairs)
-        return reduce(lambda total, term: total.logaddexp(term), terms)
+        first, *others = (Categorical(policy.log_probabilities) for policy in self.policies)
+        return first.averaged(others, self.weights).log_probabilities
+
+    def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Distribution:
+        first, *others = (policy.at(contexts) for policy in self.policies)
+        return first.averaged(others, self.weights)

@@ -49,6 +49,7 @@ class Surrogate:
         paired: True if it uses actions in pairs.
         sources: arXiv numbers.
         caveat: how its fixed point differs from the problem's solution, or None.
+        likelihood: True if it has a log-likelihood term, whose weight is alpha.
         alpha_caveat: how alpha > 0 moves the fixed point, or None.
         any_regulariser: True if its gradient is -grad J for every regulariser.
         self_play: True if it requires that the opponent is the policy itself and that the step has no anchor.
@@ -58,6 +59,7 @@ class Surrogate:
     paired: bool
     sources: tuple[str, ...]
     caveat: str | None = None
+    likelihood: bool = False
     alpha_caveat: str | None = None
     self_play: bool = False
     any_regulariser: bool = False
@@ -136,7 +138,8 @@ SURROGATES = {
         sources=("2402.04792",),
         self_play=True,
         caveat="it fits a Bradley-Terry model: elsewhere it rests near the equilibrium for beta_dpo/4",
+        likelihood=True,
         alpha_caveat="alpha > 0 moves it away from there",
     ),
-    "enpo": Surrogate(enpo, paired=True, sources=("2606.01382",)),
+    "enpo": Surrogate(enpo, paired=True, sources=("2606.01382",), likelihood=True),
 }
