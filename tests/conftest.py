@@ -89,11 +89,11 @@ def tiny_model(tmp_path_factory):
 
 @pytest.fixture
 def text_config(tiny_model, tmp_path):
-    """Composes `game=text` with the tiny model, and what a test overrides."""
+    """Composes `game=text`, or another game of texts, with the tiny model, and what a test overrides."""
     from tests.composing import configured
 
-    def made(*overrides):
-        fixed = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6",
+    def made(*overrides, game="text"):
+        fixed = [f"game={game}", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6",
                  "prox=gradient", "prox.contexts=3", "prox.samples=4", "game.test_prompts=8",
                  "game.judge.criteria=[diversity,length]", "algorithm=nash_prox", "prox.learning_rate=0.01",
                  "beta=0.1", "game.judge.words=4", "progress=false",

@@ -25,7 +25,12 @@ from nlhf.runner.specification import specify
 from tests.composing import ASKING, configured
 
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
-GAMES, REFERENCES, ALGORITHMS = [g for g in ON_DISK["game"] if g != "text"], ON_DISK["reference"], ON_DISK["algorithm"]
+TEXTS = ("text", "dialogue")
+GAMES, REFERENCES, ALGORITHMS = (
+    [g for g in ON_DISK["game"] if g not in TEXTS],
+    ON_DISK["reference"],
+    ON_DISK["algorithm"],
+)
 QUICK, THOROUGH = ("matrix", "contextual"), [pytest.mark.thorough]  # games that `make quick` sees; of the others
 ENGINES = list(itertools.product([p for p in ON_DISK["policy"] if p != "causal_lm"], ON_DISK["prox"]))
 
@@ -277,12 +282,12 @@ def _leading_dimensions(value):
 
 
 def test_texts_and_language_models_are_for_each_other(configs):
-    """What they can be combined with runs in tests/test_text_game.py, on a model that is small."""
+    """What they can be combined with runs on a small model, in tests/test_text_game.py and tests/test_dialogue.py."""
     for game, policy, prox in itertools.product(ON_DISK["game"], ON_DISK["policy"], ON_DISK["prox"]):
         said = refused(configs(game=game, policy=policy, prox=prox, reference="uniform", algorithm="nash_prox"))
-        if (game == "text") != (policy == "causal_lm"):
+        if (game in TEXTS) != (policy == "causal_lm"):
             assert re.search(r"^(game|policy)=\w+ needs .+: (set|choose) ", said)
-        elif game == "text":
+        elif game in TEXTS:
             assert (said is None) == (prox == "gradient")
 
 

@@ -22,8 +22,9 @@ from nlhf.judges.panel import Panel
 from nlhf.language.game import TextGame
 from nlhf.language.loading import wrapped
 from nlhf.language.measure import TextMeasure
-from nlhf.language.model import LanguageModel, Turn
+from nlhf.language.model import LanguageModel
 from nlhf.language.policy import CausalLM, CausalLMPolicy
+from nlhf.language.reading import Turn
 from nlhf.policies.distributions import Categorical
 from nlhf.policies.tabular import TabularPolicy
 from nlhf.prox.base import Parts

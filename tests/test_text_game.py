@@ -72,7 +72,7 @@ def test_a_run_leaves_rows_texts_and_an_adapter_that_peft_loads(text_config, tin
 
 
 @pytest.mark.parametrize("algorithm", ["nash_prox", "nash_md_pg", "nash_mp", "online_dpo", "sppo", "ipo_md", "inpo",
-                                       "nash_ema_pg", "online_ipo", "optimistic", "xpo", "enpo"])  # fmt: skip
+                                       "nash_ema_pg", "online_ipo", "optimistic", "xpo", "enpo", "mnpo"])  # fmt: skip
 def test_every_algorithm_of_the_gradient_engine_takes_steps(text_config, algorithm):
     step = ["algorithm.step_size=1"] if algorithm == "sppo" else []
     outcome = run_one(text_config(f"algorithm={algorithm}", "budget.iterations=2", "prox.inner_steps=2", *step))
@@ -89,7 +89,7 @@ def test_all_weights_can_be_trained(text_config):
     assert all(torch.equal(own[name], value[0]) for name, value in saved.items())
 
 
-@pytest.mark.parametrize("algorithm", mostly_long(["nash_prox", "nash_md_pg", "enpo"], {"nash_prox", "nash_md_pg"}))
+@pytest.mark.parametrize("algorithm", mostly_long(["nash_prox", "nash_md_pg", "enpo", "mnpo"], {"nash_md_pg", "mnpo"}))
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(text_config, algorithm):
     whole = run_one(text_config(f"algorithm={algorithm}", "study=whole"))
     stopped = run_one(text_config(f"algorithm={algorithm}", "study=stopped"), signalling(2))
@@ -179,7 +179,10 @@ def test_the_report_shows_completions_side_by_side(text_config):
         ("game=tversky", "needs prompts to complete: set game=text"),
         ("policy=tabular", "needs a policy that writes text: set policy=causal_lm"),
         ("algorithm=mpo", "needs actions that can be listed"),
-        ("algorithm=mnpo", "needs actions that can be listed"),
+        (
+            "prox.alpha=0.1",
+            "prox.surrogate=ipo does not have: set prox.alpha=0, or prox.surrogate=logistic",
+        ),
         ("prox=exact", "prox=ExactProx needs a game that answers y -> P(y > policy) for all y"),
     ],
 )

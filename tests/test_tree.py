@@ -451,3 +451,21 @@ def test_other_payoffs_keep_the_turns(tmp_path, payoff):
     with np.load(run.folder / "policy.npz") as saved:
         policy = np.exp(saved["log_policy"][0, 0]).reshape(2, 2, 2).sum(-1)
     assert (policy / policy.sum(1, keepdims=True)).ravel() == pytest.approx([0.7, 0.3, 0.5, 0.5], rel=1e-12)
+
+
+@HORIZONS
+def test_a_short_step_in_every_turn_is_a_short_step_of_whole_conversations(shape):
+    """To first order in the step both are the same mirror step, as their problems have the same gradient at pi."""
+    problem = Problem(shape)
+    policy = TabularPolicy(problem.random_policy(3))
+    prox = exact(problem.game, TabularPolicy(problem.log_reference), problem.beta)
+    moved = []
+    for size in (1e-3, 1e-5):
+        step = torch.full((4, 1, 1), size, dtype=torch.float64)
+        local = prox.local_step(policy, step).log_probabilities
+        whole = prox(opponent=policy, anchor=policy, step_size=step).log_probabilities
+        moved.append([((new - policy.log_probabilities) / size) for new in (local, whole)])
+    assert min(local.abs().max() for local, _ in moved) > 0.1
+    gaps = [(local - whole).abs().max().item() for local, whole in moved]
+    assert gaps[1] < 1e-4
+    assert gaps[1] < gaps[0] / 50  # the difference is of second order

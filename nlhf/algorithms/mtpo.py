@@ -21,7 +21,7 @@ class MTPO(ProximalAlgorithm):
     """Multi-turn preference optimisation with a decreasing (`theory`) or a constant step size."""
 
     sources = ("2405.14655",)
-    needs = frozenset({"answers", "reverse-kl"})
+    needs = frozenset({"local", "reverse-kl"})
 
     def init(self, policy: TrainablePolicy) -> CountingState:
         return CountingState.first(policy)

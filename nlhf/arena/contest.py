@@ -123,6 +123,11 @@ def _prompts(options: Options, paths: Sequence[str], contestants: Sequence[Conte
     if options.prompts is not None:
         return list(prompt_files.read(options.prompts))[: options.most_prompts]
     configs = [config["game"] for config in _configs(paths).values()]
+    if any("turns" in config for config in configs):
+        raise ConfigError(
+            f"the runs of {' '.join(paths)} are of game=dialogue, and an arena compares single answers: give prompts="
+            "FILE to compare first answers."
+        )
     games = _distinct([{key: value for key, value in config.items() if key != "judge"} for config in configs])
     if len(games) > 1:
         raise ConfigError(f"the runs of {' '.join(paths)} have different prompts: give prompts=FILE.")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from nlhf.models.content import InputModel, in_memory
 
 if TYPE_CHECKING:
-    from nlhf.language.model import LanguageModel, Turn
+    from nlhf.language.model import LanguageModel
     from nlhf.language.policy import CausalLM
+    from nlhf.language.reading import Turn
 
 log = logging.getLogger("nlhf")
 
@@ -59,7 +60,7 @@ class Model:
         size = self.options.micro_batch
         for start in range(0, len(tokens), size):
             sampled = model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size])
-            drawn += [model.text(model.number(completion)) for completion in sampled]
+            drawn += [model.decoded(completion) for completion in sampled]
         texts = iter([drawn[start : start + samples] for start in range(0, len(drawn), samples)])
         return [None if turn is None else next(texts) for turn in turns]
 

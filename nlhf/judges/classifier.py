@@ -16,7 +16,7 @@ from nlhf.judges.learned import LearnedJudge, LearnedModel
 from nlhf.judges.truncation import Truncator, max_tokens_of, padded
 from nlhf.models.bundled import load_complete
 from nlhf.models.content import InputModel, in_memory
-from nlhf.models.prompts import messages
+from nlhf.models.prompts import messages, spoken_after
 from nlhf.models.tokens import rendered
 from nlhf.numerics.bradley_terry import sigmoid
 
@@ -106,7 +106,7 @@ class RewardModel(_Classifier):
         if not tokenizer.chat_template:
             return self._logits([f"{prompt}\n\n{text}" for prompt, text in answers])
         key = f"game.judge.model={self.model}"
-        chats = [[*messages(prompt), {"role": "assistant", "content": text}] for prompt, text in answers]
+        chats = [[*messages(prompt), *spoken_after(text)] for prompt, text in answers]
         return self._logits([rendered(tokenizer, chat, key) for chat in chats], special=False)
 
 

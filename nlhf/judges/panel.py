@@ -14,6 +14,7 @@ from nlhf.config import ConfigError
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.truncation import Truncator, padded
 from nlhf.models.bundled import bundled_embedder
+from nlhf.models.prompts import answers_in
 
 MAX_TOKENS = 128  # of a text that MiniLM reads
 
@@ -61,6 +62,15 @@ def diversity(answers: list[Answer]) -> np.ndarray:
     return np.array([len(set(text)) / max(1, len(text)) ** 0.5 for text in texts])
 
 
+def shorter(answers: list[Answer]) -> np.ndarray:
+    """The share of words that the last answer of a dialogue saves against the one before it; 0 without one."""
+    savings = []
+    for _, text in answers:
+        words = [len(answer.split()) for answer in answers_in(text)]
+        savings.append(1 - words[-1] / max(1, words[-2]) if len(words) > 1 else 0.0)
+    return np.array(savings)
+
+
 CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {"sentiment": sentiment, "diversity": diversity}
 
 
@@ -71,12 +81,13 @@ class Panel(TextJudge):
     Each criterion is transitive, but the panel is not (Condorcet).
 
     Args:
-        criteria: `relevance`, `sentiment`, `diversity`, `length` (close to `words`).
+        criteria: `relevance`, `sentiment`, `diversity`, `length` (close to `words`); of dialogues, they read the
+            policy's answers, and `shorter` prefers those whose last answer saves words.
         words: the number of words that `length` ranks highest.
         margin: the largest difference of scores that is a tie.
     """
 
-    criteria: list[Literal["relevance", "sentiment", "diversity", "length"]]
+    criteria: list[Literal["relevance", "sentiment", "diversity", "length", "shorter"]]
     words: int
     margin: float
 
@@ -93,7 +104,10 @@ class Panel(TextJudge):
     def scores(self, answers: list[Answer]) -> np.ndarray:
         """The criteria of every answer, (n, criteria)."""
         functions = CRITERIA | {"length": self._length, "relevance": partial(relevance, device=self.run_device)}
-        return np.stack([functions[name](answers) for name in self.criteria], 1)
+        written = [(prompt, "\n\n".join(answers_in(text))) for prompt, text in answers]
+        return np.stack(
+            [shorter(answers) if name == "shorter" else functions[name](written) for name in self.criteria], 1
+        )
 
     def _length(self, answers: list[Answer]) -> np.ndarray:
         return np.array([-abs(len(text.split()) - self.words) for _, text in answers], float)

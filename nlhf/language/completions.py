@@ -1,14 +1,25 @@
-"""The distributions of completions of prompts, from one language model or a mixture of several."""
+"""The distributions of completions or dialogues at prompts, from one language model or a mixture of several."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nlhf.config import ConfigError
+from nlhf.language.reading import following, turns_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.language.model import LanguageModel, Mixture, Tokens, Turn
+    from nlhf.language.model import LanguageModel, Mixture
+    from nlhf.language.reading import Answers, Tokens, Turn
+
+BELOW_ONE = 1 - 2**-53  # the largest number of a random stream
 
 
 class Completions:
@@ -17,7 +28,7 @@ class Completions:
     Args:
         model: evaluates the weights.
         mixture: weights with exponents; several are a token-wise geometric mixture.
-        turns: B prompts.
+        turns: B prompts; with a script, an action is a dialogue, and its log-probability that of all its answers.
     """
 
     def __init__(self, model: LanguageModel, mixture: Mixture, turns: Sequence[Turn]) -> None:
@@ -40,7 +51,7 @@ class Completions:
 
         rows = self._rows(actions)
         terms = [exponent * self.model.log_prob(weights, *rows) for weights, exponent in self.mixture]
-        value = torch.stack(terms).sum(0).view(actions.shape)
+        value = torch.stack(terms).sum(0).view(-1, *actions.shape).sum(0)
         self._computed.append((actions, value))
         return value
 
@@ -48,22 +59,39 @@ class Completions:
         """KL to the base model and entropy, summed over the steps of completions (1, B, k), float64 (1, B, k) each."""
         ((weights, exponent),) = self.mixture
         assert exponent == 1
-        divergence, entropy = self.model.divergence_and_entropy(weights, *self._rows(actions))
-        return divergence.view(actions.shape), entropy.view(actions.shape)
+        sums = self.model.divergence_and_entropy(weights, *self._rows(actions))
+        divergence, entropy = sums.view(2, -1, *actions.shape).sum(1)
+        return divergence, entropy
 
     def _rows(self, actions: Tensor) -> tuple[list[Tokens], list[Tokens]]:
-        """The prompts and the completions of actions (1, B, k), as B k rows."""
-        numbers = actions[0].tolist()
-        prompts = [turn.tokens for turn, row in zip(self.turns, numbers, strict=True) for _ in row]
-        return prompts, [self.model.completions[number] for row in numbers for number in row]
+        """What the model reads before the answers of actions (1, B, k), and the answers: B k rows of each turn."""
+        drawn = [
+            (turn, self.model.answers(number))
+            for turn, row in zip(self.turns, actions[0].tolist(), strict=True)
+            for number in row
+        ]
+        turns = zip(*(turns_of(self.model, turn, answers) for turn, answers in drawn), strict=True)
+        prompts = [turn.tokens for row in turns for turn in row]
+        return prompts, [answer for row in zip(*(answers for _, answers in drawn), strict=True) for answer in row]
 
     def sample(self, uniforms: Tensor) -> Tensor:
-        """Completions (1, B, k) from numbers (1, B, k) on [0, 1); all are drawn together."""
-        count = uniforms.shape[-1]
-        prompts = [turn.tokens for turn in self.turns for _ in range(count)]
-        drawn = self.model.sample(self.mixture, prompts, uniforms.flatten().cpu().numpy())
-        numbers = [self.model.number(tokens) for tokens in drawn]
+        """Completions (1, B, k) from numbers (1, B, k) on [0, 1); all are drawn together, turn by turn."""
+        turns = [turn for turn in self.turns for _ in range(uniforms.shape[-1])]
+        levels = uniforms.flatten().cpu().numpy()
+        drawn: list[Answers] = [()] * len(turns)
+        script = turns[0].script
+        for number in range(1 if script is None else script.turns):
+            if number > 0:
+                turns = [following(self.model, turn, answers[-1]) for turn, answers in zip(turns, drawn, strict=True)]
+            prompts = [turn.tokens for turn in turns]
+            new = self.model.sample(self.mixture, prompts, _of_turn(levels, number))
+            drawn = [(*answers, answer) for answers, answer in zip(drawn, new, strict=True)]
+        numbers = [self.model.number(*answers) for answers in drawn]
         return uniforms.new_tensor(numbers).long().view(uniforms.shape)
+
+    def at_rows(self, rows: Sequence[int]) -> Completions:
+        """The same distributions at some of the prompts, by their positions."""
+        return Completions(self.model, self.mixture, [self.turns[row] for row in rows])
 
     def detached(self) -> Completions:
         """The same distributions without gradients; they share the computed log-probabilities."""
@@ -81,3 +109,52 @@ class Completions:
         mixture = [(weights, exponent * (1 - share)) for weights, exponent in self.mixture]
         mixture += [(weights, exponent * share) for weights, exponent in partner.mixture]
         return Completions(self.model, [part for part in mixture if part[1] != 0], self.turns)
+
+    def averaged(self, others: Sequence[Completions], weights: Sequence[Tensor]) -> Average:
+        parts = zip((self, *others), map(float, weights), strict=True)
+        return Average(tuple((part, weight) for part, weight in parts if weight > 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Average:
+    """The distribution that draws each completion from one of several distributions.
+
+    Args:
+        parts: the distributions with their weights, which are positive and sum to 1.
+    """
+
+    parts: tuple[tuple[Completions, float], ...]
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """The logarithm of the mean probability of completions (1, B, k)."""
+        import torch
+
+        return torch.stack([part.log_prob(actions) + math.log(weight) for part, weight in self.parts]).logsumexp(0)
+
+    def sample(self, uniforms: Tensor) -> Tensor:
+        """Completions (1, B, k); a number chooses the part, and its position within the part's share the completion."""
+        actions = uniforms.new_zeros(uniforms.shape).long()
+        ends = [*accumulate(weight for _, weight in self.parts[:-1]), math.inf]
+        for (part, weight), start, end in zip(self.parts, [0.0, *ends], ends, strict=False):
+            chosen = (uniforms >= start) & (uniforms < end)
+            if prompts := chosen[0].nonzero()[:, 0].tolist():
+                levels = ((uniforms[chosen] - start) / weight).clamp(max=BELOW_ONE)
+                actions[chosen] = part.at_rows(prompts).sample(levels[None, :, None])[0, :, 0]
+        return actions
+
+    def detached(self) -> Average:
+        return Average(tuple((part.detached(), weight) for part, weight in self.parts))
+
+    def mixed(self, partner: Average, weight: Tensor) -> Average:
+        raise ConfigError("the algorithm mixes averages of language models token by token: mix single policies.")
+
+    def averaged(self, others: Sequence[Average], weights: Sequence[Tensor]) -> Average:
+        parts = zip((self, *others), map(float, weights), strict=True)
+        return Average(tuple((part, share * weight) for average, share in parts for part, weight in average.parts))
+
+
+def _of_turn(levels: np.ndarray, number: int) -> np.ndarray:
+    """Numbers on [0, 1) for the answers of one turn, from one for each dialogue, which is that of its first answer."""
+    if number == 0:
+        return levels
+    return np.array([np.random.default_rng([int(level * 2**53), number]).random() for level in levels])

@@ -10,6 +10,7 @@ from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, check_size
 from nlhf.io.inputs import InputFile
 from nlhf.judges.base import TextJudge
+from nlhf.language.reading import transcript
 from nlhf.models import prompts as prompt_files
 from nlhf.models.content import InputDataset
 from nlhf.models.prompts import Prompt
@@ -17,7 +18,9 @@ from nlhf.models.prompts import Prompt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.language.model import LanguageModel, Turn
+    from nlhf.language.model import LanguageModel
+    from nlhf.language.reading import Turn
+    from nlhf.language.script import Script
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Text(GameFamily):
                 f"game.test_prompts={self.test_prompts} leaves none of the {len(self.prompts)} prompts for training: "
                 "give a smaller number."
             )
+
+    @property
+    def script(self) -> Script | None:
+        """What the user says between two answers; None in a game of one answer."""
+        return None
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -100,12 +108,16 @@ class TextGame:
         """The texts of the prompts."""
         return tuple(turn.text for turn in self.turns)
 
+    def text(self, context: int, number: int) -> str:
+        """A completion or dialogue as the judge reads it."""
+        return transcript(self.model, self.turns[context], self.model.answers(number))
+
     def compare(self, contexts: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """P(first > second | prompt) - 1/2 for contexts (1, B) and completions (1, B, k), float64 (1, B, k)."""
         import torch
 
         pairs = [
-            (self.turns[context].text, self.model.text(one), self.model.text(two))
+            (self.turns[context].text, self.text(context, one), self.text(context, two))
             for context, *rows in zip(contexts[0].tolist(), first[0].tolist(), second[0].tolist(), strict=True)
             for one, two in zip(*rows, strict=True)
         ]

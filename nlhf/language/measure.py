@@ -57,7 +57,7 @@ class TextMeasure(Grades):
         values = {
             **estimates(advantage[0].cpu().numpy(), divergence[0].cpu().numpy()),
             "test_entropy": float(entropy.mean()),
-            "tokens": float(np.mean([len(model.completions[number]) for number in numbers])),
+            "tokens": float(np.mean([sum(map(len, model.answers(number))) for number in numbers])),
             "finished": float(np.mean([model.finished(number) for number in numbers])),
             "distinct_2": distinct([model.text(number) for number in numbers], 2),
             "judge_calls": float(game.judge.question_count),
@@ -128,20 +128,20 @@ class TextMeasure(Grades):
         Prompt, first completion of the reference and of the policy, the judge's preference between these two, and the
         share of all completions that win.
         """
-        samples, text = self.completions(policy), self.game.model.text
+        samples, text = self.completions(policy), self.game.text
         advantage = self.game.compare(self._contexts, samples, self.reference)
         firsts = (tensor[0, :, 0].tolist() for tensor in (self.reference, samples, advantage + 0.5))
         columns = (*firsts, win_rates(advantage[0].cpu().numpy()).tolist())
         return [
             {
                 "prompt": turn.text,
-                "reference": text(reference_number),
-                "policy": text(policy_number),
+                "reference": text(context, reference_number),
+                "policy": text(context, policy_number),
                 "preference": preference,
                 "win_rate": win_rate,
             }
-            for turn, reference_number, policy_number, preference, win_rate in zip(
-                self.game.turns, *columns, strict=True
+            for context, (turn, reference_number, policy_number, preference, win_rate) in enumerate(
+                zip(self.game.turns, *columns, strict=True)
             )
         ]
 

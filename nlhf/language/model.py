@@ -22,24 +22,17 @@ import torch
 from torch import Tensor
 
 from nlhf.language import sampling, scoring
-from nlhf.models.prompts import Prompt, messages, prompt_text
-from nlhf.models.tokens import OverlongPromptError, end_tokens, max_positions, rendered
+from nlhf.language.reading import Answers, Tokens, Turn, first_turn
+from nlhf.models.prompts import Prompt
+from nlhf.models.tokens import end_tokens, max_positions
 
 if TYPE_CHECKING:
     from nlhf.language.policy import CausalLM
+    from nlhf.language.script import Script
     from nlhf.language.team import Team
 
 Weights = Mapping[str, Tensor]
-Tokens = tuple[int, ...]
 Mixture = Sequence[tuple[Weights | None, float]]  # weights of models with their exponents; None is the base model
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A prompt as the model reads it: its tokens, and the text that a judge reads."""
-
-    tokens: Tokens
-    text: str
 
 
 @dataclass(frozen=True)
@@ -80,46 +73,41 @@ class LanguageModel:
         self.end_tokens = end_tokens(base, tokenizer)
         self.max_positions = max_positions(base)
         self.team: Team | None = None  # other processes that share the work
-        self.completions: list[Tokens] = []
         self.sampled_tokens = 0  # in training
-        self._numbers: dict[Tokens, int] = {}
+        self._answers: list[Answers] = []
+        self._numbers: dict[Answers, int] = {}
 
-    def turn(self, prompt: Prompt) -> Turn:
-        """A prompt as the model reads it, through the chat template if there is one.
+    def turn(self, prompt: Prompt, script: Script | None = None) -> Turn:
+        """A prompt as the model reads it; see `nlhf.language.reading.first_turn`."""
+        return first_turn(self, prompt, script)
 
-        Raises: OverlongPromptError for a prompt that leaves no room for a completion, ConfigError for messages that
-        the chat template refuses.
-        """
-        text, has_template = prompt_text(prompt), bool(self.tokenizer.chat_template)
-        model_input = text
-        if has_template:
-            key = f"policy.model={self.options.model}"
-            model_input = rendered(self.tokenizer, messages(prompt), key, add_generation_prompt=True)
-        tokens = tuple(self.tokenizer(model_input, add_special_tokens=not has_template, verbose=False).input_ids)
-        length = len(tokens) + self.options.max_new_tokens
-        if self.max_positions is not None and length > self.max_positions:
-            raise OverlongPromptError(
-                f"the prompt '{text[:60]}' has {len(tokens)} tokens, and with policy.max_new_tokens="
-                f"{self.options.max_new_tokens} more than the model's {self.max_positions}",
-                self.max_positions - len(tokens),
-            )
-        return Turn(tokens, text)
+    def number(self, *answers: Tokens) -> int:
+        """The number of a completion, or of the answers of a dialogue. What is new gets the next number."""
+        if answers not in self._numbers:
+            self._numbers[answers] = len(self._answers)
+            self._answers.append(answers)
+        return self._numbers[answers]
 
-    def number(self, tokens: Tokens) -> int:
-        """The number of a completion. A new completion gets the next number."""
-        if tokens not in self._numbers:
-            self._numbers[tokens] = len(self.completions)
-            self.completions.append(tokens)
-        return self._numbers[tokens]
+    def answers(self, number: int) -> Answers:
+        """The answers of a number: one, or those of a dialogue in turn."""
+        return self._answers[number]
 
     def text(self, number: int) -> str:
-        """A completion as text, without the end token."""
-        tokens = self.completions[number][:-1] if self.finished(number) else self.completions[number]
+        """The answers as text, without end tokens; what a judge reads is `nlhf.language.reading.transcript`."""
+        return "\n\n".join(map(self.decoded, self.answers(number)))
+
+    def decoded(self, answer: Tokens) -> str:
+        """One answer as text, without the end token."""
+        tokens = answer[:-1] if self.ended(answer) else answer
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
+    def ended(self, answer: Tokens) -> bool:
+        """True if one answer has its end token."""
+        return any(token in self.end_tokens for token in answer[-1:])
+
     def finished(self, number: int) -> bool:
-        """True if the completion has its end token."""
-        return any(token in self.end_tokens for token in self.completions[number][-1:])
+        """True if all answers have their end tokens."""
+        return all(map(self.ended, self.answers(number)))
 
     def log_prob(self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]) -> Tensor:
         """log pi(y | x) of every row, (n), float32 or better, differentiable in `weights`; None is the base model."""

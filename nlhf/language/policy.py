@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlhf.games.protocol import FiniteGame
-    from nlhf.language.model import LanguageModel, Turn
+    from nlhf.language.model import LanguageModel
+    from nlhf.language.reading import Turn
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from nlhf.language import sampling, scoring
 if TYPE_CHECKING:
     import numpy as np
 
-    from nlhf.language.model import LanguageModel, Mixture, Tokens, Weights
+    from nlhf.language.model import LanguageModel, Mixture, Weights
     from nlhf.language.policy import CausalLM
+    from nlhf.language.reading import Tokens
 
 
 class RankError(RuntimeError):

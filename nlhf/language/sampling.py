@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from nlhf.language.model import LanguageModel, Mixture, Tokens
+    from nlhf.language.model import LanguageModel, Mixture
+    from nlhf.language.reading import Tokens
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from nlhf.numerics import simplex
 
 if TYPE_CHECKING:
-    from nlhf.language.model import LanguageModel, Tokens, Weights
+    from nlhf.language.model import LanguageModel, Weights
+    from nlhf.language.reading import Tokens
 
 
 def log_prob(

@@ -26,8 +26,9 @@ from nlhf.language.rank import RankError, Server, result_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from nlhf.language.model import Mixture, Tokens, Weights
+    from nlhf.language.model import Mixture, Weights
     from nlhf.language.policy import CausalLM
+    from nlhf.language.reading import Tokens
 
 END = "end"
 

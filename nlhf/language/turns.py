@@ -13,7 +13,8 @@ from nlhf.models.tokens import OverlongPromptError
 
 if TYPE_CHECKING:
     from nlhf.language.game import Text
-    from nlhf.language.model import LanguageModel, Turn
+    from nlhf.language.model import LanguageModel
+    from nlhf.language.reading import Turn
 
 SHOWN = 10  # at most so many line numbers in a message
 log = logging.getLogger("nlhf")
@@ -28,7 +29,7 @@ def split_turns(game: Text, model: LanguageModel) -> tuple[tuple[Turn, ...], tup
     problems: dict[int, OverlongPromptError] = {}
     for number, prompt in zip(game.numbers, game.prompts, strict=True):
         try:
-            turns.append(model.turn(prompt))
+            turns.append(model.turn(prompt, game.script))
         except OverlongPromptError as problem:
             problems[number] = problem
             turns.append(None)

@@ -56,6 +56,23 @@ def messages(prompt: Prompt) -> list[Message]:
     return list(prompt)
 
 
+def dialogue_text(spoken: Sequence[Message]) -> ChatText:
+    """What follows a prompt in a dialogue: the first answer, and then sentences and answers after their roles."""
+    first, *others = spoken
+    text = "\n\n".join([first["content"], *(f"{message['role']}: {message['content']}" for message in others)])
+    return ChatText(text, spoken)
+
+
+def spoken_after(completion: str) -> list[Message]:
+    """The messages of a completion: one answer, or those of a `dialogue_text`."""
+    return list(getattr(completion, "messages", None) or [{"role": "assistant", "content": completion}])
+
+
+def answers_in(completion: str) -> list[str]:
+    """The policy's answers in a completion: one, or those of a `dialogue_text`."""
+    return [message["content"] for message in spoken_after(completion) if message["role"] == "assistant"]
+
+
 def bundled_prompts() -> list[Prompt]:
     """300 prompts, every template with every topic, in a fixed random order."""
     prompts: list[Prompt] = [template.format(topic) for topic in TOPICS for template in TEMPLATES]

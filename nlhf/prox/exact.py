@@ -23,7 +23,7 @@ class ExactProx(ProxFamily):
     """The closed form with exact answers: one query evaluates y -> P(y > opponent) in every context."""
 
     needs = frozenset({"advantage", "enumerate", "table"})
-    provides = frozenset({"answers", "exact"})
+    provides = frozenset({"answers", "exact", "local"})
 
     def engine(self, parts: Parts[FiniteGame]) -> ProxEngine:
         return ClosedForm(parts)

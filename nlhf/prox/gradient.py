@@ -68,6 +68,12 @@ class GradientProx(ProxFamily):
                 raise ConfigError(f"prox.{key}={value} is out of range: give a finite number > 0.")
         if not 0 <= self.alpha < float("inf"):
             raise ConfigError(f"prox.alpha={self.alpha} is out of range: give a finite number >= 0.")
+        if self.alpha > 0 and not SURROGATES[self.surrogate].likelihood:
+            able = " or ".join(name for name, surrogate in SURROGATES.items() if surrogate.likelihood)
+            raise ConfigError(
+                f"prox.alpha={self.alpha} weighs a term that prox.surrogate={self.surrogate} does not have: set "
+                f"prox.alpha=0, or prox.surrogate={able}."
+            )
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"prox.momentum={self.momentum} is out of range: give a number in [0, 1).")
         if self.samples is not None and SURROGATES[self.surrogate].paired and self.samples % 2:
@@ -93,7 +99,7 @@ class GradientProx(ProxFamily):
 
     @property
     def provides(self) -> frozenset[str]:
-        return frozenset({self.surrogate} | ({"answers"} if self.samples is None else set()))
+        return frozenset({self.surrogate} | ({"answers", "local"} if self.samples is None else set()))
 
     @property
     def cited(self) -> tuple[str, ...]:

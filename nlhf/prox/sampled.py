@@ -57,7 +57,7 @@ class SampledProx(ProxFamily):
 
     random = True
     needs = frozenset({"pairs", "enumerate", "table"})
-    provides = frozenset({"answers"})
+    provides = frozenset({"answers", "local"})
 
     def __post_init__(self) -> None:
         if self.opponents < 1:
