@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import nlhf
 from nlhf.config import ConfigError
-from nlhf.io import checksums, inputs
+from nlhf.io import checksums, containers, contents
 from nlhf.io.inputs import InputFile
 from nlhf.launch.compose import composed, plain
 from nlhf.runner.assemble import assemble
@@ -108,23 +111,52 @@ def test_jobs_that_name_the_same_settled_file_share_its_bytes(tmp_path, monkeypa
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as `cp -p` does
     assert InputFile(str(path)).content == SECOND.encode()
     assert files[0].content == FIRST.encode()
-    shared = len(inputs._contents)
+    shared = len(contents.contents)
     del files
-    assert len(inputs._contents) == shared - 1  # nobody holds it any more
+    assert len(contents.contents) == shared - 1  # nobody holds it any more
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "votes.csv"
     save_votes(path, 0)
-    read = inputs._Content
+    read = contents.Content
 
     def grow(data):
         path.write_text(path.read_text() + "a,c,1,1\n")
         return read(data)
 
-    monkeypatch.setattr(inputs, "_Content", grow)
+    monkeypatch.setattr(contents, "Content", grow)
     with pytest.raises(ConfigError, match=f"^game.path={path} changed while it was read: repeat the command when"):
         _ = InputFile(str(path), "game.path").content
+
+
+def parquet(path, winner):
+    pq.write_table(pa.table({"model_a": ["a"] * 9, "model_b": ["b"] * 9, "winner": [winner] * 9}), path)
+
+
+def test_a_large_parquet_file_is_hashed_without_holding_it(tmp_path, monkeypatch):
+    path = tmp_path / "votes.parquet"
+    parquet(path, "model_a")
+    whole = InputFile(str(path)).sha256
+    monkeypatch.setattr(contents, "LARGE", 10)
+    file = InputFile(str(path))
+    assert file.sha256 == whole == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert containers.frame(file).labels("winner").cells == ["model_a"] * 9
+    assert not file.is_read
+
+
+@pytest.mark.parametrize("hashed_first", [True, False])
+def test_a_large_parquet_file_that_changes_between_hash_and_reading_is_refused(tmp_path, monkeypatch, hashed_first):
+    path = tmp_path / "votes.parquet"
+    parquet(path, "model_a")
+    monkeypatch.setattr(contents, "LARGE", 10)
+    file = InputFile(str(path), "game.path")
+    steps = [lambda: file.sha256, lambda: containers.frame(file).labels("winner").cells]
+    first, second = steps if hashed_first else steps[::-1]
+    first()
+    parquet(path, "tie (bothbad) by another writer")  # a file of another size
+    with pytest.raises(ConfigError, match="changed while it was read: repeat the command"):
+        second()
 
 
 def test_lines_end_at_line_feeds_alone_and_a_byte_order_mark_is_no_text(tmp_path):

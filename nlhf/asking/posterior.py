@@ -73,12 +73,12 @@ class Posterior:
     def _draw_scores(self, rng: np.random.Generator) -> None:
         """A step of elliptical slice sampling."""
         strength = np.array([self.strength])
-        other = self.deviation * rng.standard_normal(len(self.scores))
+        auxiliary = self.deviation * rng.standard_normal(len(self.scores))
         level = self._likelihood(self.scores, strength)[0] - rng.standard_exponential()
         angle = rng.uniform(0, 2 * np.pi)
         low, high = angle - 2 * np.pi, angle
         while True:
-            scores = self.scores * np.cos(angle) + other * np.sin(angle)
+            scores = self.scores * np.cos(angle) + auxiliary * np.sin(angle)
             if self._likelihood(scores, strength)[0] >= level:
                 self.scores = scores
                 return

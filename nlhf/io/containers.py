@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 
 from nlhf.config import ConfigError
 from nlhf.io.compressed import GZIP
+from nlhf.io.contents import PARQUET
 from nlhf.io.frames import Frame, RecordFrame
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import cells_of, distinct_keys, stripped
 
 HEAD = 64  # bytes by which a container is recognised
 BOM = b"\xef\xbb\xbf"
-PARQUET = b"PAR1"
 # First bytes of files that hold no table, what they are, and the remedy
 OTHERS = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "save it as CSV"),

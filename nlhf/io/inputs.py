@@ -6,24 +6,21 @@ A plug-in declares a config field as `path: InputFile | None`. The file is read 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import os
 import re
-import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Self
-from weakref import WeakValueDictionary
+from typing import Self
 
 import numpy as np
 
 from nlhf.config import ConfigError
 from nlhf.io.arrays import array_of_objects, arrays_in
-from nlhf.io.checksums import identity_of, is_settled
+from nlhf.io.checksums import identity_of, sha256
 from nlhf.io.compressed import decompressed
+from nlhf.io.contents import Content, is_large_parquet, read
 
 csv.field_size_limit(2**31 - 1)  # texts in cells may be long
 EMBEDDED = "embedded:"  # prefix of the files that come with nlhf, below nlhf/games/data
@@ -99,7 +96,21 @@ class InputFile(Input):
     @property
     def sha256(self) -> str:
         """SHA-256 of the file's bytes, in hexadecimal digits."""
-        return self._content.sha256
+        return self._digest if self.is_streamed else self._content.sha256
+
+    @property
+    def is_streamed(self) -> bool:
+        """True for a large parquet file, of which some columns are read: its bytes are not held in memory."""
+        return not self.is_read and is_large_parquet(self.location)
+
+    def check_unchanged(self) -> None:
+        """Refuse a streamed file that has changed since the first call. Raises: ConfigError."""
+        if identity_of(self.location.stat()) != self._first_identity:
+            raise self._changed
+
+    @cached_property
+    def _first_identity(self) -> tuple[int, ...]:
+        return identity_of(self.location.stat())
 
     @property
     def identity(self) -> str:
@@ -117,15 +128,29 @@ class InputFile(Input):
         return decompressed(self.content, self.name)
 
     @cached_property
-    def _content(self) -> _Content:
+    def _content(self) -> Content:
         try:
             with self.location.open("rb") as stream:
-                content = _read(stream)
+                content = read(stream)
         except OSError as error:
             raise ConfigError(f"{self.name} cannot be read ({error.strerror}): check its permissions.") from error
         if content is None:
-            raise ConfigError(f"{self.name} changed while it was read: repeat the command when it is complete.")
+            raise self._changed
         return content
+
+    @cached_property
+    def _digest(self) -> str:
+        try:
+            self.check_unchanged()
+            digest = sha256(self.location)
+            self.check_unchanged()
+        except OSError as error:
+            raise ConfigError(f"{self.name} cannot be read ({error.strerror}): check its permissions.") from error
+        return digest
+
+    @property
+    def _changed(self) -> ConfigError:
+        return ConfigError(f"{self.name} changed while it was read: repeat the command when it is complete.")
 
     def text(self) -> str:
         """The file as text. Raises: ConfigError for a file that is not UTF-8."""
@@ -171,28 +196,3 @@ class InputFile(Input):
                 "dtype=float and names with numpy.array(names, dtype=str)."
             )
         return arrays
-
-
-class _Content:
-    """The bytes of a file and their checksum."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.sha256 = data, hashlib.sha256(data).hexdigest()
-
-
-# Jobs of a sweep that name the same file share its content as long as one of them holds it
-_contents: WeakValueDictionary[tuple[int, ...], _Content] = WeakValueDictionary()
-
-
-def _read(stream: BinaryIO) -> _Content | None:
-    """The content of an open file, from memory if a reader still holds it; None if it changes while it is read."""
-    now, status = time.time_ns(), os.fstat(stream.fileno())
-    identity = identity_of(status)
-    if (content := _contents.get(identity)) is not None:
-        return content
-    content = _Content(stream.read())
-    if identity_of(os.fstat(stream.fileno())) != identity:
-        return None
-    if is_settled(status, now):
-        _contents[identity] = content
-    return content

@@ -15,8 +15,6 @@ from nlhf.io.frames import Frame, Labels, cell_text
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import check_unique, stripped
 
-MAGIC = b"PAR1"
-
 
 class ParquetFrame(Frame):
     """The columns of a parquet file, each read when it is first used."""
@@ -24,6 +22,7 @@ class ParquetFrame(Frame):
     def __init__(self, file: InputFile, content: bytes | None, names: Mapping[str, str] | None = None) -> None:
         self._file, self._content = file, content
         self.source = file.name
+        file.check_unchanged()
         try:
             self._schema, self._texts, rows = _schema(self._opened(), file.name)
         except (pa.ArrowException, OSError) as error:
@@ -49,6 +48,7 @@ class ParquetFrame(Frame):
                     f"{self.source} is a damaged parquet file: its column {missing[0]} cannot be read; copy or "
                     "download it again."
                 ) from error
+            self._file.check_unchanged()
             while any(pa.types.is_struct(field.type) for field in table.schema):
                 table = table.flatten()
             self._read |= {path: table.column(path) for path in missing}
