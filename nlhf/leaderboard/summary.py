@@ -79,10 +79,8 @@ class VotesSummary:
     @property
     def lines(self) -> Iterator[str]:
         """All sentences."""
-        yield from self.best_lines
-        for verdict in verdicts(self):
-            yield from verdict.lines
-        yield from notes(self)
+        explanations = [line for verdict in verdicts(self) for line in verdict.lines]
+        yield from dict.fromkeys([*self.best_lines, *explanations, *notes(self)])
 
     @property
     def best_lines(self) -> Iterator[str]:

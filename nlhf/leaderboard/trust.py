@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nlhf.io.tables import listed
 from nlhf.leaderboard.matrix import Matrix
 from nlhf.leaderboard.proof import SHOWN, Proof
 from nlhf.leaderboard.sections import Verdict
+from nlhf.stats.bootstrap import Estimate
 
 if TYPE_CHECKING:
     from nlhf.leaderboard.summary import VotesSummary
@@ -24,6 +27,10 @@ def notes(votes: VotesSummary) -> Iterator[str]:
         yield f"Votes of one {votes.person} may be alike: add --cluster {votes.person} to take them as one unit."
     if votes.pooled.unseen:
         yield f"{votes.pooled.unseen_pairs} have no vote: they count as even."
+    if votes.position and _is_biased(votes.position):
+        yield _of_position(votes)
+    if names := _same_in_lower_case(votes.pooled.items):
+        yield f"These items differ by upper and lower case alone, and are different items here: {listed(names, 12)}."
 
 
 def verdicts(votes: VotesSummary) -> Iterator[Verdict]:
@@ -46,17 +53,29 @@ def verdicts(votes: VotesSummary) -> Iterator[Verdict]:
             ],
         )
     if votes.position:
-        biased = not votes.position.low <= 0.5 <= votes.position.high
-        verdict = "a position bias, if they were shown in that order" if biased else "no position bias is visible"
-        yield Verdict(
-            "Voters prefer one position, if items were shown in the order of the file."
-            if biased
-            else "No position bias is visible.",
-            [
-                f"In pairs that are named in both orders, the item named first wins {votes.position}: {verdict}, "
-                f"{votes.position_basis}."
-            ],
-        )
+        verdict = "Voters prefer one position, if items were shown in the order of the file."
+        yield Verdict(verdict if _is_biased(votes.position) else "No position bias is visible.", [_of_position(votes)])
+
+
+def _is_biased(position: Estimate) -> bool:
+    return position.low > 0.5 or position.high < 0.5  # False without an interval
+
+
+def _of_position(votes: VotesSummary) -> str:
+    """How often the item wins that is named first."""
+    assert votes.position is not None
+    biased = _is_biased(votes.position)
+    verdict = "a position bias, if they were shown in that order" if biased else "no position bias is visible"
+    return (
+        f"In pairs that are named in both orders, the item named first wins {votes.position}: {verdict}, "
+        f"{votes.position_basis}."
+    )
+
+
+def _same_in_lower_case(items: Sequence[str]) -> list[str]:
+    """The items whose names differ from another one by upper and lower case alone."""
+    number = Counter(item.casefold() for item in items)
+    return sorted((item for item in items if number[item.casefold()] > 1), key=lambda item: (item.casefold(), item))
 
 
 def _certificates(votes: VotesSummary) -> Iterator[Verdict]:

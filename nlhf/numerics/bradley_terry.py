@@ -13,33 +13,16 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def bradley_terry_scores(preference: np.ndarray, ridge: float, votes: np.ndarray | None = None) -> np.ndarray:
-    """Scores (n) that maximise  sum_ij V_ij P_ij log sigmoid(s_i - s_j) - ridge |s|^2/2,  by damped Newton steps.
+    """Scores (n) that maximise  sum_ij V_ij P_ij log sigmoid(s_i - s_j) - ridge |s|^2/2.
 
     Args:
         preference: P (n, n).
         ridge: > 0 keeps the scores of items finite that always win or always lose.
         votes: V (n, n), the number of votes on each pair; 1 by default.
+
+    Raises: ArithmeticError as `likelihood_scores`.
     """
-    scores = np.zeros(len(preference))
-    weight = np.ones_like(preference) if votes is None else votes
-    wins = weight * preference
-
-    def objective(s: np.ndarray) -> float:
-        return float(-(wins * np.logaddexp(0, s - s[:, None])).sum() - ridge * (s @ s) / 2)
-
-    for _ in range(100):
-        expected = sigmoid(scores[:, None] - scores)
-        gradient = (wins - weight * expected).sum(1) - ridge * scores
-        curvature = weight * expected * (1 - expected)
-        hessian = np.diag(curvature.sum(1) + ridge) - curvature
-        step = np.linalg.solve(hessian, gradient)
-        length, before = 1.0, objective(scores)
-        while objective(scores + length * step) < before and length > 1e-6:
-            length /= 2
-        scores = scores + length * step
-        if np.abs(length * step).max() < 1e-12:
-            break
-    return scores
+    return likelihood_scores(preference if votes is None else votes * preference, ridge)
 
 
 def likelihood_scores(wins: np.ndarray, prior: float = 0.0) -> np.ndarray:

@@ -250,6 +250,16 @@ def test_the_terminal_shows_the_bounds_of_clusters_and_the_users_policy(tmp_path
     assert "The given policy has the bounds 0.861, and 0.869 for one look." in printed
 
 
+def test_a_position_bias_and_names_that_differ_by_case_are_seen_without_opening_a_verdict(tmp_path):
+    path = tmp_path / "votes.csv"
+    rows = "ant,bee,1,0\nbee,ant,1,0\nAnt,bee,1,0\nbee,Ant,1,0\n" * 40 + "ant,bee,0,1\n" * 3
+    path.write_text("item_a,item_b,wins_a,wins_b\n" + rows)
+    lines = answers(examine(str(path)), str(path))[1].lines
+    (biased,) = (line for line in lines if "the item named first wins 0.9" in line)
+    assert "a position bias, if they were shown in that order" in biased
+    assert "These items differ by upper and lower case alone, and are different items here: Ant, ant." in lines
+
+
 def test_an_item_that_no_policy_can_beat_needs_no_votes(tmp_path):
     page = write(examine("embedded:vicuna80_human.csv"), "embedded:vicuna80_human.csv", tmp_path).read_text()
     assert '<p class="headline">None: with 95% confidence, no policy is preferred to gpt4.</p>' in page
