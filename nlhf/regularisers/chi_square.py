@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChiSquare(Regulariser):
-    """The chi-square divergence. Its second derivative 1/ref is no multiple of that of KL, 1/pi: sigma = 0.
+    """The chi-square divergence. Its second derivative 1/ref can be far below that of KL, 1/pi: sigma = 0.
 
     A policy q has sigma = min(q/ref)/2, as KL(p || q) <= sum (p - q)^2/q.
     """

@@ -59,7 +59,7 @@ PRESET = Preset(
     "How much does one iteration contract with each regulariser, and how much is proved?",
     draw,
     "The factor by which one iteration multiplies KL(pi* || pi), a mean over the second half of a run; medians over "
-    "seeds. Dashed: what is proved, (1 + lambda beta sigma)^-1; sigma is 1 for the reverse KL, min ref for the forward "
-    "KL, and 0 for chi-square, for which only a factor of 1 is proved.",
+    "seeds. Dashed: the proved factor (1 + lambda beta sigma)^-1; sigma is 1 for the reverse KL, min ref for the "
+    "forward KL, and 0 for chi-square, for which only a factor of 1 is proved.",
     frozenset({"rate"}),
 )
