@@ -22,7 +22,7 @@ from nlhf.policies.select import choose
 from nlhf.runner.assemble import assemble
 from nlhf.runner.groups import GROUPS
 from nlhf.runner.specification import specify
-from tests.composing import ASKING, configured
+from tests.composing import ASKING, UNREGULARISED, configured
 
 ON_DISK = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
 TEXTS = ("text", "dialogue")
@@ -210,7 +210,7 @@ def test_three_steps_against_several_competitors_or_a_sentence(configs, algorith
 
 
 @pytest.mark.parametrize("regulariser", ["forward_kl", "mixed", "chi_square"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in UNREGULARISED])
 def test_three_steps_with_other_regularisers_or_a_sentence(configs, algorithm, regulariser):
     def penalised(beta=0.05, /, **choices):
         return configs(beta, **choices, regulariser=regulariser)
