@@ -26,10 +26,11 @@ class StudySweeper(Sweeper):
 
     Args:
         params: further overrides by key, such as those of an experiment.
+        together: overrides by key whose n-th values go together, instead of all combinations of their values.
     """
 
-    def __init__(self, params: Mapping[str, Any] | None) -> None:
-        self.params = params or {}
+    def __init__(self, params: Mapping[str, Any] | None, together: Mapping[str, Any] | None = None) -> None:
+        self.params, self.together = params or {}, together or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
@@ -39,7 +40,7 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from nlhf.launch.composer import Composer
-        from nlhf.launch.job import check_values, combinations
+        from nlhf.launch.job import check_values, combinations, side_by_side
         from nlhf.launch.plan import jobs_to_run, make_folders, show_plan
         from nlhf.launch.sweep import errors_as_sentences, record_of
 
@@ -48,14 +49,18 @@ class StudySweeper(Sweeper):
         assert master is not None
         assert launcher is not None
         record = record_of(context)
-        params = [f"{key}={value}" for key, value in self.params.items()]
-        parsed = OverridesParser.create(context.config_loader).parse_overrides([*params, *arguments])
+        parse = OverridesParser.create(context.config_loader).parse_overrides
+        params, together = (
+            [f"{key}={value}" for key, value in overrides.items()] for overrides in (self.params, self.together)
+        )
         with errors_as_sentences():
-            for override in parsed:
+            rows = side_by_side(parse(together))
+            for override in parse([*params, *arguments]):
                 check_values(override)
+            batch = [job for row in rows for job in combinations(parse([*params, *row, *arguments]))]
         begin = getattr(launcher, "begin", lambda: None) if master.dry_run is not True else lambda: None
         with errors_as_sentences():
-            jobs = jobs_to_run(combinations(parsed), Composer(context.config_loader, master), record, begin)
+            jobs = jobs_to_run(batch, Composer(context.config_loader, master), record, begin)
         if master.dry_run is True:
             show_plan(jobs, record)
             return []

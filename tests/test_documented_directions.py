@@ -41,7 +41,9 @@ def runs():
         choices = dict(word.split("=", 1) for word in overrides)
         if "experiment" in choices:
             preset = yaml.safe_load((CONF / "experiment" / f"{choices['experiment']}.yaml").read_text())
-            choices |= {key: str(values) for key, values in preset["hydra"]["sweeper"]["params"].items()}
+            sweeper = preset["hydra"]["sweeper"]
+            choices |= {key: str(values) for key, values in sweeper.get("params", {}).items()}
+            choices |= {key: str(values).split(",")[-1] for key, values in sweeper.get("together", {}).items()}
         if "prox.learning_rate" in choices:
             continue
         values = {key: _values(key, value) for key, value in choices.items()}

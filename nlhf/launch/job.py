@@ -75,11 +75,28 @@ def combinations(overrides: Iterable[Override]) -> list[list[str]]:
     """The overrides of every job of a sweep, as Hydra's basic sweeper orders them; a key's last override counts."""
     values: dict[str, list[str]] = {}
     for override in overrides:
-        sweeps = override.is_sweep_override()
-        texts = override.sweep_string_iterator() if sweeps else [override.get_value_element_as_str()]
-        key = override.get_key_element()
-        values[key] = [f"{key}={text}" for text in texts]
+        values[override.get_key_element()] = _values(override)
     return [list(job) for job in product(*values.values())]
+
+
+def side_by_side(overrides: Iterable[Override]) -> list[list[str]]:
+    """The n-th values of all overrides, for every n; one empty list without overrides.
+
+    Raises: ConfigError if the numbers of values differ.
+    """
+    values = {override.get_key_element(): _values(override) for override in overrides}
+    numbers = {key: len(texts) for key, texts in values.items()}
+    if len(set(numbers.values())) > 1:
+        given = ", ".join(f"{number} of {key}" for key, number in numbers.items())
+        raise ConfigError(f"hydra.sweeper.together has {given}: give each key the same number of values.")
+    return [list(row) for row in zip(*values.values(), strict=True)] if values else [[]]
+
+
+def _values(override: Override) -> list[str]:
+    """The overrides of single values that an override stands for."""
+    sweeps, key = override.is_sweep_override(), override.get_key_element()
+    texts = override.sweep_string_iterator() if sweeps else [override.get_value_element_as_str()]
+    return [f"{key}={text}" for text in texts]
 
 
 def check_values(override: Override) -> None:

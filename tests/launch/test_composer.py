@@ -21,7 +21,8 @@ from nlhf.config import ConfigError
 from nlhf.launch.compose import CONF, plain
 from nlhf.launch.composer import Composer
 from nlhf.launch.explain import explained
-from nlhf.launch.job import combinations
+from nlhf.launch.job import combinations, side_by_side
+from tests.analysis.presets import rows_of
 from tests.selection import mostly_long
 
 CHANGES = ["beta=1", "game=a,b", "seeds=range(3)", "study='x,y'", "~log_policy", "++new=1,2", "game=c,b"]
@@ -73,10 +74,13 @@ def typed(value):
 )
 def test_every_preset_composes_as_with_hydra(preset):
     with sweep_of(f"experiment={preset}", "study=mine", "seeds=3") as (loader, master):
-        params = {key: str(value).split(",") for key, value in master.hydra.sweeper.params.items()}
-        compose, jobs = Composer(loader, master), list(itertools.product(*params.values()))
-        for values in (jobs[0], jobs[len(jobs) // 3], jobs[-1]):
-            job = [f"{key}={value}" for key, value in zip(params, values, strict=True)]
+        params = {key: str(value).split(",") for key, value in (master.hydra.sweeper.params or {}).items()}
+        compose, jobs = (
+            Composer(loader, master),
+            list(itertools.product(rows_of(master.hydra.sweeper), *params.values())),
+        )
+        for row, *values in (jobs[0], jobs[len(jobs) // 3], jobs[-1]):
+            job = [*row, *(f"{key}={value}" for key, value in zip(params, values, strict=True))]
             job += [f"experiment={preset}", "study=mine", "seeds=3"]
             assert typed(compose(job)) == typed(composed_by_hydra(loader, master, job))
 
@@ -164,6 +168,15 @@ def test_a_sweep_has_the_jobs_of_the_basic_sweeper(sweep):
     (expected,) = BasicSweeper.split_arguments(overrides, None)
     assert combinations(overrides) == expected
     assert len(expected) == 12
+
+
+def test_values_that_go_together_are_paired(sweep):
+    parse = OverridesParser.create(sweep[0]).parse_overrides
+    rows = side_by_side(parse(["beta=0.1,0.2", "seeds=[1,2],[3]"]))
+    assert rows == [["beta=0.1", "seeds=[1,2]"], ["beta=0.2", "seeds=[3]"]]
+    assert side_by_side([]) == [[]]
+    with pytest.raises(ConfigError, match=r"together has 2 of beta, 1 of seeds: give each key the same number"):
+        side_by_side(parse(["beta=0.1,0.2", "seeds=3"]))
 
 
 def test_options_and_remedies_are_given(sweep):
