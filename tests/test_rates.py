@@ -12,6 +12,7 @@ import torch
 from nlhf.algorithms.adaptive import Adaptive
 from nlhf.algorithms.nash_md import NashMD
 from nlhf.algorithms.nash_mp import NashMP
+from nlhf.algorithms.nash_rs import NashRS
 from nlhf.algorithms.omd import OnlineMirrorDescent as MirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
 from nlhf.algorithms.proximal_point import ProximalPoint
@@ -37,6 +38,11 @@ def eager(beta):
     return (beta + (beta**2 + 4) ** 0.5) / 2
 
 
+def nash_rs(step):
+    """Nash-RS with few samples, which only its count of calls depends on."""
+    return NashRS(step, policy_samples=2, opponents=3, responses=4)
+
+
 # name: an algorithm and its step (or the step for a beta); the proved bound on KL(pi* || pi_N) for N queries; betas
 RATES = {
     "nash_mp, theory": (NashMP, "theory", lambda N, b, kl_0: (1 + 2 * b) ** (-N / 2) * kl_0, SMALL + LARGE),
@@ -47,8 +53,11 @@ RATES = {
     "omd, 6 beta": (MirrorDescent, lambda b: 6 * b, lambda N, b, kl_0: (1 + 3 * b**2) ** -N * kl_0, SMALL + LARGE),
     "self_play": (MirrorDescent, math.inf, lambda N, b, kl_0: (4 * b**2) ** -N * kl_0, LARGE),
     "optimistic": (Optimistic, "theory", lambda N, b, kl_0: (1 + b * eager(b)) ** (1 - N) * kl_0, SMALL + LARGE),
+    "nash_rs, theory": (nash_rs, "theory", lambda N, b, kl_0: (1 + 4 * b**2) ** (-N / 2) * kl_0, SMALL + LARGE),
+    "nash_rs, beta": (nash_rs, lambda b: b, lambda N, b, kl_0: (1 + b**2) ** (-N / 2) * kl_0, SMALL + LARGE),
     "nash_md": (NashMD, "theory", lambda N, b, _: 1 / (2 * b**2 * (N + 1)), SMALL + LARGE),
 }  # fmt: skip
+LINEAR = ("nash_mp", "omd", "self_play", "nash_rs")  # every iteration contracts
 
 
 def made(kind, step, beta):
@@ -82,7 +91,9 @@ def test_the_bound_of_theory_holds_and_is_the_one_that_is_logged(name, family, d
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", [name for name in RATES if name.partition(",")[0] in ("nash_mp", "omd", "self_play")])
+@pytest.mark.parametrize(
+    "name", [name for name in RATES if name.partition(",")[0] in ("nash_mp", "omd", "self_play", "nash_rs")]
+)
 def test_every_iteration_contracts_from_wherever_it_starts(name, family):
     kind, step, promised, strengths = RATES[name]
     games = arena(family, 13, strengths, SCALES)

@@ -21,7 +21,7 @@ class MixturePlay(ProximalAlgorithm):
     """Best responses, or steps towards them, to the mixture.
 
     Args:
-        mixture: the reference's share w, in [0, 1).
+        mixture: the reference's share w, in [0, 1]; 0 is self-play, 1 the best response to the reference.
     """
 
     mixture: float
@@ -31,8 +31,8 @@ class MixturePlay(ProximalAlgorithm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.mixture < 1:
-            raise ConfigError(f"algorithm.mixture={self.mixture} is out of range: give a number in [0, 1).")
+        if not 0 <= self.mixture <= 1:
+            raise ConfigError(f"algorithm.mixture={self.mixture} is out of range: give a number from 0 to 1.")
 
     def update(self, state: State, prox: Prox) -> State:
         pi = state.policy
@@ -45,6 +45,8 @@ class MixturePlay(ProximalAlgorithm):
             raise ConfigError("algorithm.step_size=theory is not known for mixtures: give a number > 0, or .inf.")
 
     def caveat(self, beta: float) -> str | None:
+        if self.mixture == 1:
+            return "biased: it rests at the best response to the reference"
         return (
             "biased: it rests at the best response to the equilibrium for beta/(1 - mixture)" if self.mixture else None
         )

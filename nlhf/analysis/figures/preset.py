@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nlhf.analysis.figures import presets, sensitivity
+from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.results import Results
 from nlhf.analysis.tuning import tuned
 
@@ -58,6 +59,11 @@ def against_key(key: str, quantity: str) -> Draw:
         return sensitivity.against(table, key, quantity, results.criterion, results.caveats)
 
     return figure
+
+
+def curves(results: Results) -> Figure:
+    """The curves of all methods, a panel per setting."""
+    return convergence(results.study.rows, results.criterion, results.caveats)
 
 
 def tuned_methods(results: Results) -> tuple[pd.DataFrame, list[int]] | None:
