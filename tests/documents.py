@@ -12,6 +12,7 @@ TEXT_PAGES = ["docs/guides/language-models.md", "docs/guides/judges.md"]
 TABLE_PAGES = [
     "README.md",
     "docs/formats.md",
+    "docs/reproductions.md",
     "docs/tutorial.md",
     "docs/guides/votes.md",
     "docs/guides/cases.md",

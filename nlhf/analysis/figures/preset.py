@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import pandas as pd
@@ -64,6 +64,21 @@ def against_key(key: str, quantity: str) -> Draw:
 def curves(results: Results) -> Figure:
     """The curves of all methods, a panel per setting."""
     return convergence(results.study.rows, results.criterion, results.caveats)
+
+
+def curves_of_algorithms(x: str | None = None) -> Draw:
+    """A function that draws the curves of all algorithms, whatever their options, a panel per setting.
+
+    Args:
+        x: the cost, one of COSTS; by default that of the criterion.
+    """
+
+    def figure(results: Results) -> Figure:
+        rows, criterion = results.study.rows, results.criterion
+        by_algorithm = rows.assign(method=rows["algorithm"])
+        return convergence(by_algorithm, replace(criterion, x=x or criterion.x), caveats_of_algorithms(results))
+
+    return figure
 
 
 def tuned_methods(results: Results) -> tuple[pd.DataFrame, list[int]] | None:
