@@ -42,7 +42,7 @@ class NashRS(ProximalAlgorithm):
     responses: int
 
     sources = ("2503.10990",)
-    needs = frozenset({"answers", "bilinear", "one-turn"})
+    needs = frozenset({"answers", "bilinear", "one-turn", "reverse-kl"})
     columns = ("preference_calls",)
 
     def __post_init__(self) -> None:
