@@ -30,7 +30,6 @@ SHORTER = {  # of experiments, and of what a single command makes large
     "experiment=egpo_sampled": ["algorithm=egpo,omd"],
     "experiment=munos": ["algorithm.mixture=0,1", "beta=0.1", "game=bradley_terry"],
     "experiment=nash_rs": ["beta=0.5", "game.actions=5"],
-    "experiment=rates": ["algorithm=nash_mp,omd", "beta=0.1", "game.actions=5"],
     "experiment=action_space": ["game.actions=10,30", "algorithm=nash_mp"],
     "game.actions=10000": ["game.actions=500"],
 }
