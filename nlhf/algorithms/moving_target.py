@@ -12,6 +12,7 @@ lambda = 2: then kappa = beta + 1/lambda > 1/2, and exact best responses within 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,10 @@ class MovingTarget(ProximalAlgorithm):
         super().__post_init__()
         if not 0 < self.rate <= 1:
             raise ConfigError(f"algorithm.rate={self.rate} is out of range: give a number in (0, 1].")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"interior"} if self.step_size == math.inf else ())
 
     @property
     def target_rate(self) -> float:

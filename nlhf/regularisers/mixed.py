@@ -29,7 +29,7 @@ class MixtureOfKL(Regulariser):
     The second derivative of the forward KL is ref/pi^2 >= min ref/pi, hence sigma = w + (1-w) min ref.
     """
 
-    provides = frozenset({"strongly-convex"})
+    provides = frozenset({"interior", "strongly-convex"})
 
     @property
     def share(self) -> float:

@@ -21,7 +21,7 @@ class ReverseKL(Regulariser):
 
     sources = ()
     needs = frozenset()
-    provides = frozenset({"reverse-kl", "strongly-convex"})
+    provides = frozenset({"interior", "reverse-kl", "strongly-convex"})
     columns = ()
 
     weights = staticmethod(simplex.step_weights)

@@ -32,6 +32,8 @@ CAPABILITIES = {
     "or prox.surrogate",
     "strongly-convex": "a regulariser that is strongly convex relative to KL, from which its step follows: set "
     "algorithm.step_size to a number, or regulariser=reverse_kl",
+    "interior": "policies without exact zeros, as it averages logarithms: set algorithm.step_size to a number, or "
+    "regulariser=reverse_kl",
     "self-play": "an algorithm that plays itself without an anchor: set algorithm=online_dpo or algorithm=self_play",
 }
 
