@@ -20,6 +20,7 @@ from nlhf.language.policy import CausalLM
 from nlhf.models.content import InputModel
 from nlhf.prox.draws import Problem
 from nlhf.prox.surrogates import SURROGATES
+from nlhf.regularisers.reverse_kl import ReverseKL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PEER = json.loads((Path(__file__).parent / "data" / "trl_losses.json").read_text())
@@ -79,7 +80,9 @@ def problem(model, weights, prompts, beta_dpo=1.0, alpha=0.0):
     turns = [model.turn(prompt) for prompt in prompts]
     policy, reference = Completions(model, [(weights, 1.0)], turns), Completions(model, [(None, 1.0)], turns)
     scale = torch.ones(1, 1, 1, dtype=torch.float64)
-    return Problem(policy, policy, reference, policy, reference, case.BETA * scale, 0 * scale, beta_dpo * scale, alpha)
+    return Problem(
+        policy, policy, reference, policy, reference, case.BETA * scale, 0 * scale, beta_dpo * scale, alpha, ReverseKL()
+    )
 
 
 def differences():
