@@ -99,6 +99,14 @@ def test_epochs_become_iterations_where_the_number_of_prompts_is_given():
     assert overrides["budget.iterations"] == 19  # 3 * 100 / (8 * 2)
 
 
+def test_the_prompts_of_a_local_file_are_counted(capsys, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"prompt": "why", "chosen": "a", "rejected": "b"}\n' * 20)
+    overrides, comments = printed(capsys, "nash_md", "--dataset_name", str(path), "--num_train_epochs", "2")
+    assert {"budget.iterations=5", "budget.queries=null", f"game.path={path}"} <= set(overrides)  # 2 * 20 / 8
+    assert not any("the number of prompts is unknown" in line for line in comments)
+
+
 def test_words_override_the_file_and_every_setting_without_a_counterpart_is_named(tmp_path, capsys):
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"beta": 0.3, "betta": 1, "env": {"A": "b"}, "fsdp": "full_shard", "seed": 3}))

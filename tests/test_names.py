@@ -37,7 +37,7 @@ from nlhf.io.yaml_files import yaml_text
 from nlhf.judges import votes_file
 from nlhf.judges.base import TextJudge
 from nlhf.leaderboard.sections import PageTable, Section
-from nlhf.models import prompts
+from nlhf.models import prompt_files
 from nlhf.records import Table, parse_rows, read_rows
 from nlhf.terminal import visible
 from tests.launch.commands import command
@@ -116,7 +116,7 @@ def test_prompts_and_votes_over_texts_are_read_as_they_were_written(texts, ascii
         path = Path(folder) / "p.jsonl"
         entries = [{"prompt": text, "a": f"{text}1", "b": text, "votes": [1, 0, 0], "source": "s"} for text in texts]
         path.write_bytes("".join(json.dumps(e, ensure_ascii=ascii_only) + "\n" for e in entries).encode())
-        assert prompts.read(InputFile(str(path), "game.path")) == texts
+        assert prompt_files.read(InputFile(str(path), "game.path")) == texts
         votes = votes_file.read_text_votes(str(path))
         assert list(votes.texts()) == [(text, f"{text}1", text) for text in texts]
 
@@ -294,7 +294,7 @@ def test_what_a_file_cannot_hold_is_refused_in_a_sentence(tmp_path):
     for entry in ({"prompt": "x\ud800"}, {"prompt": [{"role": "user", "content": "\ud800"}]}):
         path.write_text(json.dumps({"a": "1", "b": "2", "votes": [1, 0, 0]} | entry) + "\n")
         with pytest.raises(ConfigError, match=r"line 1.*U\+D800"):
-            prompts.read(InputFile(str(path), "game.path"))
+            prompt_files.read(InputFile(str(path), "game.path"))
         with pytest.raises(ConfigError, match=r"line 1.*U\+D800"):
             votes_file.read_text_votes(str(path))
     path.write_text(json.dumps({"prompt": "x", "a": "1", "b": "2", "votes": [1, 0, 0], "source": "s\0"}) + "\n")

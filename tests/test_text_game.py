@@ -28,8 +28,9 @@ from nlhf.language import scoring
 from nlhf.language.estimates import estimates, win_rates
 from nlhf.language.measure import TextMeasure, distinct
 from nlhf.launch.compose import composed, plain
-from nlhf.models import prompts
+from nlhf.models import prompt_files
 from nlhf.models.content import InputDataset, InputModel
+from nlhf.models.prompts import bundled_prompts
 from nlhf.runner.run_one import run_one
 from nlhf.stats.clusters import clustered_mean
 from nlhf.stats.proportions import clopper_pearson
@@ -325,23 +326,23 @@ def test_prompts_of_a_file(tmp_path):
     path = tmp_path / "prompts.jsonl"
     chat = [{"role": "user", "content": "hello"}]
     path.write_text(json.dumps({"prompt": "why"}) + "\n\n" + json.dumps({"prompt": chat, "id": 3}) + "\n")
-    assert prompts.read(InputFile(str(path), "game.path")) == ["why", chat]
+    assert prompt_files.read(InputFile(str(path), "game.path")) == ["why", chat]
     for wrong in ('{"text": "why"}', "why", '{"prompt": ""}', '{"prompt": [{"role": "user"}]}'):
         path.write_text(wrong + "\n")
         with pytest.raises(ConfigError, match="line 1"):
-            prompts.read(InputFile(str(path), "game.path"))
+            prompt_files.read(InputFile(str(path), "game.path"))
 
 
 def test_prompts_of_a_dataset(tmp_path):
     pytest.importorskip("datasets")
     chat = [{"role": "user", "content": "hello"}]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps({"prompt": p, "id": 1}) + "\n" for p in (chat, chat)))
-    assert prompts.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "train") == [chat, chat]
+    assert prompt_files.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "train") == [chat, chat]
     with pytest.raises(ConfigError, match=r"game.split=other cannot be loaded"):
-        prompts.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "other")
+        prompt_files.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "other")
     (tmp_path / "train.jsonl").write_text('{"text": "why"}\n')
     with pytest.raises(ConfigError, match="columns text and no `prompt`"):
-        prompts.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "train")
+        prompt_files.of_dataset(InputDataset(str(tmp_path), "game.dataset"), "train")
 
 
 def test_two_sources_of_prompts_are_refused(text_config, tmp_path):
@@ -351,8 +352,8 @@ def test_two_sources_of_prompts_are_refused(text_config, tmp_path):
 
 
 def test_written_prompts_are_distinct_and_always_the_same():
-    assert len({*prompts.bundled_prompts()}) == len(prompts.bundled_prompts()) == 300
-    assert prompts.bundled_prompts() == prompts.bundled_prompts()
+    assert len({*bundled_prompts()}) == len(bundled_prompts()) == 300
+    assert bundled_prompts() == bundled_prompts()
 
 
 # --- judges ----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from nlhf.judges.panel import Panel
 from nlhf.language.game import Text
 from nlhf.language.policy import CausalLM
 from nlhf.launch.compose import composed, plain
-from nlhf.models import prompts as prompt_files
+from nlhf.models import prompt_files
 from nlhf.runner.assemble import find_device
 from nlhf.runner.fingerprint import canonical
 from nlhf.runner.lock import locked

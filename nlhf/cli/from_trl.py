@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nlhf.cli.parser import Parser, in_sentences
@@ -40,7 +41,8 @@ def _lines(arguments: Sequence[str]) -> list[str]:
 
     operands, settings = read_settings(arguments)
     trainer, is_certain = trainer_of(operands, settings)
-    result = Translator(trainer, settings).translate()
+    name, split = settings.get("dataset_name"), settings.get("dataset_train_split", "train")
+    result = Translator(trainer, settings, None if name is None else _prompts(str(name), str(split))).translate()
     parts = [*FIXED, *(_override(key, value) for key, value in result.overrides.items())]
     lines = [f"{command('nlhf', 'run')} \\"]
     lines += [f"    {part} \\" for part in parts[:-1]] + [f"    {parts[-1]}"]
@@ -48,6 +50,19 @@ def _lines(arguments: Sequence[str]) -> list[str]:
         lines.append("# taken for settings of online DPO: give nash_md or xpo as the first word for another trainer")
     lines += [f"# {key} differs: {note}" for key, note in result.notes.items()]
     return lines + [f"# {setting} has no counterpart: {reason}" for setting, reason in result.missing.items()]
+
+
+def _prompts(name: str, split: str) -> int | None:
+    """The number of prompts of a file or of a saved dataset; None for a name on the hub and for other folders."""
+    from nlhf.io.inputs import InputFile
+    from nlhf.io.saved_datasets import is_saved
+    from nlhf.models import prompt_files
+    from nlhf.models.content import InputDataset
+
+    path = Path(name).expanduser()
+    if path.is_file():
+        return len(prompt_files.read(InputFile(name, "dataset_name")))
+    return len(prompt_files.of_dataset(InputDataset(name, "dataset_name"), split)) if is_saved(path) else None
 
 
 def _override(key: str, value: Any) -> str:

@@ -57,6 +57,14 @@ def head_text(file: InputFile) -> str:
     return _head(file).decode(errors="replace")
 
 
+def first_keys(file: InputFile) -> set[str]:
+    """The keys of the first line of a jsonl file; none if it is damaged."""
+    try:
+        return set(json.loads(file.lines()[0][1]))
+    except (ValueError, TypeError, IndexError):
+        return set()
+
+
 def frame(file: InputFile) -> Frame:
     """The columns of a file, read once.
 

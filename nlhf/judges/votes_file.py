@@ -3,7 +3,8 @@
 Files in the formats of docs/formats.md that hold texts are read by `nlhf.votes`. In the project's own format, a jsonl
 file has a pair in each line: `prompt` (a text, or messages with role and content), `a`, `b` (completions),
 `votes` [for a, for b, ties], and `source` if there are several. A folder has `prompts.jsonl` (prompt_id, prompt),
-`completions.jsonl` (completion_id, text) and `comparisons.jsonl` (prompt_id, a, b, votes), a and b completion_ids.
+`completions.jsonl` (completion_id, text) and `comparisons.jsonl` (prompt_id, a, b, votes), a and b completion_ids. A
+folder that `save_to_disk` of Hugging Face's datasets has written holds a file of votes.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlhf.config import ConfigError, whole_text
-from nlhf.io.containers import container
+from nlhf.io.containers import container, first_keys
+from nlhf.io.frames import Frame
 from nlhf.io.inputs import InputFile
+from nlhf.io.saved_datasets import is_saved, saved_frame
 from nlhf.io.tables import stripped
 from nlhf.judges.text_votes import TextVotes
 from nlhf.judges.vote_lines import joined_lines, lines, passing_lines
@@ -26,8 +29,9 @@ from nlhf.models.prompts import checked_prompt, prompt_text
 from nlhf.votes.file import MOST_VOTES
 from nlhf.votes.formats.base import BothBad
 from nlhf.votes.formats.table import TEXTS, format_of
+from nlhf.votes.own_names import with_names
 from nlhf.votes.read import warn_of_unused
-from nlhf.votes.source import source_of
+from nlhf.votes.source import Source, source_of
 from nlhf.votes.table import Report, Unused
 from nlhf.votes.unread import check_unread
 from nlhf.votes.where import Where
@@ -82,13 +86,14 @@ def _entries(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The votes as objects with the KEYS, each with the name of its line."""
     folder, file = Path(path).expanduser(), InputFile(path, "data")
-    if folder.is_dir():
+    saved = is_saved(folder)
+    if folder.is_dir() and not saved:
         yield from passing_lines(joined_lines(folder), where, path)
         return
-    if not names and container(file) == "jsonl" and format_of(_first_keys(file)) in (TEXTS, None):
+    if not saved and not names and container(file) == "jsonl" and format_of(first_keys(file)) in (TEXTS, None):
         yield from passing_lines(lines(path, *KEYS), where, path)
         return
-    source = source_of(file, names)
+    source = _saved_source(file, folder, names) if saved else source_of(file, names)
     unused: dict[str, Unused] = {}
     for line, vote in source.texts(both_bad, unused, where):
         yield f"data={path}: row {line}", vote.entry
@@ -97,12 +102,11 @@ def _entries(
     warn_of_unused(Report(file.name, source.format.title, len(source.frame), unused))
 
 
-def _first_keys(file: InputFile) -> set[str]:
-    """The keys of the first line of a jsonl file; none if it is damaged."""
-    try:
-        return set(json.loads(file.lines()[0][1]))
-    except (ValueError, TypeError):
-        return set()
+def _saved_source(file: InputFile, folder: Path, names: Mapping[str, str]) -> Source:
+    """The votes of a saved dataset."""
+    columns: Frame = saved_frame(folder, None, file.name)
+    columns = with_names(columns, names, file) if names else columns
+    return Source(file, format_of(columns.columns), columns)
 
 
 def _named(sources: list[str], path: str) -> list[str]:

@@ -11,9 +11,9 @@ from nlhf.games.base import GameFamily, check_size
 from nlhf.io.inputs import InputFile
 from nlhf.judges.base import TextJudge
 from nlhf.language.reading import transcript
-from nlhf.models import prompts as prompt_files
+from nlhf.models import prompt_files
 from nlhf.models.content import InputDataset
-from nlhf.models.prompts import Prompt
+from nlhf.models.prompts import Prompt, bundled_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +29,9 @@ class Text(GameFamily):
 
     Args:
         judge: compares completions.
-        path: a jsonl file of prompts.
-        dataset: of Hugging Face, a name on the hub or a folder, with a column `prompt` (needs the package datasets).
-            With neither path nor dataset, the prompts are the bundled ones.
+        path: a file with a column `prompt`, or `chosen` and `rejected`, or `messages`: jsonl, JSON, CSV or parquet.
+        dataset: of Hugging Face with such columns: a folder of `save_to_disk`, or a folder or a name on the hub for the
+            package datasets. With neither path nor dataset, the prompts are the bundled ones.
         split: of the dataset.
         test_prompts: number of prompts at the end that are not trained on.
         completions: number of completions of each test prompt when a policy is measured.
@@ -87,7 +87,7 @@ class Text(GameFamily):
         if self.path is not None:
             return prompt_files.numbered(self.path)
         dataset = self.dataset
-        prompts = prompt_files.bundled_prompts() if dataset is None else prompt_files.of_dataset(dataset, self.split)
+        prompts = bundled_prompts() if dataset is None else prompt_files.of_dataset(dataset, self.split)
         return list(enumerate(prompts, start=1))
 
 

@@ -1,4 +1,4 @@
-"""Prompts: a few hundred bundled ones from templates, or the prompts of a file or dataset."""
+"""Prompts as texts or chat messages, and a few hundred bundled ones from templates."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 
 from nlhf.config import ConfigError, whole_text
-from nlhf.io.inputs import InputFile
-from nlhf.io.tables import distinct_keys
-from nlhf.models.content import InputDataset
 
 Message = Mapping[str, Any]  # with `role` and `content`
 Prompt = str | Sequence[Message]
@@ -77,61 +74,6 @@ def bundled_prompts() -> list[Prompt]:
     """300 prompts, every template with every topic, in a fixed random order."""
     prompts: list[Prompt] = [template.format(topic) for topic in TOPICS for template in TEMPLATES]
     return [prompts[index] for index in np.random.default_rng(0).permutation(len(prompts))]
-
-
-def read(file: InputFile) -> list[Prompt]:
-    """The prompts of `numbered`."""
-    return [prompt for _, prompt in numbered(file)]
-
-
-def numbered(file: InputFile) -> list[tuple[int, Prompt]]:
-    """The prompts of a jsonl file with their line numbers.
-
-    Each line is an object with `prompt`: a text, or a list of messages with role and content.
-
-    Raises: ConfigError for another file.
-    """
-    prompts = []
-    for number, line in file.lines():
-        try:
-            prompt = json.loads(line, object_pairs_hook=distinct_keys)["prompt"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{file.name}: line {number} has no prompt, or two: give a JSON object with the key "
-                "`prompt` in each line."
-            ) from error
-        prompts.append((number, checked_prompt(prompt, f"{file.name}: line {number}")))
-    return prompts
-
-
-def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
-    """The column `prompt` of a dataset of Hugging Face, a name on the hub or a folder.
-
-    Raises: ConfigError for a dataset that does not exist or has no prompts.
-    """
-    try:
-        from datasets import load_dataset  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ConfigError(f"game.dataset={name} needs the package datasets: pip install datasets") from error
-    try:
-        with name.unchanged() as source:
-            rows = load_dataset(source, split=split)
-    except ConfigError:
-        raise
-    except Exception as error:  # datasets raises many types
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"game.dataset={name}, game.split={split} cannot be loaded ({reason}): give a folder, or a name on the "
-            "hub, and one of its splits."
-        ) from error
-    if "prompt" not in rows.column_names:
-        raise ConfigError(
-            f"game.dataset={name} has the columns {', '.join(rows.column_names)} and no `prompt`: give another dataset."
-        )
-    return [
-        checked_prompt(prompt, f"game.dataset={name}: row {number}")
-        for number, prompt in enumerate(rows["prompt"], start=1)
-    ]
 
 
 def checked_prompt(prompt: Any, where: str) -> Prompt:

@@ -22,7 +22,7 @@ from nlhf.judges.ensemble import Ensemble
 from nlhf.judges.panel import Panel
 from nlhf.judges.truncation import Truncator, max_tokens_of
 from nlhf.judges.votes_file import read_text_votes
-from nlhf.models import prompts
+from nlhf.models import prompt_files, prompts
 from nlhf.models.content import InputModel
 from nlhf.models.tokens import max_positions
 
@@ -251,7 +251,7 @@ def test_text_parts_of_a_message_are_its_text(tmp_path):
     row = {"prompt": [{"role": "user", "content": parts, "name": "me"}], "a": "x", "b": "y", "votes": [1, 0]}
     path = written(tmp_path, row)
     expected = [{"role": "user", "content": "why\ntea", "name": "me"}]
-    assert prompts.read(InputFile(path)) == [expected]
+    assert prompt_files.read(InputFile(path)) == [expected]
     (prompt, _), _ = read_text_votes(path).answers
     assert prompt == "why\ntea"
     assert prompts.messages(prompt) == expected
@@ -261,7 +261,7 @@ def test_text_parts_of_a_message_are_its_text(tmp_path):
 def test_what_is_no_text_is_refused_with_its_line(tmp_path, content):
     wrong = {"prompt": [{"role": "user", "content": content}], "a": "x", "b": "y", "votes": [1, 0]}
     path = written(tmp_path, {**wrong, "prompt": "why"}, wrong)
-    for reader in (lambda: prompts.read(InputFile(path)), lambda: read_text_votes(path)):
+    for reader in (lambda: prompt_files.read(InputFile(path)), lambda: read_text_votes(path)):
         with pytest.raises(ConfigError, match=r"line 2.* has a message whose content is not text"):
             reader()
 

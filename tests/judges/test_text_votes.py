@@ -10,7 +10,7 @@ import pytest
 from nlhf.config import ConfigError
 from nlhf.io.inputs import InputFile
 from nlhf.judges.votes_file import read_text_votes
-from nlhf.models import prompts
+from nlhf.models import prompt_files
 
 
 def line(**entries):
@@ -79,7 +79,7 @@ def test_ids_that_two_lines_share_are_refused(tmp_path):
 def test_a_prompt_that_is_given_twice_in_a_line_is_refused(tmp_path):
     path = written(tmp_path, '{"prompt": "why"}', '{"prompt": "why", "prompt": "how"}')
     with pytest.raises(ConfigError, match="line 2 has no prompt, or two"):
-        prompts.read(InputFile(path, "game.path"))
+        prompt_files.read(InputFile(path, "game.path"))
 
 
 LANGUAGES = [line(a="x", language="English", turn=1), line(a="y", language="German", turn=2), line(a="z", turn=2)]
