@@ -16,6 +16,8 @@ from nlhf.launch.composer import Composer
 BY_LOSS = ("online_dpo", "xpo")
 # Algorithms that refuse beta > 0.
 ASKING = ("asking", "asking_bradley_terry", "asking_log_barrier", "asking_thompson", "asking_uniform")  # for votes only
+# Algorithms that solve for another solution than Nash.
+OTHER_SOLUTIONS = ("stackelberg",)
 UNREGULARISED = ("predictive_regret_matching", "regret_matching", "restarted_gradient", "restarted_optimistic")
 
 
@@ -24,6 +26,8 @@ def configured(*overrides: str) -> dict[str, Any]:
 
     Hydra composes once per combination of group choices; tests/launch/test_composer.py checks that both are the same.
     """
+    if "algorithm=stackelberg" in overrides and not any(word.startswith("solution=") for word in overrides):
+        overrides = (*overrides, "solution=stackelberg")
     composer, state = _composer()  # the first call replaces Hydra's state, so it comes before `before`
     before = Singleton._instances, BaseContainer._resolvers  # Hydra's own way to save them copies for 50 ms
     Singleton._instances, BaseContainer._resolvers = state

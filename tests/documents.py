@@ -21,6 +21,7 @@ TABLE_PAGES = [
     "docs/guides/large.md",
     "docs/guides/conversations.md",
     "docs/guides/regularisers.md",
+    "docs/guides/stackelberg.md",
     "docs/guides/sweeps.md",
     "docs/guides/comparing.md",
 ]

@@ -29,7 +29,7 @@ from nlhf.config import build
 from nlhf.games.circle import Circle
 from nlhf.policies.tabular import TabularPolicy
 from tests.adversarial import FAMILIES, Arena, arena, log_policy, matrix_game
-from tests.composing import ASKING, UNREGULARISED, configured
+from tests.composing import ASKING, OTHER_SOLUTIONS, UNREGULARISED, configured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(nlhf.__file__).parents[1]
@@ -481,6 +481,7 @@ CITED = {
     "secant": ["2505.19731"],
     "self_play": ["2206.05825", "2407.00617", "2403.08635"],
     "sppo": ["2405.00675", "2401.04056"],
+    "stackelberg": ["2512.16626"],
     "xpo": ["2405.21046", "2402.04792"],
 }
 
@@ -497,7 +498,7 @@ def test_an_algorithm_cites_the_one_inside_it_behind_its_own_sources():
     assert outer.cited[-len(inner.cited) :] == inner.cited
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ASKING])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*ASKING, *OTHER_SOLUTIONS)])
 def test_an_algorithm_without_a_caveat_comes_to_rest_at_the_equilibrium(name):
     beta = 0.0 if name in UNREGULARISED else 0.6
     algorithm = algorithm_of(name)

@@ -18,7 +18,7 @@ from nlhf.policies.tabular import TabularPolicy
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
 from tests.adversarial import FAMILIES
-from tests.composing import ASKING, configured
+from tests.composing import ASKING, OTHER_SOLUTIONS, configured
 from tests.selection import mostly_long
 from tests.test_contract import Recorder
 
@@ -264,7 +264,7 @@ def test_sppo_drops_a_normalisation_of_second_order(game):
 MANY = ["prox.inner_steps=300", "prox.momentum=0.9"]
 NEVER = {"adaptive_nash_mp", "adaptive_optimistic", "comal", "online_dpo", "xpo", "predictive_regret_matching",
          "proximal_point", "regret_matching", "restarted_gradient", "restarted_optimistic", "secant",
-         *ASKING}  # fmt: skip
+         *ASKING, *OTHER_SOLUTIONS}  # fmt: skip
 
 
 ALGORITHMS = BUNDLED.groups["algorithm"]

@@ -20,12 +20,14 @@ from nlhf.launch.compose import CONF, plain
 from nlhf.runner.fingerprint import fingerprint
 from nlhf.runner.specification import specify
 from tests.adversarial import matrix_game
-from tests.composing import ASKING, BY_LOSS, UNREGULARISED, configured
+from tests.composing import ASKING, BY_LOSS, OTHER_SOLUTIONS, UNREGULARISED, configured
 from tests.test_contract import trained
 from tests.test_structured_games import GAMES, policies, structured
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem not in (*BY_LOSS, *ASKING))
+ALGORITHMS = sorted(
+    path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem not in (*BY_LOSS, *ASKING, *OTHER_SOLUTIONS)
+)
 EPS = torch.finfo(torch.float32).eps
 GAME = ["game=random_tournament", "game.actions=7", "game.contexts=2", "reference=random", "seeds=2"]
 

@@ -39,7 +39,7 @@ from nlhf.runner.lock import BusyError, locked
 from nlhf.runner.run_one import run_one, unwatched
 from nlhf.runner.specification import specify
 from nlhf.runner.stop import SIGNALS, StopRequest, stop_on_signal
-from tests.composing import ASKING
+from tests.composing import ASKING, OTHER_SOLUTIONS
 from tests.selection import mostly_long
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # the number of threads is part of "bit for bit"
@@ -82,6 +82,7 @@ def base(algorithm):
     Of the rules that ask, one is regularised, as their regularised certificates are slow.
     """
     prox = ["prox=votes", *["beta=0"] * (algorithm != "asking")] if algorithm in ASKING else []
+    prox += [f"solution={algorithm}"] * (algorithm in OTHER_SOLUTIONS)
     with composed(
         [*GAME, *prox, f"algorithm={algorithm}", "seeds=[4,0,9]", "log_policy=true", "progress=false"]
     ) as config:

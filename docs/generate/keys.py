@@ -8,6 +8,7 @@ GROUPS = {
     "game": "Games",
     "reference": "References",
     "regulariser": "Regularisers",
+    "solution": "Solutions",
     "policy": "Policies",
     "prox": "Engines",
     "feedback": "Feedback",

@@ -16,8 +16,9 @@ METRICS = {  # lower is better
     "average_exploitability": "exploitability of the average",
     "kl_to_equilibrium": "KL to the equilibrium",
     "span_to_equilibrium": "span to the equilibrium",
+    "stackelberg_gap": "Stackelberg gap",
 }
-METRICS |= {f"test_{name}": f"test {title}" for name, title in METRICS.items()}
+METRICS |= {f"test_{name}": f"test {title}" for name, title in METRICS.items() if name != "stackelberg_gap"}
 TARGET_OF_TEXTS = 0.4  # a win rate of 0.6
 OF_TEXTS = "test_loss_rate_vs_reference"  # the metric where a judge compares completions
 METRICS[OF_TEXTS] = "share of judged pairs lost"

@@ -16,7 +16,17 @@ from nlhf.launch.choices import CONF
 from nlhf.terminal import say, say_lines, warn
 
 WATCH = 5.0  # seconds
-GROUPS = ("game", "reference", "regulariser", "algorithm", "prox", "policy", "experiment", "hydra/launcher")
+GROUPS = (
+    "game",
+    "reference",
+    "regulariser",
+    "solution",
+    "algorithm",
+    "prox",
+    "policy",
+    "experiment",
+    "hydra/launcher",
+)
 SUBCOMMANDS = (  # name, operand, example, description
     ("status", "STUDY", "nlhf status runs/first --watch", "Counts of runs by state, progress, failures, time left."),
     ("logs", "RUN", "nlhf logs runs/first/RUN", "Print run.log of a run."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,20 +13,26 @@ from nlhf.games.preference import check_preference
 from nlhf.references.base import reference_logits
 from nlhf.regularisers.names import WEIGHT, RegulariserName, regulariser_of
 
+SolutionName = Literal["nash", "stackelberg"]
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
 class EquilibriumResult:
-    """A Nash equilibrium and its certificate.
+    """A Nash or a Stackelberg equilibrium and its certificate.
 
     Args:
         log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
         exploitability: measured, the mean over contexts.
         method: `newton` (beta > 0) or `interior point` (beta = 0, or another regulariser than the reverse KL).
+        exploitability: measured, the mean over contexts; of a Stackelberg equilibrium, the gap of leader and follower.
+        method: `newton` (beta > 0), `interior point` (beta = 0), or `closed form` (Stackelberg).
         certified: True if the exploitability of every context is at most 1e-12 and can be explained by rounding.
         unique: True if the equilibrium of every context is certified to be the only one; always if beta > 0.
+        log_follower: log-probabilities of the follower's answer (last) after each answer of the leader, (n, n) or
+            (X, n, n); None for a Nash equilibrium.
     """
 
     log_policy: np.ndarray
@@ -34,6 +40,7 @@ class EquilibriumResult:
     method: str
     certified: bool
     unique: bool
+    log_follower: np.ndarray | None = None
 
 
 def equilibrium(
@@ -44,6 +51,8 @@ def equilibrium(
     clip: float = CLIP,
     regulariser: RegulariserName = "reverse_kl",
     weight: float = WEIGHT,
+    solution: SolutionName = "nash",
+    follower_beta: float | None = None,
 ) -> EquilibriumResult:
     """The equilibrium of a regularised preference game, exact up to rounding if it is `certified`.
 
@@ -58,6 +67,8 @@ def equilibrium(
         clip: smallest P of the logit.
         regulariser: `reverse_kl`, KL(pi, reference); `forward_kl`, KL(reference, pi); `mixed`; `chi_square`.
         weight: of the reverse KL in `mixed`, in (0, 1).
+        solution: `nash`, or `stackelberg`: the leader's policy where a follower sees its answer and improves on it.
+        follower_beta: strength of the follower's KL term, >= 0; by default beta.
 
     Raises: ConfigError for invalid arrays.
 
@@ -67,6 +78,15 @@ def equilibrium(
         >>> np.exp(equilibrium(P, beta=0.1).log_policy).round(3)
         array([0.333, 0.333, 0.333])
     """
+    if solution == "stackelberg":
+        if regulariser != "reverse_kl":
+            raise ConfigError(f"regulariser={regulariser} has no leader and follower: give reverse_kl.")
+        return _stackelberg(preference, beta, reference, payoff, follower_beta)
+    if solution != "nash" or follower_beta is not None:
+        raise ConfigError(
+            f"solution={solution} with follower_beta={follower_beta} is unknown: give solution=nash without "
+            "follower_beta, or solution=stackelberg."
+        )
     from nlhf.equilibria.limit import limits
     from nlhf.equilibria.solve import solve
 
@@ -84,6 +104,25 @@ def equilibrium(
         bool(solved.certified.all()),
         bool(solved.unique.all()),
     )
+
+
+def _stackelberg(
+    preference: Any, beta: float, reference: Any, payoff: PayoffName, follower_beta: float | None
+) -> EquilibriumResult:
+    """`equilibrium` for leader and follower."""
+    from nlhf.equilibria.stackelberg import equilibrium_of
+
+    if payoff != "linear":
+        raise ConfigError(f"payoff={payoff} is not defined for a follower, who answers to P itself: give linear.")
+    advantage, log_reference, strength, _ = game_of(preference, beta, reference, Payoff(payoff))
+    tau = strength if follower_beta is None else float(follower_beta)
+    if not 0 <= tau < float("inf"):
+        raise ConfigError(f"follower_beta={tau} is out of range: give a finite number >= 0.")
+    solved, follower = equilibrium_of(advantage, log_reference, strength, tau)
+    arrays = [solved.log_policy.numpy(), follower.numpy()]
+    policy, reply = (array[0] for array in arrays) if np.ndim(preference) == 2 else arrays
+    gap, certified, unique = float(solved.exploitability.mean()), solved.certified.all(), solved.unique.all()
+    return EquilibriumResult(policy, gap, solved.method, bool(certified), bool(unique), reply)
 
 
 def exploitability(

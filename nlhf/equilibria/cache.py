@@ -92,9 +92,9 @@ def reference_equilibria(
         tree = tree.to(log_reference.device).expanded(instances)
     elif not factorised:
         solved = _matrix_free(game.to(log_reference.device), log_reference, beta, cache, unit, regulariser)
-        return _summarised(solved, beta, unit)
+        return summarised(solved, beta, unit)
     advantage = game.dense().cpu().expand(instances, -1, -1, -1)
-    return _summarised(_dense(advantage, log_reference, beta, cache, tree, unit, regulariser), beta, unit)
+    return summarised(_dense(advantage, log_reference, beta, cache, tree, unit, regulariser), beta, unit)
 
 
 def _dense(
@@ -161,7 +161,8 @@ def _announce(seconds: float, actions: int, beta: float) -> None:
         )
 
 
-def _summarised(equilibria: Equilibrium, beta: float, unit: float) -> Certified:
+def summarised(equilibria: Equilibrium, beta: float, unit: float) -> Certified:
+    """Equilibria (G, X, n) with what metrics may compare with, and warnings about instances without a usable one."""
     certified, unique = equilibria.certified.all(-1), equilibria.unique.all(-1)
     usable = (equilibria.certified & equilibria.determined(beta)).all(-1)
     count = len(certified)

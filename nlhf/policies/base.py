@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from nlhf.config import ConfigError
 from nlhf.policies.distributions import Categorical, rows
 
 if TYPE_CHECKING:
@@ -107,6 +108,13 @@ class TrainablePolicy(Policy, ABC):
     def sound(self) -> bool:
         """True if the parameters have not overflowed; a table may contain -inf."""
         return not any(bool((value.isnan() | value.isposinf()).any()) for value in self.parameters.values())
+
+    def with_follower(self) -> TrainablePolicy:
+        """This policy as a leader, with a follower that gives the same answers.
+
+        Raises: ConfigError, unless the class implements it.
+        """
+        raise ConfigError(f"a {type(self).__name__} has no follower: set policy=tabular, or policy=causal_lm.")
 
     def towards(self, target: Self, weight: Tensor) -> Self:
         """This policy with parameters interpolated towards `target` by `weight` (S, 1, 1) in [0, 1]."""

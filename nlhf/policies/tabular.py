@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from nlhf.policies.base import Memory, PolicyFamily, TrainablePolicy
@@ -29,10 +29,36 @@ class TabularPolicy(TrainablePolicy):
     def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> TabularPolicy:
         return TabularPolicy(parameters["logits"].log_softmax(-1), memory)
 
+    def with_follower(self) -> TrainablePolicy:
+        follower = TabularPolicy(after_each_answer(self.log_probabilities))
+        return LeaderPolicy(self.log_probabilities, self.memory, follower=follower)
+
     def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
         if parameters is None:
             return Categorical(rows(self.log_probabilities, contexts))
         return Categorical(rows(parameters["logits"], contexts).log_softmax(-1))
+
+
+@dataclass(frozen=True, eq=False)
+class LeaderPolicy(TabularPolicy):
+    """A leader, with a follower that sees the leader's answer and gives another one.
+
+    Args:
+        follower: its contexts are pairs of a context and the leader's answer in it, (S, X Y, Y).
+    """
+
+    follower: TabularPolicy = field(kw_only=True)
+
+    def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> LeaderPolicy:
+        return replace(self, log_probabilities=parameters["logits"].log_softmax(-1), memory=memory)
+
+    def with_follower(self) -> LeaderPolicy:
+        return self
+
+
+def after_each_answer(log_policy: Tensor) -> Tensor:
+    """The same distribution after every answer: log-probabilities (S, X, Y) -> (S, X Y, Y)."""
+    return log_policy.repeat_interleave(log_policy.shape[-1], 1)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,12 @@ class Prox(Protocol):
         Later turns have the value that they have under `policy`. With one turn it is `prox(policy, policy)`.
         """
 
+    def follow(self, policy: TrainablePolicy, step_size: Tensor) -> TrainablePolicy:
+        """The leader with the follower after a proximal step against each of the leader's answers."""
+
+    def lead(self, policy: TrainablePolicy, step_size: Tensor) -> TrainablePolicy:
+        """The leader after a proximal step for the values of its answers against the follower."""
+
     def largest_gain(self, answer: Tensor) -> Tensor:
         """What the best policy gains against the policy of an answer (S, X, Y), (S, X, 1)."""
 
@@ -113,6 +119,7 @@ class Parts(Generic[AnyGame]):
         seeds: S of them.
         feedback: the annotator's noise in answers about single pairs.
         regulariser: of the game.
+        follower_beta: strength of the KL term of a follower, if there is one, (S, 1, 1).
     """
 
     game: AnyGame
@@ -121,6 +128,7 @@ class Parts(Generic[AnyGame]):
     seeds: list[int]
     feedback: Feedback
     regulariser: Regulariser = REVERSE_KL
+    follower_beta: Tensor | None = None
 
 
 @dataclass(frozen=True)

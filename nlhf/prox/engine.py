@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nlhf.config import ConfigError
 from nlhf.policies.select import choose
 from nlhf.prox.base import AnyPolicy, Parts, ProximalProblem
 from nlhf.prox.ledger import Ledger, as_mask
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from nlhf.games.protocol import PairGame
     from nlhf.policies.base import Policy, TrainablePolicy
     from nlhf.regularisers.base import Contraction
+
+
+NO_FOLLOWER = "this prox has no steps for a leader and a follower: set prox=exact."
 
 
 class ProxEngine(ABC):
@@ -39,6 +43,7 @@ class ProxEngine(ABC):
     def __init__(self, parts: Parts[PairGame]) -> None:
         seeds = parts.beta.shape[0]
         self.reference, self.beta, self.regulariser = parts.reference, parts.beta, parts.regulariser
+        self.follower_beta = parts.follower_beta
         self.ledger, self.active = Ledger(seeds), np.ones(seeds, bool)
         self.iterations = np.zeros(seeds, np.int64)
         self._masked: tuple[np.ndarray, Tensor | None] = self.active.copy(), None
@@ -83,6 +88,20 @@ class ProxEngine(ABC):
     def local_step(self, policy: Policy, step_size: Tensor) -> TrainablePolicy:
         """A step in each turn by itself (see `Prox`): here there is one turn."""
         return self(opponent=policy, anchor=policy, step_size=step_size)
+
+    def follow(self, policy: TrainablePolicy, step_size: Tensor) -> TrainablePolicy:
+        """A step of the follower (see `Prox`).
+
+        Raises: ConfigError, unless the engine implements it.
+        """
+        raise ConfigError(NO_FOLLOWER)
+
+    def lead(self, policy: TrainablePolicy, step_size: Tensor) -> TrainablePolicy:
+        """A step of the leader (see `Prox`).
+
+        Raises: ConfigError, unless the engine implements it.
+        """
+        raise ConfigError(NO_FOLLOWER)
 
     def largest_gain(self, answer: Tensor) -> Tensor:
         """What the best policy gains against the policy of an answer (see `Prox`)."""

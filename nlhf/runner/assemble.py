@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from nlhf.config import ConfigError
-from nlhf.equilibria.cache import reference_equilibria
 from nlhf.games.check import check_game
 from nlhf.games.protocol import FiniteGame
 from nlhf.references.base import check_reference
@@ -37,8 +36,10 @@ def assemble_table(run: Specification) -> TableWorld:
 
     def world(game: FiniteGame, log_reference: Tensor, held_out: TableWorld | None) -> TableWorld:
         unit, penalty = run.game.payoff_unit, run.regulariser
-        equilibria = reference_equilibria(game, log_reference, run.beta, options.equilibrium, cache, unit, penalty)
-        return TableWorld(game.to(device), log_reference.to(device), beta, equilibria, held_out, unit, penalty)
+        problem = game, log_reference, run.beta, options.equilibrium, cache, unit, penalty
+        equilibria = run.solution.certified(*problem)
+        placed = game.to(device), log_reference.to(device)
+        return TableWorld(*placed, beta, equilibria, held_out, unit, penalty, run.solution)
 
     complete_game = run.game.build(options.seeds)
     check_game(complete_game, run.game.provides, f"game={type(run.game).__name__}")

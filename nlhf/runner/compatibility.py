@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nlhf.algorithms.base import Algorithm
 from nlhf.config import ConfigError
+from nlhf.equilibria.solution import Solution
 from nlhf.games.base import GameFamily
 from nlhf.games.feedback import Feedback
 from nlhf.policies.base import PolicyFamily
@@ -18,6 +21,9 @@ CAPABILITIES = {
     "one-turn": "a game of one turn, whose policies are any distributions: choose another game, algorithm or prox",
     "prompts": "prompts to complete: set game=text or game=dialogue, or choose another policy",
     "text": "a policy that writes text: set policy=causal_lm prox=gradient, or choose another game",
+    "follower": "a follower that sees the answer: set solution=stackelberg",
+    "leader": "a leader and a follower: set algorithm=stackelberg",
+    "leads": "steps of a leader and a follower: set prox=exact",
     "table": "a policy that can be any table: set policy=tabular, or prox=gradient",
     "gradient": "a policy with parameters: choose another policy or prox",
     "sample": "a policy that can be sampled: choose another policy or prox",
@@ -40,6 +46,7 @@ CAPABILITIES = {
 
 def check_compatible(
     game: GameFamily,
+    solution: Solution,
     policy: PolicyFamily,
     prox: ProxFamily,
     algorithm: Algorithm,
@@ -50,16 +57,25 @@ def check_compatible(
 
     Raises: ConfigError.
     """
-    provided = game.provides | policy.provides | prox.provides | algorithm.provides | regulariser.provides
-    parts = (("policy", policy), ("game", game), ("algorithm", algorithm), ("prox", prox), ("regulariser", regulariser))
-    for key, part in parts:
+    parts: dict[str, Any] = {
+        "policy": policy,
+        "game": game,
+        "algorithm": algorithm,
+        "prox": prox,
+        "regulariser": regulariser,
+        "solution": solution,
+    }
+    provided = frozenset[str]().union(*(part.provides for part in parts.values()))
+    for key, part in parts.items():
         if missing := sorted(part.needs - provided):
             raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
     algorithm.check(beta)
     regulariser.check(beta)
 
 
-def check_payoff(game: GameFamily, feedback: Feedback, prox: ProxFamily, algorithm: Algorithm) -> None:
+def check_payoff(
+    game: GameFamily, solution: Solution, feedback: Feedback, prox: ProxFamily, algorithm: Algorithm
+) -> None:
     """Refuse another payoff than P where it is not defined, or where answers are no unbiased estimates of it.
 
     Raises: ConfigError.
@@ -69,6 +85,8 @@ def check_payoff(game: GameFamily, feedback: Feedback, prox: ProxFamily, algorit
     key = f"game.payoff={game.payoff}"
     if "advantage" not in game.provides:
         raise ConfigError(f"{key} needs a table of all pairs, which this game does not have: set game.payoff=linear.")
+    if "follower" in solution.provides:
+        raise ConfigError(f"{key} is not defined for a follower, who answers to P itself: set game.payoff=linear.")
     if not feedback.plain:
         raise ConfigError(
             f"{key} cannot be estimated without bias from votes or noisy answers: set feedback=probability without "

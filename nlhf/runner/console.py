@@ -80,6 +80,8 @@ def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
         output.print(f"failed: {summary['stop_reason']} (traceback in {folder}/run.log)", style="red")
     if summary["final"]:  # empty for a run that failed before it measured anything
         output.print(_facts(summary), "", _samples(folder) or _mixtures(folder) or "", "", sep="\n")
+    if caveat := summary["method"].get("caveat"):
+        output.print(f"note  {caveat}", soft_wrap=True)
     output.print(f"run   {folder}", soft_wrap=True)
     if summary["status"] == "completed":
         for line in _suggestions(folder):
@@ -101,6 +103,9 @@ def _facts(summary: Mapping[str, Any]) -> Any:
         table.add_row("exploitability", _number(final.get("exploitability")))
         if "certified_exploitability" in final:
             table.add_row("  certified by the votes", _number(final["certified_exploitability"]))
+        if "stackelberg_gap" in final:
+            table.add_row("gap of leader and follower", _number(final["stackelberg_gap"]))
+            table.add_row("win rate of the follower", _number(final["refinement_win_rate"]))
         table.add_row("  of the average policy", _number(final.get("average_exploitability")))
         table.add_row("KL to the equilibrium", _number(final.get("kl_to_equilibrium")))
         table.add_row("  its certificate", _certificate(summary["equilibrium"]))

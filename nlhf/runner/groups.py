@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget
+from nlhf.equilibria.solution import Solution
 from nlhf.games.base import GameFamily
 from nlhf.games.feedback import Feedback
 from nlhf.policies.base import PolicyFamily
@@ -15,6 +16,7 @@ GROUPS: dict[str, type] = {
     "game": GameFamily,
     "reference": Reference,
     "regulariser": Regulariser,
+    "solution": Solution,
     "policy": PolicyFamily,
     "algorithm": Algorithm,
     "prox": ProxFamily,

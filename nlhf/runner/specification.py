@@ -11,6 +11,7 @@ from typing import Any
 from nlhf.algorithms.base import Algorithm
 from nlhf.budget import Budget
 from nlhf.config import ConfigError, checked, schema
+from nlhf.equilibria.solution import Solution
 from nlhf.games.base import GameFamily
 from nlhf.games.feedback import Feedback
 from nlhf.messages import shown
@@ -19,7 +20,6 @@ from nlhf.prox.base import ProxFamily
 from nlhf.records import ADDED
 from nlhf.references.base import Reference
 from nlhf.regularisers.base import Regulariser
-from nlhf.regularisers.reverse_kl import ReverseKL
 from nlhf.runner.compatibility import check_compatible, check_payoff
 from nlhf.runner.fingerprint import RESULTS_VERSION, digests, fingerprint
 from nlhf.runner.groups import GROUPS
@@ -27,8 +27,9 @@ from nlhf.runner.options import Options
 from nlhf.runner.seeds import parse_seeds
 from nlhf.runner.source import dataclasses_in, sources
 
-# Groups that configs of earlier versions lack
-IMPLICIT = {"regulariser": {"_target_": f"{ReverseKL.__module__}.{ReverseKL.__qualname__}"}}
+# Groups that configs of earlier versions lack, with what they had implicitly; not fingerprinted
+IMPLICIT = {"regulariser": {"_target_": "nlhf.regularisers.reverse_kl.ReverseKL"},
+            "solution": {"_target_": "nlhf.equilibria.solution.Nash"}}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Specification:
     """Everything about a run that is known before it starts.
 
     Args:
-        game, reference, regulariser, policy, algorithm, prox, feedback, budget: built from their config nodes; the
+        game, reference, regulariser, solution, policy, algorithm, prox, feedback, budget: built from their nodes; the
             algorithm has its step sizes in the units of the game, in which payoffs are at most 1/2.
         fingerprint: SHA-256 in 64 hex digits; RESULTS_VERSION is recorded next to it.
         inputs: digests of input files and folders by the config keys that name them, and of the source of plug-ins.
@@ -49,6 +50,7 @@ class Specification:
     game: GameFamily
     reference: Reference
     regulariser: Regulariser
+    solution: Solution
     policy: PolicyFamily
     algorithm: Algorithm
     prox: ProxFamily
@@ -102,9 +104,10 @@ class Specification:
     @property
     def method(self) -> dict[str, Any]:
         """The sources of the method, and where it stops if not at the equilibrium, for summary.json."""
-        beta, options = self.beta, self.options
+        beta = self.beta
         cycling = None if self.prox.decreasing and beta > 0 else self.algorithm.cycling(beta, self.game.payoff_unit)
-        caveats = [self.algorithm.caveat(beta), cycling, self.prox.caveat(beta), self.policy.caveat, options.caveat]
+        caveats = [self.solution.caveat, self.algorithm.caveat(beta), cycling, self.prox.caveat(beta)]
+        caveats += [self.policy.caveat, self.options.caveat]
         sources = dict.fromkeys((*self.algorithm.cited, *self.prox.cited, *self.regulariser.sources))
         return {"sources": list(sources), "caveat": "; ".join(filter(None, caveats)) or None}
 
@@ -146,16 +149,14 @@ def specify(config: Mapping[str, Any]) -> Specification:
     top = ADDED | {key: value for key, value in config.items() if key not in GROUPS}
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
-    together = ("game", "policy", "prox", "algorithm", "regulariser")
+    together = ("game", "solution", "policy", "prox", "algorithm", "regulariser")
     check_compatible(**{key: parts[key] for key in together}, beta=options.beta)
     parts["algorithm"] = parts["algorithm"].in_units(parts["game"].payoff_unit)
     _check_questions(parts["prox"], parts["feedback"], options)
-    check_payoff(parts["game"], parts["feedback"], parts["prox"], parts["algorithm"])
+    check_payoff(**{key: parts[key] for key in ("game", "solution", "feedback", "prox", "algorithm")})
     coerced = {key: {"_target_": nodes[key]["_target_"], **values} for key, (_, values) in entries.items()}
-    if "pairs" not in parts["prox"].needs:
-        del coerced["feedback"]
-    if parts["regulariser"] == ReverseKL():  # the only one of earlier versions
-        del coerced["regulariser"]
+    asks = "pairs" in parts["prox"].needs
+    coerced = {key: node for key, node in coerced.items() if node != IMPLICIT.get(key) and (key != "feedback" or asks)}
     requested = len(options.seeds)
     random = any(parts[key].random for key in ("game", "reference", "policy", "prox"))
     options = options if random else replace(options, seeds=[0])

@@ -13,6 +13,7 @@ from torch import Tensor
 from nlhf.algorithms.base import Algorithm
 from nlhf.equilibria.cache import Certified
 from nlhf.equilibria.metrics import Measure
+from nlhf.equilibria.solution import Nash, Solution
 from nlhf.games.base import LARGEST_DENSE
 from nlhf.games.protocol import FiniteGame
 from nlhf.games.tree import answers_in_context
@@ -28,6 +29,7 @@ from nlhf.runner.recorder import Recorder
 from nlhf.runner.specification import Specification
 from nlhf.runner.trainer import Trainer
 
+NASH = Nash()
 NAMED_ACTIONS = 100_000  # files name the items of games up to this size
 PREFERENCE_ACTIONS, PREFERENCE_ENTRIES = 512, 4_000_000  # limits up to which game.npz holds P
 
@@ -44,6 +46,7 @@ class TableWorld:
         held_out: the world of the contexts that are kept for testing, or None.
         unit: of payoffs: the game's answers and beta are divided by it.
         regulariser: beta is its strength.
+        solution: what is solved.
     """
 
     game: FiniteGame
@@ -53,6 +56,7 @@ class TableWorld:
     held_out: TableWorld | None = None
     unit: float = 1.0
     regulariser: Regulariser = REVERSE_KL
+    solution: Solution = NASH
 
     listed: ClassVar[bool] = True
     account: ClassVar[None] = None  # no judge
@@ -62,7 +66,7 @@ class TableWorld:
         """The columns of metrics.csv."""
         added = self.regulariser.columns
         test_columns = (*TEST_COLUMNS, *(f"test_{name}" for name in added))
-        return (*COLUMNS, *added, *(test_columns if self.held_out else ()))
+        return (*COLUMNS, *added, *self.solution.columns, *(test_columns if self.held_out else ()))
 
     @property
     def strength(self) -> Tensor:
@@ -74,12 +78,12 @@ class TableWorld:
         """Grades policies in this world."""
         log_equilibrium = None if self.equilibria is None else self.equilibria.log_policy.to(self.beta.device)
         held_out = None if self.held_out is None else self.held_out.measure
-        return Measure(
+        return self.solution.measure(
             self.game,
             self.log_reference,
             self.beta,
-            log_equilibrium,
-            held_out,
+            log_equilibrium=log_equilibrium,
+            held_out=held_out,
             unit=self.unit,
             linear=self.game.linear,
             regulariser=self.regulariser,
@@ -96,8 +100,8 @@ class TableWorld:
         """The trainer of a run at its start; `algorithm` is given if it is bound to beta already."""
         seeds = run.options.seeds
         game = self.game.to(getattr(torch, run.options.dtype))
-        reference = TabularPolicy(self.log_reference)
-        prox = run.prox.engine(Parts(game, reference, self.beta, seeds, run.feedback, self.regulariser))
+        reference, tau = TabularPolicy(self.log_reference), self.solution.follower_strength(self.beta)
+        prox = run.prox.engine(Parts(game, reference, self.beta, seeds, run.feedback, self.regulariser, tau))
         test_contexts = None
         if self.held_out is not None and self.held_out.game.features is not None:
             log_reference = self.held_out.log_reference.expand(len(seeds), -1, -1).contiguous()

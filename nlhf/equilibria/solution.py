@@ -1,0 +1,129 @@
+"""What is solved: the choices of `solution=<name>`. No torch import."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nlhf.config import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlhf.equilibria.cache import Certified
+    from nlhf.equilibria.metrics import Measure
+    from nlhf.games.protocol import FiniteGame
+    from nlhf.regularisers.base import Regulariser
+
+
+class Solution(ABC):
+    """Base of the solutions; subclasses are frozen dataclasses.
+
+    Class attributes: `needs` and `provides`, capabilities as of every other part; `columns`, which it adds to rows of
+    games whose actions are listed; `sources`, the arXiv numbers to cite; `caveat`, what a reader has to be warned of.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset()
+    columns: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ()
+    caveat: ClassVar[str | None] = None
+
+    def follower_strength(self, beta: Tensor) -> Tensor | None:
+        """The strength of the follower's KL term for every seed, (S, 1, 1); None without a follower."""
+        return None
+
+    @abstractmethod
+    def certified(
+        self,
+        game: FiniteGame,
+        log_reference: Tensor,
+        beta: float,
+        choice: str,
+        cache: Path,
+        unit: float,
+        regulariser: Regulariser,
+    ) -> Certified | None:
+        """The solutions of every instance with certificates (see `reference_equilibria`), or None."""
+
+    @abstractmethod
+    def measure(self, game: FiniteGame, log_reference: Tensor, beta: Tensor, **options: Any) -> Measure:
+        """Grades policies; `options` are further arguments of `Measure`."""
+
+
+@dataclass(frozen=True)
+class Nash(Solution):
+    """The symmetric Nash equilibrium."""
+
+    def certified(
+        self,
+        game: FiniteGame,
+        log_reference: Tensor,
+        beta: float,
+        choice: str,
+        cache: Path,
+        unit: float,
+        regulariser: Regulariser,
+    ) -> Certified | None:
+        from nlhf.equilibria.cache import reference_equilibria
+
+        return reference_equilibria(game, log_reference, beta, choice, cache, unit, regulariser)
+
+    def measure(self, game: FiniteGame, log_reference: Tensor, beta: Tensor, **options: Any) -> Measure:
+        from nlhf.equilibria.metrics import Measure
+
+        return Measure(game, log_reference, beta, **options)
+
+
+@dataclass(frozen=True)
+class Stackelberg(Solution):
+    """A leader, and a follower that sees the leader's answer.
+
+    Args:
+        follower_beta: tau, strength of the follower's KL term, > 0; null takes beta.
+    """
+
+    follower_beta: float | None
+
+    needs = frozenset({"leader"})
+    provides = frozenset({"follower"})
+    columns = ("stackelberg_gap", "leader_value", "refinement_win_rate")
+    sources = ("2512.16626",)
+    caveat = "a Stackelberg leader is not Smith-consistent: it may play an answer that loses to every answer of a cycle"
+
+    def __post_init__(self) -> None:
+        if self.follower_beta is not None and not 0 < self.follower_beta < float("inf"):
+            raise ConfigError(
+                f"solution.follower_beta={self.follower_beta} is out of range: give a finite number > 0, or null."
+            )
+
+    def follower_strength(self, beta: Tensor) -> Tensor:
+        return beta if self.follower_beta is None else beta * 0 + self.follower_beta
+
+    def certified(
+        self,
+        game: FiniteGame,
+        log_reference: Tensor,
+        beta: float,
+        choice: str,
+        cache: Path,
+        unit: float,
+        regulariser: Regulariser,
+    ) -> Certified | None:
+        from nlhf.equilibria.cache import summarised
+        from nlhf.equilibria.stackelberg import equilibrium_of
+
+        if choice == "never":
+            return None
+        advantage, log_reference = game.dense().cpu(), log_reference.cpu()
+        instances = max(len(advantage), len(log_reference))
+        tau = beta if self.follower_beta is None else self.follower_beta
+        shared = log_reference.expand(instances, -1, -1)
+        return summarised(equilibrium_of(advantage, shared, beta, tau)[0], beta, unit)
+
+    def measure(self, game: FiniteGame, log_reference: Tensor, beta: Tensor, **options: Any) -> Measure:
+        from nlhf.equilibria.stackelberg import StackelbergMeasure
+
+        return StackelbergMeasure(game, log_reference, beta, follower_beta=self.follower_strength(beta), **options)
