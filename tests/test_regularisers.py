@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.optimize import minimize
 from scipy.special import wrightomega
 
@@ -16,9 +17,11 @@ from nlhf.algorithms.adaptive import Adaptive
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.algorithms.omd import OnlineMirrorDescent
 from nlhf.algorithms.optimistic import Optimistic
+from nlhf.analysis.figures.presets.regularisers import config_name
 from nlhf.config import ConfigError
 from nlhf.equilibria.solve import solve
 from nlhf.games.feedback import Feedback
+from nlhf.launch.choices import CONF
 from nlhf.numerics import simplex
 from nlhf.numerics.wright_omega import wright_omega
 from nlhf.policies.tabular import TabularPolicy
@@ -416,3 +419,11 @@ def test_other_combinations_that_cannot_work_are_refused():
         nlhf.equilibrium([[0.5, 0.5], [0.5, 0.5]], 0.1, regulariser="l2")
     with pytest.raises(ConfigError, match="no effect at beta=0"):
         nlhf.equilibrium([[0.5, 0.5], [0.5, 0.5]], 0.0, regulariser="chi_square")
+
+
+def test_the_figure_names_regularisers_as_configs_do():
+    targets = {
+        path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "regulariser").glob("*.yaml")
+    }
+    assert len(targets) == 4
+    assert {name: config_name(target) for name, target in targets.items()} == {name: name for name in targets}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -49,10 +51,15 @@ def factors(rows: pd.DataFrame) -> pd.DataFrame:
         first, last = later.iloc[0], later.iloc[-1]
         count = last["iteration"] - first["iteration"]
         measured, proved = (float(np.exp(np.log(last[name] / first[name]) / count)) for name in (METRIC, BOUND))
-        named = {"regulariser": str(first[KEY]).rpartition(".")[2], "beta": first["beta"], "seed": seed}
+        named = {"regulariser": config_name(str(first[KEY])), "beta": first["beta"], "seed": seed}
         lines.append({**named, "algorithm": first["algorithm"], "measured": measured, "proved": proved})
     columns = ["regulariser", "beta", "seed", "algorithm", "measured", "proved"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def config_name(target: str) -> str:
+    """The name of a regulariser in configs: chi_square for `nlhf.regularisers.chi_square.ChiSquare`."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
 
 
 PRESET = Preset(
