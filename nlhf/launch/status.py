@@ -162,13 +162,17 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
 
 
 def _end(study: Path, runs: list[RunState], pending: int) -> float | None:
-    """When the last run may end, or None: running runs at their pace, pending ones at the median of completed runs."""
-    running = [run for run in runs if run.state == "running"]
-    if not running:
+    """When the last run may end: running runs at their pace, pending ones at the median of completed runs.
+
+    None if no run is running, or one of them has no pace yet.
+    """
+    seconds_left = [run.seconds_left for run in runs if run.state == "running"]
+    known = [seconds for seconds in seconds_left if seconds is not None]
+    if not known or len(known) < len(seconds_left):
         return None
     seconds = measured_seconds([study]).values()
-    waiting = pending * statistics.median(seconds) / len(running) if pending and seconds else 0.0
-    end = time.time() + max((run.seconds_left or 0.0) for run in running) + waiting
+    waiting = pending * statistics.median(seconds) / len(known) if pending and seconds else 0.0
+    end = time.time() + max(known) + waiting
     return end if end < LATEST else None
 
 

@@ -15,7 +15,9 @@ import pytest
 
 from nlhf.cli.status import GROUPS, main
 from nlhf.io.json_files import read_json, write_json
+from nlhf.launch import status
 from nlhf.launch.compose import CONF
+from nlhf.launch.status import RunState
 from tests.launch.commands import GAME, MAIN, SLOW, command, ended, process, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -172,3 +174,12 @@ def test_status_imports_no_torch(finished):
     done = subprocess.run([sys.executable, "-c", script, "status", str(finished)], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(MAIN.parent)}, check=True, timeout=600)  # fmt: skip
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_no_end_is_promised_while_a_run_has_no_pace(tmp_path, monkeypatch):
+    runs = [RunState("a", "running", 0.5, 20.0), RunState("b", "running")]
+    monkeypatch.setattr(status, "states", lambda _: iter(runs))
+    not_begun = {"pending": 0, "missing": 0}
+    assert not any("may be done" in line for line in status.show(tmp_path, not_begun))
+    runs.pop()
+    assert "may be done" in status.show(tmp_path, not_begun)[-1]
