@@ -385,6 +385,14 @@ def test_a_narrow_range_of_a_key_is_linear(tmp_path):
     assert axis.get_title() == "random_tournament, beta = 0.05"
 
 
+def test_rates_without_a_positive_value_are_drawn_on_a_linear_scale(swept):
+    table = sensitivity.by_key(swept.observations, swept.study.rows, "beta")
+    for rate in (-0.1, np.nan):
+        figure = sensitivity.against(table.assign(rate=rate, bound_rate=np.nan), "beta", "rate", swept.criterion)
+        assert {axis.get_yscale() for axis in figure.axes} == {"linear"}
+        output.settle(figure)
+
+
 def test_where_no_algorithm_reaches_the_target_there_are_crosses_alone(tmp_path):
     for step in STEPS:
         write_run(tmp_path, curves={0: geometric(1, 0.99, SCHEDULE)}, algorithm__step_size=step)

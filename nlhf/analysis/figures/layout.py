@@ -72,9 +72,16 @@ def plain(text: str) -> str:
 
 
 def logarithmic(axis: Axes, x: bool = True, y: bool = True) -> None:
-    """Set logarithmic scales; short ones also get numbers between the powers of ten."""
-    for chosen, scale, line in ((x, axis.set_xscale, axis.xaxis), (y, axis.set_yscale, axis.yaxis)):
-        if chosen:
+    """Set logarithmic scales; short ones also get numbers between the powers of ten.
+
+    A scale stays linear if no value on it is positive, as for the rate of methods that all move away.
+    """
+    limits = axis.dataLim
+    for chosen, scale, line, interval in (
+        (x, axis.set_xscale, axis.xaxis, limits.intervalx),
+        (y, axis.set_yscale, axis.yaxis, limits.intervaly),
+    ):
+        if chosen and interval[1] > 0:  # the upper end, -inf without data
             scale("log")
             line.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 

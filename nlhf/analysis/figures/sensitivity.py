@@ -107,7 +107,7 @@ def _point(members: pd.DataFrame, quantity: str) -> tuple[float, float, float, f
 def _strip(axis: Axes, largest: float) -> None:
     """Make room above the curves for crosses; an axis without curves shows costs up to `largest`."""
     if not np.isfinite(axis.dataLim.intervaly).all():
-        axis.set_ylim(max(largest, 1) / 100, max(largest, 1))
+        axis.set(yscale="log", ylim=(max(largest, 1) / 100, max(largest, 1)))
     bottom, top = axis.get_ylim()
     ticks = [tick for tick in axis.get_yticks() if bottom <= tick <= top]
     axis.set_ylim(bottom, bottom * (top / bottom) ** (1 / (1 - STRIP)))
