@@ -78,3 +78,16 @@ def test_no_files_import_each_other_in_a_circle():
     except CycleError as error:
         circle = " -> ".join(str(FILES[name]) for name in error.args[1])
         raise AssertionError(f"{circle}: move what two of them share into a file of its own.") from None
+
+
+def test_no_file_holds_the_marks_of_an_unfinished_merge():
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    folders = ("nlhf", "conf", "docs", "tests", "benchmarks")
+    paths = [
+        path
+        for folder in folders
+        for path in (ROOT.parent / folder).rglob("*")
+        if path.suffix in (".py", ".md", ".yaml", ".bib")
+    ]
+    assert len(paths) > 500
+    assert [path for path in paths if any(line.startswith(marks) for line in path.read_text().splitlines())] == []

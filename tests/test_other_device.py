@@ -15,7 +15,7 @@ from nlhf.games import linked
 from nlhf.games.sparse import SparseGame
 from nlhf.runner.assemble import assemble
 from nlhf.runner.specification import specify
-from tests.composing import UNREGULARISED, configured
+from tests.composing import OTHER_SOLUTIONS, UNREGULARISED, configured
 from tests.test_host_synchronisation import EXACT, LOOK, Nowhere
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,6 +67,7 @@ def iterated(folder, words, *more, count=3):
 def test_an_iteration_stays_on_its_device(tmp_path, monkeypatch, algorithm, game, dtype):
     monkeypatch.setattr(linked, "TILE", 4500)  # three tiles instead of 171, as fake tensors are slow
     words = [f"game={game}", *GAMES[game], f"beta={0 if algorithm in UNREGULARISED else 0.05}"]
+    words += [f"solution={algorithm}"] * (algorithm in OTHER_SOLUTIONS)
     trainer, row = iterated(tmp_path, words, f"algorithm={algorithm}", f"dtype={dtype}")
     policy = trainer.state.policy
     assert (policy.log_probabilities.device, policy.log_probabilities.dtype) == (torch.device(DEVICE), torch.float64)

@@ -14,8 +14,9 @@ import nlhf
 from nlhf.algorithms.stackelberg import StackelbergSteps
 from nlhf.config import ConfigError
 from nlhf.equilibria.solution import Stackelberg
-from nlhf.equilibria.stackelberg import StackelbergMeasure, solve, value_against
+from nlhf.equilibria.stackelberg import StackelbergMeasure, solve
 from nlhf.games.feedback import Feedback
+from nlhf.numerics import simplex
 from nlhf.policies.tabular import LeaderPolicy, TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.prox.exact import ExactProx
@@ -332,7 +333,7 @@ def test_a_policy_from_elsewhere_is_graded_by_what_its_leader_loses():
     uniform = torch.full((3,), -math.log(3), dtype=torch.float64)
     strength = torch.tensor([0.2], dtype=torch.float64)
     values = solve(table, uniform, strength, strength).values
-    assert value_against(uniform.expand(3, 3), table, uniform, strength).shape == (3,)
+    assert simplex.value_against(uniform.expand(3, 3), table, uniform, strength).shape == (3,)
     best = 0.2 * torch.logsumexp(uniform + values / 0.2, 0)
     policy = torch.tensor([[[0.2, 0.3, 0.5]]], dtype=torch.float64).log()
     loses = best - (policy[0, 0].exp() * (values - 0.2 * (policy[0, 0] - uniform))).sum()

@@ -71,12 +71,6 @@ def _softmax(gain: Tensor, log_reference: Tensor, beta: Tensor) -> tuple[Tensor,
     return logits - total, (largest + beta * total)[..., 0]
 
 
-def value_against(follower: Tensor, advantage: Tensor, log_reference: Tensor, follower_beta: Tensor) -> Tensor:
-    """V^omega of a follower (..., n, n) for the leader's answers, (..., n)."""
-    wins = simplex.mean_under(follower, advantage) + 0.5
-    return wins + follower_beta * simplex.kl(follower, log_reference[..., None, :].expand_as(follower))
-
-
 def equilibrium_of(
     advantage: Tensor, log_reference: Tensor, beta: float, follower_beta: float
 ) -> tuple[Equilibrium, Tensor]:
@@ -100,7 +94,7 @@ def _gap(
     follower_beta: Tensor,
 ) -> Tensor:
     """The gap of a leader (..., n) and a follower (..., n, n) per context, (...)."""
-    values = value_against(follower, advantage, log_reference, follower_beta)
+    values = simplex.value_against(follower, advantage, log_reference, follower_beta)
     loses = follower_beta * simplex.kl(follower, solved.follower)
     unregularised = (values - solved.values).where(follower_beta == 0, loses)
     return shortfall(leader, values, log_reference, beta) + simplex.mean_under(leader, unregularised)
@@ -133,7 +127,7 @@ class StackelbergMeasure(Measure):
         follower = policy.follower.log_probabilities.view(*leader.shape, -1)
         advantage, tau = self.game.dense(), self._tau
         gap = _gap(leader, follower, self._solved, advantage, self.log_reference, self.beta, tau)
-        values = value_against(follower, advantage, self.log_reference, tau)
+        values = simplex.value_against(follower, advantage, self.log_reference, tau)
         worth = simplex.mean_under(leader, values) - self.beta[..., 0] * simplex.kl(leader, self.log_reference)
         wins = 0.5 - simplex.mean_under(leader, simplex.mean_under(follower, advantage))
         columns = {"stackelberg_gap": gap, "leader_value": worth, "refinement_win_rate": wins}

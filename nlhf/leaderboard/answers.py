@@ -116,7 +116,7 @@ def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures
         columns = [(clusters * (name != "item") + name, title, show) for name, title, show in BOUNDS]
         shown.append(page_table(tables["items"], columns, title="What the votes prove about every item", note=note))
     title = "All pairs, with 95% intervals that hold for all of them at once" if votes.proof else "All pairs"
-    title += ", if votes are independent" * bool(votes.proof and votes.clustered)
+    title += ", of independent votes" * bool(votes.proof and votes.clustered)
     shown.append(page_table(tables["pairs"], PAIRS, (0, 1), title, folded=True))
     return Section(
         "Can I trust it?", _trust(votes), list(notes(votes)), shown, pictures, verdicts=list(verdicts(votes))

@@ -158,6 +158,12 @@ def projection(values: Tensor) -> Tensor:
     return (values - shifts.gather(-1, support - 1)).clamp(min=0.0)
 
 
+def value_against(follower: Tensor, advantage: Tensor, log_reference: Tensor, follower_beta: Tensor) -> Tensor:
+    """The value (..., n) of a Stackelberg leader's answers against a follower (..., n, n) with its KL term."""
+    wins = mean_under(follower, advantage) + 0.5
+    return wins + follower_beta * kl(follower, log_reference[..., None, :].expand_as(follower))
+
+
 def products(matrix: Tensor, vector: Tensor) -> Tensor:
     """Batched matrix-vector products (B, m, n), (B, n) -> (B, m)."""
     return (matrix @ vector[..., None])[..., 0]

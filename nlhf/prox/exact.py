@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nlhf.equilibria.stackelberg import value_against
 from nlhf.numerics import simplex
 from nlhf.policies.tabular import LeaderPolicy, TabularPolicy, after_each_answer
 from nlhf.prox.base import Parts, ProxFamily, ProximalProblem
@@ -84,7 +83,7 @@ class ClosedForm(ProxEngine):
         assert isinstance(policy, LeaderPolicy)
         assert self.follower_beta is not None
         follower = policy.follower.log_probabilities.view(*policy.log_probabilities.shape, -1)
-        values = value_against(follower, self._table, self.reference.log_probabilities, self.follower_beta)
+        values = simplex.value_against(follower, self._table, self.reference.log_probabilities, self.follower_beta)
         step = self.step_for(values, policy, step_size)
         return replace(policy, log_probabilities=step.log_probabilities)
 

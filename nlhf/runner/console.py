@@ -80,7 +80,7 @@ def show_run(folder: Path, summary: Mapping[str, Any], skipped: bool) -> None:
         output.print(f"failed: {summary['stop_reason']} (traceback in {folder}/run.log)", style="red")
     if summary["final"]:  # empty for a run that failed before it measured anything
         output.print(_facts(summary), "", _samples(folder) or _mixtures(folder) or "", "", sep="\n")
-    if caveat := summary["method"].get("caveat"):
+    if caveat := summary.get("method", {}).get("caveat"):
         output.print(f"note  {caveat}", soft_wrap=True)
     output.print(f"run   {folder}", soft_wrap=True)
     if summary["status"] == "completed":

@@ -15,7 +15,9 @@ from nlhf.launch.composer import Composer
 from nlhf.runner.run_one import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-SMALL = [name for name in PRESETS if name != "language_model"]  # that one needs a model of 135M parameters
+SMALL = [
+    name for name in PRESETS if name not in ("dialogue", "language_model")
+]  # these need a model of 135M parameters
 FEW = {"algorithm": 2, "game": 2, "game.actions": 2}  # values of a swept key; three of any other one
 
 
