@@ -82,12 +82,8 @@ def test_no_files_import_each_other_in_a_circle():
 
 def test_no_file_holds_the_marks_of_an_unfinished_merge():
     marks = ("<" * 7 + " ", ">" * 7 + " ")
-    folders = ("nlhf", "conf", "docs", "tests", "benchmarks")
-    paths = [
-        path
-        for folder in folders
-        for path in (ROOT.parent / folder).rglob("*")
-        if path.suffix in (".py", ".md", ".yaml", ".bib")
-    ]
+    folders, suffixes = ("nlhf", "conf", "docs", "tests", "benchmarks"), (".py", ".md", ".yaml", ".bib")
+    files = (path for folder in folders for path in (ROOT.parent / folder).rglob("*"))
+    paths = [path for path in files if path.suffix in suffixes]
     assert len(paths) > 500
     assert [path for path in paths if any(line.startswith(marks) for line in path.read_text().splitlines())] == []

@@ -67,7 +67,8 @@ def iterated(folder, words, *more, count=3):
 def test_an_iteration_stays_on_its_device(tmp_path, monkeypatch, algorithm, game, dtype):
     monkeypatch.setattr(linked, "TILE", 4500)  # three tiles instead of 171, as fake tensors are slow
     words = [f"game={game}", *GAMES[game], f"beta={0 if algorithm in UNREGULARISED else 0.05}"]
-    words += [f"solution={algorithm}"] * (algorithm in OTHER_SOLUTIONS)
+    if algorithm in OTHER_SOLUTIONS:  # they need the matrix
+        words += [f"solution={algorithm}", f"algorithm={algorithm}", "game.actions=9"]
     trainer, row = iterated(tmp_path, words, f"algorithm={algorithm}", f"dtype={dtype}")
     policy = trainer.state.policy
     assert (policy.log_probabilities.device, policy.log_probabilities.dtype) == (torch.device(DEVICE), torch.float64)
