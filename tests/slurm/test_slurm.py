@@ -23,7 +23,7 @@ from nlhf.io.json_files import read_json
 from tests.slurm.cluster import ARRAY, CORES, cluster, why_not
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PATIENCE = 240.0  # seconds
+PATIENCE = 600.0  # seconds
 SMALL = ["game=random_tournament", "game.actions=5", "budget.queries=100"]
 LONG = ["game=random_tournament", "algorithm=nash_md", "budget.queries=40000", "checkpoint_seconds=0.2"]  # 2 s each
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.mem_gb=1", "study=study"]
