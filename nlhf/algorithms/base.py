@@ -108,11 +108,7 @@ class Algorithm(ABC):
         return None
 
     def cycling(self, beta: float, unit: float = 1.0) -> str | None:
-        """Why the last iterate can cycle with a constant step of this size, or None; decreasing steps end cycles.
-
-        Args:
-            beta: as all steps of this algorithm, for payoffs that were divided by `unit`; the text has the user's step.
-        """
+        """Why the last iterate can cycle with this step, or None; the text undoes the division by `unit`."""
         return None
 
     @abstractmethod

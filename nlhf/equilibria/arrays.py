@@ -18,6 +18,8 @@ SolutionName = Literal["nash", "stackelberg"]
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlhf.equilibria.certificates import Equilibrium
+
 
 @dataclass(frozen=True)
 class EquilibriumResult:
@@ -25,10 +27,9 @@ class EquilibriumResult:
 
     Args:
         log_policy: log-probabilities (n) or (X, n), as the preference had contexts or not.
-        exploitability: measured, the mean over contexts.
-        method: `newton` (beta > 0) or `interior point` (beta = 0, or another regulariser than the reverse KL).
         exploitability: measured, the mean over contexts; of a Stackelberg equilibrium, the gap of leader and follower.
-        method: `newton` (beta > 0), `interior point` (beta = 0), or `closed form` (Stackelberg).
+        method: `newton` (beta > 0), `interior point` (beta = 0, or another regulariser than the reverse KL), or
+            `closed form` (Stackelberg).
         certified: True if the exploitability of every context is at most 1e-12 and can be explained by rounding.
         unique: True if the equilibrium of every context is certified to be the only one; always if beta > 0.
         log_follower: log-probabilities of the follower's answer (last) after each answer of the leader, (n, n) or
@@ -96,14 +97,7 @@ def equilibrium(
     solved = solve(advantage, log_reference, strength, regulariser=penalty)
     if beta == 0:
         solved = limits(advantage, solved, log_reference)
-    policy = solved.log_policy.numpy()
-    return EquilibriumResult(
-        policy[0] if np.ndim(preference) == 2 else policy,
-        float(solved.exploitability.mean()) * unit,
-        solved.method,
-        bool(solved.certified.all()),
-        bool(solved.unique.all()),
-    )
+    return _result(preference, solved, unit)
 
 
 def _stackelberg(
@@ -119,10 +113,20 @@ def _stackelberg(
     if not 0 <= tau < float("inf"):
         raise ConfigError(f"follower_beta={tau} is out of range: give a finite number >= 0.")
     solved, follower = equilibrium_of(advantage, log_reference, strength, tau)
-    arrays = [solved.log_policy.numpy(), follower.numpy()]
-    policy, reply = (array[0] for array in arrays) if np.ndim(preference) == 2 else arrays
-    gap, certified, unique = float(solved.exploitability.mean()), solved.certified.all(), solved.unique.all()
-    return EquilibriumResult(policy, gap, solved.method, bool(certified), bool(unique), reply)
+    return _result(preference, solved, 1.0, follower)
+
+
+def _result(preference: Any, solved: Equilibrium, unit: float, follower: Tensor | None = None) -> EquilibriumResult:
+    """The arrays of a solution, without contexts where the preferences have none."""
+    chosen = 0 if np.ndim(preference) == 2 else slice(None)
+    return EquilibriumResult(
+        solved.log_policy.numpy()[chosen],
+        float(solved.exploitability.mean()) * unit,
+        solved.method,
+        bool(solved.certified.all()),
+        bool(solved.unique.all()),
+        None if follower is None else follower.numpy()[chosen],
+    )
 
 
 def exploitability(

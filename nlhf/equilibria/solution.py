@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from nlhf.regularisers.base import Regulariser
 
 
+@dataclass(frozen=True)
+class Instances:
+    """The games of a run, and how their solutions are computed (see `reference_equilibria`)."""
+
+    game: FiniteGame
+    log_reference: Tensor
+    beta: float
+    choice: str
+    cache: Path
+    unit: float
+    regulariser: Regulariser
+
+
 class Solution(ABC):
     """Base of the solutions; subclasses are frozen dataclasses.
 
@@ -36,17 +49,8 @@ class Solution(ABC):
         return None
 
     @abstractmethod
-    def certified(
-        self,
-        game: FiniteGame,
-        log_reference: Tensor,
-        beta: float,
-        choice: str,
-        cache: Path,
-        unit: float,
-        regulariser: Regulariser,
-    ) -> Certified | None:
-        """The solutions of every instance with certificates (see `reference_equilibria`), or None."""
+    def certified(self, instances: Instances) -> Certified | None:
+        """The solutions of every instance with certificates or None."""
 
     @abstractmethod
     def measure(self, game: FiniteGame, log_reference: Tensor, beta: Tensor, **options: Any) -> Measure:
@@ -57,19 +61,13 @@ class Solution(ABC):
 class Nash(Solution):
     """The symmetric Nash equilibrium."""
 
-    def certified(
-        self,
-        game: FiniteGame,
-        log_reference: Tensor,
-        beta: float,
-        choice: str,
-        cache: Path,
-        unit: float,
-        regulariser: Regulariser,
-    ) -> Certified | None:
+    def certified(self, instances: Instances) -> Certified | None:
         from nlhf.equilibria.cache import reference_equilibria
 
-        return reference_equilibria(game, log_reference, beta, choice, cache, unit, regulariser)
+        game, log_reference, beta = instances.game, instances.log_reference, instances.beta
+        return reference_equilibria(
+            game, log_reference, beta, instances.choice, instances.cache, instances.unit, instances.regulariser
+        )
 
     def measure(self, game: FiniteGame, log_reference: Tensor, beta: Tensor, **options: Any) -> Measure:
         from nlhf.equilibria.metrics import Measure
@@ -102,26 +100,16 @@ class Stackelberg(Solution):
     def follower_strength(self, beta: Tensor) -> Tensor:
         return beta if self.follower_beta is None else beta * 0 + self.follower_beta
 
-    def certified(
-        self,
-        game: FiniteGame,
-        log_reference: Tensor,
-        beta: float,
-        choice: str,
-        cache: Path,
-        unit: float,
-        regulariser: Regulariser,
-    ) -> Certified | None:
+    def certified(self, instances: Instances) -> Certified | None:
         from nlhf.equilibria.cache import summarised
         from nlhf.equilibria.stackelberg import equilibrium_of
 
-        if choice == "never":
+        if instances.choice == "never":
             return None
-        advantage, log_reference = game.dense().cpu(), log_reference.cpu()
-        instances = max(len(advantage), len(log_reference))
-        tau = beta if self.follower_beta is None else self.follower_beta
-        shared = log_reference.expand(instances, -1, -1)
-        return summarised(equilibrium_of(advantage, shared, beta, tau)[0], beta, unit)
+        advantage, log_reference = instances.game.dense().cpu(), instances.log_reference.cpu()
+        tau = instances.beta if self.follower_beta is None else self.follower_beta
+        shared = log_reference.expand(max(len(advantage), len(log_reference)), -1, -1)
+        return summarised(equilibrium_of(advantage, shared, instances.beta, tau)[0], instances.beta, instances.unit)
 
     def measure(self, game: FiniteGame, log_reference: Tensor, beta: Tensor, **options: Any) -> Measure:
         from nlhf.equilibria.stackelberg import StackelbergMeasure

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nlhf.config import ConfigError
+from nlhf.equilibria.solution import Instances
 from nlhf.games.check import check_game
 from nlhf.games.protocol import FiniteGame
 from nlhf.references.base import check_reference
@@ -36,8 +37,8 @@ def assemble_table(run: Specification) -> TableWorld:
 
     def world(game: FiniteGame, log_reference: Tensor, held_out: TableWorld | None) -> TableWorld:
         unit, penalty = run.game.payoff_unit, run.regulariser
-        problem = game, log_reference, run.beta, options.equilibrium, cache, unit, penalty
-        equilibria = run.solution.certified(*problem)
+        instances = Instances(game, log_reference, run.beta, options.equilibrium, cache, unit, penalty)
+        equilibria = run.solution.certified(instances)
         placed = game.to(device), log_reference.to(device)
         return TableWorld(*placed, beta, equilibria, held_out, unit, penalty, run.solution)
 
