@@ -14,7 +14,7 @@ import pytest
 from nlhf.config import ConfigError
 from nlhf.launch.status import states
 from nlhf.runner import options
-from nlhf.runner.live import row_in_words
+from nlhf.runner.live import Events, row_in_words
 from nlhf.runner.run_one import run_one
 from tests.composing import configured
 
@@ -64,6 +64,18 @@ def test_a_run_that_was_interrupted_leaves_each_row_once_for_tensorboard(tmp_pat
             assert written[name] == [
                 (queries, np.float32(value)) for queries, value in zip(rows["queries"], rows[name], strict=True)
             ]
+
+
+@NEEDS
+def test_a_process_replaces_the_events_after_the_checkpoint_that_it_goes_on_from(tmp_path):
+    """A killed process wrote rows behind its last checkpoint; the next one computes them again."""
+    for rows in (((0, 1.0), (2, 0.5), (4, 0.25)), ((2, 0.5), (6, 0.125))):
+        events = Events(tmp_path)
+        for queries, value in rows:
+            events.add(0, {"queries": queries, "exploitability": value})
+        events.close()
+    written = scalars(tmp_path / "tensorboard" / "seed-0")
+    assert written["exploitability"] == [(0, 1.0), (2, 0.5), (6, 0.125)]
 
 
 def test_tensorboard_is_refused_where_it_is_missing(tmp_path, monkeypatch):
