@@ -85,6 +85,8 @@ def test_a_script_of_trl_becomes_a_command_that_composes(capsys):
         (["--no_bf16", "--max_grad_norm", "0"], {"policy.dtype": "float32", "prox.clip": None}),
         (["--judge", "openai"], {"judge@game.judge": "openai", "game.judge.model": "gpt-4-turbo-preview"}),
         (["--judge=hf"], {"game.judge.base_url": "https://router.huggingface.co/v1"}),
+        (["--weight_decay", "0.1", "--warmup_steps", "5"], {"prox.weight_decay": 0.1, "prox.warmup_steps": 5}),
+        (["--max_steps", "50", "--warmup_steps", "0.1"], {"prox.warmup_steps": 5}),
         (["--max_steps", "7"], {"budget.iterations": 7, "budget.queries": None, "budget.target": None}),
     ],
 )
@@ -92,6 +94,15 @@ def test_settings_are_translated(words, expected):
     overrides = translated(words).overrides
     for key, value in expected.items():
         assert overrides[key] == (pytest.approx(value) if isinstance(value, float) else value), key
+
+
+def test_a_constant_learning_rate_means_the_same(capsys):
+    words = ["--warmup_steps", "5", "--lr_scheduler_type"]
+    assert "prox.warmup_steps" not in translated([*words, "constant"]).overrides
+    assert translated([*words, "constant_with_warmup"]).overrides["prox.warmup_steps"] == 5
+    for schedule, differs in (("constant", False), ("constant_with_warmup", False), ("cosine", True)):
+        _, comments = printed(capsys, *words, schedule)
+        assert any(line.startswith("# lr_scheduler_type differs") for line in comments) == differs
 
 
 def test_epochs_become_iterations_where_the_number_of_prompts_is_given():

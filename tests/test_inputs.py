@@ -95,7 +95,7 @@ def test_prompts_are_read_once(tmp_path):
     words = ["game=text", "policy=causal_lm", "prox=gradient", "game.test_prompts=1", f"game.path={path}"]
     run = specified(tmp_path, *words)
     path.write_text('{"prompt": "how?"}\n' * 4)
-    assert run.game.prompts == [f"why {k}?" for k in range(4)]
+    assert [prompt for prompts in run.game.sources for prompt in prompts.prompts] == [f"why {k}?" for k in range(4)]
     assert specified(tmp_path, *words).fingerprint != run.fingerprint
 
 

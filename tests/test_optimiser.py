@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from nlhf.policies.mlp import MLPPolicy
 from nlhf.prox.gradient import GradientProx
-from nlhf.prox.optimiser import Optimiser
+from nlhf.prox.optimiser import Optimiser, learning_rate
 
 CLASSES = {
     "adam": lambda values, rate: torch.optim.Adam(values, lr=rate, betas=(0.8, 0.999)),
@@ -88,3 +90,26 @@ def test_a_seed_does_not_depend_on_its_neighbours(name):
     alone, *steps = ({key: value[:1] for key, value in values.items()} for values in (parameters, *gradients))
     for key, value in trained(name, MLPPolicy(alone, None), steps).parameters.items():
         assert value == pytest.approx(both[key][:1], rel=1e-14)
+
+
+def test_weight_decay_is_that_of_adamw():
+    parameters, gradients = drawn()
+    expected = {key: value.clone().requires_grad_() for key, value in parameters.items()}
+    reference = torch.optim.AdamW(expected.values(), lr=RATES[0], betas=(0.8, 0.999), weight_decay=0.3)
+    optimiser = Optimiser(replace(options("adam"), weight_decay=0.3), MLPPolicy(parameters, None))
+    for step, rate in zip(gradients, RATES, strict=True):
+        for key, value in expected.items():
+            value.grad = step[key].clone()
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+        optimiser.step(list(step.values()), rate)
+    for key, value in expected.items():
+        assert optimiser.learned[key].detach() == pytest.approx(value.detach(), rel=1e-12)
+
+
+def test_the_learning_rate_rises_in_equal_steps_and_then_falls():
+    warmed = replace(options("sgd"), warmup_steps=4)
+    assert [learning_rate(warmed, step) for step in range(6)] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+    falling = replace(warmed, decay_steps=2.0)
+    assert learning_rate(falling, 1) == pytest.approx(0.05 / 1.5**0.5)
+    assert learning_rate(falling, 6) == pytest.approx(0.1 / 4**0.5)

@@ -32,6 +32,7 @@ from nlhf.models import prompt_files
 from nlhf.models.content import InputDataset, InputModel
 from nlhf.models.prompts import bundled_prompts
 from nlhf.runner.run_one import run_one
+from nlhf.runner.specification import specify
 from nlhf.stats.clusters import clustered_mean
 from nlhf.stats.proportions import clopper_pearson
 from tests.selection import mostly_long
@@ -261,6 +262,33 @@ def test_test_prompts_that_are_trained_on_are_a_warning(text_config, file_of, ca
     key = file_of("why", "", "the sea", "a bird", "moon", [{"role": "user", "content": "why "}])
     run_one(text_config(key, "game.test_prompts=2", "budget.iterations=1"))
     assert f"{key}: line 6: 1 of 2 test prompts are also training prompts" in caplog.text
+
+
+def test_test_prompts_are_those_of_their_file(text_config, file_of, tmp_path):
+    """They are the last ones of the file, and all others are trained on."""
+    key, path = file_of("why", "the sea", "a bird"), tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("moon", "bread", "tea")))
+    words = [key, f"game.test_path={path}", "budget.iterations=1"]
+    outcome = run_one(text_config(*words, "game.test_prompts=2"))
+    entries = [json.loads(line) for line in (outcome.folder / "completions.jsonl").read_text().splitlines()]
+    assert [entry["prompt"] for entry in entries] == ["bread", "tea"]
+    assert len(specify(text_config(*words, "game.test_prompts=2")).game.training) == 3
+    with pytest.raises(ConfigError, match=r"game.test_prompts=4 is more than the 3 prompts of game.test_path="):
+        run_one(text_config(*words, "game.test_prompts=4"))
+
+
+def test_copies_of_prompts_are_left_out_on_request(text_config, file_of, caplog):
+    key = file_of("why", "moon", "why ", "the sea", "moon", "a bird", "moon", "a bird")
+    kept, dropped = (specify(text_config(key, "game.test_prompts=3", f"game.duplicates={word}"))
+                     for word in ("keep", "drop"))  # fmt: skip
+    assert kept.game.training.numbers == [1, 2, 3, 4, 5]
+    assert (dropped.game.training.numbers, dropped.game.test.numbers) == ([1, 4], [6, 7])
+    assert kept.fingerprint != dropped.fingerprint
+    run_one(text_config(key, "game.test_prompts=3", "game.duplicates=drop", "budget.iterations=1"))
+    assert "game.duplicates=drop: 4 of 8 prompts are left out as copies" in caplog.text
+    assert "also training prompts" not in caplog.text
+    with pytest.raises(ConfigError, match="leaves no prompt for training, as all are test prompts"):
+        run_one(text_config(file_of("why", "why"), "game.test_prompts=1", "game.duplicates=drop"))
 
 
 def test_what_to_do_next_is_about_language_models(text_config, capsys):

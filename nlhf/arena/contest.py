@@ -135,7 +135,7 @@ def _prompts(options: Options, paths: Sequence[str], contestants: Sequence[Conte
         keys = {key: value for key, value in games[0].items() if key != "_target_"}
         any_judge = Panel(criteria=["length"], words=1, margin=0.0)  # the prompts do not depend on it
         game = Text(judge=any_judge, **checked(Text, keys, "game", frozenset({"judge"})))
-        return list(game.prompts[-game.test_prompts :])[: options.most_prompts]
+        return game.test.prompts[: options.most_prompts]
     for contestant in contestants:
         if isinstance(contestant, CompletionFile):
             return _distinct([prompt for prompt, _ in contestant.entries()])[: options.most_prompts]

@@ -13,7 +13,8 @@ from nlhf.judges.base import TextJudge
 from nlhf.language.reading import transcript
 from nlhf.models import prompt_files
 from nlhf.models.content import InputDataset
-from nlhf.models.prompts import Prompt, bundled_prompts
+from nlhf.models.prompt_list import PromptList
+from nlhf.models.prompts import bundled_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +34,12 @@ class Text(GameFamily):
         dataset: of Hugging Face with such columns: a folder of `save_to_disk`, or a folder or a name on the hub for the
             package datasets. With neither path nor dataset, the prompts are the bundled ones.
         split: of the dataset.
-        test_prompts: number of prompts at the end that are not trained on.
+        test_prompts: number of prompts at the end that are not trained on; of `test_path` if it is given.
         completions: number of completions of each test prompt when a policy is measured.
         long_prompts: refuse prompts that leave the model no room for a completion, or skip them with a warning.
+        test_path: a file of test prompts; null takes them from the end of the prompts.
+        duplicates: keep copies of prompts, or drop them: training prompts that equal a test prompt or an earlier one,
+            and test prompts that equal an earlier one.
     """
 
     judge: TextJudge
@@ -44,7 +48,10 @@ class Text(GameFamily):
     split: str
     test_prompts: int
     completions: int
-    long_prompts: Literal["refuse", "skip"] = "refuse"  # missing in configs of older runs
+    # The following are missing in configs of older runs
+    long_prompts: Literal["refuse", "skip"] = "refuse"
+    test_path: InputFile | None = None
+    duplicates: Literal["keep", "drop"] = "keep"
 
     random: ClassVar[bool] = False
     provides = frozenset({"one-turn", "pairs", "prompts"})
@@ -54,10 +61,20 @@ class Text(GameFamily):
         if self.path is not None and self.dataset is not None:
             raise ConfigError(f"game.path={self.path} and game.dataset={self.dataset} both name prompts: give one.")
         check_size(smallest=1, test_prompts=self.test_prompts, completions=self.completions)
-        if len(self.prompts) <= self.test_prompts:
+        if self.test_path is None and len(self._listed) <= self.test_prompts:
             raise ConfigError(
-                f"game.test_prompts={self.test_prompts} leaves none of the {len(self.prompts)} prompts for training: "
+                f"game.test_prompts={self.test_prompts} leaves none of the {len(self._listed)} prompts for training: "
                 "give a smaller number."
+            )
+        if len(self.test) < self.test_prompts and self.duplicates == "keep":
+            raise ConfigError(
+                f"game.test_prompts={self.test_prompts} is more than the {len(self.test)} prompts of "
+                f"game.test_path={self.test_path}: give a smaller number."
+            )
+        if not self.training:
+            raise ConfigError(
+                "game.duplicates=drop leaves no prompt for training, as all are test prompts: give other prompts, or "
+                "game.duplicates=keep."
             )
 
     @property
@@ -65,30 +82,40 @@ class Text(GameFamily):
         """What the user says between two answers; None in a game of one answer."""
         return None
 
-    @property
-    def prompts(self) -> list[Prompt]:
-        """All prompts, the test prompts last."""
-        return [prompt for _, prompt in self._numbered]
-
-    @property
-    def numbers(self) -> list[int]:
-        """The line or row of each prompt in its file or dataset, from 1."""
-        return [number for number, _ in self._numbered]
-
-    @property
-    def source(self) -> str:
-        """The name of what `numbers` counts, for messages: `game.path=FILE: line`."""
-        if self.dataset is not None:
-            return f"game.dataset={self.dataset}: row"
-        return "prompt" if self.path is None else f"{self.path.name}: line"
+    @cached_property
+    def training(self) -> PromptList:
+        """The training prompts."""
+        prompts = self._split[0]
+        return prompts if self.duplicates == "keep" else prompts.without_copies(self._split[1].prompts)
 
     @cached_property
-    def _numbered(self) -> list[tuple[int, Prompt]]:
+    def test(self) -> PromptList:
+        """The test prompts, which nobody is trained on."""
+        return self._split[1] if self.duplicates == "keep" else self._split[1].without_copies()
+
+    @property
+    def sources(self) -> tuple[PromptList, ...]:
+        """All prompts by the file that they are from, copies included."""
+        return (self._listed,) if self.test_path is None else self._split
+
+    @cached_property
+    def _split(self) -> tuple[PromptList, PromptList]:
+        if self.test_path is None:
+            return self._listed.split(self.test_prompts)
+        return self._listed, _of_file(self.test_path).split(self.test_prompts)[1]
+
+    @cached_property
+    def _listed(self) -> PromptList:
         if self.path is not None:
-            return prompt_files.numbered(self.path)
-        dataset = self.dataset
-        prompts = bundled_prompts() if dataset is None else prompt_files.of_dataset(dataset, self.split)
-        return list(enumerate(prompts, start=1))
+            return _of_file(self.path)
+        if self.dataset is not None:
+            rows = enumerate(prompt_files.of_dataset(self.dataset, self.split), start=1)
+            return PromptList(f"game.dataset={self.dataset}: row", tuple(rows))
+        return PromptList("prompt", tuple(enumerate(bundled_prompts(), start=1)))
+
+
+def _of_file(file: InputFile) -> PromptList:
+    return PromptList(f"{file.name}: line", tuple(prompt_files.numbered(file)))
 
 
 class TextGame:

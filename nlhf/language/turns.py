@@ -1,56 +1,64 @@
-"""The split of a game's prompts for training and testing, with checks for prompts that are too long or copies."""
+"""A game's prompts for training and testing as the model reads them, with checks for long prompts and copies."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nlhf.config import ConfigError
-from nlhf.models.prompts import Prompt, messages
 from nlhf.models.tokens import OverlongPromptError
 
 if TYPE_CHECKING:
     from nlhf.language.game import Text
     from nlhf.language.model import LanguageModel
     from nlhf.language.reading import Turn
+    from nlhf.models.prompt_list import PromptList
 
 SHOWN = 10  # at most so many line numbers in a message
 log = logging.getLogger("nlhf")
 
 
-def split_turns(game: Text, model: LanguageModel) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
-    """The training prompts and the test prompts, as the model reads them.
+def split_turns(game: Text, model: LanguageModel) -> tuple[dict[int, Turn], dict[int, Turn]]:
+    """The training prompts and the test prompts as the model reads them, by their lines or rows.
 
     Raises: ConfigError for a prompt that the model cannot read, with its line or row.
     """
-    turns: list[Turn | None] = []
-    problems: dict[int, OverlongPromptError] = {}
-    for number, prompt in zip(game.numbers, game.prompts, strict=True):
-        try:
-            turns.append(model.turn(prompt, game.script))
-        except OverlongPromptError as problem:
-            problems[number] = problem
-            turns.append(None)
-        except ConfigError as problem:
-            raise ConfigError(f"{game.source} {number}: {problem}") from problem
-    if problems:
-        _report(game, problems)
-    _warn_of_copies(game)
+    problems: list[OverlongPromptError] = []
+    read = {prompts.source: _read(game, model, prompts, problems) for prompts in game.sources}
+    _report_copies(game)
     training, test = (
-        tuple(turn for turn in part if turn is not None)
-        for part in (turns[: -game.test_prompts], turns[-game.test_prompts :])
+        {number: turn for number in prompts.numbers if (turn := read[prompts.source].get(number)) is not None}
+        for prompts in (game.training, game.test)
     )
     if not training or not test:
         use = "testing" if training else "training"
         raise ConfigError(
-            f"game.long_prompts=skip leaves no prompt for {use}: give shorter prompts{_smaller(problems.values())}."
+            f"game.long_prompts=skip leaves no prompt for {use}: give shorter prompts{_smaller(problems)}."
         )
     return training, test
 
 
-def _report(game: Text, problems: dict[int, OverlongPromptError]) -> None:
+def _read(
+    game: Text, model: LanguageModel, prompts: PromptList, overlong: list[OverlongPromptError]
+) -> dict[int, Turn]:
+    """The prompts of a file by their numbers; the problems of those that are left out are added to `overlong`."""
+    turns: dict[int, Turn] = {}
+    problems: dict[int, OverlongPromptError] = {}
+    for number, prompt in prompts.entries:
+        try:
+            turns[number] = model.turn(prompt, game.script)
+        except OverlongPromptError as problem:
+            problems[number] = problem
+        except ConfigError as problem:
+            raise ConfigError(f"{prompts.source} {number}: {problem}") from problem
+    if problems:
+        _report(game, prompts, problems)
+    overlong += problems.values()
+    return turns
+
+
+def _report(game: Text, prompts: PromptList, problems: dict[int, OverlongPromptError]) -> None:
     """Report prompts that are too long: a warning if game.long_prompts=skip.
 
     Raises: ConfigError if game.long_prompts=refuse.
@@ -58,13 +66,13 @@ def _report(game: Text, problems: dict[int, OverlongPromptError]) -> None:
     if game.long_prompts == "skip":
         log.warning(
             "%s %s: %d of %d prompts are left out, too long for the model",
-            *(game.source, _listed(list(problems)), len(problems), len(game.prompts)),
+            *(prompts.source, _listed(list(problems)), len(problems), len(prompts)),
         )
         return
     (number, problem), *further = problems.items()
     summary = f"; {len(further)} more are too long ({_listed([number for number, _ in further])})" if further else ""
     raise ConfigError(
-        f"{game.source} {number}: {problem.fact}{summary}: remove {'them' if further else 'it'}, or set "
+        f"{prompts.source} {number}: {problem.fact}{summary}: remove {'them' if further else 'it'}, or set "
         f"game.long_prompts=skip{_smaller(problems.values())}."
     )
 
@@ -75,22 +83,19 @@ def _smaller(problems: Iterable[OverlongPromptError]) -> str:
     return f", or give policy.max_new_tokens={room} or less" if room > 0 else ""
 
 
-def _warn_of_copies(game: Text) -> None:
-    """Warn of test prompts that are also training prompts."""
-    training = set(map(_content, game.prompts[: -game.test_prompts]))
-    test = list(zip(game.numbers, game.prompts, strict=True))[-game.test_prompts :]
-    copies = [number for number, prompt in test if _content(prompt) in training]
-    if copies:
+def _report_copies(game: Text) -> None:
+    """Warn of test prompts that are also training prompts, or say how many copies are left out."""
+    if game.duplicates == "drop":
+        count = sum(map(len, game.sources))
+        if copies := count - len(game.training) - len(game.test):
+            log.warning("game.duplicates=drop: %d of %d prompts are left out as copies", copies, count)
+        return
+    if numbers := game.test.copies_of(game.training.prompts):
         log.warning(
             "%s %s: %d of %d test prompts are also training prompts, so the test is not on new prompts: "
-            "remove the copies",
-            *(game.source, _listed(copies), len(copies), game.test_prompts),
+            "set game.duplicates=drop",
+            *(game.test.source, _listed(numbers), len(numbers), len(game.test)),
         )
-
-
-def _content(prompt: Prompt) -> str:
-    """The messages of a prompt as text, equal for prompts that a model reads alike."""
-    return json.dumps([(message["role"], message["content"].strip()) for message in messages(prompt)])
 
 
 def _listed(numbers: Sequence[int]) -> str:

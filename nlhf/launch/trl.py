@@ -18,6 +18,7 @@ from nlhf.launch.trl_keys import ADDRESSES, JUDGES, KEYS
 from nlhf.launch.trl_settings import OWN_KEYS, TRAINERS, positive
 from nlhf.messages import nearest
 
+CONSTANT = {"constant": False, "constant_with_warmup": True}  # schedules with a counterpart, and whether they warm up
 OPTIMISERS = {"adam": "adam", "rmsprop": "rmsprop", "sgd": "sgd"}
 
 
@@ -84,6 +85,8 @@ class Translator:
                 self.result.notes.setdefault(name, key.note)
         if self.value("max_steps") > 0:
             del self.result.notes["num_train_epochs"]
+        if self.value("lr_scheduler_type") in CONSTANT:
+            del self.result.notes["lr_scheduler_type"]
         return self.result
 
     def _algorithm(self) -> None:
@@ -118,6 +121,8 @@ class Translator:
         self.set(prox__optimiser=optimiser, prox__learning_rate=rate * (self.scale if optimiser == "sgd" else 1))
         self.set(prox__momentum=self.value("adam_beta1") if optimiser == "adam" else 0.0)
         self.set(prox__clip=clip / self.scale if clip else None)
+        if decay := self.value("weight_decay"):
+            self.set(prox__weight_decay=decay)
 
     def _policy(self) -> None:
         model = self.value("model_name_or_path")
@@ -187,6 +192,7 @@ class Translator:
         epochs, steps = float(self.value("num_train_epochs")), int(self.value("max_steps"))
         if steps <= 0 and self.prompts is not None:
             steps = math.ceil(epochs * self.prompts / batch)
+        self._warm_up(steps)
         if steps > 0:
             self.set(budget__iterations=steps, budget__queries=None, budget__target=None)
         else:
@@ -198,3 +204,15 @@ class Translator:
             self.set(study=study)
         if "tensorboard" in (self.value("report_to") or ()):
             self.set(tensorboard=True)
+
+    def _warm_up(self, steps: int) -> None:
+        """The warm-up of the learning rate; a number below 1 is a share of the steps."""
+        warmup = self.value("warmup_steps")
+        if not warmup or not CONSTANT.get(self.value("lr_scheduler_type"), True):
+            self.result.notes.pop("warmup_steps", None)
+        elif warmup >= 1 or steps > 0:
+            self.set(prox__warmup_steps=math.ceil(warmup if warmup >= 1 else warmup * steps))
+        else:
+            self.result.missing[f"warmup_steps={warmup:g}"] = (
+                "it is a share of the steps, whose number is unknown here: set prox.warmup_steps"
+            )

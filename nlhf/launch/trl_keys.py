@@ -69,6 +69,10 @@ TRANSLATED = {
     "optim": TrlKey("adamw_torch_fused", "prox.optimiser", "adam, rmsprop or sgd"),
     "adam_beta1": TrlKey(0.9, "prox.momentum"),
     "max_grad_norm": TrlKey(1.0, "prox.clip", SCALED),
+    "weight_decay": TrlKey(0.0, "prox.weight_decay", "TRL does not decay biases and the weights of norms"),
+    "warmup_steps": TrlKey(0, "prox.warmup_steps", "the first step has the learning rate 1/warmup_steps, in TRL 0"),
+    "lr_scheduler_type": TrlKey("linear", "prox.warmup_steps", "after warm-up the learning rate is constant, or falls "
+                                "as 1/sqrt(1 + t/prox.decay_steps); no schedule depends on the budget", always=True),
     "per_device_train_batch_size": TrlKey(8, "prox.contexts, policy.micro_batch",
                                           "prompts of a step, of one process; they are drawn with replacement"),
     "gradient_accumulation_steps": TrlKey(1, "prox.contexts", "it multiplies the prompts of a step"),
@@ -82,11 +86,8 @@ TRANSLATED = {
     "use_cpu": TrlKey(False, "device"),
 }  # fmt: skip
 UNTRANSLATED = {
-    **_without("the learning rate is constant, or falls as 1/sqrt(1 + t/prox.decay_steps)", lr_scheduler_kwargs=None,
-               warmup_steps=0),
-    "lr_scheduler_type": TrlKey("linear", "", "the learning rate is constant here, or falls as 1/sqrt(1 + "
-                                "t/prox.decay_steps)", always=True),
-    **_without("the optimisers have torch's defaults and no weight decay", weight_decay=0.0, adam_beta2=0.999,
+    **_without("schedules have no further settings", lr_scheduler_kwargs=None),
+    **_without("the optimisers have torch's defaults", adam_beta2=0.999,
                adam_epsilon=1e-8, optim_args=None, optim_target_modules=None),
     **_without("prompts are never cut: game.long_prompts refuses or skips those that leave no room", max_length=512),
     **_without("completions are drawn from the policy itself, at policy.temperature and policy.top_p", top_k=0,
@@ -94,7 +95,7 @@ UNTRANSLATED = {
     **_without("a judge compares texts; unfinished completions have no penalty of their own", missing_eos_penalty=None),
     **_without("there is one judge; judge@game.judge=ensemble averages the probabilities of several",
                reward_weights=None),
-    **_without("the policy is measured on the last game.test_prompts prompts of the same file",
+    **_without("the policy is measured on the last game.test_prompts prompts of the same file, or of game.test_path",
                dataset_test_split="test", eval_strategy="no", eval_steps=None, eval_delay=0, do_eval=False,
                per_device_eval_batch_size=8, prediction_loss_only=False, eval_on_start=False,
                eval_do_concat_batches=True, eval_use_gather_object=False, eval_accumulation_steps=None,

@@ -38,6 +38,8 @@ class GradientProx(ProxFamily):
         carry: keep the optimiser's state from one problem to the next, together with its policy.
         alpha: weight of the log-likelihood term: exploration in `logistic` (XPO), damping in `enpo`.
         comparators: draws of the opponent that each action meets, where the loss compares actions with the opponent.
+        weight_decay: every step multiplies the parameters by 1 - learning rate * weight_decay first, as AdamW does.
+        warmup_steps: step t < warmup_steps has (t + 1)/warmup_steps times its learning rate.
     """
 
     surrogate: Literal["policy_gradient", "pair", "ipo", "sppo", "logistic", "enpo"]
@@ -54,11 +56,14 @@ class GradientProx(ProxFamily):
     carry: bool
     alpha: float = field(default=0.0, kw_only=True)
     comparators: int = field(default=1, kw_only=True)
+    weight_decay: float = field(default=0.0, kw_only=True)
+    warmup_steps: int = field(default=0, kw_only=True)
 
     remedy = "a smaller prox.learning_rate, prox.clip=1, or more prox.samples may help"
 
     def __post_init__(self) -> None:
-        for key, smallest in (("inner_steps", 1), ("contexts", 1), ("samples", 1), ("comparators", 1)):
+        for key, smallest in (("inner_steps", 1), ("contexts", 1), ("samples", 1), ("comparators", 1),
+                              ("warmup_steps", 0)):  # fmt: skip
             value = getattr(self, key)
             if value is not None and value < smallest:
                 raise ConfigError(f"prox.{key}={value} is too small: give {smallest} or more.")
@@ -66,8 +71,9 @@ class GradientProx(ProxFamily):
             value = getattr(self, key)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"prox.{key}={value} is out of range: give a finite number > 0.")
-        if not 0 <= self.alpha < float("inf"):
-            raise ConfigError(f"prox.alpha={self.alpha} is out of range: give a finite number >= 0.")
+        for key in ("alpha", "weight_decay"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise ConfigError(f"prox.{key}={getattr(self, key)} is out of range: give a finite number >= 0.")
         if self.alpha > 0 and not SURROGATES[self.surrogate].likelihood:
             able = " or ".join(name for name, surrogate in SURROGATES.items() if surrogate.likelihood)
             raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from nlhf.prox.base import Parts, ProximalProblem
 from nlhf.prox.draws import Draws, Enumerated, Problem, Sampled, evaluated
 from nlhf.prox.engine import ProxEngine
 from nlhf.prox.ledger import as_mask
-from nlhf.prox.optimiser import Optimiser, clipped
+from nlhf.prox.optimiser import Optimiser, clipped, learning_rate
 from nlhf.prox.surrogates import SURROGATES
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ class GradientSteps(ProxEngine):
         gradients = torch.autograd.grad(losses.sum(), list(optimiser.learned.values()))
         if self.options.clip is not None:
             gradients = clipped(gradients, self.options.clip)
-        rate, decay = self.options.learning_rate, self.options.decay_steps
-        optimiser.step(gradients, rate if decay is None else rate / math.sqrt(1 + self.steps[0] / decay))
+        optimiser.step(gradients, learning_rate(self.options, int(self.steps[0])))
         self.steps += 1
 
     def snapshot(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
@@ -52,6 +53,9 @@ class Optimiser:
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """One step along the gradients of `learned`, in its order, with a learning rate."""
         gradients = [gradient.contiguous() for gradient in gradients]  # the kernel of Adam ignores strides
+        if self.options.weight_decay:
+            for parameter in self.learned.values():
+                parameter.mul_(1 - rate * self.options.weight_decay)
         if self.options.optimiser == "adam":
             self._adam(gradients, rate)
         else:
@@ -84,6 +88,14 @@ class Optimiser:
                 square = moment["square_avg"].mul_(0.99).addcmul_(gradient, gradient, value=0.01)
                 gradient = gradient / square.sqrt().add_(EPSILON)
             parameter.sub_(moment["momentum_buffer"].mul_(self.options.momentum).add_(gradient), alpha=rate)
+
+
+def learning_rate(options: GradientProx, step: int) -> float:
+    """The learning rate of a step, counted from 0."""
+    rate, decay = options.learning_rate, options.decay_steps
+    if step < options.warmup_steps:
+        rate *= (step + 1) / options.warmup_steps
+    return rate if decay is None else rate / math.sqrt(1 + step / decay)
 
 
 def clipped(gradients: Sequence[Tensor], largest: float) -> tuple[Tensor, ...]:

@@ -31,10 +31,15 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("game", "payoff"): "linear",
     ("game", "clip"): 0.01,
     ("game", "competitors"): None,
+    ("game", "test_path"): None,
+    ("game", "duplicates"): "keep",
     ("algorithm", "restart"): None,
     ("algorithm.inner", "restart"): None,
     ("prox", "alpha"): 0.0,
     ("prox", "comparators"): 1,
+    ("prox", "weight_decay"): 0.0,
+    ("prox", "warmup_steps"): 0,
+    ("prox", "recorded"): None,
 }
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "tensorboard", "keep_checkpoint", "checkpoint_seconds",
                       "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip

@@ -96,7 +96,7 @@ def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> Tex
         processes.load(run.policy, seed, str(device))
         model.team = processes
     judge.use_device(str(device))
-    trained, tested = split_turns(run.game, model)
+    trained, tested = (tuple(turns.values()) for turns in split_turns(run.game, model))
     measure = TextMeasure(
         TextGame(judge, model, tested), CausalLMPolicy(None, None, model, tested), run.game.completions, seed
     )
