@@ -136,7 +136,7 @@ def test_held_out_contexts_and_soft_pairs_have_the_payoff_too(tmp_path):
     [
         (["game=tversky", "game.payoff=sign", "prox=sampled", "feedback=vote"], "cannot be estimated without bias"),
         (["game=tversky", "game.payoff=sign", "prox=sampled", "feedback.flip=0.1"], "cannot be estimated without bias"),
-        (["game=tversky", "game.payoff=logit", "algorithm=online_dpo", "prox=gradient"], "is no probability"),
+        (["game=tversky", "game.payoff=logit", "algorithm=online_dpo", "prox=gradient"], "is not a probability"),
         (["game=tversky", "game.payoff=logit", "game.clip=0.5"], r"clip=0.5 is out of range"),
         (["game=tversky", "game.payoff=mean"], "game.payoff='?mean"),
     ],

@@ -24,7 +24,7 @@ def with_every_seed(observations: pd.DataFrame) -> pd.DataFrame:
 
 
 def distinct_seeds(observations: pd.DataFrame) -> pd.DataFrame:
-    """The observations without seeds that only repeat others, which are no further evidence."""
+    """The observations without seeds that only repeat others, and so are not further evidence."""
     ordered = observations.sort_values("seed", kind="stable")
     repeated = ordered.duplicated(["setting", "method", "curve"])
     repeats = repeated.groupby(ordered["seed"]).transform("all").astype(bool)

@@ -128,11 +128,11 @@ class Against:
     seeds: int = 0
 
 
-def against(comparisons: pd.DataFrame, group: str, method: str, other: str) -> Against:
+def against(comparisons: pd.DataFrame, group: str, method: str, opponent: str) -> Against:
     """The comparison of a method with another one of its group, in this order; nan without a comparison."""
     of_group = comparisons[comparisons["group"] == group]
-    pair = of_group[of_group[["first", "second"]].isin([method, other]).all(axis=1)]
-    if pair.empty or method == other:
+    pair = of_group[of_group[["first", "second"]].isin([method, opponent]).all(axis=1)]
+    if pair.empty or method == opponent:
         return Against()
     row = pair.iloc[0]
     ratio = [row["ratio"], row["ratio_low"], row["ratio_high"]]

@@ -69,10 +69,10 @@ def sentences(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _reversed(base: pd.Series, other: pd.Series) -> list[tuple[str, str]]:
-    """The pairs (a, b) of methods where a ranks before b in `base` and after b in `other`, the best a first."""
+def _reversed(base: pd.Series, changed: pd.Series) -> list[tuple[str, str]]:
+    """The pairs (a, b) of methods where a ranks before b in `base` and after b in `changed`, the best a first."""
     order = list(base.sort_values(kind="stable").index)
-    return [(a, b) for a, b in combinations(order, 2) if base[a] < base[b] and other[a] > other[b]]
+    return [(a, b) for a, b in combinations(order, 2) if base[a] < base[b] and changed[a] > changed[b]]
 
 
 def _times(factor: float) -> str:

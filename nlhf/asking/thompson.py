@@ -6,8 +6,8 @@ Each vote is on a pair that two samples from the posterior Beta(W + 1, L + 1) of
            the most others in the first sample;
     second: of the items that do not surely beat the first, the one that the second sample prefers most to it.
 
-The bandit may also compare an item with itself, which is no vote: here the second is always another item. All pairs of
-a batch are drawn from the posterior at its beginning. The method looks for a Copeland winner, not for a mixture.
+The bandit may also compare an item with itself, which is not a vote: here the second is always another item. All pairs
+of a batch are drawn from the posterior at its beginning. The method looks for a Copeland winner, not for a mixture.
 """
 
 from __future__ import annotations

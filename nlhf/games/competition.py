@@ -7,7 +7,7 @@ policy, y is picked with probability
     u(y; pi) = sum_t w_t (F^k + a F^(k-1) + ... + a^k)/(k + 1)
 
 (the tie-breaking sum over the number of tied competitors telescopes). The policy itself is picked with probability
-1/(k+1), so gains are u - 1/(k+1); for k = 1 they are P(y > pi) - 1/2. With k > 1 they are no linear function of the
+1/(k+1), so gains are u - 1/(k+1); for k = 1 they are P(y > pi) - 1/2. With k > 1 they are not linear in the
 policy, but (u(p) - u(q)).(p - q) <= 0 still holds. (arXiv:2601.08777; see docs/mathematics.md, "Several competitors".)
 """
 

@@ -50,7 +50,7 @@ class Payoff:
         return float(4 * np.arctanh(1 - 2 * self.clip)) if self.name == "logit" else 1.0
 
     def __call__(self, advantage: np.ndarray) -> np.ndarray:
-        """Psi(P) - Psi(1/2) for A = P - 1/2; skew-symmetric to the bit if A is."""
+        """Psi(P) - Psi(1/2) for A = P - 1/2; exactly skew-symmetric if A is."""
         if self.name == "linear":
             return advantage
         if self.name == "sign":

@@ -94,7 +94,7 @@ class FiniteGame(PairGame, Protocol):
 
 
 class NonlinearGame(FiniteGame, Protocol):
-    """A game whose payoff is no linear function of the policy; `is_bilinear` is False."""
+    """A game whose payoff is not linear in the policy; `is_bilinear` is False."""
 
     def derivative(self, probabilities: Tensor) -> Tensor:
         """The derivative of `payoff` by the policy, (S, X, Y, Y), float64."""

@@ -68,7 +68,7 @@ def first_keys(file: InputFile) -> set[str]:
 def frame(file: InputFile) -> Frame:
     """The columns of a file, read once.
 
-    Raises: ConfigError for a file that is no table.
+    Raises: ConfigError for a file that is not a table.
     """
     if file not in _frames:
         kind = container(file)

@@ -87,8 +87,8 @@ def side_by_side(overrides: Iterable[Override]) -> list[list[str]]:
     values = {override.get_key_element(): _values(override) for override in overrides}
     numbers = {key: len(texts) for key, texts in values.items()}
     if len(set(numbers.values())) > 1:
-        given = ", ".join(f"{number} of {key}" for key, number in numbers.items())
-        raise ConfigError(f"hydra.sweeper.together has {given}: give each key the same number of values.")
+        counts = ", ".join(f"{number} of {key}" for key, number in numbers.items())
+        raise ConfigError(f"hydra.sweeper.together has {counts}: give each key the same number of values.")
     return [list(row) for row in zip(*values.values(), strict=True)] if values else [[]]
 
 

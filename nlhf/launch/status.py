@@ -21,7 +21,7 @@ from nlhf.runner.owner import is_alive, owner_of
 
 Kind = tuple[str, str]  # game and algorithm, by name
 METRICS = "metrics.csv"
-IDENTITY = {"run", "game", "algorithm", "seed"}  # columns of metrics.csv that are no results
+IDENTITY = {"run", "game", "algorithm", "seed"}  # columns of metrics.csv that are not results
 LATEST = 1e11  # seconds since 1970: the last time that calendars can show
 KILLED = "killed: it goes on when the command is repeated"
 RESTORE = "repeat the command, which restores it, or add force=true if there is no checkpoint"
@@ -167,12 +167,12 @@ def _end(study: Path, runs: list[RunState], pending: int) -> float | None:
     None if no run is running, or one of them has no pace yet.
     """
     seconds_left = [run.seconds_left for run in runs if run.state == "running"]
-    known = [seconds for seconds in seconds_left if seconds is not None]
-    if not known or len(known) < len(seconds_left):
+    estimates = [seconds for seconds in seconds_left if seconds is not None]
+    if not estimates or len(estimates) < len(seconds_left):
         return None
     seconds = measured_seconds([study]).values()
-    waiting = pending * statistics.median(seconds) / len(known) if pending and seconds else 0.0
-    end = time.time() + max(known) + waiting
+    waiting = pending * statistics.median(seconds) / len(estimates) if pending and seconds else 0.0
+    end = time.time() + max(estimates) + waiting
     return end if end < LATEST else None
 
 

@@ -97,16 +97,16 @@ def best_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures:
             f"equilibrium: {shares}."
         )
     names = [name for name, _, _ in ITEMS if name in tables["items"].columns]
-    shown = [page_table(tables["items"], ITEMS, (names.index("item"),))]
+    page_tables = [page_table(tables["items"], ITEMS, (names.index("item"),))]
     if "cycles" in tables:
         title = "Cycles of three: most of the votes prefer a to b, b to c, and c to a"
-        shown.append(page_table(tables["cycles"], CYCLES, (0, 1, 2), title, folded=True))
-    return Section(BEST, first, list(votes.best_lines), shown, pictures)
+        page_tables.append(page_table(tables["cycles"], CYCLES, (0, 1, 2), title, folded=True))
+    return Section(BEST, first, list(votes.best_lines), page_tables, pictures)
 
 
 def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures: Sequence[str]) -> Section:
     """Can I trust it?"""
-    shown, clusters = [], "clustered_" if votes.clustered else ""
+    page_tables, clusters = [], "clustered_" if votes.clustered else ""
     if votes.proof or votes.clustered:
         note = (
             f"With {1 - DELTA:.0%} confidence for all items at once, no policy is preferred to the item with a "
@@ -114,12 +114,14 @@ def trust_section(votes: VotesSummary, tables: Mapping[str, TidyTable], pictures
             "votes allow, with one look."
         )
         columns = [(clusters * (name != "item") + name, title, show) for name, title, show in BOUNDS]
-        shown.append(page_table(tables["items"], columns, title="What the votes prove about every item", note=note))
+        page_tables.append(
+            page_table(tables["items"], columns, title="What the votes prove about every item", note=note)
+        )
     title = "All pairs, with 95% intervals that hold for all of them at once" if votes.proof else "All pairs"
     title += ", of independent votes" * bool(votes.proof and votes.clustered)
-    shown.append(page_table(tables["pairs"], PAIRS, (0, 1), title, folded=True))
+    page_tables.append(page_table(tables["pairs"], PAIRS, (0, 1), title, folded=True))
     return Section(
-        "Can I trust it?", _trust(votes), list(notes(votes)), shown, pictures, verdicts=list(verdicts(votes))
+        "Can I trust it?", _trust(votes), list(notes(votes)), page_tables, pictures, verdicts=list(verdicts(votes))
     )
 
 
@@ -178,11 +180,11 @@ def page_table(
     folded: bool = False,
 ) -> PageTable:
     """The columns of a tidy table that it has, as texts, up to MOST_ROWS rows."""
-    shown = [column for column in columns if column[0] in table.columns]
-    rows = [_cells(row, shown) for row in table.rows[:MOST_ROWS]]
+    present = [column for column in columns if column[0] in table.columns]
+    rows = [_cells(row, present) for row in table.rows[:MOST_ROWS]]
     if len(table.rows) > MOST_ROWS:
         note = f"{note} {MOST_ROWS} of {len(table.rows)} rows; the CSV file has all.".strip()
-    return PageTable([heading for _, heading, _ in shown], rows, texts, title, note, folded)
+    return PageTable([heading for _, heading, _ in present], rows, texts, title, note, folded)
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> list[str]:

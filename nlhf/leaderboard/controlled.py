@@ -87,9 +87,9 @@ def controlled_ratings(
     if not differs.any():
         raise ConfigError(f"--control {','.join(names)}: the texts of {file.name} never differ in it: leave it out.")
     covariates = differences[complete][:, differs]
-    found = separation(votes.wins)
-    part = np.bincount(found.parts, found.core).argmax()
-    rated = np.flatnonzero(found.core & (found.parts == part))
+    components = separation(votes.wins)
+    part = np.bincount(components.parts, components.core).argmax()
+    rated = np.flatnonzero(components.core & (components.parts == part))
     try:
         fit = _fit(votes, covariates, rated)
     except ArithmeticError as error:
@@ -123,9 +123,9 @@ def _fit(votes: PairedVotes, covariates: np.ndarray, rated: np.ndarray) -> Contr
     """
     if not len(rated):
         raise ArithmeticError("no rating is finite")
-    place = np.full(votes.items, -1)
-    place[rated] = np.arange(len(rated))
-    a, b = place[votes.a], place[votes.b]
+    numbers = np.full(votes.items, -1)
+    numbers[rated] = np.arange(len(rated))
+    a, b = numbers[votes.a], numbers[votes.b]
     rows = (a >= 0) & (b >= 0)
     cluster = None if votes.cluster is None else np.unique(votes.cluster[rows], return_inverse=True)[1]
     arrays = {"a": a[rows], "b": b[rows], "votes": votes.votes[rows], "share": votes.share[rows]}

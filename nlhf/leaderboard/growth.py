@@ -72,8 +72,8 @@ def growth_of_units(units: Units, items: Sequence[str], at_random: bool = False)
         return None
     numbers, order = _numbers(units.size, min(units.size, 4), n), "in the order of the file"
     if at_random:
-        places = np.random.default_rng(0).permutation(units.size)
-        units, order = replace(units, clusters=places[units.clusters]), "in a random order"
+        permutation = np.random.default_rng(0).permutation(units.size)
+        units, order = replace(units, clusters=permutation[units.clusters]), "in a random order"
     counted = (Counted(number, *units.table(n, number), np.ones((n, n))) for number in numbers)
     return _growth(counted, f"values of {units.name}", order, separate=True)
 
@@ -136,13 +136,13 @@ def _in_order(rows: np.ndarray, items: int) -> Iterator[Counted]:
 
 def _at_random(rows: np.ndarray, items: int) -> Iterator[Counted]:
     """The tables of the first votes in a random order."""
-    left, rng = np.zeros((items * items, 3), dtype=np.int64), np.random.default_rng(0)
-    np.add.at(left, rows[:, 0] * items + rows[:, 1], rows[:, 2:])
-    drawn, total = np.zeros_like(left), int(left.sum())
+    remaining, rng = np.zeros((items * items, 3), dtype=np.int64), np.random.default_rng(0)
+    np.add.at(remaining, rows[:, 0] * items + rows[:, 1], rows[:, 2:])
+    drawn, total = np.zeros_like(remaining), int(remaining.sum())
     for number in _numbers(total, _first(total, items), items):
         size = number - int(drawn.sum())
-        new = rng.multivariate_hypergeometric(left.reshape(-1), size, method="marginals").reshape(left.shape)
-        left, drawn = left - new, drawn + new
+        new = rng.multivariate_hypergeometric(remaining.reshape(-1), size, method="marginals").reshape(remaining.shape)
+        remaining, drawn = remaining - new, drawn + new
         yield _counted(number, drawn.reshape(items, items, 3).astype(float))
 
 

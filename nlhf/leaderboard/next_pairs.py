@@ -32,8 +32,8 @@ class NextPairs:
         """The pairs with the most votes."""
         total = sum(number for _, _, number in self.pairs)
         named = ", ".join(f"{a} against {b} ({number})" for a, b, number in self.pairs[:SHOWN])
-        rest = len(self.pairs) - SHOWN
-        further = f", and {rest} more pair{'s' * (rest > 1)}" if rest > 0 else ""
+        further_count = len(self.pairs) - SHOWN
+        further = f", and {further_count} more pair{'s' * (further_count > 1)}" if further_count > 0 else ""
         return f"Ask for {total} {self.unit}: {named}{further}."
 
 

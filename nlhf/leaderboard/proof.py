@@ -102,9 +102,9 @@ class Proof:
         ]
         ranges = [f"{self.items[k]} {smallest[k]:.3f} to {largest[k]:.3f}" for k in bounded]
         none = [self.items[k] for k in np.flatnonzero(largest <= SHOWN)]
-        rest = len(largest) - len(bounded) - len(none)
+        unbounded = len(largest) - len(bounded) - len(none)
         parts = [*ranges, *([f"0 for {', '.join(none)}"] if none else [])]
-        return ", ".join([*parts, *([f"0 to 1 for {'the others' if parts else 'all items'}"] if rest else [])])
+        return ", ".join([*parts, *([f"0 to 1 for {'the others' if parts else 'all items'}"] if unbounded else [])])
 
     def _assumption(self, cluster: str | None) -> str:
         """What the bounds need."""

@@ -67,8 +67,10 @@ def _pictures_of_best(votes: VotesSummary, name: str) -> list[Picture]:
         caption = "Sorted by decreasing Bradley-Terry score; framed majorities are part of a cycle."
         figure = matrix(list(pooled.items), pooled.preference, pooled.diagnosis, name)
         drawn.append(Picture("preferences", figure, caption))
-    if (other := pooled.sensitivity) is not None:
+    if (sensitivity := pooled.sensitivity) is not None:
         caption = "Left: the equilibrium for other strengths of the KL term. Right: if something else is played for."
-        figure = mixtures_by_beta_and_payoff(other.items, other.betas, other.by_beta, other.payoffs, other.by_payoff)
+        figure = mixtures_by_beta_and_payoff(
+            sensitivity.items, sensitivity.betas, sensitivity.by_beta, sensitivity.payoffs, sensitivity.by_payoff
+        )
         drawn.append(Picture("sensitivity", figure, caption))
     return drawn

@@ -46,10 +46,10 @@ class Sensitivity:
     @property
     def lines(self) -> Iterator[str]:
         """The sentence about the payoffs."""
-        linear, *others = self.by_payoff
+        linear, *nonlinear = self.by_payoff
         texts = [
             "the same" if np.abs(shares - linear).max() < EQUAL else shares_text(shares, self.items)
-            for shares in others
+            for shares in nonlinear
         ]
         names = [PAYOFFS[payoff] for payoff in self.payoffs[1:]]
         if set(texts) == {"the same"}:

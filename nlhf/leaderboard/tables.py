@@ -143,15 +143,17 @@ def mixture_rows(matrix: Matrix) -> list[Row]:
 
 def sensitivity_rows(matrix: Matrix) -> list[Row]:
     """The equilibrium for other strengths of regularisation and other payoffs, an item in each row."""
-    other = matrix.sensitivity
-    if other is None:
+    sensitivity = matrix.sensitivity
+    if sensitivity is None:
         return []
-    settings = [("linear", beta, shares) for beta, shares in zip(other.betas, other.by_beta, strict=True)]
-    settings += [(payoff, 0.0, shares) for payoff, shares in zip(other.payoffs[1:], other.by_payoff[1:], strict=True)]
+    settings = [("linear", beta, shares) for beta, shares in zip(sensitivity.betas, sensitivity.by_beta, strict=True)]
+    settings += [
+        (payoff, 0.0, shares) for payoff, shares in zip(sensitivity.payoffs[1:], sensitivity.by_payoff[1:], strict=True)
+    ]
     return [
         {"payoff": payoff, "beta": beta, "item": item, "share": float(share)}
         for payoff, beta, shares in settings
-        for item, share in zip(other.items, shares, strict=True)
+        for item, share in zip(sensitivity.items, shares, strict=True)
     ]
 
 

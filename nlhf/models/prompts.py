@@ -55,8 +55,8 @@ def messages(prompt: Prompt) -> list[Message]:
 
 def dialogue_text(spoken: Sequence[Message]) -> ChatText:
     """What follows a prompt in a dialogue: the first answer, and then sentences and answers after their roles."""
-    first, *others = spoken
-    text = "\n\n".join([first["content"], *(f"{message['role']}: {message['content']}" for message in others)])
+    first, *later = spoken
+    text = "\n\n".join([first["content"], *(f"{message['role']}: {message['content']}" for message in later)])
     return ChatText(text, spoken)
 
 

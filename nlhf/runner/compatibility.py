@@ -76,7 +76,7 @@ def check_compatible(
 def check_payoff(
     game: GameFamily, solution: Solution, feedback: Feedback, prox: ProxFamily, algorithm: Algorithm
 ) -> None:
-    """Refuse another payoff than P where it is not defined, or where answers are no unbiased estimates of it.
+    """Refuse another payoff than P where it is not defined, or where answers are not unbiased estimates of it.
 
     Raises: ConfigError.
     """
@@ -98,6 +98,6 @@ def check_payoff(
         )
     if "logistic" in algorithm.needs | prox.provides:
         raise ConfigError(
-            f"{key} is no probability, which the logistic loss needs: set game.payoff=linear, or choose another "
+            f"{key} is not a probability, which the logistic loss needs: set game.payoff=linear, or choose another "
             "algorithm and prox.surrogate."
         )

@@ -91,8 +91,10 @@ def check_total(votes: Sequence[Vote], file: InputFile, filtered: bool) -> None:
         raise ConfigError(f"{file.name} has no vote left: loosen game.where or game.drop.")
     total = sum(vote.wins_a + vote.wins_b for vote in votes)
     if total == 0:
-        rest = " that is left" if filtered else ""
-        raise ConfigError(f"{file.name} counts no vote, as wins_a and wins_b are 0 in every row{rest}: correct them.")
+        remaining = " that is left" if filtered else ""
+        raise ConfigError(
+            f"{file.name} counts no vote, as wins_a and wins_b are 0 in every row{remaining}: correct them."
+        )
     if total > MOST_VOTES:
         raise ConfigError(f"{file.name} has {total:g} votes, and counts are exact up to 2^53 only: give smaller ones.")
 

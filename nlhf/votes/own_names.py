@@ -21,5 +21,5 @@ def with_names(columns: Frame, names: Mapping[str, str], file: InputFile) -> Fra
                 f"columns={{{new}: {old}}}: {file} lacks the column {old}: it has {listed(columns.columns, 50)}."
             )
     renamed = {old for new, old in names.items() if new != "source"}  # a source keeps its meaning in the format too
-    others = {name: name for name in columns.columns if name not in (*renamed, *names)}
-    return columns.renamed({**names, **others})
+    unchanged = {name: name for name in columns.columns if name not in (*renamed, *names)}
+    return columns.renamed({**names, **unchanged})

@@ -45,7 +45,7 @@ def _without(ratings: Mapping[str, float], drop: Sequence[str], file: InputFile)
     """The ratings of the other items."""
     if unknown := [name for name in drop if name not in ratings]:
         raise ConfigError(f"game.drop={unknown[0]} is not an item of {file}: it has {listed(list(ratings), 50)}.")
-    others = {name: rating for name, rating in ratings.items() if name not in drop}
-    if len(others) < 2:
-        raise ConfigError(f"{file.name} has {len(others)} rated items, too few for a game: give at least two.")
-    return others
+    remaining = {name: rating for name, rating in ratings.items() if name not in drop}
+    if len(remaining) < 2:
+        raise ConfigError(f"{file.name} has {len(remaining)} rated items, too few for a game: give at least two.")
+    return remaining

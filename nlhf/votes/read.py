@@ -36,15 +36,15 @@ class Selection:
     @property
     def options(self) -> list[str]:
         """The options of a command that reads these votes, without the context."""
-        words = []
+        arguments = []
         for column, values in self.where.items():
             for value in values if isinstance(values, list) else [values]:
-                words += ["--where", f"{column}={value}"]
+                arguments += ["--where", f"{column}={value}"]
         for name, listing in (("drop", self.drop), ("cluster", self.cluster)):
-            words += [f"--{name}", ",".join(listing)] if listing else []
+            arguments += [f"--{name}", ",".join(listing)] if listing else []
         if self.columns:
-            words += ["--columns", ",".join(f"{new}={old}" for new, old in self.columns.items())]
-        return words + (["--both-bad", self.both_bad] if self.both_bad != "tie" else [])
+            arguments += ["--columns", ",".join(f"{new}={old}" for new, old in self.columns.items())]
+        return arguments + (["--both-bad", self.both_bad] if self.both_bad != "tie" else [])
 
 
 def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> tuple[list[Vote], Report | None]:

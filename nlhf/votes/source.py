@@ -171,9 +171,9 @@ class Source:
             return f"{self.file.name} is empty: give a file with votes."
         if self.format is None:
             columns = listed([name if name.isprintable() else ascii(name) for name in self.columns], 50) or "none"
-            wanted, example = ("item and rating", "item") if lacking == "ratings" else ("item_a and item_b", "item_a")
+            roles, example = ("item and rating", "item") if lacking == "ratings" else ("item_a and item_b", "item_a")
             return (
-                f"{self.file.name} has the columns {columns}, which no format has: name those that are {wanted}, as in "
+                f"{self.file.name} has the columns {columns}, which no format has: name those that are {roles}, as in "
                 f"columns={{{example}: yours}}, or give a format of docs/formats.md."
             )
         return f"{self.file.name} is a file of {self.format.title} and has no {lacking}: use {commands(self.format)}."

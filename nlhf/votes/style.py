@@ -34,7 +34,8 @@ def measures_of(text: str) -> list[str]:
     """
     names = list(MEASURES) if text == "style" else list(dict.fromkeys(filter(None, text.split(","))))
     if unknown := [name for name in names if name not in MEASURES]:
-        raise ConfigError(f"--control {unknown[0]} is no measure of texts: give style or any of {', '.join(MEASURES)}.")
+        listing = ", ".join(MEASURES)
+        raise ConfigError(f"--control {unknown[0]} is not a measure of texts: give style or any of {listing}.")
     return names
 
 

@@ -66,7 +66,7 @@ def test_names_of_measures():
     assert measures_of("style") == ["length", "headers", "lists", "bold"]
     assert measures_of("bold,length,bold") == ["bold", "length"]
     assert measures_of("") == []
-    with pytest.raises(ConfigError, match="--control size is no measure of texts: give style or any of length"):
+    with pytest.raises(ConfigError, match="--control size is not a measure of texts: give style or any of length"):
         measures_of("size")
 
 

@@ -24,19 +24,19 @@ LONGEST = 120  # characters of a part of a title
 
 def panels(titles: list[str], across: int = ACROSS, size: tuple[float, float] = PANEL) -> tuple[Figure, list[Axes]]:
     """A figure with one panel per title, up to MOST_PANELS, in rows of at most `across`."""
-    shown = [wrapped(title, int(11 * size[0])) for title in titles[:MOST_PANELS]]
-    columns = min(across, len(shown))
-    rows = -(-len(shown) // columns)
-    height = size[1] + 0.14 * max(title.count("\n") for title in shown)
+    panel_titles = [wrapped(title, int(11 * size[0])) for title in titles[:MOST_PANELS]]
+    columns = min(across, len(panel_titles))
+    rows = -(-len(panel_titles) // columns)
+    height = size[1] + 0.14 * max(title.count("\n") for title in panel_titles)
     figure = Figure(figsize=(max(size[0] * columns, 4.2), height * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
-    for axis in grid[len(shown) :]:
+    for axis in grid[len(panel_titles) :]:
         axis.remove()
-    for axis, title in zip(grid, shown, strict=False):
+    for axis, title in zip(grid, panel_titles, strict=False):
         axis.set_title(title)
-    if len(shown) < len(titles):
-        figure.suptitle(f"{len(shown)} of {len(titles)} settings", fontsize=9)
-    return figure, grid[: len(shown)]
+    if len(panel_titles) < len(titles):
+        figure.suptitle(f"{len(panel_titles)} of {len(titles)} settings", fontsize=9)
+    return figure, grid[: len(panel_titles)]
 
 
 def wrapped(title: str, width: int = 40) -> str:

@@ -38,15 +38,15 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
     reverse = runs[REGULARISER].fillna(REVERSE) == REVERSE if REGULARISER in runs else True
     folders = runs.loc[runs["beta"].notna() & reverse, "folder"]
     games = {folder: game for folder in folders if (game := _game(Path(folder))) is not None}
-    shown = runs[runs["folder"].isin(list(games))].sort_values(["setting", "method"]).to_dict("records")
-    if not shown:
+    panels = runs[runs["folder"].isin(list(games))].sort_values(["setting", "method"]).to_dict("records")
+    if not panels:
         return None
     looks, names = looks_of(runs), marked(runs["method"], caveats)
-    several = len({row["setting"] for row in shown}) > 1
-    titles = [f"{names[row['method']]}, {row['setting']}" if several else names[row["method"]] for row in shown]
+    several = len({row["setting"] for row in panels}) > 1
+    titles = [f"{names[row['method']]}, {row['setting']}" if several else names[row["method"]] for row in panels]
     with style():
         figure, axes = layout.panels(titles, across=4, size=(2.5, 2.45))
-        for axis, row in zip(axes, shown, strict=False):
+        for axis, row in zip(axes, panels, strict=False):
             _panel(axis, games[row["folder"]], float(row["beta"]), looks[row["method"]])
         layout.below(
             figure,
@@ -56,7 +56,7 @@ def simplex(runs: pd.DataFrame, caveats: dict[str, str] | None = None) -> Figure
                 "last policy": Line2D([], [], marker="s", color="0.45", ls="", ms=5),
             },
             caveats,
-            [row["method"] for row in shown],
+            [row["method"] for row in panels],
         )
     return figure
 

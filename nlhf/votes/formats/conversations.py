@@ -125,12 +125,12 @@ def turns(frame: Frame) -> Iterable[Talks]:
         yield _joined(_texts(prompts), _texts(first)), _joined(_texts(prompts), _texts(second))
 
 
-def _joined(asked: Sequence[str | None], answers: Sequence[str | None]) -> Talk | str:
+def _joined(questions: Sequence[str | None], answers: Sequence[str | None]) -> Talk | str:
     """The messages of the user and of the assistant in turn."""
-    if len(answers) != len(asked):
+    if len(answers) != len(questions):
         return NO_REPLY
     talk = []
-    for question, answer in zip(asked, answers, strict=True):
+    for question, answer in zip(questions, answers, strict=True):
         if question is None or answer is None:
             return NO_REPLY
         talk += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

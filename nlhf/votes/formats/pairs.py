@@ -58,8 +58,8 @@ def _chosen(prompt: Any, chosen: Any, rejected: Any, votes: list[float]) -> Text
 
 def _after(prompt: Talk, reply: Talk) -> Talk:
     """A whole conversation; the reply may hold its prompt."""
-    whole = bool(reply) and reply[0]["role"] != "assistant"
-    return reply if whole else prompt + reply
+    complete = bool(reply) and reply[0]["role"] != "assistant"
+    return reply if complete else prompt + reply
 
 
 def _transcripts(chosen: str, rejected: str, votes: list[float]) -> TextVote | str:
@@ -78,21 +78,21 @@ def scored(frame: Frame) -> TextVotes:
     individual = "individual_preference" in frame.columns
     scores = frame.values("individual_preference" if individual else "overall_preference")
     columns = (frame.values(name) for name in (first_of(frame.columns, "context|prompt"), "response1", "response2"))
-    for row, (prompt, a, b, given) in enumerate(zip(*columns, scores, strict=True)):
-        given = structured(given)
+    for row, (prompt, a, b, cell) in enumerate(zip(*columns, scores, strict=True)):
+        entries = structured(cell)
         votes = [0.0, 0.0, 0.0]
-        for entry in given if isinstance(given, list) else [given]:
+        for entry in entries if isinstance(entries, list) else [entries]:
             score = number(cell_text(entry.get("score") if isinstance(entry, Mapping) else entry))
             if score is None:
                 continue
             if not -3 <= score <= 3:
                 raise ConfigError(f"{frame.row(row)} has a preference of {score:g}: give numbers from -3 to 3.")
             votes[2 if score == 0 else int(score > 0)] += 1
-        asked = text_or_messages(prompt)
-        talk = messages(asked) if isinstance(asked, list) else asked
+        content = text_or_messages(prompt)
+        talk = messages(content) if isinstance(content, list) else content
         if not any(votes):
             yield row, "have no preference"
-        elif isinstance(talk, str) and isinstance(asked, list):
+        elif isinstance(talk, str) and isinstance(content, list):
             yield row, talk
         else:
             yield row, TextVote(talk, a, b, votes) if talk else NO_PROMPT
@@ -150,9 +150,9 @@ def _thread(
 ) -> Any:
     """The messages up to a row, from the start of its thread; a single one as its text."""
     talk: Talk = []
-    seen = set()
-    while row not in seen:
-        seen.add(row)
+    visited = set()
+    while row not in visited:
+        visited.add(row)
         role = "assistant" if roles[row] == "assistant" else "user"
         talk.insert(0, {"role": role, "content": str(texts[row])})
         row = row_of.get(parents[row], row)

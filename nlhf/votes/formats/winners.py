@@ -67,9 +67,9 @@ def _by_name(frame: Frame, a: Labels, b: Labels, winner: Labels, result: np.ndar
     ]
     named = (coded[2] == coded[0]) != (coded[2] == coded[1])
     by_name = np.where(coded[2] == coded[0], WIN_A, WIN_B)
-    other = named & (result != ITEM) & (result != MISSING) & (by_name != result)
-    if other.any():
-        row = int(other.argmax())
+    foreign = named & (result != ITEM) & (result != MISSING) & (by_name != result)
+    if foreign.any():
+        row = int(foreign.argmax())
         raise ConfigError(
             f"{frame.row(row)} has winner={winner.texts[winner.codes[row]]!r}, the name of one item and also "
             "another outcome: rename the items."
