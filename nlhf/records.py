@@ -29,6 +29,9 @@ TEXT_COLUMNS = (  # if completions of test prompts are judged
     "test_loss_rate_vs_reference", "win_rate_low", "win_rate_high", "preference_vs_reference", "tokens", "finished",
     "distinct_2", "judge_calls", "sampled_tokens",
 )  # fmt: skip
+LEADER_COLUMNS = (  # and if a follower sees the completions
+    "leader_value", "refinement_win_rate", "refinement_low", "refinement_high", "follower_kl_to_reference",
+)  # fmt: skip
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 # Keys that a config of this RESULTS_VERSION may lack, with their implicit values; these are not fingerprinted

@@ -29,7 +29,7 @@ class StackelbergSteps(ProximalAlgorithm):
     follower_step_size: float
 
     sources = ("2512.16626",)
-    needs = frozenset({"follower", "leads", "one-turn", "pairs", "reverse-kl"})
+    needs = frozenset({"follower", "leads", "one-turn", "pairs", "reverse-kl", "sees"})
     provides = frozenset({"leader"})
 
     def __post_init__(self) -> None:

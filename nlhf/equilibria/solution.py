@@ -35,7 +35,8 @@ class Solution(ABC):
     """Base of the solutions; subclasses are frozen dataclasses.
 
     Class attributes: `needs` and `provides`, capabilities as of every other part; `columns`, which it adds to rows of
-    games whose actions are listed; `sources`, the arXiv numbers to cite; `caveat`, what a reader has to be warned of.
+    games whose actions are listed; `sources`, the arXiv numbers to cite; `caveat`, what a reader has to be warned of;
+    `refine`, the user's sentence after which a language model improves its answer, if there is a follower.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -43,6 +44,7 @@ class Solution(ABC):
     columns: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ()
     caveat: ClassVar[str | None] = None
+    refine: str | None = None
 
     def follower_strength(self, beta: Tensor) -> Tensor | None:
         """The strength of the follower's KL term for every seed, (S, 1, 1); None without a follower."""
@@ -60,6 +62,8 @@ class Solution(ABC):
 @dataclass(frozen=True)
 class Nash(Solution):
     """The symmetric Nash equilibrium."""
+
+    provides = frozenset({"nash"})
 
     def certified(self, instances: Instances) -> Certified | None:
         from nlhf.equilibria.cache import reference_equilibria
@@ -81,9 +85,11 @@ class Stackelberg(Solution):
 
     Args:
         follower_beta: tau, strength of the follower's KL term, > 0; null takes beta.
+        refine: the user's sentence after the leader's answer, to which a language model replies as the follower.
     """
 
     follower_beta: float | None
+    refine: str = "Improve the previous answer."  # missing in configs of older runs
 
     needs = frozenset({"leader"})
     provides = frozenset({"follower"})
@@ -96,6 +102,8 @@ class Stackelberg(Solution):
             raise ConfigError(
                 f"solution.follower_beta={self.follower_beta} is out of range: give a finite number > 0, or null."
             )
+        if not self.refine.strip():
+            raise ConfigError("solution.refine is empty: give a sentence that asks for a better answer.")
 
     def follower_strength(self, beta: Tensor) -> Tensor:
         return beta if self.follower_beta is None else beta * 0 + self.follower_beta

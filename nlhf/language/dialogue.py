@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 from nlhf.config import ConfigError
 from nlhf.games.base import check_size
@@ -32,6 +33,8 @@ class Dialogue(Text):
     reply: str = field(kw_only=True)
     short_reply: str | None = field(kw_only=True)
     words: int = field(kw_only=True)
+
+    needs: ClassVar[frozenset[str]] = Text.needs | {"nash"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ from nlhf.language.policy import CausalLMPolicy
 from nlhf.numerics.streams import stream
 
 if TYPE_CHECKING:
+    from nlhf.language.completions import Completions
     from nlhf.policies.base import Policy
 
 UNUSED = 10**9  # a position of a random stream that training never reaches
@@ -99,9 +100,17 @@ class TextMeasure(Grades):
         return torch.arange(len(self.game.turns))[None]
 
     def _draw(self, policy: CausalLMPolicy, use: str, position: int = 0, count: int | None = None) -> Tensor:
-        uniforms = stream(self.seed, use, position).random((1, len(self.game.turns), count or self.samples))
+        return self._untrained(policy.at(None), self._numbers(use, position, count))
+
+    def _numbers(self, use: str, position: int, count: int | None = None) -> Tensor:
+        """Random numbers of `count` completions of every test prompt, (1, X, count)."""
+        shape = (1, len(self.game.turns), count or self.samples)
+        return torch.from_numpy(stream(self.seed, use, position).random(shape))
+
+    def _untrained(self, distribution: Completions, numbers: Tensor) -> Tensor:
+        """Completions whose tokens are not counted as sampled in training."""
         in_training = self.game.model.sampled_tokens
-        drawn = policy.at(None).sample(torch.from_numpy(uniforms))
+        drawn = distribution.sample(numbers)
         self.game.model.sampled_tokens = in_training
         return drawn
 
@@ -121,6 +130,10 @@ class TextMeasure(Grades):
         )
         regularised = advantage.double() - beta * first_divergence + beta * second_divergence
         return regularised[0].mean(-1).numpy(), (advantage[0] + 0.5).mean(-1).numpy()
+
+    def final_texts(self, policy: Policy) -> list[dict[str, Any]]:
+        """What is measured of the final policy for every prompt; by default the texts of the last row."""
+        return self.texts(policy)
 
     def texts(self, policy: Policy) -> list[dict[str, Any]]:
         """What the last row measures, for every prompt.

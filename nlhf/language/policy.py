@@ -15,6 +15,7 @@ from nlhf.config import ConfigError
 from nlhf.io.files import replacing_folder
 from nlhf.io.links import make_folder
 from nlhf.language.completions import Completions
+from nlhf.language.reading import continued
 from nlhf.models.content import InputModel
 from nlhf.policies.base import Memory, Policy, PolicyFamily, TrainablePolicy
 
@@ -55,7 +56,7 @@ class CausalLM(PolicyFamily):
     dtype: Literal["auto", "float32", "bfloat16"]
     trust_remote_code: bool
 
-    provides: ClassVar[frozenset[str]] = frozenset({"gradient", "sample", "text"})
+    provides: ClassVar[frozenset[str]] = frozenset({"gradient", "sample", "sees", "text"})
     needs: ClassVar[frozenset[str]] = frozenset({"prompts"})
     random: ClassVar[bool] = True
     averaged: ClassVar[bool] = False
@@ -92,12 +93,15 @@ class CausalLMPolicy(TrainablePolicy):
         memory: of the optimiser.
         model: evaluates the weights; checkpoints do not hold it.
         turns: the prompts; checkpoints do not hold them.
+        refine: the user's sentence that makes the model a follower: after it the same weights improve an answer.
+            Checkpoints do not hold it.
     """
 
     weights: dict[str, Tensor] | None
     memory: Memory | None = None
     model: LanguageModel | None = field(default=None, repr=False)
     turns: tuple[Turn, ...] = field(default=(), repr=False)
+    refine: str | None = None
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -120,9 +124,28 @@ class CausalLMPolicy(TrainablePolicy):
         turns = self.turns if contexts is None else [self.turns[context] for context in contexts[0].tolist()]
         return Completions(self.model, [(parameters or self.weights, 1.0)], turns)
 
+    @property
+    def follower(self) -> CausalLMPolicy:
+        """The policy itself: leader and follower share the weights and differ in their prompts."""
+        return self
+
+    def with_follower(self, follower: TrainablePolicy | None = None) -> TrainablePolicy:
+        return follower or self
+
+    def after(self, contexts: Tensor, answers: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Completions:
+        """Completions of the chats in which `refine` follows each of the answers."""
+        assert self.model is not None
+        assert self.refine is not None
+        turns = [
+            continued(self.model, self.turns[context], self.model.answers(number)[-1], self.refine)
+            for context, row in zip(contexts[0].tolist(), answers[0].tolist(), strict=True)
+            for number in row
+        ]
+        return Completions(self.model, [(parameters or self.weights, 1.0)], turns)
+
     def at_work(self, template: Policy) -> CausalLMPolicy:
         assert isinstance(template, CausalLMPolicy)
-        return replace(self, model=template.model, turns=template.turns)
+        return replace(self, model=template.model, turns=template.turns, refine=template.refine)
 
     def save(self, folder: Path) -> None:
         """Write `policy/`: an adapter for peft, or a model for transformers, and the tokenizer."""
@@ -144,4 +167,4 @@ class CausalLMPolicy(TrainablePolicy):
             self.model.tokenizer.save_pretrained(target)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"weights": self.weights, "memory": self.memory, "model": None, "turns": ()}
+        return {"weights": self.weights, "memory": self.memory, "model": None, "turns": (), "refine": None}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nlhf.config import ConfigError
+from nlhf.language.script import Script
 from nlhf.models.tokens import OverlongPromptError
 
 if TYPE_CHECKING:
@@ -19,13 +21,17 @@ SHOWN = 10  # at most so many line numbers in a message
 log = logging.getLogger("nlhf")
 
 
-def split_turns(game: Text, model: LanguageModel) -> tuple[dict[int, Turn], dict[int, Turn]]:
+def split_turns(game: Text, model: LanguageModel, refine: str | None = None) -> tuple[dict[int, Turn], dict[int, Turn]]:
     """The training prompts and the test prompts as the model reads them, by their lines or rows.
+
+    Args:
+        refine: the sentence after which the model improves an answer; each prompt has to leave room for both answers.
 
     Raises: ConfigError for a prompt that the model cannot read, with its line or row.
     """
     problems: list[OverlongPromptError] = []
-    read = {prompts.source: _read(game, model, prompts, problems) for prompts in game.sources}
+    script = game.script if refine is None else Script(2, refine, None, 1)
+    read = {prompts.source: _read(game, model, prompts, script, problems) for prompts in game.sources}
     _report_copies(game)
     training, test = (
         {number: turn for number in prompts.numbers if (turn := read[prompts.source].get(number)) is not None}
@@ -40,14 +46,21 @@ def split_turns(game: Text, model: LanguageModel) -> tuple[dict[int, Turn], dict
 
 
 def _read(
-    game: Text, model: LanguageModel, prompts: PromptList, overlong: list[OverlongPromptError]
+    game: Text,
+    model: LanguageModel,
+    prompts: PromptList,
+    script: Script | None,
+    overlong: list[OverlongPromptError],
 ) -> dict[int, Turn]:
-    """The prompts of a file by their numbers; the problems of those that are left out are added to `overlong`."""
+    """The prompts of a file by their numbers, with room for the script's answers.
+
+    The problems of those that are left out are added to `overlong`.
+    """
     turns: dict[int, Turn] = {}
     problems: dict[int, OverlongPromptError] = {}
     for number, prompt in prompts.entries:
         try:
-            turns[number] = model.turn(prompt, game.script)
+            turns[number] = replace(model.turn(prompt, script), script=game.script)
         except OverlongPromptError as problem:
             problems[number] = problem
         except ConfigError as problem:

@@ -80,6 +80,16 @@ class Policy:
         """
         return Categorical(rows(self.log_probabilities, contexts))
 
+    def after(self, contexts: Tensor, answers: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Distribution:
+        """The follower's distributions after answers (S, B, k) at contexts (S, B): those of B k contexts.
+
+        By default the policy's own, whatever the answers.
+
+        Args:
+            parameters: replace the follower's parameters; the result is differentiable in them.
+        """
+        return self.at(contexts.repeat_interleave(answers.shape[-1], 1), parameters)
+
     def at_work(self, template: Policy) -> Policy:
         """This policy with the parts of `template` that a checkpoint does not store."""
         return self
@@ -95,6 +105,12 @@ class Policy:
 class TrainablePolicy(Policy, ABC):
     """Base of the policies with parameters that training changes."""
 
+    if TYPE_CHECKING:
+
+        @property
+        def follower(self) -> TrainablePolicy:
+            """The policy with the parameters that a follower's steps train, if this is a leader."""
+
     @property
     @abstractmethod
     def parameters(self) -> dict[str, Tensor]:
@@ -109,8 +125,8 @@ class TrainablePolicy(Policy, ABC):
         """True if the parameters have not overflowed; a table may contain -inf."""
         return not any(bool((value.isnan() | value.isposinf()).any()) for value in self.parameters.values())
 
-    def with_follower(self) -> TrainablePolicy:
-        """This policy as a leader, with a follower that gives the same answers.
+    def with_follower(self, follower: TrainablePolicy | None = None) -> TrainablePolicy:
+        """This policy as a leader, with a follower; by default with one that gives the same answers.
 
         Raises: ConfigError, unless the class implements it.
         """

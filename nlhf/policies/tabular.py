@@ -29,8 +29,9 @@ class TabularPolicy(TrainablePolicy):
     def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> TabularPolicy:
         return TabularPolicy(parameters["logits"].log_softmax(-1), memory)
 
-    def with_follower(self) -> TrainablePolicy:
-        follower = TabularPolicy(after_each_answer(self.log_probabilities))
+    def with_follower(self, follower: TrainablePolicy | None = None) -> TrainablePolicy:
+        follower = follower or TabularPolicy(after_each_answer(self.log_probabilities))
+        assert isinstance(follower, TabularPolicy)
         return LeaderPolicy(self.log_probabilities, self.memory, follower=follower)
 
     def at(self, contexts: Tensor | None, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
@@ -52,8 +53,12 @@ class LeaderPolicy(TabularPolicy):
     def trained(self, parameters: Mapping[str, Tensor], memory: Memory | None) -> LeaderPolicy:
         return replace(self, log_probabilities=parameters["logits"].log_softmax(-1), memory=memory)
 
-    def with_follower(self) -> LeaderPolicy:
-        return self
+    def with_follower(self, follower: TrainablePolicy | None = None) -> TrainablePolicy:
+        return self if follower is None else super().with_follower(follower)
+
+    def after(self, contexts: Tensor, answers: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Categorical:
+        pairs = contexts[..., None] * self.actions + answers  # the follower's contexts
+        return self.follower.at(pairs.flatten(1), parameters)
 
 
 def after_each_answer(log_policy: Tensor) -> Tensor:
@@ -65,7 +70,7 @@ def after_each_answer(log_policy: Tensor) -> Tensor:
 class Tabular(PolicyFamily):
     """A table with one entry per seed, context and action; it starts at the reference."""
 
-    provides: ClassVar[frozenset[str]] = frozenset({"enumerate", "table", "gradient", "sample"})
+    provides: ClassVar[frozenset[str]] = frozenset({"enumerate", "table", "gradient", "sample", "sees"})
 
     def initial(
         self,

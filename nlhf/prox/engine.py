@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nlhf.regularisers.base import Contraction
 
 
-NO_FOLLOWER = "this prox has no steps for a leader and a follower: set prox=exact."
+NO_FOLLOWER = "this prox has no steps for a leader and a follower: set prox=exact, or prox=gradient with prox.samples."
 
 
 class ProxEngine(ABC):

@@ -105,7 +105,10 @@ class GradientProx(ProxFamily):
 
     @property
     def provides(self) -> frozenset[str]:
-        return frozenset({self.surrogate} | ({"answers", "local"} if self.samples is None else set()))
+        if self.samples is None:
+            return frozenset({self.surrogate, "answers", "local"})
+        leads = self.surrogate == "policy_gradient" and self.baseline != "learned"
+        return frozenset({self.surrogate} | ({"leads"} if leads else set()))
 
     @property
     def cited(self) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from nlhf.policies.base import TrainablePolicy
 from nlhf.prox.base import Parts, ProximalProblem
 from nlhf.prox.draws import Draws, Enumerated, Problem, Sampled, evaluated
 from nlhf.prox.engine import ProxEngine
+from nlhf.prox.leading import followed, led
 from nlhf.prox.ledger import as_mask
 from nlhf.prox.optimiser import Optimiser, clipped, learning_rate
 from nlhf.prox.surrogates import SURROGATES
@@ -48,15 +51,12 @@ class GradientSteps(ProxEngine):
     def solve(self, problem: ProximalProblem) -> TrainablePolicy:
         opponent, anchor = problem.opponent, problem.anchor
         start = self._checked(problem.start or self.current or anchor)
-        optimiser = Optimiser(self.options, start)
-        learned = optimiser.learned
-        parameter = next(iter(learned.values()))
-        scales = self.beta, 1 / problem.step_size, self.options.beta_dpo * self.beta
-        beta, inverse_step, beta_dpo = (scale.to(parameter) for scale in scales)
         constants = opponent, problem.partner or opponent, anchor, self.reference
+        made = self.problems(start, problem.step_size)
         cache: dict[Policy, Distribution] = {}
-        for step in range(self.options.inner_steps):
-            contexts = self._contexts()
+
+        def losses(learned: Mapping[str, Tensor], step: int) -> Tensor:
+            contexts = self.batch_contexts()
             learner = start.at(contexts, learned)
             if contexts is not None:
                 cache.clear()
@@ -64,12 +64,39 @@ class GradientSteps(ProxEngine):
                 cache[start] = learner.detached()
             with torch.no_grad():
                 fixed = evaluated(constants, contexts, cache)
-            batch = Problem(learner, *fixed, beta, inverse_step, beta_dpo, self.options.alpha, self.regulariser)
-            draws = self.draws(batch, opponent, self.everywhere if contexts is None else contexts)
-            losses = self.loss(batch, draws)
-            self.ledger.charge(draws.queries, self.active)
-            self._descend(optimiser, losses)
-        trained = {name: value.detach() for name, value in learned.items()}
+            batch = made(learner, *fixed)
+            return self.charged(batch, self.draws(batch, opponent, self.everywhere if contexts is None else contexts))
+
+        return self.descended(start, losses)
+
+    def problems(self, start: TrainablePolicy, step_size: Tensor) -> Callable[..., Problem]:
+        """Makes the problem of a batch from its five distributions, in the precision of the parameters of `start`."""
+        parameter = next(iter(start.parameters.values()))
+        scales = self.beta, 1 / step_size, self.options.beta_dpo * self.beta
+        beta, inverse_step, beta_dpo = (scale.to(parameter) for scale in scales)
+        return partial(
+            Problem,
+            beta=beta,
+            inverse_step=inverse_step,
+            beta_dpo=beta_dpo,
+            alpha=self.options.alpha,
+            regulariser=self.regulariser,
+        )
+
+    def charged(self, batch: Problem, draws: Draws) -> Tensor:
+        """The loss of every seed, (S); its queries are charged."""
+        losses = self.loss(batch, draws)
+        self.ledger.charge(draws.queries, self.active)
+        return losses
+
+    def descended(
+        self, start: TrainablePolicy, losses: Callable[[Mapping[str, Tensor], int], Tensor]
+    ) -> TrainablePolicy:
+        """The policy after `inner_steps` steps along gradients of the losses (S) of its parameters at each step."""
+        optimiser = Optimiser(self.options, start)
+        for step in range(self.options.inner_steps):
+            self._descend(optimiser, losses(optimiser.learned, step))
+        trained = {name: value.detach() for name, value in optimiser.learned.items()}
         return start.trained(trained, optimiser.memory if self.options.carry else None)
 
     def _checked(self, start: Policy) -> TrainablePolicy:
@@ -85,7 +112,7 @@ class GradientSteps(ProxEngine):
             )
         return start
 
-    def _contexts(self) -> Tensor | None:
+    def batch_contexts(self) -> Tensor | None:
         """Contexts (S, B) of a batch, or None for all."""
         if (count := self.options.contexts) is None:
             return None
@@ -150,10 +177,16 @@ class SampledGradient(GradientSteps):
             self.samples,
             self.options.comparators,
             self.active,
-            self._without_baseline,
+            self.without_baseline,
         )
 
-    def _without_baseline(self, gain: Tensor, contexts: Tensor) -> Tensor:
+    def follow(self, policy: TrainablePolicy, step_size: Tensor) -> TrainablePolicy:
+        return followed(self, policy, step_size)
+
+    def lead(self, policy: TrainablePolicy, step_size: Tensor) -> TrainablePolicy:
+        return led(self, policy, step_size)
+
+    def without_baseline(self, gain: Tensor, contexts: Tensor) -> Tensor:
         """Gains (S, B, m) minus the baseline; the gain is P - 1/2 - m(y), so that b = 1/2 subtracts nothing."""
         if self.options.baseline == "half":
             return gain

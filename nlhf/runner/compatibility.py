@@ -23,7 +23,10 @@ CAPABILITIES = {
     "text": "a policy that writes text: set policy=causal_lm prox=gradient, or choose another game",
     "follower": "a follower that sees the answer: set solution=stackelberg",
     "leader": "a leader and a follower: set algorithm=stackelberg",
-    "leads": "steps of a leader and a follower: set prox=exact",
+    "leads": "steps of a leader and a follower: set prox=exact, or prox=gradient with prox.samples, "
+    "prox.surrogate=policy_gradient and another prox.baseline than learned",
+    "sees": "a policy that can see an answer and improve it: set policy=tabular, or policy=causal_lm",
+    "nash": "policies that play each other, not a follower who sees an answer: set solution=nash, or game=text",
     "table": "a policy that can be any table: set policy=tabular, or prox=gradient",
     "gradient": "a policy with parameters: choose another policy or prox",
     "sample": "a policy that can be sampled: choose another policy or prox",

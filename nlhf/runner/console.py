@@ -99,6 +99,9 @@ def _facts(summary: Mapping[str, Any]) -> Any:
         table.add_row("win rate against the reference", f"{_number(final['test_win_rate_vs_reference'])} {ends}")
         ends = f"[{_number(final.get('kl_low'))}, {_number(final.get('kl_high'))}]"
         table.add_row("KL to the reference", f"{_number(final['test_kl_to_reference'])} {ends}")
+        if "refinement_low" in final:
+            ends = f"[{_number(final['refinement_low'])}, {_number(final['refinement_high'])}]"
+            table.add_row("win rate of the follower", f"{_number(final['refinement_win_rate'])} {ends}")
     else:
         table.add_row("exploitability", _number(final.get("exploitability")))
         if "certified_exploitability" in final:

@@ -35,6 +35,7 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("game", "duplicates"): "keep",
     ("algorithm", "restart"): None,
     ("algorithm.inner", "restart"): None,
+    ("solution", "refine"): "Improve the previous answer.",
     ("prox", "alpha"): 0.0,
     ("prox", "comparators"): 1,
     ("prox", "weight_decay"): 0.0,

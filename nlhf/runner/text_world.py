@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,12 +16,13 @@ from nlhf.language.game import Text, TextGame
 from nlhf.language.loading import load
 from nlhf.language.measure import TextMeasure
 from nlhf.language.policy import CausalLM, CausalLMPolicy
+from nlhf.language.refinement import LeaderMeasure
 from nlhf.language.team import team
 from nlhf.language.turns import split_turns
 from nlhf.policies.average import NoAverage
 from nlhf.policies.base import Policy
 from nlhf.prox.base import Parts
-from nlhf.records import COLUMNS, TEXT_COLUMNS, Table
+from nlhf.records import COLUMNS, LEADER_COLUMNS, TEXT_COLUMNS, Table
 from nlhf.runner.recorder import Recorder
 from nlhf.runner.specification import Specification
 from nlhf.runner.trainer import Trainer
@@ -36,16 +37,22 @@ class TextWorld:
         base: the reference policy at the training prompts.
         beta: (1, 1, 1).
         measure: grades on the test prompts.
+        follower_beta: of a follower, if there is one, (1, 1, 1).
     """
 
     game: TextGame
     base: CausalLMPolicy
     beta: Tensor
     measure: TextMeasure
+    follower_beta: Tensor | None = None
 
     listed: ClassVar[bool] = False
     certificate: ClassVar[None] = None
-    columns: ClassVar[tuple[str, ...]] = COLUMNS + TEXT_COLUMNS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of metrics.csv."""
+        return (*COLUMNS, *TEXT_COLUMNS, *(() if self.follower_beta is None else LEADER_COLUMNS))
 
     @property
     def account(self) -> dict[str, Any]:
@@ -54,7 +61,8 @@ class TextWorld:
 
     def trainer(self, run: Specification, recorder: Recorder, **options: Any) -> Trainer:
         """The trainer of a run at its start."""
-        prox = run.prox.pair_engine(Parts(self.game, self.base, self.beta, run.options.seeds, run.feedback))
+        parts = Parts(self.game, self.base, self.beta, run.options.seeds, run.feedback)
+        prox = run.prox.pair_engine(replace(parts, follower_beta=self.follower_beta))
         policy = self.base.trained(self.game.model.initial, None)
         bound = run.algorithm.bind(self.beta)
         return Trainer(bound, prox, policy, NoAverage(), self.measure, run.budget, recorder, **options)
@@ -65,9 +73,7 @@ class TextWorld:
 
     def save_samples(self, folder: Path, policy: Policy) -> None:
         """Write the completions of the test prompts by the policy and by the reference."""
-        with replacing(folder / "completions.jsonl", sync=False) as stream:
-            for entry in self.measure.texts(policy):
-                stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        _write(folder, self.measure.texts(policy))
 
     def save(self, folder: Path) -> None:
         """Write nothing: the config names all inputs."""
@@ -75,7 +81,13 @@ class TextWorld:
     def save_policy(self, folder: Path, policy: Policy, seeds: list[int]) -> None:
         """Write the policy as other programs load it, and its completions of the test prompts with the reference's."""
         policy.save(folder)
-        self.save_samples(folder, policy)
+        _write(folder, self.measure.final_texts(policy))
+
+
+def _write(folder: Path, entries: list[dict[str, Any]]) -> None:
+    with replacing(folder / "completions.jsonl", sync=False) as stream:
+        for entry in entries:
+            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
 def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> TextWorld:
@@ -96,8 +108,11 @@ def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> Tex
         processes.load(run.policy, seed, str(device))
         model.team = processes
     judge.use_device(str(device))
-    trained, tested = (tuple(turns.values()) for turns in split_turns(run.game, model))
-    measure = TextMeasure(
-        TextGame(judge, model, tested), CausalLMPolicy(None, None, model, tested), run.game.completions, seed
-    )
-    return TextWorld(TextGame(judge, model, trained), CausalLMPolicy(None, None, model, trained), beta, measure)
+    refine, follower_beta = run.solution.refine, run.solution.follower_strength(beta)
+    trained, tested = (tuple(turns.values()) for turns in split_turns(run.game, model, refine))
+    graded = TextGame(judge, model, tested), CausalLMPolicy(None, None, model, tested, refine)
+    measure = TextMeasure(*graded, run.game.completions, seed)
+    if follower_beta is not None:
+        measure = LeaderMeasure(*graded, run.game.completions, seed, float(beta), float(follower_beta))
+    base = CausalLMPolicy(None, None, model, trained, refine)
+    return TextWorld(TextGame(judge, model, trained), base, beta, measure, follower_beta)
