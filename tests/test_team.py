@@ -14,15 +14,26 @@ ROOT = Path(__file__).resolve().parents[1]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
-@pytest.mark.parametrize("algorithm", ["nash_md_pg", pytest.param("sppo", marks=pytest.mark.long)])
-def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm):
-    words = ["game=text", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6", "prox=gradient",
+@pytest.mark.parametrize(
+    ("algorithm", "game"),
+    [
+        ("nash_md_pg", "text"),
+        ("nash_md_pg", "dialogue"),
+        ("stackelberg", "text"),
+        pytest.param("sppo", "text", marks=pytest.mark.long),
+    ],
+)
+def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm, game):
+    words = [f"game={game}", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6",
+             "prox=gradient",
              "prox.contexts=3", "prox.samples=4", "policy.micro_batch=5", "game.test_prompts=8",
              "game.judge.criteria=[diversity,length]", f"algorithm={algorithm}", "algorithm.step_size=1",
              "prox.learning_rate=0.01", "beta=0.1", "budget.queries=null", "budget.target=null", "budget.iterations=3",
              "progress=false"]  # fmt: skip
     if algorithm == "nash_md_pg":
         words.remove("algorithm.step_size=1")
+    if algorithm == "stackelberg":
+        words.append("solution=stackelberg")
     alone = [sys.executable, "main.py"]
     two = [*TWO, "-m", "nlhf", "run"]
     found = []
@@ -34,7 +45,7 @@ def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm):
         found.append(table.drop(columns=["seconds", "judge_calls"]).round(4))
     assert found[0]["test_kl_to_reference"].iloc[-1] != 0
     pd.testing.assert_frame_equal(*found, atol=2e-4)
-    if algorithm == "nash_md_pg":  # rank 1 ends with rank 0 also if no model is needed
+    if (algorithm, game) == ("nash_md_pg", "text"):  # rank 1 ends with rank 0 also if no model is needed
         done = torchrun("-m", "nlhf", "run", *words, f"runs_dir={tmp_path}", "study=two")
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "completed before: nothing was run")
 

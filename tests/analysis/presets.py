@@ -16,7 +16,7 @@ from nlhf.runner.run_one import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SMALL = [
-    name for name in PRESETS if name not in ("dialogue", "language_model")
+    name for name in PRESETS if name not in ("dialogue", "language_model", "stackelberg_text")
 ]  # these need a model of 135M parameters
 FEW = {"algorithm": 2, "game": 2, "game.actions": 2}  # values of a swept key; three of any other one
 
