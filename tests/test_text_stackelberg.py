@@ -11,6 +11,9 @@ import torch
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
+from nlhf.analysis.criterion import Criterion
+from nlhf.analysis.figures.presets import stackelberg_text
+from nlhf.analysis.results import analyse
 from nlhf.cli import exploit
 from nlhf.config import ConfigError
 from nlhf.games.feedback import Feedback
@@ -23,6 +26,7 @@ from nlhf.prox.base import Parts
 from nlhf.prox.gradient import GradientProx
 from nlhf.runner.run_one import run_one
 from tests.adversarial import log_policy, matrix_game, uniform
+from tests.analysis.test_layout import check
 from tests.composing import configured
 from tests.test_dialogue import Table, talking
 from tests.test_language_model import everything, other
@@ -241,6 +245,10 @@ def test_a_run_has_rows_and_texts_of_the_follower(leader_config):
     assert isinstance(entry["refinement"], str)
     assert all(len(entry[name]) == ANSWERS for name in ("refined", "best_refined", "best_sampled"))
     assert exploit.main([str(outcome.folder), "--steps", "1", "--completions", "1"]) == 0
+    figure = stackelberg_text.draw(analyse(outcome.folder.parent, Criterion(target=0.4)))
+    check(figure)
+    heights = [line.get_ydata()[0] for line in figure.axes[0].lines if len(line.get_ydata()) == ANSWERS]
+    assert heights == pytest.approx([last["test_win_rate_vs_reference"]] * 3)  # the leader's answer alone
 
 
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(leader_config):
