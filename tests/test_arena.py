@@ -745,3 +745,33 @@ def test_a_models_completions_do_not_depend_on_the_block_and_models_draw_apart(t
     assert whole != other.complete(prompts, 2, 0, 0)
     assert whole != mine.complete(prompts, 2, 1, 0)
     assert len({contestant.identity for contestant in gathered([str(tiny_model), str(twin)], policy, True, "cpu")}) == 2
+
+
+PROMPTS_OF_WORDS = ("tea", "sea", "moon", "a")
+
+
+@pytest.mark.parametrize(("options", "loads"), [((), 3), (("target=0.0001",), 3 + 2 + 2 + 2)], ids=["level", "target"])
+def test_models_stay_loaded_between_blocks(text_config, tmp_path, tiny_model, monkeypatch, options, loads):
+    """Where verdicts decide who meets, the model that wrote last in a block is the first to write in the next."""
+    pytest.importorskip("peft")
+    folders = [tiny_model]
+    for name in ("b", "c"):
+        folders.append(tmp_path / name)
+        shutil.copytree(tiny_model, folders[-1])
+        (folders[-1] / "generation_config.json").write_text(json.dumps({"top_k": len(folders)}))
+    loaded, load = [], Model.load
+    monkeypatch.setattr(Model, "load", lambda model: (loaded.append(model.name), load(model))[1])
+    lines = [json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS_OF_WORDS]
+    (tmp_path / "prompts.jsonl").write_text("".join(lines))
+    words = [*map(str, folders), *PANEL, "policy.max_new_tokens=4", f"prompts={tmp_path / 'prompts.jsonl'}", "block=1"]
+    assert main([*words, f"out={tmp_path / 'out'}", *options]) == 0
+    assert len(loaded) == loads
+    assert main([*words, f"out={tmp_path / 'out'}", *options]) == 0
+    assert len(loaded) == loads, "what is written is not written again"
+    lines = map(json.loads, (tmp_path / "out" / "completions.jsonl").read_text().splitlines())
+    texts = {(line["contestant"], line["prompt"]): line["text"] for line in lines}
+    policy = build(text_config("policy.max_new_tokens=4")["policy"], "policy")
+    (contestant,) = gathered([str(folders[0])], policy, True, "cpu")
+    for number, prompt in enumerate(PROMPTS_OF_WORDS):
+        ((drawn,),) = contestant.complete([prompt], 1, 0, number)
+        assert texts[contestant.name, number] == drawn

@@ -194,9 +194,9 @@ def test_the_folder_of_a_run_has_the_column(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["prox=exact"], r"^algorithm=Asking needs votes on pairs, from which it works: set prox=votes\.$"),
-        (["algorithm=nash_mp"], r"^prox=VotesProx needs an algorithm that asks for votes: set algorithm=asking, or "),
-        (["policy=mlp"], r"^prox=VotesProx needs a policy that can be any table: set policy=tabular"),
+        (["prox=exact"], r"^algorithm=asking needs votes on pairs, from which it works: set prox=votes\.$"),
+        (["algorithm=nash_mp"], r"^prox=votes needs an algorithm that asks for votes: set algorithm=asking, or "),
+        (["policy=mlp"], r"^prox=votes needs a policy that can be any table: set policy=tabular"),
         (["feedback=vote"], r"^feedback changes answers about single pairs, which this prox does not ask for: leave "),
         (["feedback.flip=0.1"], r"^feedback changes answers about single pairs, which this prox does not ask for: "),
         (

@@ -168,7 +168,7 @@ def test_voters_who_rank_all_items_are_the_types(tmp_path, caplog):
     ("words", "sentence"),
     [
         (["game.competitors=0"], "game.competitors=0 is too small"),
-        (["algorithm=secant"], "algorithm=Secant needs answers that are linear in the policy: set game.competitors="),
+        (["algorithm=secant"], "algorithm=secant needs answers that are linear in the policy: set game.competitors="),
         (["algorithm=restarted_optimistic", "beta=0"], "needs answers that are linear"),
         (["prox=sampled", "algorithm=nash_prox"], "needs a game that answers pairs"),
         (["game.payoff=sign"], "game.payoff=sign needs the table of all pairs"),

@@ -10,12 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import yaml
 
-from nlhf.config import ConfigError, build, checked
+from nlhf.config import ConfigError, build, checked, locate
 from nlhf.io.inputs import InputFile
 from nlhf.launch.compose import composed, plain
+from nlhf.runner.chosen import CONF, chosen
 from nlhf.runner.seeds import parse_seeds
 from nlhf.runner.specification import specify
+from tests.composing import configured
 
 
 @pytest.fixture(scope="module")
@@ -400,3 +403,19 @@ def test_a_target_that_is_no_plug_in_is_refused(node, sentence):
 def test_a_group_without_a_choice_is_refused(base):
     with pytest.raises(ConfigError, match=r"^prox=null does not name a choice of conf/prox/: give prox=NAME\.$"):
         specify(changed(base, {"prox": None}))
+
+
+@pytest.mark.parametrize("group", ["policy", "prox", "regulariser", "solution"])
+def test_refusals_name_the_choice_of_a_part(group):
+    for file in sorted((CONF / group).glob("*.yaml")):
+        target = yaml.safe_load(file.read_text())["_target_"]
+        assert chosen(group, locate({"_target_": target}, group, object)) == file.stem
+
+
+def test_refusals_name_the_algorithm_as_the_run_does():
+    refused = r"^algorithm=nash_mp_averaged needs answers that are linear in the policy"
+    with pytest.raises(ConfigError, match=refused):
+        specify(
+            configured("algorithm=secant", "names.algorithm=nash_mp_averaged", "game=annotators", "game.competitors=2")
+        )
+    assert chosen("algorithm", int) == "int", "no file of conf/ makes a class of another package"

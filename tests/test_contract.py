@@ -14,12 +14,12 @@ from omegaconf import OmegaConf
 
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily
-from nlhf.launch.choices import CONF
 from nlhf.launch.compose import composed
 from nlhf.policies.base import Memory, Policy
 from nlhf.policies.mlp import Inputs
 from nlhf.policies.select import choose
 from nlhf.runner.assemble import assemble
+from nlhf.runner.chosen import CONF
 from nlhf.runner.groups import GROUPS
 from nlhf.runner.specification import specify
 from tests.composing import ASKING, OTHER_SOLUTIONS, UNREGULARISED, configured

@@ -384,7 +384,7 @@ def test_an_exploiter_and_the_arena(dialogue_config, tmp_path):
         ("game.words=0", "game.words=0 is too small"),
         ("game.reply=' '", "game.reply or game.short_reply is empty"),
         ("policy.max_new_tokens=32", "2 answers of policy.max_new_tokens=32 more than the model's 64"),
-        ("algorithm=mtpo", "algorithm=MTPO needs values of single turns, which compared pairs do not give"),
+        ("algorithm=mtpo", "algorithm=mtpo needs values of single turns, which compared pairs do not give"),
         ("algorithm=mpo", "needs actions that can be listed"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import brentq, linprog
 
 import nlhf
+from nlhf.equilibria import limit
 
 
 def tied(rng, n):
@@ -100,12 +101,12 @@ def test_equilibria_of_small_beta_tend_to_it(seed):
     while nlhf.equilibrium(preference, 0.0).unique:
         preference = tied(rng, 6)
     reference = rng.dirichlet(np.ones(6))
-    limit = solved(preference, reference)
+    closest = solved(preference, reference)
     errors = []
     for beta in (1e-3, 1e-5, 1e-7):
         policy = np.exp(nlhf.equilibrium(preference, beta, reference).log_policy)
-        assert divergence(limit, reference) >= divergence(policy, reference) - 1e-9  # as the proof says
-        errors.append(np.abs(policy - limit).max())
+        assert divergence(closest, reference) >= divergence(policy, reference) - 1e-9  # as the proof says
+        errors.append(np.abs(policy - closest).max())
     assert errors[2] < 1e-4
     assert errors[2] <= errors[0] + 1e-12
 
@@ -155,3 +156,19 @@ def test_a_large_game_with_many_equilibria_is_solved_to_rounding():
     derivative = np.log(policy / reference)
     corner = linprog(derivative, advantage, np.zeros(n), np.ones((1, n)), [1.0], (0, 1))
     assert derivative @ policy - corner.fun < 1e-6
+
+
+def test_attempts_after_few_barriers_end_where_those_after_all_do(monkeypatch):
+    """The closest equilibrium is unique and signs prove it, so an early attempt can only save time."""
+    rng, centred, games = np.random.default_rng(7), [], []
+    for _ in range(40):
+        n = int(rng.integers(3, 9))
+        games.append((tied(rng, n), rng.dirichlet(np.full(n, 2.0))))
+    centre = limit._centre
+    monkeypatch.setattr(limit, "_centre", lambda *args: (centred.append(args[2]), centre(*args))[1])
+    early = [solved(*game) for game in games]
+    number = len(centred)
+    monkeypatch.setattr(limit, "ATTEMPTS", len(limit.BARRIERS))
+    for game, policy in zip(games, early, strict=True):
+        np.testing.assert_allclose(solved(*game), policy, rtol=0, atol=1e-13)
+    assert 2 * number < len(centred) - number

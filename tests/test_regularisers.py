@@ -21,7 +21,6 @@ from nlhf.analysis.figures.presets.regularisers import config_name
 from nlhf.config import ConfigError
 from nlhf.equilibria.solve import solve
 from nlhf.games.feedback import Feedback
-from nlhf.launch.choices import CONF
 from nlhf.numerics import simplex
 from nlhf.numerics.wright_omega import wright_omega
 from nlhf.policies.tabular import TabularPolicy
@@ -30,6 +29,7 @@ from nlhf.prox.exact import ExactProx
 from nlhf.regularisers.chi_square import ChiSquare
 from nlhf.regularisers.mixed import ForwardKL, Mixed
 from nlhf.regularisers.reverse_kl import ReverseKL
+from nlhf.runner.chosen import CONF
 from tests.adversarial import FAMILIES, log_policy, matrix_game
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -21,6 +21,7 @@ from nlhf.policies.tabular import LeaderPolicy, TabularPolicy
 from nlhf.prox.base import Parts
 from nlhf.prox.exact import ExactProx
 from nlhf.runner.assemble import assemble
+from nlhf.runner.run_one import run_one
 from nlhf.runner.specification import specify
 from tests.adversarial import matrix_game
 from tests.composing import configured
@@ -295,10 +296,10 @@ def test_the_seeds_of_a_batch_are_what_each_is_alone(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["algorithm=nash_mp", "solution=stackelberg"], r"^solution=Stackelberg needs a leader and a follower: set "),
-        (["prox=sampled"], r"^algorithm=StackelbergSteps needs steps of a leader and a follower: set prox=exact"),
-        (["game=tree"], r"^algorithm=StackelbergSteps needs a game of one turn"),
-        (["game=annotators", "game.competitors=2"], r"^algorithm=StackelbergSteps needs a game that answers pairs"),
+        (["algorithm=nash_mp", "solution=stackelberg"], r"^solution=stackelberg needs a leader and a follower: set "),
+        (["prox=sampled"], r"^algorithm=stackelberg needs steps of a leader and a follower: set prox=exact"),
+        (["game=tree"], r"^algorithm=stackelberg needs a game of one turn"),
+        (["game=annotators", "game.competitors=2"], r"^algorithm=stackelberg needs a game that answers pairs"),
         (["game.payoff=logit"], r"^game\.payoff=logit is not defined for a follower"),
         (["solution.follower_beta=0"], r"^solution\.follower_beta=0\.0 is out of range: give a finite number > 0"),
         (["algorithm.follower_step_size=0"], r"^algorithm\.follower_step_size=0\.0 is not positive: give"),
@@ -311,9 +312,15 @@ def test_what_cannot_work_is_refused_in_a_sentence(overrides, sentence):
         specify(configured(*words))
 
 
+def test_too_many_answers_for_a_table_are_refused_with_a_remedy_that_helps(tmp_path):
+    words = ["algorithm=stackelberg", "game=low_rank", "game.actions=100000", "reference=uniform", "beta=0.1"]
+    with pytest.raises(ConfigError, match=r"too many for a matrix.*: give fewer, or choose solution=nash with another"):
+        run_one(configured(*words, "equilibrium=never", f"runs_dir={tmp_path}"))
+
+
 def test_the_algorithm_needs_its_solution():
     config = configured("algorithm=stackelberg") | {"solution": {"_target_": "nlhf.equilibria.solution.Nash"}}
-    with pytest.raises(ConfigError, match=r"^algorithm=StackelbergSteps needs a follower .*: set solution=stackelberg"):
+    with pytest.raises(ConfigError, match=r"^algorithm=stackelberg needs a follower .*: set solution=stackelberg"):
         specify(config)
 
 

@@ -185,7 +185,7 @@ def test_the_report_shows_completions_side_by_side(text_config):
             "prox.alpha=0.1",
             "prox.surrogate=ipo does not have: set prox.alpha=0, or prox.surrogate=logistic",
         ),
-        ("prox=exact", "prox=ExactProx needs a game that answers y -> P(y > policy) for all y"),
+        ("prox=exact", "prox=exact needs a game that answers y -> P(y > policy) for all y"),
     ],
 )
 def test_what_cannot_work_is_refused_in_a_sentence(text_config, override, sentence):

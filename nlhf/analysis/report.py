@@ -55,6 +55,7 @@ def _claims(results: Results) -> dict[str, Any]:
         "question": preset.question if preset else f"Which method needs the {criterion.fewest}?",
         "headline": conclusions.headline(results),
         "pairs": text_pairs.sentence(results.text_pairs),
+        "judge": results.judge,
         "cautions": results.cautions,
         "facts": _facts(results),
         "criterion": criterion,

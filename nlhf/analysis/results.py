@@ -8,7 +8,7 @@ from os import PathLike
 
 import pandas as pd
 
-from nlhf.analysis import robustness, row_bounds, text_pairs
+from nlhf.analysis import judge_agreement, robustness, row_bounds, text_pairs
 from nlhf.analysis.cautions import cautions, unmeasured
 from nlhf.analysis.comparison import compare
 from nlhf.analysis.criterion import OF_TEXTS, Criterion
@@ -71,6 +71,11 @@ class Results:
         """`paired_differences` of the language models' win rates."""
         study = self.focused.study
         return text_pairs.paired_differences(text_pairs.win_rates(study.rows, study.runs))
+
+    @cached_property
+    def judge(self) -> str:
+        """What the verdicts show about the judge of texts; empty if nothing is known."""
+        return judge_agreement.sentence(self.study.root, self.study.runs)
 
     @property
     def cautions(self) -> list[str]:

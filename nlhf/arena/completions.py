@@ -37,6 +37,12 @@ def check_prompts(contestants: Iterable[Contestant], texts: Texts, rules: Rules)
             log.warning("%s: %s plays on %d of %d prompts", reason, contestant.name, count, len(prompts))
 
 
+def players(contestants: Iterable[Contestant], games: Sequence[tuple[str, str, int]]) -> list[Contestant]:
+    """The contestants that play one of these games (a, b, prompt)."""
+    names = {name for a, b, _ in games for name in (a, b)}
+    return [contestant for contestant in contestants if contestant.name in names]
+
+
 def draw_missing(
     contestants: Iterable[Contestant],
     prompts: range,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nlhf.arena.completion_file import CompletionFile
-from nlhf.arena.model import Model
+from nlhf.arena.model import Loaded, Model
 from nlhf.config import ConfigError, build
 from nlhf.io.files import is_moved_aside
 from nlhf.io.inputs import InputFile
@@ -68,6 +68,7 @@ def gathered(
     Raises: ConfigError if a path has no contestant.
     """
     contestants: list[Contestant] = []
+    loaded = Loaded()
     for name in paths:
         path = Path(name).expanduser()
         runs = [
@@ -79,9 +80,10 @@ def gathered(
         if path.is_file() and path.suffix == ".jsonl":
             new = [CompletionFile(path.stem, InputFile(name))]
         elif any((path / file).exists() for file in WEIGHTS):
-            new = [Model(path.parent.name if path.name == "policy" else path.name, _saved(path), options, device)]
+            title = path.parent.name if path.name == "policy" else path.name
+            new = [Model(title, _saved(path), options, device, loaded)]
         elif runs:
-            new = [contestant for run in runs for contestant in _of_run(run, reference, device, trust)]
+            new = [contestant for run in runs for contestant in _of_run(run, reference, device, trust, loaded)]
         if not new:
             raise ConfigError(
                 f"{name} has no policy: give a study or a run of language models, a folder that "
@@ -91,7 +93,7 @@ def gathered(
     return _named(contestants)
 
 
-def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[Contestant]:
+def _of_run(run: Path, reference: bool, device: str, trust: Trust, loaded: Loaded) -> Iterator[Contestant]:
     """The base model, the stored checkpoints, and the final policy of a run."""
     from nlhf.language.policy import CausalLM
 
@@ -101,15 +103,16 @@ def _of_run(run: Path, reference: bool, device: str, trust: Trust) -> Iterator[C
     trust.check({"policy": config["policy"]}, run)
     policy: CausalLM = build(config["policy"], "policy", CausalLM)
     if reference:
-        yield Model(REFERENCE, policy.model, policy, device)
+        yield Model(REFERENCE, policy.model, policy, device, loaded)
     seeds = summary.get("seeds") or [0]
     method = str((config.get("names") or {}).get("algorithm", run.name)) + (f"-s{seeds[0]}" if seeds != [0] else "")
     last = max((summary.get("progress") or {}).get("iterations") or [0])
     stored = (run / "policies").glob("[0-9]*")
     for iteration in sorted(int(folder.name) for folder in stored if (folder / "policy").is_dir()):
         if 0 < iteration < last:
-            yield Model(f"{method}@{iteration}", _saved(run / "policies" / str(iteration) / "policy"), policy, device)
-    yield Model(f"{method}@{last}", _saved(run / "policy"), policy, device)
+            stored_policy = _saved(run / "policies" / str(iteration) / "policy")
+            yield Model(f"{method}@{iteration}", stored_policy, policy, device, loaded)
+    yield Model(f"{method}@{last}", _saved(run / "policy"), policy, device, loaded)
 
 
 def _saved(folder: Path) -> InputModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,3 +87,13 @@ def stored_texts(path: Path, completions: int) -> dict[tuple[str, int], list[str
             texts.setdefault((contestant, prompt), {})[sample] = text
     samples = range(completions)
     return {key: [stored[k] for k in samples] for key, stored in texts.items() if stored.keys() >= set(samples)}
+
+
+def won_by_prompt(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[int, list[float]]]:
+    """For each pair (a, b), by prompt, what a won in these verdicts."""
+    won: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for row in rows:
+        sides = (row["item_a"], row["item_b"], row["wins_a"]), (row["item_b"], row["item_a"], row["wins_b"])
+        for a, b, wins in sides:
+            won.setdefault((a, b), {}).setdefault(int(row["prompt"]), []).append(float(wins))
+    return won

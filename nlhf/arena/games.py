@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlhf.arena.completions import Texts, check_prompts, draw_missing, end_last_line, with_text
-from nlhf.arena.files import stored_card, stored_texts, stored_verdicts
+from nlhf.arena.completions import Texts, check_prompts, draw_missing, end_last_line, players, with_text
+from nlhf.arena.files import stored_card, stored_texts, stored_verdicts, won_by_prompt
 from nlhf.arena.meetings import Meetings, Pair
 from nlhf.arena.rules import Rules
 from nlhf.config import ConfigError
@@ -141,15 +141,20 @@ class Arena:
         check_prompts(self.contestants, self.texts, self.rules)
         self.open()
         spent, count = self.account, len(self.votes.rows)
-        for start in range(0, len(self.rules.prompts), block):
-            prompts = range(start, min(start + block, len(self.rules.prompts)))
+        draw = partial(draw_missing, texts=self.texts, rules=self.rules, path=self.completions_path, progress=progress)
+        numbers = range(len(self.rules.prompts))
+        blocks = [numbers[start : start + block] for start in numbers[::block]]
+        if meetings.foreseen:  # every model is loaded once, not for every block
+            games_of = [self._missing(prompts, meetings) for prompts in blocks]
+            for contestant in self.contestants:
+                for prompts, games in zip(blocks, games_of, strict=True):
+                    draw(players([contestant], games), prompts)
+        for number, prompts in enumerate(blocks):
             games = self._missing(prompts, meetings)
-            names = {name for a, b, _ in games for name in (a, b)}
-            writers = [contestant for contestant in self.contestants if contestant.name in names]
-            draw_missing(writers, prompts, self.texts, self.rules, self.completions_path, progress)
+            draw(players(self.contestants[:: 1 if number % 2 == 0 else -1], games), prompts)  # the last model begins
             games = with_text(games, self.texts)
             if games:
-                progress(f"prompts {start + 1} to {prompts[-1] + 1}: {len(games)} games")
+                progress(f"prompts {prompts[0] + 1} to {prompts[-1] + 1}: {len(games)} games")
                 try:
                     self._judge(games, judge)
                 finally:  # also after an error, the account includes what was paid for
@@ -179,7 +184,7 @@ class Arena:
             for a, b, prompt in games
             for first, second in zip(texts[a, prompt], texts[b, prompt], strict=True)
         ]
-        preferences = judge.preference(questions).reshape(len(games), -1)
+        preferences = judge.verdicts(questions).reshape(len(games), -1)
         refused = np.any(judge.refused(questions).reshape(len(games), -1), axis=1)
         order = 1 + max((int(row["order"]) for row in self.votes.rows), default=-1)
         for (a, b, prompt), verdicts, skipped in zip(games, preferences.tolist(), refused.tolist(), strict=True):
@@ -192,9 +197,4 @@ class Arena:
     @property
     def wins_by_prompt(self) -> dict[Pair, dict[int, list[float]]]:
         """For each pair (a, b), by prompt, what a won."""
-        won: dict[Pair, dict[int, list[float]]] = {}
-        for row in self.votes.rows:
-            sides = (row["item_a"], row["item_b"], row["wins_a"]), (row["item_b"], row["item_a"], row["wins_b"])
-            for a, b, wins in sides:
-                won.setdefault((a, b), {}).setdefault(int(row["prompt"]), []).append(float(wins))
-        return won
+        return won_by_prompt(self.votes.rows)

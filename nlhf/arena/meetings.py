@@ -41,6 +41,11 @@ class Meetings:
     precision: float | None = None
     target: float | None = None
 
+    @property
+    def foreseen(self) -> bool:
+        """True if no verdict changes who meets: all pairs play on every prompt."""
+        return self.next == "level" and self.precision is None and self.target is None
+
     def numbers(self, names: Sequence[str], won: Won, prompts: range, seed: int) -> dict[Pair, int]:
         """On how many of the prompts each pair plays, by the verdicts on prompts before them."""
         earlier = {

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,28 @@ if TYPE_CHECKING:
 log = logging.getLogger("nlhf")
 
 
+@dataclass
+class Loaded:
+    """Holds the model that was loaded last, so that its next completions need no further load.
+
+    Args:
+        identity: of the contestant; empty while no model is loaded.
+        model: is in memory.
+    """
+
+    identity: str = ""
+    model: Any = None
+
+    def of(self, contestant: Model) -> LanguageModel:
+        """The model of a contestant; another one is removed from memory first."""
+        if contestant.identity != self.identity:
+            self.identity, self.model = "", None
+            self.model = contestant.load()
+            self.identity = contestant.identity
+        loaded: LanguageModel = self.model
+        return loaded
+
+
 @dataclass(frozen=True)
 class Model:
     """A model, or an adapter with its base model, that transformers and peft load.
@@ -29,12 +51,14 @@ class Model:
         model: the files.
         options: how completions are sampled.
         device: the device of the model.
+        loaded: shared by contestants of which one at a time is in memory.
     """
 
     name: str
     model: InputModel
     options: CausalLM
     device: str
+    loaded: Loaded = field(default_factory=Loaded, compare=False, repr=False)
 
     @cached_property
     def identity(self) -> str:
@@ -51,7 +75,10 @@ class Model:
     def complete(self, prompts: Sequence[Any], samples: int, seed: int, first: int) -> list[list[str] | None]:
         import numpy as np
 
-        model, identity = self._model(), int(self.identity[:8], 16)  # contestants draw independently of each other
+        model, identity = (
+            self.loaded.of(self),
+            int(self.identity[:8], 16),
+        )  # contestants draw independently of each other
         turns = [self._turn(model, prompt, first + index) for index, prompt in enumerate(prompts)]
         tokens = [turn.tokens for turn in turns if turn is not None for _ in range(samples)]
         streams = [np.random.default_rng([seed, identity, first + index]) for index, turn in enumerate(turns) if turn]
@@ -74,7 +101,7 @@ class Model:
             log.warning("%s does not play on prompt %d: %s", self.name, number + 1, problem.fact)
             return None
 
-    def _model(self) -> LanguageModel:
+    def load(self) -> LanguageModel:
         """The model with its adapter merged."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -37,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     output.print(conclusions.headline(results), style="bold")
     if pairs := text_pairs.sentence(results.text_pairs):
         output.print(pairs)
+    if results.judge:
+        output.print(results.judge)
     for caution in results.cautions:
         output.print(f"- {caution}")
     for line in written:

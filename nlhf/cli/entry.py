@@ -18,8 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.cli.early import raise_at_interrupts
 from nlhf.cli.output import guard_output, interrupts_end_the_program, is_interrupt
-from nlhf.launch.choices import CONF, Choices
+from nlhf.launch.choices import Choices
 from nlhf.launch.explain import explained
+from nlhf.runner.chosen import CONF
 from nlhf.terminal import warn
 
 OPTIONS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion",

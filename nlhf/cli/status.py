@@ -12,7 +12,7 @@ from pathlib import Path
 from nlhf.cli.parser import Parser, in_sentences
 from nlhf.config import ConfigError
 from nlhf.launch import slurm_queue, status
-from nlhf.launch.choices import CONF
+from nlhf.runner.chosen import CONF
 from nlhf.terminal import say, say_lines, warn
 
 WATCH = 5.0  # seconds

@@ -22,7 +22,8 @@ from nlhf.equilibria.uniqueness import scaled
 RANK = 1e-12  # singular values below it, relative to the largest, count as zero
 BARRIERS = 10.0 ** np.arange(-1, -13, -1)
 STEPS = 60  # of Newton's method for one barrier, at most
-CHANGES = 30  # of the active constraints, at most
+CHANGES, FEW_CHANGES = 30, 2  # of the active constraints, at most: after the last barrier, and before
+ATTEMPTS = 3  # barriers between attempts to solve exactly
 ROUNDING = 1e-15  # of probabilities
 SIGN = 1e-10  # of margins and multipliers that rounding explains
 GAIN = 1e-13  # gain against an equilibrium that rounding explains
@@ -88,22 +89,33 @@ def closest_equilibrium(matrix: np.ndarray, policy: np.ndarray, log_reference: n
 
 
 def _solution(face: _Face) -> np.ndarray:
-    """The coordinates z (d) of the closest equilibrium: exact, or that of the smallest barrier if rounding prevents."""
+    """The coordinates z (d) of the closest equilibrium: exact, or that of the smallest barrier if rounding prevents.
+
+    The closest equilibrium is unique, and signs prove it. So it is looked for after every few barriers already.
+    """
     z = np.zeros(face.basis.shape[1])
-    for barrier in BARRIERS if len(face.margin) else (0.0,):
+    barriers = BARRIERS if len(face.margin) else np.zeros(1)
+    for left, barrier in zip(range(len(barriers))[::-1], barriers, strict=True):
         z = _centre(face, z, barrier)
+        if left % ATTEMPTS == 0 and (exact := _exact(face, z, barrier, FEW_CHANGES if left else CHANGES)) is not None:
+            return exact
+    return z
+
+
+def _exact(face: _Face, z: np.ndarray, barrier: float, changes: int) -> np.ndarray | None:
+    """The coordinates of the closest equilibrium, from those with a barrier; None if no active constraints prove it."""
     slack = face.margin - face.matrix @ z
-    active = slack**2 < BARRIERS[-1]  # the margin is below its multiplier
-    for _ in range(CHANGES):
+    active = slack**2 < barrier  # the margin is below its multiplier
+    for _ in range(changes):
         exact, multipliers = _on_equations(face, z, np.flatnonzero(active))
         if exact is None:
-            return z
+            return None
         slack = face.margin - face.matrix @ exact
         wrong = np.where(active, multipliers, slack) < -SIGN
         if not wrong.any():
             return exact
         active = active ^ wrong
-    return z
+    return None
 
 
 def _centre(face: _Face, z: np.ndarray, barrier: float) -> np.ndarray:
@@ -141,4 +153,5 @@ def _on_equations(face: _Face, z: np.ndarray, active: np.ndarray) -> tuple[np.nd
         if length == 1.0 and np.abs(moved).max() < ROUNDING:
             break
     multipliers[active] = solution[d:]
-    return (z if np.abs(moved).max() < SIGN else None), multipliers
+    reached = np.abs(moved).max() < SIGN and np.abs(rows @ z - face.margin[active]).max(initial=0.0) < SIGN
+    return (z if reached else None), multipliers

@@ -111,10 +111,15 @@ class Stackelberg(Solution):
     def certified(self, instances: Instances) -> Certified | None:
         from nlhf.equilibria.cache import summarised
         from nlhf.equilibria.stackelberg import equilibrium_of
+        from nlhf.games.base import check_dense
 
+        game = instances.game
+        count, actions = len(game.content) * len(game.contexts), len(game.items)
+        if game.content.numel() < count * actions**2:  # the game is no table yet
+            check_dense(count, actions, "choose solution=nash with another algorithm")
         if instances.choice == "never":
             return None
-        advantage, log_reference = instances.game.dense().cpu(), instances.log_reference.cpu()
+        advantage, log_reference = game.dense().cpu(), instances.log_reference.cpu()
         tau = instances.beta if self.follower_beta is None else self.follower_beta
         shared = log_reference.expand(max(len(advantage), len(log_reference)), -1, -1)
         return summarised(equilibrium_of(advantage, shared, instances.beta, tau)[0], instances.beta, instances.unit)

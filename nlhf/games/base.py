@@ -91,15 +91,17 @@ def check_size(smallest: int = 2, **sizes: int) -> None:
             raise ConfigError(f"game.{name}={size} is too small: give at least {smallest}.")
 
 
-def check_dense(instances: int, actions: int) -> None:
+def check_dense(instances: int, actions: int, remedy: str = "choose equilibrium=never and reference=uniform") -> None:
     """Refuse to build matrices that are too large.
+
+    Args:
+        remedy: what to do instead of giving fewer actions.
 
     Raises: ConfigError.
     """
     if instances * actions**2 > LARGEST_DENSE:
         raise ConfigError(
-            f"game.actions={actions} is too many for a matrix, which this choice needs: give fewer, or "
-            "choose equilibrium=never and reference=uniform."
+            f"game.actions={actions} is too many for a matrix, which this choice needs: give fewer, or {remedy}."
         )
 
 

@@ -1,13 +1,11 @@
 """The base of judges of texts, which say how likely one completion of a prompt is preferred to another.
 
 Every judge is antisymmetric by construction, P(a > b) + P(b > a) = 1: it compares rewards, or averages both orders. Its
-answers are cached.
+answers are cached: what it has read by the judge, verdicts on pairs by `TextJudge.verdicts`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from nlhf.judges.asked import Asked
+from nlhf.judges.digests import digest
 
 Answer = tuple[str, str]  # a prompt and a completion
 Pair = tuple[str, str, str]  # a prompt and two completions
@@ -101,6 +102,11 @@ class TextJudge(ABC):
         return {"calls": self.calls}
 
     @cached_property
+    def verdicts(self) -> Asked:
+        """Asks this judge about pairs, each of them once, in whichever order they come."""
+        return Asked(self)
+
+    @cached_property
     def _read(self) -> dict[Any, Any]:
         return {}
 
@@ -116,7 +122,7 @@ class TextJudge(ABC):
 
     def _note(self, contents: Iterable[Any]) -> None:
         """Count questions; repetitions count once."""
-        self._questions.update(map(_digest, contents))
+        self._questions.update(map(digest, contents))
 
     def _cached(self, contents: Sequence[Any], read: Callable[[list[Any]], np.ndarray]) -> list[Any]:
         """The results of `read` for all contents. New contents are read together; repetitions are read once."""
@@ -129,8 +135,3 @@ class TextJudge(ABC):
         """The score of the first completion of every pair minus that of the second; `read` returns scores."""
         first, second = (np.array(self._cached([(pair[0], pair[side]) for pair in pairs], read)) for side in (1, 2))
         return np.asarray(first - second)
-
-
-def _digest(content: Any) -> int:
-    """A digest of 63 bits of the texts of a question."""
-    return int.from_bytes(hashlib.sha256(json.dumps(content).encode()).digest()[:8], "big") >> 1

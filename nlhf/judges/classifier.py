@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.judges.agreement import ORDERS, Agreement
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.folder import is_learned
 from nlhf.judges.learned import LearnedJudge, LearnedModel
 from nlhf.judges.truncation import Truncator, max_tokens_of, padded
-from nlhf.models.bundled import load_complete
+from nlhf.models.classifiers import sequence_classifier
 from nlhf.models.content import InputModel, in_memory
 from nlhf.models.prompts import messages, spoken_after
 from nlhf.models.tokens import rendered
@@ -32,12 +33,12 @@ class _Classifier(TextJudge):
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoTokenizer
 
         options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
         with self.model.loading() as source:
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = in_memory(load_complete(AutoModelForSequenceClassification, source, **options)).eval()
+            model = in_memory(sequence_classifier(source, **options)).eval()
         if model.config.num_labels != 1:
             raise ConfigError(
                 f"game.judge.model={self.model} has {model.config.num_labels} labels: give a model with one, its score."
@@ -129,7 +130,14 @@ class PairwiseModel(_Classifier):
             return self._learned.preference(pairs)
         swapped = [(prompt, second, first) for prompt, first, second in pairs]
         chance, swapped_chance = (np.array(self._cached(order, self._first_wins)) for order in (list(pairs), swapped))
+        opinions = np.sign(chance - 0.5), np.sign(0.5 - swapped_chance)
+        self._agreement.add(pairs, np.ones(len(pairs)), opinions[0] == opinions[1])
         return np.asarray(0.5 + (chance - swapped_chance) / 2)
+
+    @cached_property
+    def _agreement(self) -> Agreement:
+        """Between the model's preferences in both orders of a pair."""
+        return Agreement(ORDERS)
 
     @cached_property
     def _learned(self) -> LearnedJudge | None:
@@ -146,7 +154,7 @@ class PairwiseModel(_Classifier):
 
     @property
     def account(self) -> dict[str, Any]:
-        return super().account if self._learned is None else self._learned.account
+        return super().account | self._agreement.account if self._learned is None else self._learned.account
 
     @property
     def calls(self) -> int:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.judges.agreement import ORDERS, Agreement
 from nlhf.judges.base import Pair, TextJudge
 from nlhf.judges.ledger import DOUBT, Ledger
 from nlhf.judges.requests import KEY, OPENAI, Requests
@@ -89,6 +90,9 @@ class Endpoint(TextJudge):
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         swapped = [(prompt, second, first) for prompt, first, second in pairs]
         verdicts = self._verdicts([*pairs, *swapped]).reshape(2, -1)
+        readable = np.array([self._ledger.is_readable(pair) for pair in [*pairs, *swapped]], bool)
+        both = readable.reshape(2, -1).all(0)
+        self._agreement.add(pairs, both, both & (verdicts[0] == 1 - verdicts[1]))
         return np.asarray((verdicts[0] + 1 - verdicts[1]) / 2)
 
     def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
@@ -111,12 +115,18 @@ class Endpoint(TextJudge):
             "tokens_in": ledger.tokens_in,
             "tokens_out": ledger.tokens_out,
             "cost": cost,
+            **self._agreement.account,
         }
 
     @property
     def decides(self) -> dict[str, Any]:
         """The question alone: a resumed run may have another pace, cache, or address of the same model."""
         return {key: getattr(self, key) for key in ("model", "instructions", "template", "max_tokens")}
+
+    @cached_property
+    def _agreement(self) -> Agreement:
+        """Between the verdicts in both orders of a pair."""
+        return Agreement(ORDERS)
 
     @cached_property
     def _requests(self) -> Requests:

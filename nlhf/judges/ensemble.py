@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.judges.agreement import VOTERS, Agreement
 from nlhf.judges.base import Pair, TextJudge
 
 
@@ -33,9 +35,15 @@ class Ensemble(TextJudge):
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         chances = np.stack([judge.preference(pairs) for judge in self.judges.values()])
+        self._agreement.add_votes(pairs, np.sign(chances - 0.5))
         if self.rule == "majority":
             chances = np.sign((np.sign(chances - 0.5)).sum(0, keepdims=True)) / 2 + 0.5
         return np.asarray(chances.mean(0))
+
+    @cached_property
+    def _agreement(self) -> Agreement:
+        """Between couples of judges."""
+        return Agreement(VOTERS)
 
     def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
         return np.asarray(np.any([judge.refused(pairs) for judge in self.judges.values()], axis=0))
@@ -68,4 +76,8 @@ class Ensemble(TextJudge):
 
     @property
     def account(self) -> dict[str, Any]:
-        return {"calls": self.calls, "judges": {name: judge.account for name, judge in self.judges.items()}}
+        return {
+            "calls": self.calls,
+            **self._agreement.account,
+            "judges": {name: judge.account for name, judge in self.judges.items()},
+        }

@@ -95,6 +95,10 @@ class Ledger:
         """True if the endpoint refuses this pair."""
         return _name(pair) in self.refused
 
+    def is_readable(self, pair: Pair) -> bool:
+        """True if the endpoint's answer on this pair is a verdict, not a refusal or an unreadable answer."""
+        return (name := _name(pair)) in self._verdicts and name not in self._unreadable and name not in self.refused
+
     @property
     def reused(self) -> int:
         """The number of verdicts of the file that this process used."""

@@ -135,8 +135,8 @@ def _set_gradients(head: Head, optimiser: torch.optim.Optimizer, losses: list[Te
 
 
 def _pair_logits(head: Head, reader: Reader, pairs: np.ndarray, roles: Tensor) -> Tensor:
-    """Logits (R, n) of pairs of answers (n, 2) in roles (R, n). Every answer is encoded once."""
-    sides = [reader(pairs[:, side]).to(head.mean) for side in (0, 1)]
+    """Logits (R, n) of pairs of answers (n, 2) in roles (R, n). Every answer, and every prompt, is encoded once."""
+    sides = reader(pairs.T.reshape(-1)).to(head.mean).chunk(2)
     return torch.stack([head.compare(*(head.read(side, groups) for side in sides)) for groups in roles])
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 
 from nlhf.config import ConfigError
+from nlhf.judges.agreement import VOTERS, Agreement
 from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.truncation import Truncator, padded
 from nlhf.models.bundled import bundled_embedder
@@ -99,7 +100,18 @@ class Panel(TextJudge):
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         gap = self._differences(pairs, self.scores)
-        return np.asarray((np.sign(gap) * (np.abs(gap) > self.margin)).mean(1) / 2 + 0.5)
+        votes = np.sign(gap) * (np.abs(gap) > self.margin)
+        self._agreement.add_votes(pairs, votes.T)
+        return np.asarray(votes.mean(1) / 2 + 0.5)
+
+    @property
+    def account(self) -> dict[str, Any]:
+        return {**super().account, **self._agreement.account}
+
+    @cached_property
+    def _agreement(self) -> Agreement:
+        """Between couples of criteria."""
+        return Agreement(VOTERS)
 
     def scores(self, answers: list[Answer]) -> np.ndarray:
         """The criteria of every answer, (n, criteria)."""

@@ -148,10 +148,4 @@ class TextGame:
             for context, *rows in zip(contexts[0].tolist(), first[0].tolist(), second[0].tolist(), strict=True)
             for one, two in zip(*rows, strict=True)
         ]
-        chances = self.judge.preference(pairs)
-        valid = (chances >= 0) & (chances <= 1)
-        if not valid.all():
-            raise ConfigError(
-                f"the judge returns {chances[~valid][0]}, which is not a probability: choose another judge."
-            )
-        return torch.from_numpy(chances - 0.5).to(first.device).view(first.shape)
+        return torch.from_numpy(self.judge.verdicts(pairs) - 0.5).to(first.device).view(first.shape)

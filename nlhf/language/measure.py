@@ -67,11 +67,13 @@ class TextMeasure(Grades):
         return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
 
     def snapshot(self) -> dict[str, Any]:
-        return {"judge": self.game.judge.snapshot(), "sampled_tokens": self.game.model.sampled_tokens}
+        judge, sampled_tokens = self.game.judge, self.game.model.sampled_tokens
+        return {"judge": judge.snapshot(), "verdicts": judge.verdicts.snapshot(), "sampled_tokens": sampled_tokens}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         count_alone = {"earlier": snapshot.get("judge_calls", 0)}  # checkpoints of older versions hold no more
         self.game.judge.restore(snapshot.get("judge", count_alone))
+        self.game.judge.verdicts.restore(snapshot.get("verdicts", {}))
         self.game.model.sampled_tokens = snapshot.get("sampled_tokens", 0)
 
     def at_test_prompts(self, policy: Policy) -> CausalLMPolicy:

@@ -81,7 +81,7 @@ class CausalLM(PolicyFamily):
 
     def initial(self, log_reference: Tensor, game: FiniteGame, held_out: tuple[Tensor, Tensor] | None,
                 seeds: list[int]) -> TrainablePolicy:  # fmt: skip
-        raise ConfigError("policy=CausalLM needs prompts to complete: set game=text.")
+        raise ConfigError("policy=causal_lm needs prompts to complete: set game=text.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,7 @@ from typing import Any
 
 import yaml
 
-PACKAGE = Path(__file__).resolve().parents[1]
-CONF = next((path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir()), PACKAGE / "conf")
-"""conf/ of an installed package, or else of the checkout."""
+from nlhf.runner.chosen import CONF
 
 
 @dataclass(frozen=True)

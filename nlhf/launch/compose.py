@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nlhf.config import ConfigError
-from nlhf.launch.choices import BUNDLED, CONF, Choices
+from nlhf.launch.choices import BUNDLED, Choices
 from nlhf.launch.explain import explained
 from nlhf.messages import quoted
+from nlhf.runner.chosen import CONF
 
 
 class NotComposedError(ConfigError):

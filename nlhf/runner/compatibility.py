@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nlhf.algorithms.base import Algorithm
@@ -12,6 +13,7 @@ from nlhf.games.feedback import Feedback
 from nlhf.policies.base import PolicyFamily
 from nlhf.prox.base import ProxFamily
 from nlhf.regularisers.base import Regulariser
+from nlhf.runner.chosen import chosen
 
 CAPABILITIES = {
     "advantage": "a game that answers y -> P(y > policy) for all y: choose another game or prox",
@@ -55,8 +57,12 @@ def check_compatible(
     algorithm: Algorithm,
     regulariser: Regulariser,
     beta: float,
+    names: Mapping[str, str],
 ) -> None:
     """Refuse parts that cannot work together.
+
+    Args:
+        names: the names of parts by their groups, as far as the run has them.
 
     Raises: ConfigError.
     """
@@ -71,7 +77,7 @@ def check_compatible(
     provided = frozenset[str]().union(*(part.provides for part in parts.values()))
     for key, part in parts.items():
         if missing := sorted(part.needs - provided):
-            raise ConfigError(f"{key}={type(part).__name__} needs {CAPABILITIES[missing[0]]}.")
+            raise ConfigError(f"{key}={names.get(key) or chosen(key, type(part))} needs {CAPABILITIES[missing[0]]}.")
     algorithm.check(beta)
     regulariser.check(beta)
 

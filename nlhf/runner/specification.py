@@ -150,7 +150,7 @@ def specify(config: Mapping[str, Any]) -> Specification:
     options = Options(**checked(Options, top | {"seeds": parse_seeds(top.get("seeds"))}))
     parts = {key: target(**values) for key, (target, values) in entries.items()}
     together = ("game", "solution", "policy", "prox", "algorithm", "regulariser")
-    check_compatible(**{key: parts[key] for key in together}, beta=options.beta)
+    check_compatible(**{key: parts[key] for key in together}, beta=options.beta, names=options.names)
     parts["algorithm"] = parts["algorithm"].in_units(parts["game"].payoff_unit)
     _check_questions(parts["prox"], parts["feedback"], options)
     check_payoff(**{key: parts[key] for key in ("game", "solution", "feedback", "prox", "algorithm")})

@@ -9,9 +9,9 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 
-from nlhf.launch.choices import CONF
 from nlhf.launch.compose import composed
 from nlhf.launch.composer import Composer
+from nlhf.runner.chosen import CONF
 from nlhf.runner.run_one import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

@@ -39,6 +39,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.times: list[float] = []
         self.pause = "0.05"
+        self.logprobs = False
         self.keys: set[str] = set()
         self.lock = threading.Lock()
         self.free = threading.Event()
@@ -81,11 +82,19 @@ class Handler(BaseHTTPRequestHandler):
         first, second = words.split("\n\nAnswer B:\n")
         first, second = first.split("Answer A:\n")[1], second.split("\n\nWhich")[0]
         answer = "A" if len(first) > len(second) else "B" if len(second) > len(first) else "tie"
+        if fault == "first":
+            answer = "A"
         if fault == "empty":
             return self.say(200, {"foo": 1})
+        if fault == "wordless":
+            answer = ""
+        if fault == "stream":
+            return self.say(200, 'data: {"choices": []}\n\ndata: {"error": {"message": "overloaded"}}\n\n', "")
         if fault == "nonsense":
             answer = "As a language model, A and B are both lovely."
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
+        if self.server.logprobs:
+            choice["logprobs"] = {"content": [{"token": answer, "logprob": -0.1, "bytes": None, "top_logprobs": []}]}
         used = '{"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}'
         if fault.startswith("usage "):
             used = fault.removeprefix("usage ")
@@ -127,7 +136,8 @@ def test_both_orders_are_asked_and_nothing_twice(server, tmp_path):
     assert judge.preference(PAIRS).tolist() == [1, 0, 0.5, 1]
     assert len(server.asked) == judge.calls == 8
     assert judge.account == {"calls": 8, "known_before": 0, "unreadable": 0, "refused": 0,
-                             "tokens_in": 800, "tokens_out": 8, "cost": pytest.approx((800 + 80) / 1e6)}  # fmt: skip
+                             "tokens_in": 800, "tokens_out": 8, "cost": pytest.approx((800 + 80) / 1e6),
+                             "pairs_in_both_orders": 4, "same_in_both_orders": 4}  # fmt: skip
     turned = [(prompt, second, first) for prompt, first, second in PAIRS]
     assert (judge.preference(turned) + judge.preference(PAIRS) == 1).all()
     again = made(server, tmp_path)
@@ -137,7 +147,23 @@ def test_both_orders_are_asked_and_nothing_twice(server, tmp_path):
     assert again.account["known_before"] == 8
 
 
-@pytest.mark.parametrize("fault", ["500", "429", "503", "cut", "slow", "nonsense", "empty"])
+def test_a_server_that_adds_log_probabilities_is_read_by_its_text(server, tmp_path):
+    server.logprobs = True
+    assert made(server, tmp_path).preference(PAIRS).tolist() == [1, 0, 0.5, 1]
+
+
+def test_the_account_counts_pairs_with_the_same_verdict_in_both_orders(server, tmp_path):
+    """A judge that always prefers the first answer contradicts itself; ties and unreadable answers do not count."""
+    judge = made(server, tmp_path, "judge.retries=0", "judge.workers=1")
+    server.faults = ["", "", "nonsense", "first", "", "", "", "first"]
+    judge.preference(PAIRS)
+    assert judge.account["pairs_in_both_orders"] == 3
+    assert judge.account["same_in_both_orders"] == 2
+    judge.preference([(prompt, second, first) for prompt, first, second in PAIRS])
+    assert judge.account["pairs_in_both_orders"] == 3, "a pair counts once"
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "503", "cut", "slow", "nonsense", "empty", "stream", "wordless"])
 def test_a_fault_that_passes_is_overcome(server, tmp_path, fault):
     server.faults = [fault] * 2
     patience = ["judge.timeout=1", "judge.retries=1000"] if fault == "slow" else []
