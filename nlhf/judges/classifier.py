@@ -93,7 +93,7 @@ class RewardModel(_Classifier):
     """P(a > b) = sigmoid(scale (r(a) - r(b))) for a reward model: a Bradley-Terry model, so it is transitive.
 
     Args:
-        model: a folder, or a name on the hub.
+        model: a folder, with a model or an adapter that peft has saved, or a name on the hub.
         scale: multiplies the rewards.
         batch: number of texts that are read at once.
         trust_remote_code: let the hub's model run its own code here.

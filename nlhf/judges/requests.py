@@ -6,6 +6,9 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -176,8 +179,14 @@ def described(error: BaseException) -> str:
 
 def _pause(error: Exception, attempt: int) -> float:
     """Seconds before a retry: what the endpoint asks for, or half a second, doubled with each attempt."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        return min(LONGEST, max(0.0, float(headers.get("retry-after", "none"))))
-    except ValueError:
-        return float(min(8.0, 0.5 * 2**attempt))
+    asked = str(getattr(getattr(error, "response", None), "headers", {}).get("retry-after", ""))
+    with suppress(ValueError, TypeError):
+        return min(LONGEST, max(0.0, _seconds(asked)))
+    return float(min(8.0, 0.5 * 2**attempt))
+
+
+def _seconds(asked: str) -> float:
+    """The seconds that Retry-After asks for, a number or a date. Raises: ValueError, TypeError."""
+    if asked[:1].isalpha():
+        return (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()
+    return float(asked)

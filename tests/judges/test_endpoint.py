@@ -7,8 +7,10 @@ import re
 import threading
 import time
 import traceback
+from email.utils import formatdate
 from html import escape, unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import numpy as np
@@ -19,7 +21,7 @@ pytest.importorskip("openai")
 from nlhf.config import ConfigError, build
 from nlhf.io.files import WriteError
 from nlhf.judges.endpoint import Endpoint
-from nlhf.judges.requests import Pace
+from nlhf.judges.requests import Pace, _pause
 from nlhf.judges.verdicts import completion_of, verdict_of
 from nlhf.launch.compose import composed, plain
 from tests.selection import mostly_long
@@ -327,6 +329,17 @@ def test_retries_are_within_the_pace_and_wait_as_they_are_told(server, tmp_path)
     again = [pause for when in asked.values() for pause in np.diff(when)]
     assert len(again) == 3
     assert min(again) > 0.45
+
+
+@pytest.mark.parametrize(
+    ("asked", "attempt", "least", "most"),
+    [("7", 0, 7, 7), ("600", 0, 60, 60), ("-3", 2, 0, 0), ("", 2, 2, 2), ("soon", 0, 0.5, 0.5), ("", 9, 8, 8),
+     ("DATE", 0, 20, 30), ("Wed, 21 Oct 2015 07:28:00 GMT", 3, 0, 0)],
+)  # fmt: skip
+def test_a_pause_is_a_number_of_seconds_or_ends_at_a_date(asked, attempt, least, most):
+    words = formatdate(time.time() + 30, usegmt=True) if asked == "DATE" else asked
+    error = SimpleNamespace(response=SimpleNamespace(headers={"retry-after": words} if words else {}))
+    assert least <= _pause(error, attempt) <= most
 
 
 def test_a_cache_that_cannot_be_written_is_not_the_endpoints_fault(server, tmp_path):
