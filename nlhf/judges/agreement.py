@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nlhf.judges.asked import in_order
 from nlhf.judges.digests import digest
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Agreement:
 
     def add(self, pairs: Sequence[Pair], cases: np.ndarray, agreeing: np.ndarray) -> None:
         """Count the cases (n) and the agreeing ones (n) of the pairs that were not counted before."""
-        for (prompt, *texts), case, agrees in zip(pairs, cases.tolist(), agreeing.tolist(), strict=True):
-            name = digest((prompt, *sorted(texts)))
+        for pair, case, agrees in zip(pairs, cases.tolist(), agreeing.tolist(), strict=True):
+            name = digest(in_order(pair))
             if name not in self._counted:
                 self._counted.add(name)
                 self.cases, self.agreeing = self.cases + int(case), self.agreeing + int(agrees)

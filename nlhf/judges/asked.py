@@ -36,7 +36,7 @@ class Asked:
 
         Raises: ConfigError if the judge returns something that is not a probability.
         """
-        questions = [(prompt, *sorted(texts)) for prompt, *texts in pairs]
+        questions = [in_order(pair) for pair in pairs]
         names = [digest(question) for question in questions]
         new = {name: question for name, question in zip(names, questions, strict=True)
                if name not in self._verdicts and question[1] != question[2]}  # fmt: skip
@@ -73,6 +73,12 @@ class Asked:
         """Continue with the verdicts of a checkpoint."""
         if snapshot:
             self._verdicts = dict(zip(snapshot["pairs"].tolist(), snapshot["verdicts"].tolist(), strict=True))
+
+
+def in_order(pair: Pair) -> Pair:
+    """The pair with the smaller text first."""
+    prompt, first, second = pair
+    return (prompt, first, second) if first <= second else (prompt, second, first)
 
 
 def _of(pair: Pair, chance: float) -> float:

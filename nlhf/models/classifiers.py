@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def sequence_classifier(source: str, **options: Any) -> Any:
         return load_complete(AutoModelForSequenceClassification, source, **options)
     from peft import PeftConfig, PeftModel
 
-    adapter = PeftConfig.from_pretrained(folder)
+    adapter = PeftConfig.from_pretrained(source)
     if adapter.task_type != "SEQ_CLS":
         raise ValueError(f"its adapter is for the task {adapter.task_type}, not SEQ_CLS")
     shapes = _shapes(folder / WEIGHTS)
@@ -53,7 +54,7 @@ def _without_report() -> Iterator[None]:
     from transformers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity(ERROR)
     try:
         yield
     finally:
