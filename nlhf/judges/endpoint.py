@@ -91,9 +91,9 @@ class Endpoint(TextJudge):
         swapped = [(prompt, second, first) for prompt, first, second in pairs]
         verdicts = self._verdicts([*pairs, *swapped]).reshape(2, -1)
         readable = np.array([self._ledger.is_readable(pair) for pair in [*pairs, *swapped]], bool)
-        both = readable.reshape(2, -1).all(0)
-        same = np.asarray(verdicts[0] == 1 - verdicts[1])
-        self._agreement.add(pairs, both, both & same)
+        both = np.logical_and(*readable.reshape(2, -1))
+        same = np.asarray(both & (verdicts[0] == 1 - verdicts[1]))
+        self._agreement.add(pairs, np.asarray(both), same)
         return np.asarray((verdicts[0] + 1 - verdicts[1]) / 2)
 
     def refused(self, pairs: Sequence[Pair]) -> np.ndarray:
