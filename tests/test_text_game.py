@@ -329,7 +329,7 @@ def test_saved_policies_keep_the_end_tokens_and_get_no_padding_token(text_config
     tokenizer = transformers.AutoTokenizer.from_pretrained(saved)
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<end>", None)
     options = build(text_config()["policy"], "policy")
-    assert set(Model("a", InputModel(str(saved)), options, "cpu")._model().end_tokens) == {0, 5}
+    assert set(Model("a", InputModel(str(saved)), options, "cpu").load().end_tokens) == {0, 5}
     if not lora:
         assert transformers.GenerationConfig.from_pretrained(saved).eos_token_id == [0, 5]
 

@@ -265,8 +265,8 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(leader_config):
 @pytest.mark.parametrize(
     ("overrides", "choices", "sentence"),
     [
-        ([], {"game": "dialogue"}, "game=Dialogue needs policies that play each other, not a follower"),
-        (["prox.surrogate=ipo"], {}, "algorithm=StackelbergSteps needs steps of a leader and a follower: set prox=ex"),
+        ([], {"game": "dialogue"}, "game=dialogue needs policies that play each other, not a follower"),
+        (["prox.surrogate=ipo"], {}, "algorithm=stackelberg needs steps of a leader and a follower: set prox=ex"),
         (["prox.baseline=learned"], {}, "another prox.baseline than learned"),
         (["solution.refine=' '"], {}, "solution.refine is empty: give a sentence"),
         (["policy.max_new_tokens=32"], {}, "2 answers of policy.max_new_tokens=32 more than the model's 64"),
@@ -282,7 +282,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(leader_config, overrides, cho
 def test_a_policy_that_cannot_see_an_answer_is_refused():
     from nlhf.runner.specification import specify
 
-    with pytest.raises(ConfigError, match=r"^algorithm=StackelbergSteps needs a policy that can see an answer"):
+    with pytest.raises(ConfigError, match=r"^algorithm=stackelberg needs a policy that can see an answer"):
         specify(configured("algorithm=stackelberg", "prox=gradient", "policy=mlp"))
 
 
