@@ -62,7 +62,7 @@ class StudySweeper(Sweeper):
         with errors_as_sentences():
             jobs = jobs_to_run(batch, Composer(context.config_loader, master), record, begin)
         if master.dry_run is True:
-            show_plan(jobs, record)
+            show_plan(jobs, record, master.hydra.launcher)
             return []
         make_folders(jobs)
         try:

@@ -15,15 +15,16 @@ TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-p
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "game"),
+    ("algorithm", "game", "shard"),
     [
-        ("nash_md_pg", "text"),
-        ("nash_md_pg", "dialogue"),
-        ("stackelberg", "text"),
-        pytest.param("sppo", "text", marks=pytest.mark.long),
+        ("nash_md_pg", "text", False),
+        ("nash_md_pg", "text", True),
+        ("nash_md_pg", "dialogue", False),
+        ("stackelberg", "text", False),
+        pytest.param("sppo", "text", True, marks=pytest.mark.long),
     ],
 )
-def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm, game):
+def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm, game, shard):
     words = [f"game={game}", "policy=causal_lm", f"policy.model={tiny_model}", "policy.max_new_tokens=6",
              "prox=gradient",
              "prox.contexts=3", "prox.samples=4", "policy.micro_batch=5", "game.test_prompts=8",
@@ -37,7 +38,7 @@ def test_two_ranks_give_the_rows_of_one(tiny_model, tmp_path, algorithm, game):
     alone = [sys.executable, "main.py"]
     two = [*TWO, "-m", "nlhf", "run"]
     found = []
-    for name, command in (("alone", alone), ("two", two)):
+    for name, command in (("alone", alone), ("two", [*two, f"policy.shard={str(shard).lower()}"])):
         done = subprocess.run([*command, *words, f"runs_dir={tmp_path}", f"study={name}"], cwd=ROOT, timeout=600,
                               env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]

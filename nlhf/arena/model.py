@@ -121,4 +121,4 @@ class Model:
             else:
                 module = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True, **code)
             module = in_memory(module)
-        return wrapped(replace(self.options, lora=False), module.to(self.device), tokenizer, 0)
+        return wrapped(replace(self.options, lora=False, shard=False), module.to(self.device), tokenizer, 0)

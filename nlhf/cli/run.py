@@ -58,7 +58,7 @@ def _alone(config: DictConfig, overrides: list[str]) -> Ended:
             if plain_config.get("force") is not True:
                 finished(specify(plain_config))
             record = SweepRecord()
-            show_plan(jobs_to_run([overrides], lambda _: plain_config, record), record)
+            show_plan(jobs_to_run([overrides], lambda _: plain_config, record), record, HydraConfig.get().launcher)
             return Ended("", "would run")
         outcome = run_one(plain_config, console.progress_bar, overrides)
     console.show_run(outcome.folder, outcome.summary, outcome.skipped)

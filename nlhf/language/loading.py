@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from nlhf.config import ConfigError
+from nlhf.language.memory import LORA_ABOVE
 from nlhf.language.model import LanguageModel
 from nlhf.language.recurrent import check_recurrent
+from nlhf.language.sharding import spread
 from nlhf.models.content import in_memory
 from nlhf.models.tokens import end_tokens
 from nlhf.numerics.streams import stream
 
 if TYPE_CHECKING:
     from nlhf.language.policy import CausalLM
-
-LORA_ABOVE = 200_000_000  # parameters above which `policy.lora=auto` means true
 
 
 @cache
@@ -45,8 +45,41 @@ def load(options: CausalLM, seed: int, device: str) -> LanguageModel:
         }
         tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
         dtype = torch.bfloat16 if half else torch.float32
-        module: Any = in_memory(load_complete(AutoModelForCausalLM, path, dtype=dtype, **keywords)).to(device)
-    return wrapped(options, module, tokenizer, seed)
+        module: Any = load_complete(AutoModelForCausalLM, path, dtype=dtype, **keywords)
+        if not is_spread(options, module, device):
+            return wrapped(options, in_memory(module).to(device), tokenizer, seed)
+        model = wrapped(options, module, tokenizer, seed)
+        spread(model, torch.device(device))
+    return model
+
+
+def is_spread(options: CausalLM, module: torch.nn.Module, device: str) -> bool:
+    """True if each process holds a part of the base model only.
+
+    Raises: ConfigError for policy.shard=true without other processes or without LoRA.
+    """
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    lora = trains_lora(options, module)
+    if options.shard is True and not (several and lora):
+        problem, remedy = ("a model of this size trains all weights", "set policy.lora=true")
+        if not several:
+            problem, remedy = "there is one process", "start the command with torchrun, or set policy.shard=auto"
+        raise ConfigError(f"policy.shard=true spreads a base model over several processes, but {problem}: {remedy}.")
+    return several and lora and options.shard is not False and (options.shard is True or not fits(module, device))
+
+
+def fits(module: torch.nn.Module, device: str) -> bool:
+    """True if a copy of the module leaves a third of the device's memory for everything else."""
+    if not device.startswith("cuda"):
+        return True
+    total: int = torch.cuda.get_device_properties(device).total_memory
+    return sum(value.nbytes for value in module.parameters()) < 2 / 3 * total
+
+
+def trains_lora(options: CausalLM, module: torch.nn.Module) -> bool:
+    """True if LoRA matrices are trained instead of all weights."""
+    large = sum(value.numel() for value in module.parameters()) > LORA_ABOVE
+    return options.lora is True or (options.lora == "auto" and large)
 
 
 def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: int) -> LanguageModel:
@@ -58,9 +91,8 @@ def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: in
         raise ConfigError(f"policy.model={options.model} has no end token (eos_token): give a model with one.")
     module.eval().requires_grad_(False)
     check_recurrent(LanguageModel(options, module, module, tokenizer, {}))
-    size = sum(value.numel() for value in module.parameters())
     base = module
-    if options.lora is True or (options.lora == "auto" and size > LORA_ABOVE):
+    if trains_lora(options, module):
         from nlhf.language.lora import with_lora
 
         module, base = with_lora(options, module)

@@ -13,6 +13,7 @@ length limit is part of the game.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from nlhf.models.tokens import end_tokens, max_positions
 if TYPE_CHECKING:
     from nlhf.language.policy import CausalLM
     from nlhf.language.script import Script
+    from nlhf.language.sharding import Lockstep
     from nlhf.language.team import Team
 
 Weights = Mapping[str, Tensor]
@@ -73,6 +75,7 @@ class LanguageModel:
         self.end_tokens = end_tokens(base, tokenizer)
         self.max_positions = max_positions(base)
         self.team: Team | None = None  # other processes that share the work
+        self.lockstep: Lockstep | None = None  # of a base model that is spread over the processes
         self.sampled_tokens = 0  # in training
         self._answers: list[Answers] = []
         self._numbers: dict[Answers, int] = {}
@@ -111,7 +114,7 @@ class LanguageModel:
 
     def log_prob(self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]) -> Tensor:
         """log pi(y | x) of every row, (n), float32 or better, differentiable in `weights`; None is the base model."""
-        if self.team is not None and len(prompts) >= self.team.size:
+        if self.team is not None and self.team.divides(len(prompts)):
             return self.team.log_prob(weights, prompts, completions)
         return scoring.log_prob(self, weights, prompts, completions)
 
@@ -119,7 +122,7 @@ class LanguageModel:
         self, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
     ) -> Tensor:
         """See `nlhf.language.scoring.divergence_and_entropy`, (2, n)."""
-        if self.team is not None and len(prompts) >= self.team.size:
+        if self.team is not None and self.team.divides(len(prompts)):
             return self.team.divergence_and_entropy(weights, prompts, completions).to(self.device)
         return scoring.divergence_and_entropy(self, weights, prompts, completions)
 
@@ -130,7 +133,7 @@ class LanguageModel:
             mixture: weights and exponents of the models; a single model with exponent 1 is that model.
             uniforms: numbers on [0, 1), (n). Each seeds the random generator of one completion.
         """
-        if self.team is not None and len(prompts) >= self.team.size:
+        if self.team is not None and self.team.divides(len(prompts)):
             sampled = self.team.sample(mixture, prompts, uniforms)
         else:
             sampled = sampling.sample(self, mixture, prompts, uniforms)
@@ -178,6 +181,10 @@ class LanguageModel:
             "use_cache": cache is not None,
             "past_key_values": cache,
         }
+        with nullcontext() if self.lockstep is None else self.lockstep.step():
+            return self._output(weights, options)
+
+    def _output(self, weights: Weights | None, options: dict[str, Any]) -> Any:
         if weights is None:
             return self.base(**options)
         values = {name: value[0] for name, value in weights.items()}

@@ -43,6 +43,8 @@ class CausalLM(PolicyFamily):
         micro_batch: completions that the model scores at once; the results are the same up to rounding.
         dtype: of the base model; `auto` is float32 on a CPU and bfloat16 elsewhere.
         trust_remote_code: let the hub's model run its own code here.
+        shard: spread the frozen base model over the processes of torchrun: true, false (each has a copy), or `auto`
+            (if a copy does not fit on one GPU).
     """
 
     model: InputModel
@@ -55,6 +57,7 @@ class CausalLM(PolicyFamily):
     micro_batch: int
     dtype: Literal["auto", "float32", "bfloat16"]
     trust_remote_code: bool
+    shard: bool | Literal["auto"] = "auto"  # missing in configs of older runs
 
     provides: ClassVar[frozenset[str]] = frozenset({"gradient", "sample", "sees", "text"})
     needs: ClassVar[frozenset[str]] = frozenset({"prompts"})
@@ -72,6 +75,12 @@ class CausalLM(PolicyFamily):
             raise ConfigError(f"policy.temperature={self.temperature} is out of range: give a finite number > 0.")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"policy.top_p={self.top_p} is out of range: give a number in (0, 1].")
+
+        if self.shard is True and self.lora is False:
+            raise ConfigError(
+                "policy.shard=true spreads a base model that is not trained, but policy.lora=false trains all weights: "
+                "set policy.lora=true."
+            )
 
     @property
     def caveat(self) -> str | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nlhf.language import sampling, scoring
+from nlhf.language import sampling, scoring, sharding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ class Server:
 
     def __init__(self) -> None:
         self.model: LanguageModel | None = None
-        self.pending: dict[int, tuple[Tensor, list[Tensor]]] = {}  # scores and weights that await `gradient`, by ticket
+        self.pending: dict[int, Callable[[Tensor], Sequence[Tensor]]] = {}  # from upstream to a gradient, by ticket
 
     def load(self, options: CausalLM, seed: int, device: str) -> None:
         """Load the model onto this rank's device."""
@@ -42,20 +43,25 @@ class Server:
         """Completions of this rank's prompts."""
         assert self.model is not None
         on_device = [(self._on_device(weights), exponent) for weights, exponent in mixture]
-        return sampling.sample(self.model, on_device, prompts, uniforms)
+        return sampling.sample(self.model, on_device, prompts, uniforms) if prompts else []
 
     def log_prob(
         self, ticket: int | None, weights: Weights | None, prompts: Sequence[Tokens], completions: Sequence[Tokens]
     ) -> Tensor:
         """Log-probabilities of this rank's rows; `gradient` takes the ticket."""
         assert self.model is not None
-        on_device = self._on_device(weights)
-        with torch.set_grad_enabled(ticket is not None):
+        on_device, is_spread = self._on_device(weights), self.model.lockstep is not None
+        with torch.set_grad_enabled(ticket is not None and not is_spread):
             if ticket is not None and on_device is not None:
                 on_device = {name: value.requires_grad_() for name, value in on_device.items()}
-            scores = scoring.log_prob(self.model, on_device, prompts, completions)
+            scores = scoring.log_prob(self.model, on_device, prompts, completions) if prompts else torch.zeros(0)
         if ticket is not None and on_device is not None:
-            self.pending[ticket] = scores, list(on_device.values())
+            values = list(on_device.values())
+            if is_spread:
+                rows = list(zip(prompts, completions, strict=True))
+                self.pending[ticket] = partial(sharding.gradient, self.model, on_device, rows)
+            else:
+                self.pending[ticket] = lambda upstream: torch.autograd.grad(scores, values, upstream.to(scores))
         return scores.detach().cpu()
 
     def divergence_and_entropy(
@@ -63,12 +69,24 @@ class Server:
     ) -> Tensor:
         """KL to the base model and entropy of this rank's rows."""
         assert self.model is not None
+        if not prompts:
+            return torch.zeros((2, 0), dtype=torch.float64)
         return scoring.divergence_and_entropy(self.model, self._on_device(weights), prompts, completions).cpu()
 
     def gradient(self, ticket: int, upstream: Tensor) -> list[Tensor]:
         """The gradient of upstream * scores with respect to the weights."""
-        scores, weights = self.pending.pop(ticket)
-        return [gradient.cpu() for gradient in torch.autograd.grad(scores, weights, upstream.to(scores))]
+        return [gradient.cpu() for gradient in self.pending.pop(ticket)(upstream)]
+
+    def is_out_of_step(self, name: str) -> bool:
+        """True if an error of a method ended a pass that the other ranks are still in."""
+        lockstep = None if self.model is None else self.model.lockstep
+        return lockstep is not None and (lockstep.running or name == "gradient")
+
+    def finish(self, name: str) -> None:
+        """Take part in the passes of other ranks, if the base model is spread over them."""
+        if name in ("load", "gradient") or self.model is None or self.model.lockstep is None:
+            return  # `sharding.gradient` waits itself
+        self.model.lockstep.wait(partial(sharding.idle_forward, self.model))
 
     def _on_device(self, weights: Weights | None) -> Weights | None:
         assert self.model is not None
@@ -76,9 +94,16 @@ class Server:
 
 
 def result_of(server: Server, name: str, shares: Sequence[tuple[Any, ...]]) -> Any:
-    """The result of this rank's share, or its error: a rank that stopped here would leave the others waiting."""
+    """The result of this rank's share, or its error: a rank that stopped here would leave the others waiting.
+
+    Raises: RankError in the middle of a pass of a base model that is spread over the ranks: they can do nothing more.
+    """
     rank = dist.get_rank()
     try:
-        return getattr(server, name)(*shares[rank])
+        result = getattr(server, name)(*shares[rank])
     except Exception as error:
-        return RankError(f"rank {rank}: {type(error).__name__}: {error}")
+        result = RankError(f"rank {rank}: {type(error).__name__}: {error}")
+        if server.is_out_of_step(name):
+            raise result from error
+    server.finish(name)
+    return result

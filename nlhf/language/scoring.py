@@ -29,17 +29,23 @@ def log_prob(
     A micro-batch has `policy.micro_batch` rows. The backward pass computes its activations again, so any loss
     needs the memory of one micro-batch.
     """
-    rows = list(zip(prompts, completions, strict=True))
-    size = model.options.micro_batch
-    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-    if weights is None or not torch.is_grad_enabled() or len(batches) == 1:
-        return torch.cat([micro_batch(model, weights, batch) for batch in batches])
+    micro_batches = batches(model, list(zip(prompts, completions, strict=True)))
+    if weights is None or not torch.is_grad_enabled() or len(micro_batches) == 1:
+        return torch.cat([micro_batch(model, weights, batch) for batch in micro_batches])
     scores = []
-    for batch in reversed(batches):  # autograd starts with the node that was made last: with the first micro-batch
+    for batch in reversed(
+        micro_batches
+    ):  # autograd starts with the node that was made last: with the first micro-batch
         views = {name: value.view_as(value) for name, value in weights.items()}  # sum the gradients of a micro-batch
         score = partial(micro_batch, model, views, batch)
         scores.append(checkpoint(score, use_reentrant=False, preserve_rng_state=False))
     return torch.cat(scores[::-1])
+
+
+def batches(model: LanguageModel, rows: Sequence[tuple[Tokens, Tokens]]) -> list[Sequence[tuple[Tokens, Tokens]]]:
+    """The rows in micro-batches."""
+    size = model.options.micro_batch
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @torch.no_grad()
@@ -52,9 +58,7 @@ def divergence_and_entropy(
     completions (the chain rule). No estimate of a divergence is negative, and its variance is smaller than that of
     log pi(y | x) - log base(y | x), as every step is an exact mean over the vocabulary.
     """
-    rows = list(zip(prompts, completions, strict=True))
-    size = model.options.micro_batch
-    parts = [_steps(model, weights, rows[start : start + size]) for start in range(0, len(rows), size)]
+    parts = [_steps(model, weights, batch) for batch in batches(model, list(zip(prompts, completions, strict=True)))]
     return torch.cat(parts, -1)
 
 

@@ -3,7 +3,8 @@
 Rank 0 runs the command as usual; the other ranks serve its model. The ranks share the rows of samples and
 log-probabilities, and the gradient is the sum over ranks, so the results equal a single process's up to rounding.
 The rest of a run (trainer, judge, streams, budget, checkpoints) does not know about the ranks. Each rank holds the base
-model on its own device; the trained weights travel with each call, which is little for LoRA.
+model on its own device, or its slices (`nlhf.language.sharding`); the trained weights travel with each call, which is
+little for LoRA.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from nlhf.language.rank import RankError, Server, result_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from nlhf.language.model import Mixture, Weights
+    from nlhf.language.model import LanguageModel, Mixture, Weights
     from nlhf.language.policy import CausalLM
     from nlhf.language.reading import Tokens
 
@@ -37,7 +38,7 @@ class Team:
     """Rank 0's view of all ranks, itself included."""
 
     def __init__(self) -> None:
-        self.server, self.size, self.tickets = Server(), dist.get_world_size(), 0
+        self.server, self.size, self.tickets, self.broken = Server(), dist.get_world_size(), 0, False
         atexit.register(self._end)
 
     def call(self, name: str, shares: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -45,17 +46,30 @@ class Team:
 
         Raises: RankError for the first rank that failed.
         """
+        if self.broken:
+            raise RankError("the processes are out of step after an earlier error: repeat the command.")
+        self.broken = True  # until all ranks have answered
         dist.broadcast_object_list([(name, shares)], src=0)
         results: list[Any] = [None] * self.size
         dist.gather_object(result_of(self.server, name, shares), results, dst=0)
+        self.broken = False
         for result in results:
             if isinstance(result, RankError):
                 raise result
         return results
 
-    def load(self, options: CausalLM, seed: int, device: str) -> None:
-        """Load a model on every rank."""
+    def load(self, options: CausalLM, seed: int, device: str) -> LanguageModel:
+        """Load a model on every rank and return rank 0's, whose methods use all ranks."""
         self.call("load", [(options, seed, device)] * self.size)
+        model = self.server.model
+        assert model is not None
+        model.team = self
+        return model
+
+    def divides(self, count: int) -> bool:
+        """True if a number of rows is divided among the ranks; rank 0 alone computes few rows, if it can."""
+        assert self.server.model is not None
+        return count >= self.size or self.server.model.lockstep is not None
 
     def sample(self, mixture: Mixture, prompts: Sequence[Tokens], uniforms: np.ndarray) -> list[Tokens]:
         """`LanguageModel.sample` on all ranks."""
@@ -98,6 +112,8 @@ class Team:
         return [slice(*pair) for pair in pairwise(bounds)]
 
     def _end(self) -> None:
+        if self.broken:
+            return  # the other ranks wait for something else, and end with this process
         dist.broadcast_object_list([(END, None)], src=0)
         dist.barrier()  # a group that closes while another rank still reads aborts that rank
         dist.destroy_process_group()
@@ -141,7 +157,7 @@ def join() -> None:
     # Defaults of functions in torch.distributed.nn hold the group that exists when the module is imported. Such a group
     # survives `destroy_process_group`, and its threads can abort the interpreter while it ends.
     importlib.import_module("torch.distributed.nn")
-    dist.init_process_group("gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     if dist.get_rank() > 0:
         _serve()
     _team = Team()

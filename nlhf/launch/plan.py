@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nlhf.budget import Budget
 from nlhf.config import ConfigError
 from nlhf.io.files import writing
 from nlhf.launch.compose import NotComposedError
 from nlhf.launch.job import Compose, Job
+from nlhf.launch.memory_plan import memory_lines
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import SweepRecord, errors_as_sentences
 from nlhf.runner.finished import finished
@@ -78,8 +81,12 @@ def make_folders(jobs: Sequence[Job]) -> None:
                 study.mkdir(parents=True, exist_ok=True)
 
 
-def show_plan(jobs: Sequence[Job], record: SweepRecord) -> None:
-    """Print the output of a dry run: the state of every run, and the time that similar runs took."""
+def show_plan(jobs: Sequence[Job], record: SweepRecord, launcher: Mapping[str, Any]) -> None:
+    """Print the output of a dry run: the state of every run, the time that similar runs took, and memory of GPUs.
+
+    Args:
+        launcher: the options of Hydra's launcher.
+    """
     for (task, _), (state, _) in record.tasks.items():
         say(f"{task}  {'completed' if state == 'skipped' else state}")
     studies = {folder for runs in {job.run.options.runs_dir for job in jobs} for folder in Path(runs).glob("*")}
@@ -95,6 +102,9 @@ def show_plan(jobs: Sequence[Job], record: SweepRecord) -> None:
     unmeasured = len(jobs) - len(measured)
     note = f"; no run of the kind was measured for {unmeasured}" if unmeasured else ""
     say(f"{len(jobs)} runs to do{total}{note}")
+    processes = launcher.get("processes") or int(os.environ.get("WORLD_SIZE", 1))
+    for line in memory_lines(jobs, processes, launcher.get("gpu_gb")):
+        say(line)
 
 
 def _planned_state(job: Job) -> str:

@@ -7,7 +7,6 @@ SLURM's queue only tells which submitted tasks still exist.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,8 @@ from nlhf.io.json_files import read_json, write_json
 from nlhf.io.links import make_folder
 from nlhf.launch.batch import attempt_all, batches
 from nlhf.launch.job import Job
+from nlhf.launch.ranks import attempt_on_ranks
+from nlhf.launch.slurm_options import check
 from nlhf.launch.slurm_queue import FOLDER, queued
 from nlhf.launch.status import measured_seconds
 from nlhf.launch.sweep import SweepRecord
@@ -33,24 +34,19 @@ POLL = 5.0  # seconds
 READ_NO_VALUES = ("StudySweeper", "BasicSweeper")  # sweepers that ignore the values of runs
 SUBMITIT_OPTIONS = ("timeout_min", "cpus_per_task", "mem_gb", "gpus_per_node")
 SLURM_OPTIONS = ("array_parallelism", "partition", "qos", "account", "setup", "signal_delay_s")
-SMALLEST: dict[str, float] = {  # allowed values of options
-    "runs_per_task": 1,
-    "target_minutes": 0.1,
-    "timeout_min": 10,
-    "max_num_timeout": 0,
-    "signal_delay_s": 1,
-    "array_parallelism": 1,
-    "cpus_per_task": 1,
-    "mem_gb": 0.1,
-    "gpus_per_node": 0,
-}
 
 
 @dataclass
 class ArrayTask:
-    """One task of an array: it runs its batches one after the other; a requeued task runs what is unfinished."""
+    """One task of an array: it runs its batches one after the other; a requeued task runs what is unfinished.
+
+    Args:
+        batches: configs and overrides of runs.
+        processes: of each run; with several, runs are not computed as one batch.
+    """
 
     batches: list[list[tuple[dict[str, Any], tuple[str, ...]]]]
+    processes: int = 1
 
     def __call__(self) -> list[str]:
         """Run the batches and return how each run ended. A failing run does not stop the others."""
@@ -58,7 +54,8 @@ class ArrayTask:
         set_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", 1)))
         states = []
         for batch in self.batches:
-            for ended in attempt_all(batch):
+            alone = self.processes == 1
+            for ended in attempt_all(batch) if alone else (attempt_on_ranks(*job, self.processes) for job in batch):
                 say(f"{ended.task}  {ended.state}  {ended.message}")
                 states.append(ended.state)
         return states
@@ -76,7 +73,7 @@ def launch(jobs: Sequence[Job], record: SweepRecord, sweeper: str, *, wait: bool
     Raises: ConfigError for an option out of range, for a sweeper that needs the values of runs without `wait`, and on
     a machine without SLURM.
     """
-    _check(options)
+    check(options)
     name = sweeper.rpartition(".")[2]
     if not wait and name not in READ_NO_VALUES:
         raise ConfigError(
@@ -114,7 +111,7 @@ def submit(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> list
     shares, ids = list(balanced(jobs, study, options)), []
     for start in range(0, len(shares), limit := _largest_array()):
         part = shares[start : start + limit]
-        tasks = _array(executor, part)
+        tasks = _array(executor, part, options["processes"])
         ids += [task.job_id for task in tasks]
         content = {task.job_id: [job.run.name for job in share] for task, share in zip(tasks, part, strict=True)}
         write_json(folder / f"{tasks[0].job_id}.json", {"submitted": time.time(), "tasks": content})
@@ -123,7 +120,7 @@ def submit(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> list
     return ids
 
 
-def _array(executor: Any, shares: Sequence[Sequence[Job]]) -> list[Any]:
+def _array(executor: Any, shares: Sequence[Sequence[Job]], processes: int) -> list[Any]:
     """Submit one array with a task for each share of the jobs.
 
     Raises: ConfigError with the message of sbatch if it refuses.
@@ -133,7 +130,7 @@ def _array(executor: Any, shares: Sequence[Sequence[Job]]) -> list[Any]:
     try:
         with executor.batch():
             return [
-                executor.submit(ArrayTask([[job.task for job in batch] for batch in batches(share, 1)]))
+                executor.submit(ArrayTask([[job.task for job in batch] for batch in batches(share, 1)], processes))
                 for share in shares
             ]
     except FailedJobError as error:
@@ -155,34 +152,6 @@ def balanced(jobs: Sequence[Job], study: Path, options: Mapping[str, Any]) -> It
         turn, lane = divmod(rank, len(shares))
         shares[lane if turn % 2 == 0 else len(shares) - 1 - lane].append(job)
     yield from shares
-
-
-def _check(options: Mapping[str, Any]) -> None:
-    """Refuse options out of range, and a machine without SLURM or submitit.
-
-    Raises: ConfigError.
-    """
-    for key, smallest in SMALLEST.items():
-        value, numbers = options[key], (int, float) if key in ("target_minutes", "mem_gb") else (int,)
-        if value is None and key == "runs_per_task":
-            continue
-        if type(value) not in numbers or value < smallest:
-            kind = "number" if float in numbers else "whole number"
-            raise ConfigError(f"hydra.launcher.{key}={value} is out of range: give a {kind} >= {smallest:g}.")
-    for key, container in (("setup", list), ("additional", dict)):
-        if not isinstance(options[key], container):
-            raise ConfigError(
-                f"hydra.launcher.{key}={options[key]} is not a {container.__name__}: see conf/hydra/launcher."
-            )
-    if shutil.which("sbatch") is None:
-        raise ConfigError(
-            "hydra/launcher=slurm finds no sbatch on the path: run it on a login node of the cluster, or choose "
-            "hydra/launcher=pool."
-        )
-    try:
-        import submitit  # noqa: F401
-    except ImportError as error:
-        raise ConfigError('hydra/launcher=slurm needs submitit: pip install -e ".[slurm]".') from error
 
 
 def _largest_array() -> int:

@@ -117,7 +117,12 @@ def _advises(key: str, name: object) -> bool:
 
 def _affects_memory(key: str, name: object) -> bool:
     """True for keys that affect memory use or whether a run can finish, but none of its results."""
-    return (key, name) in {("policy", "micro_batch"), ("game.judge", "batch"), ("game", "long_prompts")}
+    return (key, name) in {
+        ("policy", "micro_batch"),
+        ("policy", "shard"),
+        ("game.judge", "batch"),
+        ("game", "long_prompts"),
+    }
 
 
 def _is_added(key: str, name: object, entry: Any) -> bool:

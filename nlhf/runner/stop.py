@@ -35,7 +35,7 @@ class StopRequest:
 def stop_on_signal() -> Iterator[StopRequest]:
     """Handle the signals inside the block if this is the main thread; other threads cannot set handlers."""
     request, in_submitit = StopRequest(), "SUBMITIT_EXECUTOR" in os.environ
-    signals = (_preemption(),) if in_submitit else SIGNALS
+    signals = (preemption_signal(),) if in_submitit else SIGNALS
     main_thread = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, request.handle) for number in signals if main_thread}
     try:
@@ -50,6 +50,6 @@ def stop_on_signal() -> Iterator[StopRequest]:
             raise SystemExit(f"{refusal} Repeat the command to go on.") from refusal
 
 
-def _preemption() -> signal.Signals:
+def preemption_signal() -> signal.Signals:
     """The signal that submitit waits for: USR2, or the value of its environment variable."""
     return signal.Signals["SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2").removeprefix("SIG")]

@@ -102,11 +102,8 @@ def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> Tex
     assert isinstance(run.policy, CausalLM)
     assert isinstance(run.game, Text)
     seed, judge = run.options.seeds[0], run.game.judge
-    model = load(run.policy, seed, str(device))
+    model = (processes.load if (processes := team()) else load)(run.policy, seed, str(device))
     model.sampled_tokens = 0  # a process loads equal models once
-    if (processes := team()) is not None:
-        processes.load(run.policy, seed, str(device))
-        model.team = processes
     judge.use_device(str(device))
     refine, follower_beta = run.solution.refine, run.solution.follower_strength(beta)
     trained, tested = (tuple(turns.values()) for turns in split_turns(run.game, model, refine))
