@@ -15,9 +15,8 @@ from nlhf.runner.chosen import CONF
 from nlhf.runner.run_one import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-SMALL = [
-    name for name in PRESETS if name not in ("dialogue", "language_model", "stackelberg_text")
-]  # these need a model of 135M parameters
+LARGE = ("dialogue", "language_model", "language_model_1b", "language_model_8b", "stackelberg_text")  # 135M parameters
+SMALL = [name for name in PRESETS if name not in LARGE]
 FEW = {"algorithm": 2, "game": 2, "game.actions": 2}  # values of a swept key; three of any other one
 
 

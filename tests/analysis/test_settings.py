@@ -91,7 +91,7 @@ def test_what_enters_the_fingerprint_splits_either_settings_or_methods(base, tmp
 
 
 @pytest.mark.parametrize(("key", "values"), [
-    ("policy__micro_batch", (16, 8)), ("game__judge.batch", (32, 1)),
+    ("policy__micro_batch", (16, 8)), ("policy__shard", ("auto", True)), ("game__judge.batch", (32, 1)),
     ("algorithm__gradient.surrogate", ("ipo", "pair")),
     ("algorithm__inner.gradient.inner_steps", (1, 2)), ("device", ("cuda:0", "cuda:1")),
 ])  # fmt: skip
