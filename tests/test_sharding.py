@@ -14,7 +14,11 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 SCRIPT = """
-import json, sys
+import atexit, json, sys
+from pathlib import Path
+def threads():
+    return [name for path in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := path.read_text())]
+atexit.register(lambda: print("threads at the end", threads(), flush=True))
 import numpy as np
 import torch
 from dataclasses import replace
@@ -63,8 +67,10 @@ def test_spread_and_complete_models_are_the_same(tiny_model, tmp_path):
     """Scores, gradients, divergences and samples of a mixture; ranks with few, unequal and no rows."""
     (tmp_path / "script.py").write_text(SCRIPT)
     done = torchrun(str(tmp_path / "script.py"), str(tiny_model))
-    assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stderr[:3000]
+    line, end = done.stdout.splitlines()
+    assert end == "threads at the end []"  # a thread of gloo that is left can abort the interpreter
+    result = json.loads(line)
     assert result["largest"] < 1e-5
     assert len(result["lengths"]) > 1  # rows of the ranks end after different numbers of tokens
     complete, slices = result["sizes"]
@@ -90,7 +96,7 @@ def test_an_error_in_the_middle_of_a_pass_ends_all_ranks(tiny_model, tmp_path):
     )
     (tmp_path / "script.py").write_text(script)
     done = torchrun(str(tmp_path / "script.py"), str(tiny_model))
-    assert done.stdout.splitlines() == [
+    assert done.stdout.splitlines()[:2] == [
         "rank 0: MemoryError: out of memory",
         "the processes are out of step after an earlier error: repeat the command.",
     ]

@@ -11,7 +11,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from nlhf.config import ConfigError
 from nlhf.language.lora import with_lora
@@ -42,8 +41,6 @@ class Shape:
         trained: of one set of trained weights: LoRA matrices, or all weights.
         lora: the trained weights are LoRA matrices.
         layer: parameters of the largest decoder layer.
-        hidden: of one token between two layers.
-        layers: of the decoder.
         singles, values: numbers that the backward pass of all layers needs for each token, in float32 and in the
             model's precision.
         cache: keys and values of one token in all layers.
@@ -54,8 +51,6 @@ class Shape:
     trained: int
     lora: bool
     layer: int
-    hidden: int
-    layers: int
     singles: int
     values: int
     cache: int
@@ -175,18 +170,16 @@ def _shape(options: CausalLM, source: str) -> Shape:
         layers = [layer for layer in module.modules() if type(layer).__name__ in names]
         layer = max((sum(value.numel() for value in layer.parameters()) for layer in layers), default=parameters)
         singles, values, cache_size = 0, 0, 0
-        for one in layers:
-            for name, part in one.named_modules():
-                weight = getattr(part, "weight", None)
-                if weight is None or any(True for _ in part.children()):
-                    continue
-                if weight.ndim == 2:
-                    outputs = weight.numel() // _inputs(part)
-                    singles += _inputs(part)  # LoRA reads a copy in float32
-                    values += outputs
-                    cache_size += outputs if name.rpartition(".")[2] in ("k_proj", "v_proj") else 0
-                else:
-                    singles += 2 * weight.numel()
+        for name, part in (entry for one in layers for entry in one.named_modules()):
+            weight = getattr(part, "weight", None)
+            if weight is not None and weight.ndim == 2:
+                inputs = getattr(part, "in_features", weight.shape[0])  # GPT-2's layers are transposed
+                outputs = weight.numel() // inputs
+                singles += inputs  # LoRA reads a copy in float32
+                values += outputs
+                cache_size += outputs if name.rpartition(".")[2] in ("k_proj", "v_proj") else 0
+            elif weight is not None:
+                singles += 2 * weight.numel()
         adapted = with_lora(options, module)[0] if lora else module
         trained = [value for name, value in adapted.named_parameters() if not lora or ".lora_" in name]
     text = config.get_text_config()
@@ -195,16 +188,8 @@ def _shape(options: CausalLM, source: str) -> Shape:
         trained=sum(value.numel() for value in trained),
         lora=lora,
         layer=layer,
-        hidden=text.hidden_size,
-        layers=len(layers),
         singles=singles,
         values=values,
         cache=cache_size or 2 * text.num_hidden_layers * text.hidden_size,
         vocabulary=text.vocab_size,
     )
-
-
-def _inputs(part: nn.Module) -> int:
-    """The number of inputs of a linear layer; GPT-2's are transposed."""
-    assert isinstance(part.weight, torch.Tensor)
-    return int(getattr(part, "in_features", part.weight.shape[0]))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import torch
 import torch.distributed as dist
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nlhf.language.reading import Tokens
 
 Row = tuple["Tokens", "Tokens"]  # a prompt and a completion
+_spread: WeakSet[LanguageModel] = WeakSet()  # models of this process
 
 
 class Lockstep:
@@ -100,6 +102,17 @@ def spread(model: LanguageModel, device: torch.device) -> None:
     model.initial = {name: value.to(device) for name, value in model.initial.items()}
     model.base = WithoutAdapters(module, model.initial)  # type: ignore[assignment]
     model.lockstep = Lockstep()
+    _spread.add(model)
+
+
+def release() -> None:
+    """Drop references to the group of processes, whose threads can abort the interpreter while it ends."""
+    for module in (module for model in _spread for module in model.module.modules()):
+        if hasattr(module, "_get_fsdp_state"):
+            for group in module._get_fsdp_state()._fsdp_param_groups:
+                for info in (group.mesh_info, group.post_forward_mesh_info):
+                    info.shard_process_group = None
+                    getattr(info.mesh, "_pg_registry", {}).clear()
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nlhf.language.rank import RankError, Server, result_of
+from nlhf.language.sharding import release
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +117,7 @@ class Team:
             return  # the other ranks wait for something else, and end with this process
         dist.broadcast_object_list([(END, None)], src=0)
         dist.barrier()  # a group that closes while another rank still reads aborts that rank
+        release()
         dist.destroy_process_group()
 
 
