@@ -107,7 +107,8 @@ def spread(model: LanguageModel, device: torch.device) -> None:
 
 def release() -> None:
     """Drop references to the group of processes, whose threads can abort the interpreter while it ends."""
-    for module in (module for model in _spread for module in model.module.modules()):
+    modules: Any = (module for model in _spread for module in model.module.modules())
+    for module in modules:
         if hasattr(module, "_get_fsdp_state"):
             for group in module._get_fsdp_state()._fsdp_param_groups:
                 for info in (group.mesh_info, group.post_forward_mesh_info):
