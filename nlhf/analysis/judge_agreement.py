@@ -31,15 +31,21 @@ def sentence(root: Path, runs: Sequence[Mapping[str, Any]]) -> str:
     if (counted := cyclic_triples(root / "arena" / "votes.csv")) is not None:
         share, prompts = counted
         parts.append(
-            f"prefers in a cycle in {share} of {share.cases:,.0f} triples of answers to the same prompt, on {prompts} "
-            "prompts of the arena"
+            f"The judge prefers in a cycle in {share} of {share.cases:,.0f} triples of answers to the same prompt, on "
+            f"{prompts} prompts of the arena."
         )
     if (pairs := _summed(accounts, ORDERS))[0]:
-        parts.append(f"gives the same verdict in both orders on {pairs[1] / pairs[0]:.3f} of {pairs[0]:,.0f} pairs")
+        parts.append(f"It gives the same verdict in both orders on {pairs[1] / pairs[0]:.3f} of {pairs[0]:,.0f} pairs.")
     if (couples := _summed(accounts, VOTERS))[0]:
-        parts.append(f"has voters of which two prefer the same answer in {couples[1] / couples[0]:.3f} of "
-                     f"{couples[0]:,.0f} cases where both prefer one")  # fmt: skip
-    return f"The judge {'; it '.join(parts)}." if parts else ""
+        agree = f"{couples[1] / couples[0]:.3f} of {couples[0]:,.0f} cases where both prefer one"
+        parts.append(f"Two of its voters prefer the same answer in {agree}.")
+    return _named(" ".join(parts))
+
+
+def _named(text: str) -> str:
+    """The text, which names the judge in its first sentence."""
+    first, *_ = text.split(" ", 1)
+    return {"It": text.replace("It", "The judge", 1), "Two": text.replace("its", "the judge's", 1)}.get(first, text)
 
 
 def cyclic_triples(path: Path) -> tuple[Estimate, int] | None:
