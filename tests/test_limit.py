@@ -172,3 +172,29 @@ def test_attempts_after_few_barriers_end_where_those_after_all_do(monkeypatch):
     for game, policy in zip(games, early, strict=True):
         np.testing.assert_allclose(solved(*game), policy, rtol=0, atol=1e-13)
     assert 2 * number < len(centred) - number
+
+
+def of_few_votes(seed):
+    """A game of ten to twenty items with five votes for each item, and 1/2 for pairs without a vote."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(10, 21))
+    wins = np.zeros((n, n))
+    for _ in range(5 * n):
+        a, b = rng.choice(n, 2, replace=False)
+        won = rng.choice([0, 1, 0.5])
+        wins[a, b], wins[b, a] = wins[a, b] + won, wins[b, a] + 1 - won
+    votes = wins + wins.T
+    return np.where(votes > 0, wins / np.maximum(votes, 1), 0.5)
+
+
+@pytest.mark.parametrize("seed", [92, 96, 219])
+def test_active_constraints_that_contradict_each_other_prove_nothing(seed):
+    """Here the margins that are small after few barriers cannot all be 0; no equilibrium is closer to uniform."""
+    preference = of_few_votes(seed)
+    n, advantage = len(preference), (preference - preference.T) / 2
+    policy = solved(preference, np.full(n, 1 / n))
+    played = policy > 0
+    derivative = np.where(played, np.log(np.where(played, policy, 1) * n), 0)
+    bounds = [(0, 1 if used else 0) for used in played]
+    corner = linprog(derivative, advantage, np.zeros(n), np.ones((1, n)), [1.0], bounds)
+    assert derivative @ policy - corner.fun < 1e-6

@@ -74,8 +74,8 @@ def test_accounts_of_runs_and_of_the_arena_are_summed(tmp_path):
     card = {"account": {"pairs_in_both_orders": 10.0, "same_in_both_orders": 9.0}}
     (tmp_path / "arena" / "arena.json").write_text(json.dumps(card))
     assert sentence(tmp_path, [{"summary": {"judge": account}} for account in accounts]) == (
-        "The judge gives the same verdict in both orders on 0.700 of 50 pairs. Two of its voters prefer the same answer "
-        "in 0.250 of 4 cases where both prefer one."
+        "The judge gives the same verdict in both orders on 0.700 of 50 pairs. Two of its voters prefer the same "
+        "answer in 0.250 of 4 cases where both prefer one."
     )
     couples = {"couples_of_voters": 3000, "agreeing_couples": 1500}
     assert sentence(tmp_path / "one", [{"summary": {"judge": couples}}]) == (
