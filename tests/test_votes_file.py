@@ -386,3 +386,48 @@ def test_the_votes_that_come_with_nlhf_compare_all_items(caplog):
     for name in ("tversky1969", "mtbench_human", "vicuna80_human"):
         votes(f"embedded:{name}.csv").build([0])
     assert not caplog.records
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def ballots(count, columns="", cells=""):
+    """A header, and rows of single votes on pairs of nine items."""
+    rng = np.random.default_rng(4)
+    rows = [f"{a},{b},{row % 2},{1 - row % 2}{cells.format(row, row // 2, row % 2)}\n" for row in range(count)
+            for a, b in [rng.choice(9, 2, replace=False)]]  # fmt: skip
+    return f"item_a,item_b,wins_a,wins_b{columns}\n", rows
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "change", "times"),
+    [
+        ("", "", lambda rows: 2 * rows, "twice"),
+        ("", "", lambda rows: 4 * rows, "4 times"),
+        (",vote_id", ",{}", lambda rows: sorted(3 * rows), "3 times"),
+        (",question,annotator", ",{1},{2}", lambda rows: sorted(2 * rows), "twice"),
+    ],
+)
+def test_a_file_that_was_appended_to_itself_is_warned_of_once(tmp_path, caplog, columns, cells, change, times):
+    header, rows = ballots(24, columns, cells)
+    votes(written(tmp_path, header + "".join(change(rows)))).build([0, 1])
+    (notice,) = [record.getMessage() for record in caplog.records]
+    assert f" holds every row {times}, as if it had been appended to itself" in notice
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "change"),
+    [
+        ("", "", lambda rows: rows),
+        ("", "", lambda rows: 2 * rows[:9]),  # few rows
+        ("", "", lambda rows: sorted(2 * rows)),  # may be two votes each
+        ("", "", lambda rows: 30 * rows[:1]),  # thirty voters agree
+        ("", "", lambda rows: 2 * rows + rows[:1]),
+        (",question", ",{}", lambda rows: sorted(3 * rows)),  # three voters agree on each question
+        (",vote_id", ",{}", lambda rows: 2 * rows + rows[:1]),
+    ],
+)
+def test_equal_rows_that_may_be_different_votes_give_no_warning(tmp_path, caplog, columns, cells, change):
+    header, rows = ballots(24, columns, cells)
+    votes(written(tmp_path, header + "".join(change(rows)))).build([0])
+    assert not [record for record in caplog.records if "holds every row" in record.getMessage()]

@@ -12,6 +12,7 @@ import numpy as np
 from nlhf.config import ConfigError
 from nlhf.io.inputs import InputFile
 from nlhf.io.tables import listed
+from nlhf.votes.copies import warn_of_copies
 from nlhf.votes.file import Vote, check_total, read_rows
 from nlhf.votes.formats.base import BothBad
 from nlhf.votes.formats.table import TIDY
@@ -61,6 +62,7 @@ def read_votes(file: InputFile, chosen: Selection, every_row: bool = False) -> t
     source = source_of(file, chosen.columns)
     if not source.columns:
         raise ConfigError(source.refusal("votes on items"))
+    warn_of_copies(source)
     if source.format is TIDY or (source.format is None and source.frame is None):
         return read_rows(file, source.named_rows, chosen.context, chosen.where, chosen.drop, chosen.cluster), None
     table, report = read_table(source, chosen)
