@@ -92,8 +92,9 @@ def _short(value: Any) -> str:
     """A value in the words of yaml, with the class of a node shortened."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_short(entry)}" for key, entry in value.items()) + "}"
-    spelled = {None: "null", True: "true", False: "false", float("inf"): ".inf"}
-    text = spelled.get(value, str(value)) if not isinstance(value, list) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = {None: "null", float("inf"): ".inf"}.get(value, str(value)) if not isinstance(value, list) else str(value)
     return re.sub(r"^nlhf\.(algorithms|asking)\.\w+\.", "", text)
 
 
