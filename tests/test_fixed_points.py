@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import optimize
 
+from nlhf.analysis.figures.presets import exploring_losses
 from nlhf.config import ConfigError
 from nlhf.equilibria import solve as reference_equilibrium
 from nlhf.launch.choices import BUNDLED
@@ -99,6 +100,7 @@ def response_to_mixture(made):
 
 AT_THE_EQUILIBRIUM = (
     "nash_mp", "nash_prox", "nash_mp_ema", "self_play", "online_ipo", "nash_ema_pg", "inpo", "enpo", "mnpo",
+    "extragradient",
 )  # fmt: skip
 RESTS = [(algorithm, equilibrium, response_to_mixture) for algorithm in AT_THE_EQUILIBRIUM]
 RESTS += [(algorithm, response_to_mixture, equilibrium) for algorithm in ("nash_md_pg", "ipo_md")]
@@ -205,6 +207,28 @@ def test_the_bonus_of_xpo_moves_it_by_the_square_of_alpha(game):
     assert far[0] / far[1] == pytest.approx(100, rel=0.3)
 
 
+@pytest.mark.parametrize("family", ["bradley_terry", "uniform", "cycle"])
+def test_the_figure_of_the_bonus_predicts_where_xpo_rests(game, family):
+    made = trainer(game(drawn(family)), *WHOLE, algorithm="xpo")
+    (log_reference,) = parts(made)[1][0].numpy()
+    for alpha in (0.0, 0.1):
+        predicted = exploring_losses.minimiser_of_xpo(drawn(family), log_reference, alpha, 4 * BETA)
+        assert np.abs(predicted - minimiser_of_xpo(made, alpha)[0, 0].numpy()).max() < 1e-8
+
+
+def test_above_b_times_a_win_rate_the_bonus_of_xpo_leaves_no_minimum(game):
+    """b = 1.6, and the second action wins with probability 0.05: the limit is alpha = 0.08."""
+    overrides = *game(np.array([[0.5, 0.95], [0.05, 0.5]])), *WHOLE, "prox.learning_rate=20", "prox.momentum=0.9"
+    for alpha, rests in ((0.07, True), (0.09, False)):
+        runs = [trainer(overrides, f"prox.alpha={alpha}", algorithm="xpo", iterations=count) for count in (300, 900)]
+        early, late = (after(run)[0, 0, 1].item() for run in runs)
+        predicted = exploring_losses.minimiser_of_xpo(
+            np.array([[0.5, 0.95], [0.05, 0.5]]), parts(runs[0])[1][0, 0].numpy(), alpha, 4 * BETA
+        )
+        assert np.isfinite(predicted).all() == rests
+        assert abs(late - predicted[1]) < 1e-6 if rests else late < early - 0.5
+
+
 # --- ENPO -------------------------------------------------------------------------------------------------------------
 
 
@@ -278,7 +302,7 @@ def test_many_enumerated_gradient_steps_are_the_exact_step(game, algorithm):
     try:
         exact = after(trainer(overrides, *FREE, algorithm=algorithm, iterations=2), start)
         made = [trainer(overrides, *WHOLE, *MANY, f"prox.surrogate={surrogate}", algorithm=algorithm, iterations=2)
-                for surrogate in ("policy_gradient", "pair", "ipo")]  # fmt: skip
+                for surrogate in ("policy_gradient", "pair", "ipo", "uniform_pair")]  # fmt: skip
     except ConfigError:
         assert algorithm in NEVER
         return
@@ -289,7 +313,7 @@ def test_many_enumerated_gradient_steps_are_the_exact_step(game, algorithm):
 # --- seeds ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("surrogate", ["policy_gradient", "pair", "ipo", "sppo", "logistic"])
+@pytest.mark.parametrize("surrogate", ["policy_gradient", "pair", "ipo", "uniform_pair", "sppo", "logistic"])
 @pytest.mark.parametrize("policy", ["tabular", "mlp"])
 @pytest.mark.parametrize("reference", ["uniform", "random"])
 def test_seeds_that_share_a_table_or_do_not_are_what_each_is_alone(tmp_path, surrogate, policy, reference):
