@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 PRESETS := $(filter-out language_model,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
-PICTURES := human_votes baselines trajectories neural action_space payoffs asking egpo egpo_gradients egpo_sampled munos nash_rs regularisers stackelberg
+PICTURES := human_votes baselines trajectories neural action_space payoffs asking egpo egpo_gradients egpo_sampled egpo_neural munos nash_rs regularisers stackelberg exploring_losses
 
 # Three workers of one thread each keep two cores busy, as many tests wait for processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal

@@ -27,6 +27,7 @@ SHORTER = {  # of experiments, and of what a single command makes large
     "experiment=multi_turn": ["algorithm=mtpo,nash_mp", "game.turns=2", "beta=0.1"],
     "experiment=regularisers": ["beta=0.1"],
     "experiment=egpo": ["algorithm=egpo,omd", "game.actions=5"],
+    "experiment=egpo_neural": ["algorithm=extragradient", "game.actions=6", "prox.samples=null"],
     "experiment=egpo_sampled": ["algorithm=egpo,omd"],
     "experiment=munos": ["algorithm.mixture=0,1", "beta=0.1", "game=bradley_terry"],
     "experiment=nash_rs": ["beta=0.5", "game.actions=5"],

@@ -103,11 +103,13 @@ SAMPLED = {
     "policy_gradient": 4,
     "pair": 4,
     "ipo": 2,
+    "uniform_pair": 4,
     "sppo": 4,
     "logistic": 2,
     "enpo": 4,
 }  # of four samples in a context
-ENUMERATED = {"policy_gradient": 1, "pair": 1, "ipo": STEPS * 4, "sppo": 1, "logistic": STEPS * 4, "enpo": 1}
+ENUMERATED = {"policy_gradient": 1, "pair": 1, "ipo": STEPS * 4, "uniform_pair": 1, "sppo": 1, "logistic": STEPS * 4,
+              "enpo": 1}  # fmt: skip
 
 
 def parts(seeds, **noise):
@@ -138,7 +140,7 @@ def test_a_pair_is_one_query_however_it_is_asked(surrogate, noise):
     assert charged(surrogate, 4, None, **noise) == [STEPS * 2 * cost, 0, STEPS * 2 * cost]
 
 
-@pytest.mark.parametrize("surrogate", ["pair", "enpo", "sppo", "policy_gradient"])
+@pytest.mark.parametrize("surrogate", ["pair", "uniform_pair", "enpo", "sppo", "policy_gradient"])
 def test_every_comparator_is_a_query(surrogate):
     assert charged(surrogate, 4, BATCH, comparators=3) == [STEPS * BATCH * 12, 0, STEPS * BATCH * 12]
 

@@ -137,6 +137,34 @@ def test_gradient_methods_take_the_steps_of_the_published_losses(algorithm, mixt
     assert (found - logits.log_softmax(-1)).abs().max() < 1e-5  # parameters are float32
 
 
+@pytest.mark.parametrize("algorithm", ["extragradient", "self_play"])
+def test_gradient_steps_on_uniform_pairs_are_egpo_and_mirror_descent(algorithm):
+    beta, rate = 0.1, 0.1
+    options = ["prox.contexts=null", "prox.samples=null", "prox.optimiser=sgd", "prox.momentum=0", "prox.inner_steps=1"]
+    config = configured(f"algorithm={algorithm}", f"beta={beta}", "prox=gradient", "prox.surrogate=uniform_pair",
+                        "game=random_tournament", f"game.actions={N}", "reference=random", "equilibrium=never",
+                        f"prox.learning_rate={4 * rate / beta}", "budget.iterations=5", *options)  # fmt: skip
+    trainer, recorder, _ = trained(config)
+    preference = trainer.prox.game.dense()[0, 0] + 0.5
+    reference = recorder.rows[0][2].reshape(-1)
+    logits, arguments = reference.clone(), (preference, reference, beta, rate)
+    for _ in range(5):
+        half = mirror_descent_step(logits, logits, *arguments)
+        logits = mirror_descent_step(logits, half if algorithm == "extragradient" else logits, *arguments)
+    end = trainer.state.policy.log_probabilities.reshape(-1)
+    assert (half - logits).abs().max() > 1e-3, "the two algorithms differ"
+    assert (logits.log_softmax(-1) - end).abs().max() < 1e-5  # parameters are float32
+
+
+def test_the_preset_of_perceptrons_has_the_published_learning_rates():
+    """A sum over ten games in the code is ten times our mean; its squared loss is 4/beta times ours."""
+    columns = sweep("egpo_neural")["together"]
+    rates = numbers(columns["prox.learning_rate"])
+    for name, beta, ours in zip(columns["names.algorithm"].split(","), numbers(columns["beta"]), rates, strict=True):
+        published = {0.01: 0.003, 0.1: 0.001}[beta]
+        assert ours == pytest.approx(10 * published * (1 if name == "policy_gradient" else 4 / beta))
+
+
 def _online_ipo(logits, preference, reference, beta, _):
     """The squared error of margins, over pairs of the policy."""
     policy = logits.softmax(-1)

@@ -42,7 +42,7 @@ class GradientProx(ProxFamily):
         warmup_steps: step t < warmup_steps has (t + 1)/warmup_steps times its learning rate.
     """
 
-    surrogate: Literal["policy_gradient", "pair", "ipo", "sppo", "logistic", "enpo"]
+    surrogate: Literal["policy_gradient", "pair", "ipo", "uniform_pair", "sppo", "logistic", "enpo"]
     inner_steps: int
     contexts: int | None
     samples: int | None
@@ -101,7 +101,8 @@ class GradientProx(ProxFamily):
         surrogate = SURROGATES[self.surrogate]
         self_play = {"self-play"} if surrogate.self_play else set()
         reverse = set() if surrogate.any_regulariser else {"reverse-kl"}
-        return frozenset({"gradient", "one-turn"} | answers | self_play | reverse)
+        listed = {"enumerate"} if surrogate.listed else set()
+        return frozenset({"gradient", "one-turn"} | answers | self_play | reverse | listed)
 
     @property
     def provides(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ With kappa = beta + 1/lambda and m(y) = beta log(pi/ref)(y) + (1/lambda) log(pi/
     policy_gradient   -E_{y~pi} sg(p(y) - b - m(y)) log pi(y),   p unbiased for P(y > mu)       gradient -grad J
     pair              E_{y,y'~pi} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa)                   gradient -grad J
     ipo               E_{y,y'~mu} (m(y) - m(y') - (P(y > y') - 1/2))^2 / (4 kappa)              minimiser argmax J
+    uniform_pair      E_{y,y'~uniform} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa)              minimiser argmax J
     sppo              E_{y~mu} (m(y) - (p(y) - 1/2))^2 / (2 kappa)                              log Z is dropped
     logistic          -E_{y~mu,y'~nu} [P log sig(b D) + (1-P) log sig(-b D) - alpha log pi(y')] / (2 b)
     enpo              E_{y~mu,y'~nu} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa) - alpha kappa E_{y~mu} log pi(y) / 4
@@ -15,7 +16,8 @@ Here D = log(pi/ref)(y) - log(pi/ref)(y'), and nu is the partner: by default mu,
 extrapolation of the last step.
 `pair` and `ipo` have the gradient -grad J if pairs are drawn from the current policy. For `ipo` this is self-play with
 one step per opponent (online IPO); pairs from a frozen opponent are a regression towards the proximal step (INPO).
-`ipo` takes one query per pair, `pair` and `enpo` two for each comparator. `sppo` has the minimiser of the problem if
+`uniform_pair` is a regression too, on actions that the policy need not take; it needs a list of all actions.
+`ipo` takes one query per pair, `pair`, `uniform_pair` and `enpo` two for each comparator. `sppo` has the minimiser of the problem if
 log Z = 0, which is an error of O(lambda^2). `logistic` uses the opponent in its pairs only, and has no anchor: online
 DPO with b = beta_dpo. If P - 1/2 is small, sig(z) is 1/2 + z/4 and the minimiser has D = 4 (P - 1/2)/b, so beta_dpo =
 4 beta is comparable. alpha >= 0 has the units of the papers. XPO lowers the likelihood of the partner's actions: the
@@ -24,7 +26,7 @@ All gradients have the scale of -grad J, so that learning rates are comparable. 
 gradient and pair loss".
 
 Sources: policy gradient, arXiv:2312.00886; IPO, arXiv:2310.12036; online IPO, arXiv:2403.08635; INPO, arXiv:2407.00617;
-SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; XPO, arXiv:2405.21046; ENPO, arXiv:2606.01382; the pair loss for
+uniform pairs, arXiv:2503.08942; SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; XPO, arXiv:2405.21046; ENPO, arXiv:2606.01382; the pair loss for
 any opponent, arXiv:2505.19731.
 """
 
@@ -33,6 +35,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from nlhf.policies.distributions import Categorical
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +55,7 @@ class Surrogate:
         caveat: how its fixed point differs from the problem's solution, or None.
         likelihood: True if it has a log-likelihood term, whose weight is alpha.
         alpha_caveat: how alpha > 0 moves the fixed point, or None.
+        listed: True if it draws from all actions alike, so that they have to be listed.
         any_regulariser: True if its gradient is -grad J for every regulariser.
         self_play: True if it requires that the opponent is the policy itself and that the step has no anchor.
     """
@@ -63,6 +68,7 @@ class Surrogate:
     alpha_caveat: str | None = None
     self_play: bool = False
     any_regulariser: bool = False
+    listed: bool = False
 
 
 def policy_gradient(problem: Problem, draws: Draws) -> Tensor:
@@ -84,6 +90,15 @@ def ipo(problem: Problem, draws: Draws) -> Tensor:
     """Pairs of the opponent, against each other."""
     first, second, weights = draws.pairs(problem.opponent, problem.opponent)
     return _regression(problem, first, second, weights, draws.duel(first, second))
+
+
+def uniform_pair(problem: Problem, draws: Draws) -> Tensor:
+    """Pairs of uniform actions, each action against its own opponents."""
+    assert isinstance(problem.learner, Categorical)
+    uniform = Categorical(problem.learner.log_probabilities.detach().mul(0).log_softmax(-1))
+    first, second, weights = draws.pairs(uniform, uniform)
+    target = draws.against_opponent(first) - draws.against_opponent(second)
+    return _regression(problem, first, second, weights, target)
 
 
 def sppo(problem: Problem, draws: Draws) -> Tensor:
@@ -129,6 +144,7 @@ SURROGATES = {
     "policy_gradient": Surrogate(policy_gradient, paired=False, sources=("2312.00886",), any_regulariser=True),
     "pair": Surrogate(pair, paired=True, sources=("2505.19731",)),
     "ipo": Surrogate(ipo, paired=True, sources=("2310.12036", "2403.08635", "2407.00617")),
+    "uniform_pair": Surrogate(uniform_pair, paired=True, sources=("2503.08942",), listed=True),
     "sppo": Surrogate(
         sppo, paired=False, sources=("2405.00675",), caveat="its regression drops log Z, an error of O(step_size^2)"
     ),
