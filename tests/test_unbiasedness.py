@@ -30,8 +30,8 @@ FEATURES = torch.from_numpy(RNG.standard_normal((1, CONTEXTS, 2)))
 LEARNER, OPPONENT, ANCHOR, REFERENCE = log_policy(0.7, (4, CONTEXTS, ACTIONS), RNG)[:, None]
 ALPHA = {"enpo": 2.0, "xpo": 0.3}  # the losses whose second sampler is the reference here
 SURROGATES = [("policy_gradient", "half"), ("policy_gradient", "leave_one_out"), ("policy_gradient", "learned"),
-              ("pair", "half"), ("ipo", "half"), ("uniform_pair", "half"), ("sppo", "half"), ("logistic", "half"), ("enpo", "half"),
-              ("xpo", "half")]  # fmt: skip
+              ("pair", "half"), ("ipo", "half"), ("uniform_pair", "half"), ("sppo", "half"), ("logistic", "half"),
+              ("enpo", "half"), ("xpo", "half")]  # fmt: skip
 
 
 def tabular(seeds, kind=torch.float64):

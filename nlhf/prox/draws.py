@@ -66,6 +66,9 @@ class Draws(Protocol):
     def pairs(self, first: Distribution, second: Distribution) -> tuple[Tensor, Tensor, Tensor | float]:
         """Independent pairs of actions (S, B, k) of two policies, which may be the same one, and their weights."""
 
+    def spread(self, policy: Distribution, value: Callable[[Tensor], Tensor]) -> Tensor:
+        """E (value(y) - value(y'))^2 over independent pairs of a policy, (S, B); value maps actions (S, B, k)."""
+
     def against_opponent(self, actions: Tensor) -> Tensor:
         """Unbiased P(y > opponent) - 1/2 for actions (S, B, k)."""
 
@@ -115,6 +118,10 @@ class Sampled:
             return drawn[..., :half], drawn[..., half:], 1 / half
         return self._draw(first, half), self._draw(second, half), 1 / half
 
+    def spread(self, policy: Distribution, value: Callable[[Tensor], Tensor]) -> Tensor:
+        first, second, weight = self.pairs(policy, policy)
+        return weight * (value(first) - value(second)).square().sum(-1)
+
     def against_opponent(self, actions: Tensor) -> Tensor:
         opponents = self._draw(self.opponent, self.comparators * actions.shape[-1])
         gains = self.duel(actions.repeat_interleave(self.comparators, -1), opponents)
@@ -154,6 +161,12 @@ class Enumerated:
         n = weights.shape[-1]
         joint = weights[..., :, None] * other_weights[..., None, :]
         return actions.repeat_interleave(n, -1), actions.repeat(1, 1, n), joint.flatten(-2)
+
+    def spread(self, policy: Distribution, value: Callable[[Tensor], Tensor]) -> Tensor:
+        actions, weights = self.actions(policy)
+        values = value(actions)
+        mean = (weights * values).sum(-1, keepdim=True)
+        return 2 * (weights * (values - mean).square()).sum(-1)  # twice the variance, without listing all pairs
 
     def against_opponent(self, actions: Tensor) -> Tensor:
         return rows(self.answer(), self.contexts).gather(-1, actions)

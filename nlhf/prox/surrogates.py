@@ -16,18 +16,19 @@ Here D = log(pi/ref)(y) - log(pi/ref)(y'), and nu is the partner: by default mu,
 extrapolation of the last step.
 `pair` and `ipo` have the gradient -grad J if pairs are drawn from the current policy. For `ipo` this is self-play with
 one step per opponent (online IPO); pairs from a frozen opponent are a regression towards the proximal step (INPO).
-`uniform_pair` is a regression too, on actions that the policy need not take; it needs a list of all actions.
-`ipo` takes one query per pair, `pair`, `uniform_pair` and `enpo` two for each comparator. `sppo` has the minimiser of the problem if
-log Z = 0, which is an error of O(lambda^2). `logistic` uses the opponent in its pairs only, and has no anchor: online
-DPO with b = beta_dpo. If P - 1/2 is small, sig(z) is 1/2 + z/4 and the minimiser has D = 4 (P - 1/2)/b, so beta_dpo =
-4 beta is comparable. alpha >= 0 has the units of the papers. XPO lowers the likelihood of the partner's actions: the
-minimised loss has a plus, where one public re-implementation has a minus. ENPO raises that of the opponent's actions.
+`uniform_pair` is a regression too, on actions that the policy need not take; it needs a list of all actions. `ipo`
+takes one query per pair, `pair`, `uniform_pair` and `enpo` two for each comparator. `sppo` has the minimiser of the
+problem if log Z = 0, which is an error of O(lambda^2). `logistic` uses the opponent in its pairs only, and has no
+anchor: online DPO with b = beta_dpo. If P - 1/2 is small, sig(z) is 1/2 + z/4 and the minimiser has D = 4 (P - 1/2)/b,
+so beta_dpo = 4 beta is comparable. alpha >= 0 has the units of the papers. XPO lowers the likelihood of the partner's
+actions: the minimised loss has a plus, where one public re-implementation has a minus. ENPO raises that of the
+opponent's actions.
 All gradients have the scale of -grad J, so that learning rates are comparable. See docs/mathematics.md, "Policy
 gradient and pair loss".
 
 Sources: policy gradient, arXiv:2312.00886; IPO, arXiv:2310.12036; online IPO, arXiv:2403.08635; INPO, arXiv:2407.00617;
-uniform pairs, arXiv:2503.08942; SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; XPO, arXiv:2405.21046; ENPO, arXiv:2606.01382; the pair loss for
-any opponent, arXiv:2505.19731.
+uniform pairs, arXiv:2503.08942; SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; XPO, arXiv:2405.21046; ENPO,
+arXiv:2606.01382; the pair loss for any opponent, arXiv:2505.19731.
 """
 
 from __future__ import annotations
@@ -96,9 +97,12 @@ def uniform_pair(problem: Problem, draws: Draws) -> Tensor:
     """Pairs of uniform actions, each action against its own opponents."""
     assert isinstance(problem.learner, Categorical)
     uniform = Categorical(problem.learner.log_probabilities.detach().mul(0).log_softmax(-1))
-    first, second, weights = draws.pairs(uniform, uniform)
-    target = draws.against_opponent(first) - draws.against_opponent(second)
-    return _regression(problem, first, second, weights, target)
+
+    def value(actions: Tensor) -> Tensor:
+        margin = problem.margin(actions)
+        return margin - draws.against_opponent(actions).to(margin)
+
+    return (draws.spread(uniform, value) / (4 * problem.kappa)).mean(-1)
 
 
 def sppo(problem: Problem, draws: Draws) -> Tensor:
