@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,8 @@ from nlhf.io.arrays import read_arrays
 from nlhf.stats.medians import median_interval
 
 KEY, METRIC, SMALLEST = "prox.alpha", "kl_to_equilibrium", 1e-17  # below is rounding
-EXPECTED, BIAS = {"color": "0.2", "ls": "--", "lw": 0.9}, {"color": "0.5", "ls": ":", "lw": 1.2}
+EXPECTED: dict[str, Any] = {"color": "0.2", "ls": "--", "lw": 0.9}
+BIAS: dict[str, Any] = {"color": "0.5", "ls": ":", "lw": 1.2}
 ByAlpha = dict[float, np.ndarray]  # a value of every seed, by alpha
 
 
@@ -30,13 +32,13 @@ def draw(results: Results) -> Figure | None:
     if KEY not in rows or rows[METRIC].isna().all():
         return None
     rows = rows.assign(method=rows["algorithm"], alpha=pd.to_numeric(rows[KEY]))
-    looks, games = looks_of(rows), dict(iter(rows.groupby("game", sort=True)))
+    looks, games = looks_of(rows), {str(game): part for game, part in rows.groupby("game", sort=True)}
     steps = first_steps(rows[rows["algorithm"] == "enpo"])
     with style():
         figure, axes = layout.panels([*games, "first step of enpo"], size=(3.1, 2.7))
         for axis, part in zip(axes, games.values(), strict=False):
             for name, runs in part.groupby("algorithm"):
-                points = {alpha: _final(same) for alpha, same in runs.groupby("alpha")}
+                points = {alpha: _final(same) for alpha, same in by_alpha(runs).items()}
                 _line(axis, _divergences(points), looks[str(name)])
             _expect(axis, part[part["algorithm"] == "xpo"])
             axis.set(yscale="log", ylabel="KL from the point at alpha = 0")
@@ -51,6 +53,11 @@ def draw(results: Results) -> Figure | None:
         entries |= {"expected": Line2D([], [], **EXPECTED), "from the equilibrium (xpo)": Line2D([], [], **BIAS)}
         layout.below(figure, entries, {}, ())
     return figure
+
+
+def by_alpha(rows: pd.DataFrame) -> dict[float, pd.DataFrame]:
+    """The rows of each alpha, in increasing order."""
+    return {float(str(alpha)): same for alpha, same in rows.groupby("alpha", sort=True)}
 
 
 def _line(axis: Axes, values: ByAlpha, look: Look) -> None:
@@ -92,12 +99,12 @@ def _final(rows: pd.DataFrame) -> np.ndarray:
 def expected_points(rows: pd.DataFrame) -> dict[float, np.ndarray]:
     """Where the gradient of XPO vanishes, (S, n), by alpha; nan where it never does."""
     points = {}
-    for alpha, runs in rows.groupby("alpha", sort=True):
+    for alpha, runs in by_alpha(rows).items():
         game = game_of(Path(str(runs["folder"].iloc[0]))) or {}
         if {"preference", "log_reference"} <= game.keys():
             b = float(runs["beta"].iloc[0]) * float(runs["prox.beta_dpo"].iloc[0])
             tables = zip(game["preference"][:, 0], game["log_reference"][:, 0], strict=True)
-            points[float(alpha)] = np.array([minimiser_of_xpo(*table, float(alpha), b) for table in tables])
+            points[alpha] = np.array([minimiser_of_xpo(*table, alpha, b) for table in tables])
     return points
 
 
@@ -125,14 +132,14 @@ def minimiser_of_xpo(preference: np.ndarray, log_reference: np.ndarray, alpha: f
 
 def first_steps(rows: pd.DataFrame) -> ByAlpha:
     """Lengths of the first steps, as shares of those at alpha = 0, of all games and seeds, by alpha."""
-    by_alpha: dict[float, list[np.ndarray]] = {}
+    shares: dict[float, list[np.ndarray]] = {}
     for _, runs in rows.groupby("game"):
-        lengths = {float(alpha): _lengths(Path(str(same["folder"].iloc[0]))) for alpha, same in runs.groupby("alpha")}
+        lengths = {alpha: _lengths(Path(str(same["folder"].iloc[0]))) for alpha, same in by_alpha(runs).items()}
         whole = lengths.get(0.0)
         for alpha, length in lengths.items() if whole is not None else ():
             if length is not None:
-                by_alpha.setdefault(alpha, []).append(length / whole)
-    return {alpha: np.concatenate(parts) for alpha, parts in sorted(by_alpha.items())}
+                shares.setdefault(alpha, []).append(length / whole)
+    return {alpha: np.concatenate(parts) for alpha, parts in sorted(shares.items())}
 
 
 def _lengths(folder: Path) -> np.ndarray | None:
@@ -146,7 +153,7 @@ def _lengths(folder: Path) -> np.ndarray | None:
         return None
     change, weight = wide[1] - wide[0], np.exp(wide[0])
     mean = (weight * change).groupby("seed").sum()
-    return np.sqrt((weight * change**2).groupby("seed").sum() - mean**2).to_numpy()
+    return np.asarray(np.sqrt((weight * change**2).groupby("seed").sum() - mean**2))
 
 
 PRESET = Preset(
