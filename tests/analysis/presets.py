@@ -21,10 +21,11 @@ FEW = {"algorithm": 2, "game": 2, "game.actions": 2}  # values of a swept key; t
 
 
 def few_of(sweeper: Mapping[str, Any]) -> list[list[str]]:
-    """The overrides of some jobs of a sweep."""
+    """The overrides of some jobs of a sweep, without budgets."""
     values = [[f"{key}={value}" for value in str(values).split(",")[: FEW.get(key, 3)]]
               for key, values in (sweeper["params"] or {}).items()]  # fmt: skip
-    return [[*row, *chosen] for row in rows_of(sweeper)[:3] for chosen in product(*values)]
+    rows = [[word for word in row if not word.startswith("budget.")] for row in rows_of(sweeper)[:3]]
+    return [[*row, *chosen] for row in rows for chosen in product(*values)]
 
 
 def rows_of(sweeper: Mapping[str, Any]) -> list[list[str]]:
