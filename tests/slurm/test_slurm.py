@@ -243,6 +243,47 @@ def test_after_a_cancelled_sweep_only_what_is_missing_is_run(slurm, study, local
     assert {path: path.stat().st_mtime_ns for path in summary.parent.rglob("*")} == before
 
 
+RANKS = ["experiment=language_model_1b", "algorithm=online_ipo", "device=cpu", "policy.dtype=float32",
+         "policy.max_new_tokens=6", "policy.shard=true", "prox.contexts=3", "prox.samples=4", "game.test_prompts=8",
+         "prox.learning_rate=0.01", "game.judge.criteria=[diversity,length]", "budget.seconds=null",
+         "budget.iterations=40", "checkpoint_seconds=0.2", "study=study"]  # fmt: skip
+ON_RANKS = [*RANKS, "hydra.launcher.processes=2", "hydra.launcher.gpus_per_node=0", "hydra.launcher.cpus_per_task=2",
+            "hydra.launcher.mem_gb=4", "hydra.launcher.timeout_min=30"]  # fmt: skip
+
+
+@with_accounting
+@pytest.mark.parametrize("how", ["killed", "preempted"])
+def test_a_language_model_on_two_processes_goes_on_by_itself(slurm, study, tmp_path, tiny_model, how):
+    """torchrun starts the processes of a killed one again; a preempted task writes a checkpoint and is requeued."""
+    model = f"policy.model={tiny_model}"
+    sweep(study, *ON_RANKS, model)
+    with stopped(study) as (process, job):
+        assert iterations(study) < 40
+        if how == "killed":
+            os.kill(process, signal.SIGKILL)
+        else:
+            said("sbatch", "--partition=urgent", f"--cpus-per-task={CORES}", "--mem=1G", "--output=none", "--wrap=true")
+            until(lambda: is_warned(process))
+    until_all_left_the_queue()
+    assert restarts(job) == (how == "preempted")
+    (again,) = left_behind(study).values()
+    whole = tmp_path / "alone" / "runs" / "study"
+    whole.parents[1].mkdir()
+    sweep(whole, *RANKS, model, "policy.shard=false", "hydra/launcher=pool")
+    (expected,) = left_behind(whole).values()
+    assert [row["iteration"] for row in again] == [row["iteration"] for row in expected]
+    for name in ("test_kl_to_reference", "test_win_rate_vs_reference"):
+        values = [[float(row[name]) for row in table] for table in (again, expected)]
+        assert values[0] == pytest.approx(values[1], abs=2e-4)
+    assert float(again[-1]["test_kl_to_reference"]) > 0
+
+
+def iterations(study):
+    """The iteration of the last row of the only run."""
+    (path,) = study.glob("*/metrics.csv")
+    return int(rows(path.parent)[-1]["iteration"])
+
+
 # --- once ------------------------------------------------------------------------------------------------------------
 
 
