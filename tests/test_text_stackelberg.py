@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def strength(value, seeds=1):
 class Problem:
     """Two prompts, a leader with other weights than the reference's, and tables over all answers."""
 
-    def __init__(self):
-        self.model = talking()
+    def __init__(self, tau=TAU):
+        self.model, self.tau = talking(), tau
         self.turns = tuple(first_turn(self.model, prompt) for prompt in ("abc", "ba"))
         self.game = TextGame(Table(), self.model, self.turns)
         self.all = torch.tensor([self.model.number(answer) for answer in everything(4, 1)]).expand(1, 2, -1)
@@ -79,11 +80,11 @@ class Problem:
     def values(self):
         """V^omega, (2, Y), from its definition."""
         omega, base = self.follower(self.policy).detach(), self.follower(self.base)
-        return (omega.exp() * (self.wins + TAU * (omega - base))).sum(-1)
+        return (omega.exp() * (self.wins + self.tau * (omega - base))).sum(-1)
 
     def engine(self, **changed):
         feedback = Feedback(None, "given", 0.0, 0.0)
-        parts = Parts(self.game, self.base, strength(BETA), [0], feedback, follower_beta=strength(TAU))
+        parts = Parts(self.game, self.base, strength(BETA), [0], feedback, follower_beta=strength(self.tau))
         return options(**changed).pair_engine(parts)
 
 
@@ -95,7 +96,7 @@ def exact_gradient(problem, role):
         objective = (pi.exp() * problem.values).sum(-1) - BETA * divergence
     else:
         omega = problem.follower(problem.policy, parameters)
-        gains = problem.wins.mT - TAU * (omega - problem.follower(problem.base))
+        gains = problem.wins.mT - problem.tau * (omega - problem.follower(problem.base))
         objective = (pi.detach().exp() * (omega.exp() * gains).sum(-1)).sum(-1)
     return flat(torch.autograd.grad(objective.mean(), list(parameters.values())))
 
@@ -104,10 +105,10 @@ def flat(tensors):
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-@pytest.mark.parametrize("role", ["follow", "lead"])
-def test_the_mean_of_sampled_gradients_is_the_gradient_of_the_objective(role):
+@pytest.mark.parametrize(("role", "tau"), [("follow", TAU), ("lead", 1.0)])
+def test_the_mean_of_sampled_gradients_is_the_gradient_of_the_objective(role, tau):
     """The objectives of leader and follower by enumeration of all answers, differentiated by autograd."""
-    problem = Problem()
+    problem = Problem(tau)
     exact, prox, steps = exact_gradient(problem, role), problem.engine(), []
     for _ in range(60):
         after = getattr(prox, role)(problem.policy, strength(STEP))
@@ -158,9 +159,18 @@ def test_columns_are_estimates_of_what_they_name():
 
 
 def test_series_refine_the_answer_before_and_the_judge_chooses_the_best():
-    problem, count = Problem(), 800
-    measure = LeaderMeasure(problem.game, problem.base, count, 0, BETA, TAU)
-    entries = measure.final_texts(problem.policy)
+    problem, count, calls = Problem(), 800, []
+
+    class Recording(LeaderMeasure):
+        def _refined(self, follower, answers, number):
+            calls.append((follower, answers, super()._refined(follower, answers, number)))
+            return calls[-1][-1]
+
+    entries = Recording(problem.game, problem.base, count, 0, BETA, TAU).final_texts(problem.policy)
+    assert len(calls) == ANSWERS - 1
+    assert all(answers is before for (*_, before), (_, answers, _) in pairwise(calls))
+    follower, answers, _ = calls[-1]
+    assert follower.turns == problem.policy.after(problem.contexts, answers).turns
     pi, omega = problem.leader(problem.policy).detach().exp(), problem.follower(problem.policy).detach().exp()
     share, base = problem.wins.sub(0.5).sign() / 2 + 0.5, problem.leader(problem.base).exp()
     beats = (share * base[:, None]).sum(-1)  # the reference's completions
