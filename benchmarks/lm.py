@@ -87,7 +87,7 @@ def sampler(folder: str) -> int:
         trust_remote_code=False,
     )
     model = Endless(load(options, 0, "cpu"))
-    prompts = [model.turn(prompt).tokens for prompt in bundled_prompts()[:PROMPTS]]
+    prompts = [model.turn(prompt).tokens for prompt in bundled_prompts(300)[:PROMPTS]]
     parts = [(model.initial, 0.875), (None, 0.125)]
     uniforms = np.random.default_rng(0).random(PROMPTS)
     cached = lambda: model.sample(parts, prompts, uniforms)  # noqa: E731

@@ -33,6 +33,8 @@ LEADER_COLUMNS = (  # and if a follower sees the completions
     "leader_value", "refinement_win_rate", "refinement_low", "refinement_high", "follower_kl_to_reference",
 )  # fmt: skip
 POLICY_COLUMNS = ("seed", "iteration", "context", "action", "log_probability")
+BY_PROMPT = "by_prompt.csv"
+PROMPT_COLUMNS = ("seed", "iteration", "win_rates", "divergences")  # numbers of all test prompts in one cell
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 # Keys that a config of this RESULTS_VERSION may lack, with their implicit values; these are not fingerprinted
 ADDED = {"dtype": "float64", "force": False}

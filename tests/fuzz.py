@@ -33,7 +33,7 @@ from tests.leftovers import left_behind
 SAME, REPAIRED, SENTENCE, TRACEBACK, OTHER = "same", "repaired", "sentence", "traceback", "other numbers"
 WRONG = (None, True, -1, 1e400, "text", [], {}, [[1]], {"a": None})  # JSON values of wrong types
 RESULTS = ("summary", "metrics.csv", "policies.csv", "policy.npz", "game.npz", "policy.safetensors",
-           "completions.jsonl", "policy/adapter_model.safetensors")  # fmt: skip
+           "completions.jsonl", "by_prompt.csv", "policy/adapter_model.safetensors")  # fmt: skip
 Damage = Callable[[Path, Path, random.Random], None]
 
 

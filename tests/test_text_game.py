@@ -102,6 +102,40 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(text_config, algorithm):
     assert weights[0] == weights[1]
 
 
+def by_prompt(outcome):
+    import pandas as pd
+
+    return pd.read_csv(outcome.folder / "by_prompt.csv", dtype={"win_rates": str, "divergences": str})
+
+
+def test_every_row_has_the_win_rate_and_the_divergence_of_every_test_prompt(text_config):
+    outcome = run_one(text_config("game.completions=3"))
+    table, measured = rows(outcome), by_prompt(outcome)
+    assert measured["iteration"].tolist() == table["iteration"].tolist() == [0, 4]
+    for name, column in (("win_rates", "test_win_rate_vs_reference"), ("divergences", "test_kl_to_reference")):
+        cells = [np.array(cell.split(), float) for cell in measured[name]]
+        assert {len(cell) for cell in cells} == {8}
+        assert [cell.mean() for cell in cells] == pytest.approx(table[column].tolist(), rel=1e-4)
+    entries = [json.loads(line) for line in (outcome.folder / "completions.jsonl").read_text().splitlines()]
+    assert [entry["win_rate"] for entry in entries] == pytest.approx(
+        list(map(float, cells_of_last(measured))), abs=1e-4
+    )
+
+
+def cells_of_last(measured):
+    return measured["win_rates"].iloc[-1].split()
+
+
+def test_a_resumed_run_has_the_same_numbers_of_prompts(text_config, monkeypatch):
+    """The row at which it was stopped is not on the schedule."""
+    monkeypatch.setattr(TextMeasure, "schedule", Schedule(first=(0, 3), decade=(10,)))
+    whole = run_one(text_config("study=whole"))
+    run_one(text_config("study=stopped"), signalling(2))
+    again = run_one(text_config("study=stopped"))
+    assert by_prompt(again).equals(by_prompt(whole))
+    assert by_prompt(again)["iteration"].tolist() == [0, 3, 4]
+
+
 def test_calls_of_the_judge_are_counted_across_a_stop(text_config):
     whole = run_one(text_config("study=whole"))
     stopped = run_one(text_config("study=stopped"), signalling(2))
@@ -379,9 +413,27 @@ def test_two_sources_of_prompts_are_refused(text_config, tmp_path):
         run_one(text_config(f"game.path={tmp_path / 'p.jsonl'}", "game.dataset=other"))
 
 
-def test_written_prompts_are_distinct_and_always_the_same():
-    assert len({*bundled_prompts()}) == len(bundled_prompts()) == 300
+def test_bundled_prompts_are_distinct_and_always_the_same():
+    assert len({*bundled_prompts()}) == len(bundled_prompts()) == 800
     assert bundled_prompts() == bundled_prompts()
+    assert bundled_prompts(300) == bundled_prompts()[-300:]
+    assert bundled_prompts(300)[:2] == ["Say something kind about mountains.", "Why do people like the wind?"]
+
+
+def test_further_bundled_prompts_are_trained_on_and_have_other_topics():
+    """With 256 test prompts there are more than 256 to train on, and no topic of the further ones is tested."""
+    further, last = bundled_prompts()[:500], bundled_prompts(300)
+    topics = {
+        prompt.partition("about ")[2].rstrip(".") for prompt in last if prompt.startswith("Give a short fact about ")
+    }
+    assert len(topics) == 30
+    assert not [prompt for prompt in further if any(topic in prompt for topic in topics)]
+
+
+@pytest.mark.parametrize("count", [0, 801])
+def test_other_numbers_of_bundled_prompts_are_refused(text_config, count):
+    with pytest.raises(ConfigError, match=f"game.bundled_prompts={count} is out of range: give 1 to 800"):
+        run_one(text_config(f"game.bundled_prompts={count}"))
 
 
 # --- judges ----------------------------------------------------------------------------------------------------------

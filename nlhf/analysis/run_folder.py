@@ -13,9 +13,10 @@ from nlhf.analysis.metrics_file import EMPTY, read_rows
 from nlhf.io.checksums import damaged
 from nlhf.io.json_files import read_json
 from nlhf.io.yaml_files import read_yaml
+from nlhf.records import BY_PROMPT
 
 NEEDED = ("metrics.csv", ".hydra/config.yaml")  # if one of these is damaged, the run is left out
-FURTHER = (".hydra/overrides.yaml", "game.npz", "policies.csv", "completions.jsonl")
+FURTHER = (".hydra/overrides.yaml", "game.npz", "policies.csv", "completions.jsonl", BY_PROMPT)
 FILES = ("summary.json", ".hydra/identity.yaml", *NEEDED, *FURTHER)  # which decide the record
 IDENTITY = ("results_version", "inputs", "digests")  # entries of identity.yaml that distinguish runs
 LARGEST = 1 << 23  # bytes; larger files are neither checked nor drawn

@@ -40,6 +40,7 @@ class Text(GameFamily):
         test_path: a file of test prompts; null takes them from the end of the prompts.
         duplicates: keep copies of prompts, or drop them: training prompts that equal a test prompt or an earlier one,
             and test prompts that equal an earlier one.
+        bundled_prompts: number of bundled prompts, at most 800; more of them add prompts to train on.
     """
 
     judge: TextJudge
@@ -52,6 +53,7 @@ class Text(GameFamily):
     long_prompts: Literal["refuse", "skip"] = "refuse"
     test_path: InputFile | None = None
     duplicates: Literal["keep", "drop"] = "keep"
+    bundled_prompts: int = 300
 
     random: ClassVar[bool] = False
     provides = frozenset({"one-turn", "pairs", "prompts"})
@@ -61,6 +63,10 @@ class Text(GameFamily):
         if self.path is not None and self.dataset is not None:
             raise ConfigError(f"game.path={self.path} and game.dataset={self.dataset} both name prompts: give one.")
         check_size(smallest=1, test_prompts=self.test_prompts, completions=self.completions)
+        if not 1 <= self.bundled_prompts <= len(bundled_prompts()):
+            raise ConfigError(
+                f"game.bundled_prompts={self.bundled_prompts} is out of range: give 1 to {len(bundled_prompts())}."
+            )
         if self.test_path is None and len(self._listed) <= self.test_prompts:
             raise ConfigError(
                 f"game.test_prompts={self.test_prompts} leaves none of the {len(self._listed)} prompts for training: "
@@ -111,7 +117,7 @@ class Text(GameFamily):
         if self.dataset is not None:
             rows = enumerate(prompt_files.of_dataset(self.dataset, self.split), start=1)
             return PromptList(f"game.dataset={self.dataset}: row", tuple(rows))
-        return PromptList("prompt", tuple(enumerate(bundled_prompts(), start=1)))
+        return PromptList("prompt", tuple(enumerate(bundled_prompts(self.bundled_prompts), start=1)))
 
 
 def _of_file(file: InputFile) -> PromptList:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from nlhf.policies.base import Policy
 
 UNUSED = 10**9  # a position of a random stream that training never reaches
+
+
+class _Grades(NamedTuple):
+    """Advantage over the reference, KL divergence to it, and entropy of every completion, (X, samples) each."""
+
+    advantage: np.ndarray
+    divergence: np.ndarray
+    entropy: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,12 @@ class TextMeasure(Grades):
 
     def __call__(self, policy: Policy, average: Tensor | None) -> dict[str, Tensor]:
         """The columns of a row, each (1)."""
-        samples = self.completions(policy)
+        samples, grades = self.completions(policy), self._graded(policy)
         model, game = self.game.model, self.game
-        advantage = game.compare(self._contexts, samples, self.reference)
-        divergence, entropy = self.at_test_prompts(policy).at(None).divergence_and_entropy(samples)
         numbers = samples.flatten().tolist()
         values = {
-            **estimates(advantage[0].cpu().numpy(), divergence[0].cpu().numpy()),
-            "test_entropy": float(entropy.mean()),
+            **estimates(grades.advantage, grades.divergence),
+            "test_entropy": float(grades.entropy.mean()),
             "tokens": float(np.mean([sum(map(len, model.answers(number))) for number in numbers])),
             "finished": float(np.mean([model.finished(number) for number in numbers])),
             "distinct_2": distinct([model.text(number) for number in numbers], 2),
@@ -65,6 +71,23 @@ class TextMeasure(Grades):
             "sampled_tokens": float(model.sampled_tokens),
         }
         return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
+
+    def by_prompt(self, policy: Policy) -> tuple[list[float], list[float]]:
+        """The share of completions that win and the KL divergence to the reference, on every test prompt."""
+        grades = self._graded(policy)
+        return win_rates(grades.advantage).tolist(), grades.divergence.mean(-1).tolist()
+
+    def _graded(self, policy: Policy) -> _Grades:
+        if policy not in self._grades:
+            samples = self.completions(policy)
+            advantage = self.game.compare(self._contexts, samples, self.reference)
+            sums = self.at_test_prompts(policy).at(None).divergence_and_entropy(samples)
+            self._grades[policy] = _Grades(*(values[0].cpu().numpy() for values in (advantage, *sums)))
+        return self._grades[policy]
+
+    @cached_property
+    def _grades(self) -> WeakKeyDictionary[Policy, _Grades]:
+        return WeakKeyDictionary()
 
     def snapshot(self) -> dict[str, Any]:
         judge, sampled_tokens = self.game.judge, self.game.model.sampled_tokens
@@ -143,10 +166,9 @@ class TextMeasure(Grades):
         Prompt, first completion of the reference and of the policy, the judge's preference between these two, and the
         share of all completions that win.
         """
-        samples, text = self.completions(policy), self.game.text
-        advantage = self.game.compare(self._contexts, samples, self.reference)
-        firsts = (tensor[0, :, 0].tolist() for tensor in (self.reference, samples, advantage + 0.5))
-        columns = (*firsts, win_rates(advantage[0].cpu().numpy()).tolist())
+        samples, text, advantage = self.completions(policy), self.game.text, self._graded(policy).advantage
+        firsts = (tensor[0, :, 0].tolist() for tensor in (self.reference, samples))
+        columns = (*firsts, (advantage[:, 0] + 0.5).tolist(), win_rates(advantage).tolist())
         return [
             {
                 "prompt": turn.text,

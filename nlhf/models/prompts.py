@@ -1,4 +1,4 @@
-"""Prompts as texts or chat messages, and a few hundred bundled ones from templates."""
+"""Prompts as texts or chat messages, and 800 bundled ones from templates."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ TOPICS = (
     "winter", "music", "an old house", "birds", "tea", "a long journey", "the stars", "a village market", "chess",
     "a river", "cooking", "trains", "a school play", "bees", "photography", "a new job", "patience", "cats", "maps",
     "a birthday", "the wind",
+)  # fmt: skip
+FURTHER_TOPICS = (
+    "a bridge", "honey", "the desert", "a lighthouse", "snow", "painting", "a train station", "horses", "coffee",
+    "a small island", "clouds", "a kitchen", "football", "an old map", "butterflies", "a campfire", "letters", "apples",
+    "a school bus", "sleep", "a thunderstorm", "puppets", "wool", "a ferry", "owls", "a museum", "a bakery",
+    "swimming", "a neighbour", "candles", "the harvest", "kites", "a clock", "dancing", "frogs", "a market stall",
+    "sailing", "a grandmother", "stones", "a first day at school", "rice", "a carpenter", "the sunrise", "laughter",
+    "a picnic", "whales", "a notebook", "knitting", "a waterfall", "a window",
 )  # fmt: skip
 TEMPLATES = (
     "Write one sentence about {}.", "Why do people like {}?", "Describe {} to a child.", "Give a short fact about {}.",
@@ -70,9 +78,17 @@ def answers_in(completion: str) -> list[str]:
     return [message["content"] for message in spoken_after(completion) if message["role"] == "assistant"]
 
 
-def bundled_prompts() -> list[Prompt]:
-    """300 prompts, every template with every topic, in a fixed random order."""
-    prompts: list[Prompt] = [template.format(topic) for topic in TOPICS for template in TEMPLATES]
+def bundled_prompts(count: int = 800) -> list[Prompt]:
+    """The last `count` of 800 different prompts.
+
+    They are every template with every topic, in a fixed random order. The last 300 have other topics than the others.
+    """
+    further, last = (_of_topics(topics) for topics in (FURTHER_TOPICS, TOPICS))
+    return [*further, *last][-count:]
+
+
+def _of_topics(topics: Sequence[str]) -> list[Prompt]:
+    prompts: list[Prompt] = [template.format(topic) for topic in topics for template in TEMPLATES]
     return [prompts[index] for index in np.random.default_rng(0).permutation(len(prompts))]
 
 

@@ -33,6 +33,7 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("game", "competitors"): None,
     ("game", "test_path"): None,
     ("game", "duplicates"): "keep",
+    ("game", "bundled_prompts"): 300,
     ("algorithm", "restart"): None,
     ("algorithm.inner", "restart"): None,
     ("solution", "refine"): "Improve the previous answer.",

@@ -17,25 +17,24 @@ from nlhf.io.sync import sync_late_files
 from nlhf.io.yaml_files import yaml_text
 from nlhf.judges.base import add_accounts
 from nlhf.policies.base import Memory, Policy
-from nlhf.records import GAME, POLICY_COLUMNS, Table, first_hits, is_input, means_of_last_rows, permanent
+from nlhf.records import (
+    BY_PROMPT,
+    GAME,
+    POLICY_COLUMNS,
+    PROMPT_COLUMNS,
+    Table,
+    first_hits,
+    is_input,
+    means_of_last_rows,
+    permanent,
+)
 from nlhf.runner.checkpoint import load_checkpoint, save_checkpoint
 from nlhf.runner.fingerprint import RESULTS_VERSION
 from nlhf.runner.live import Events
+from nlhf.runner.result_files import records
 from nlhf.runner.source import dataclasses_in
 from nlhf.runner.specification import Specification
 from nlhf.runner.world import World
-
-# Patterns of a run's result files. checkpoint.pt has its own checksum; run.log and exploiter.json may change later.
-RESULTS = (
-    ".hydra/*.yaml",
-    GAME,
-    "metrics.csv",
-    "policies.csv",
-    "policies/**/*",
-    "policy.*",
-    "policy/**/*",
-    "completions.jsonl",
-)
 
 
 @dataclass
@@ -56,6 +55,7 @@ class RunFolder:
         self.columns = (*self.world.columns, *self.run.algorithm.columns)
         self.table = Table(self.path / "metrics.csv", self.columns, sync=False)
         self.policies = Table(self.path / "policies.csv", POLICY_COLUMNS, sync=False)
+        self.by_prompt = Table(self.path / BY_PROMPT, PROMPT_COLUMNS, sync=False)
         self.events = Events(self.path) if self.run.options.tensorboard else None
 
     def row(self, seed: int, values: dict[str, Any], policy: Policy) -> None:
@@ -63,10 +63,12 @@ class RunFolder:
         number, names = self.run.options.seeds[seed], self.run.options.names
         self.table.add(**values, run=self.run.name, game=names["game"], algorithm=names["algorithm"], seed=number)
         self.world.save_samples(self.path, policy)
+        key = {"seed": number, "iteration": values["iteration"]}
+        self.world.log_prompts(self.by_prompt, policy, key)
         if self.events is not None:
             self.events.add(number, values)
         if self.run.options.log_policy:
-            self.world.log_policy(self.policies, policy, seed, {"seed": number, "iteration": values["iteration"]})
+            self.world.log_policy(self.policies, policy, seed, key)
 
     def checkpoint(self, content: dict[str, Any]) -> None:
         """Write the rows, then checkpoint.pt."""
@@ -87,7 +89,9 @@ class RunFolder:
             table.flush()
 
     def _tables(self) -> list[Table]:
-        return [self.table, self.policies] if self.run.options.log_policy and self.world.listed else [self.table]
+        if not self.world.listed:
+            return [self.table, self.by_prompt]
+        return [self.table, self.policies] if self.run.options.log_policy else [self.table]
 
     def resume(self, template: Any) -> dict[str, Any] | None:
         """The last checkpoint, whose rows become the rows of this run; None without a checkpoint.
@@ -112,7 +116,8 @@ class RunFolder:
         iterations = dict(zip(self.run.options.seeds, content["progress"]["iterations"], strict=True))
         schedule = self.run.algorithm.schedule or self.world.measure.schedule
         for table in self._tables():
-            table.go_on_from(content["tables"][table.path.name], lambda row: permanent(row, schedule, iterations))
+            text = content["tables"].get(table.path.name, "")  # checkpoints of older versions lack a table
+            table.go_on_from(text, lambda row: permanent(row, schedule, iterations))
         return content
 
     def begin(self, overrides: Sequence[str]) -> None:
@@ -182,17 +187,10 @@ class RunFolder:
             "vectorised_with": batch_size - 1,
             "peak_memory_bytes": peak_memory(),
             **environment(),
-            "files": self._records(),
+            "files": records(self.path, self._tables()),
         }
         write_json(self.path / "summary.json", summary)
         if status == "completed" and not self.run.options.keep_checkpoint:
             sync_late_files()
             (self.path / "checkpoint.pt").unlink(missing_ok=True)
         return summary
-
-    def _records(self) -> dict[str, Any]:
-        """The records of all result files, which detect damage."""
-        tables = {table.path.name: table.record for table in self._tables()}
-        paths = sorted(path for pattern in RESULTS for path in self.path.glob(pattern) if path.is_file())
-        names = [path.relative_to(self.path).as_posix() for path in paths]
-        return {name: file_record(path) | tables.get(name, {}) for name, path in zip(names, paths, strict=True)}

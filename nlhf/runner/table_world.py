@@ -126,6 +126,9 @@ class TableWorld:
             for action, value in zip(self.game.items, row, strict=True):
                 table.add(**key, context=context, action=action, log_probability=value)
 
+    def log_prompts(self, table: Table, policy: Policy, key: dict[str, Any]) -> None:
+        """Record nothing: there are no prompts."""
+
     def save_samples(self, folder: Path, policy: Policy) -> None:
         """Write nothing: the metrics say all."""
 

@@ -71,6 +71,11 @@ class TextWorld:
         """Save the policy as a folder next to `table`, named after its iteration."""
         policy.save(table.path.parent / "policies" / str(key["iteration"]))
 
+    def log_prompts(self, table: Table, policy: Policy, key: dict[str, Any]) -> None:
+        """Record win rates and divergences of all test prompts, with five digits, as one row."""
+        wins, divergences = (" ".join(f"{value:.5g}" for value in values) for values in self.measure.by_prompt(policy))
+        table.add(**key, win_rates=wins, divergences=divergences)
+
     def save_samples(self, folder: Path, policy: Policy) -> None:
         """Write the completions of the test prompts by the policy and by the reference."""
         _write(folder, self.measure.texts(policy))

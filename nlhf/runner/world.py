@@ -60,6 +60,9 @@ class World(Protocol):
             key: the cells `seed` and `iteration`.
         """
 
+    def log_prompts(self, table: Table, policy: Policy, key: dict[str, Any]) -> None:
+        """Record what was measured on every test prompt as a row of by_prompt.csv, if prompts are measured."""
+
     def save_samples(self, folder: Path, policy: Policy) -> None:
         """Write what people read of the policy of a row while the run goes on."""
 
