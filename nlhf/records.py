@@ -37,7 +37,7 @@ BY_PROMPT = "by_prompt.csv"
 PROMPT_COLUMNS = ("seed", "iteration", "win_rates", "divergences")  # numbers of all test prompts in one cell
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 1e-8)
 # Keys that a config of this RESULTS_VERSION may lack, with their implicit values; these are not fingerprinted
-ADDED = {"dtype": "float64", "force": False}
+ADDED = {"dtype": "float64", "force": False, "arena": False}
 
 GAME = "game.npz"
 QUOTED = re.compile('[",\r\n]')

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nlhf.analysis import conclusions, page, provenance, text_pairs
+from nlhf.analysis import conclusions, page, provenance, text_curves, text_pairs
+from nlhf.analysis.arena_ranking import TITLES
 from nlhf.analysis.figures.gallery import pictures
 from nlhf.analysis.figures.preset import preset_of
 from nlhf.analysis.report_tables import (
@@ -53,8 +54,7 @@ def _claims(results: Results) -> dict[str, Any]:
     return {
         "title": study.root.resolve().name,
         "question": preset.question if preset else f"Which method needs the {criterion.fewest}?",
-        "headline": conclusions.headline(results),
-        "pairs": text_pairs.sentence(results.text_pairs),
+        "headline": [*results.text_sentences, conclusions.headline(results)],
         "judge": results.judge,
         "cautions": results.cautions,
         "facts": _facts(results),
@@ -78,6 +78,9 @@ def _tables(results: Results) -> dict[str, Any]:
         "left_out": max(0, len(tested) - MOST_COMPARISONS),
         "texts": list(_texts(results)),
         "text_pairs": text_pairs.shown_rows(results.text_pairs),
+        "at_equal_kl": text_curves.shown_rows(results.at_equal_kl),
+        "arena_titles": TITLES,
+        "arena_rows": results.arena.rows if results.arena else [],
         "bad": [_incomplete(run) for run in results.study.runs if run["status"] != "completed"],
     }
 

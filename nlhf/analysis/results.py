@@ -8,7 +8,8 @@ from os import PathLike
 
 import pandas as pd
 
-from nlhf.analysis import judge_agreement, robustness, row_bounds, text_pairs
+from nlhf.analysis import judge_agreement, robustness, row_bounds, text_curves, text_pairs, text_rows
+from nlhf.analysis.arena_ranking import ArenaRanking, read_ranking
 from nlhf.analysis.cautions import cautions, unmeasured
 from nlhf.analysis.comparison import compare
 from nlhf.analysis.criterion import OF_TEXTS, Criterion
@@ -17,6 +18,7 @@ from nlhf.analysis.overall import overall
 from nlhf.analysis.study import Study, load_study
 from nlhf.analysis.summary import summarise
 from nlhf.analysis.tuning import is_tuned, judged
+from nlhf.stats.equal_divergence import Curve
 
 MOST_METHODS = 12  # in one panel, and in one family of tests
 
@@ -70,7 +72,33 @@ class Results:
     def text_pairs(self) -> pd.DataFrame:
         """`paired_differences` of the language models' win rates."""
         study = self.focused.study
-        return text_pairs.paired_differences(text_pairs.win_rates(study.rows, study.runs))
+        return text_pairs.paired_differences(text_rows.win_rates(study.rows, study.runs))
+
+    @cached_property
+    def text_curves(self) -> dict[tuple[str, str, int], Curve]:
+        """Divergences and win rates of language models on every test prompt, by setting, method and seed."""
+        return text_rows.curves(self.focused.study.rows, self.focused.study.runs)
+
+    @cached_property
+    def at_equal_kl(self) -> pd.DataFrame:
+        """`at_equal_kl` of the language models."""
+        return text_curves.at_equal_kl(self.text_curves)
+
+    @cached_property
+    def arena(self) -> ArenaRanking | None:
+        """The ranking of the arena in the study's folder, if its policies have played."""
+        return read_ranking(self.study.root / "arena")
+
+    @property
+    def text_sentences(self) -> list[str]:
+        """Which language model is better: at the end, at equal divergence, at equal length, in the arena."""
+        sentences = (
+            text_pairs.sentence(self.text_pairs),
+            text_curves.sentence(self.at_equal_kl),
+            text_pairs.length_sentence(self.text_pairs),
+        )
+        arena = [] if self.arena is None else [self.arena.sentence]
+        return [sentence for sentence in (*sentences, *arena) if sentence]
 
     @cached_property
     def judge(self) -> str:

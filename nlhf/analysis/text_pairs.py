@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nlhf.config import is_number
-from nlhf.io.json_files import read_json_lines
+from nlhf.stats.bootstrap import Estimate
+from nlhf.stats.equal_length import NOTHING, rate_at_equal_length
 from nlhf.stats.paired import paired_mean, paired_p
-from nlhf.stats.significance import holm
+from nlhf.stats.significance import holm, sign_flip
 from nlhf.stats.text import number, shown_p
 
 ALPHA = 0.05
 MOST_NAMED = 3  # significant pairs in the sentence
-COLUMNS = ("setting", "first", "second", "prompts", "seeds", "first_rate", "second_rate", "difference",
-           "difference_low", "difference_high", "p", "p_holm")  # fmt: skip
-
-
-def win_rates(rows: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The win rate against the reference on every test prompt, of the last row of every completed run.
-
-    Columns: `setting, method, seed, prompt, win_rate`. Equal prompts are one prompt.
-    """
-    names = rows.drop_duplicates("folder").set_index("folder")
-    tables = []
-    for run in runs:
-        path = Path(run["folder"]) / "completions.jsonl"
-        damaged = any(sentence.startswith(f"{path} ") for sentence in run["damage"])
-        if run["status"] == "completed" and not damaged and run["folder"] in names.index:
-            pairs = [(entry["prompt"], _win_rate(entry)) for entry in read_json_lines(path) if _is_judged(entry)]
-            name = names.loc[run["folder"]]
-            table = pd.DataFrame(pairs, columns=["prompt", "win_rate"]).groupby("prompt", as_index=False).mean()
-            tables.append(table.assign(setting=name["setting"], method=name["method"], seed=name["seed"]))
-    columns = ["setting", "method", "seed", "prompt", "win_rate"]
-    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
-
-
-def _is_judged(entry: Mapping[str, Any]) -> bool:
-    """True for a line of completions.jsonl with a prompt and the judge's answer."""
-    return isinstance(entry.get("prompt"), str) and is_number(entry.get("preference"))
-
-
-def _win_rate(entry: Mapping[str, Any]) -> float:
-    """The share of completions that win; older files have the preference of the first one only."""
-    if is_number(entry.get("win_rate")):
-        return float(entry["win_rate"])
-    return float(np.sign(entry["preference"] - 0.5) / 2 + 0.5)
+COLUMNS = (
+    *("setting", "first", "second", "prompts", "seeds", "first_rate", "second_rate", "difference", "difference_low"),
+    *("difference_high", "p", "p_holm", "exact", "first_controlled", "second_controlled"),
+)
+OUTCOMES = (0.0, 0.5, 1.0)  # of one completion
 
 
 def paired_differences(rates: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +32,9 @@ def paired_differences(rates: pd.DataFrame) -> pd.DataFrame:
     policies on other prompts, not other training seeds.
 
     Columns: `setting, first, second`; `prompts` and `seeds`, their numbers; `first_rate`, `second_rate`, mean win
-    rates; `difference` with `difference_low`, `difference_high`; `p`; `p_holm`, corrected for all rows.
+    rates; `difference` with `difference_low`, `difference_high`; `p`; `p_holm`, corrected for all rows; `exact`, true
+    if p is that of McNemar's exact test, or of its extension to ties, the sign-flip test, as for one completion of each
+    prompt and one seed; `first_controlled`, `second_controlled`, win rates at equal length, an `Estimate` each.
     """
     table = [
         {"setting": setting, **row}
@@ -77,6 +50,7 @@ def _of_setting(members: pd.DataFrame) -> Iterator[dict[str, Any]]:
     by_method = {
         str(method): part.set_index(["prompt", "seed"])["win_rate"] for method, part in members.groupby("method")
     }
+    at_equal_length = {str(method): _at_equal_length(part) for method, part in members.groupby("method")}
     for pair in combinations(by_method, 2):
         both = pd.concat([by_method[method] for method in pair], axis=1, join="inner", keys=pair)
         if both.empty:
@@ -84,19 +58,30 @@ def _of_setting(members: pd.DataFrame) -> Iterator[dict[str, Any]]:
         first, second = sorted(pair, key=lambda method: -both[method].mean())
         of_prompt = both.groupby("prompt").mean()
         differences = (of_prompt[first] - of_prompt[second]).to_numpy()
-        mean = paired_mean(differences)
+        mean, seeds = paired_mean(differences), both.index.get_level_values("seed").nunique()
+        exact = seeds == 1 and bool(both.isin(OUTCOMES).all(axis=None))
         yield {
             "first": first,
             "second": second,
             "prompts": len(of_prompt),
-            "seeds": both.index.get_level_values("seed").nunique(),
+            "seeds": seeds,
             "first_rate": float(of_prompt[first].mean()),
             "second_rate": float(of_prompt[second].mean()),
             "difference": mean.value,
             "difference_low": mean.low,
             "difference_high": mean.high,
-            "p": paired_p(differences),
+            "p": sign_flip(differences) if exact else paired_p(differences),
+            "exact": exact,
+            "first_controlled": at_equal_length[first],
+            "second_controlled": at_equal_length[second],
         }
+
+
+def _at_equal_length(part: pd.DataFrame) -> Estimate:
+    """The win rate of a method's first completions at equal length, over all its seeds."""
+    if "length" not in part or part["length"].isna().any():
+        return NOTHING
+    return rate_at_equal_length(*(part[name].to_numpy() for name in ("won", "length", "prompt")))
 
 
 def sentence(table: pd.DataFrame) -> str:
@@ -110,22 +95,53 @@ def sentence(table: pd.DataFrame) -> str:
     several = f", Holm over {len(tested)} pairs" if len(tested) > 1 else ""
     significant = tested[tested["p_holm"] < ALPHA].to_dict("records")
     if not significant:
-        best = tested.iloc[0]
-        pair = f"{best['first']} and {best['second']} do not" if len(tested) == 1 else "no two methods"
-        return f"{scope} {pair} differ significantly in their win rates ({shown_p(best['p_holm'])}{several})."
+        return f"{scope} {_undecided(tested, several)}. {_validity(tested)}"
     several_settings = table["setting"].nunique() > 1
     wins = "; ".join(_win(row, several_settings) for row in significant[:MOST_NAMED])
     rest = f"; {len(significant) - MOST_NAMED} more pairs differ" if len(significant) > MOST_NAMED else ""
+    return f"{scope} {wins}{rest}{several}. {_validity(tested)}"
+
+
+def _undecided(tested: pd.DataFrame, several: str) -> str:
+    best = tested.to_dict("records")[0]
+    if len(tested) > 1:
+        return f"no two methods are distinguishable ({shown_p(best['p_holm'])}{several})"
+    return (
+        f"{best['first']} and {best['second']} are not distinguishable: they win {best['first_rate']:.2f} and "
+        f"{best['second_rate']:.2f} of the pairs, a difference of {_ends(best)} ({shown_p(best['p_holm'])})"
+    )
+
+
+def _validity(tested: pd.DataFrame) -> str:
+    """What the comparison is about."""
     seeds = int(tested["seeds"].max())
     trained = "this one training seed" if seeds == 1 else f"these {seeds} training seeds"
-    return f"{scope} {wins}{rest}{several}. The intervals hold for other prompts, and for {trained}."
+    return f"This compares the trained policies on new prompts, for {trained}."
+
+
+def length_sentence(table: pd.DataFrame) -> str:
+    """The win rates at equal length; empty without any."""
+    rates = {
+        (row["setting"], row[side]): row[f"{side}_controlled"]
+        for row in table.to_dict("records")
+        for side in ("first", "second")
+    }
+    shown = {key: rate for key, rate in rates.items() if not np.isnan(rate.value)}
+    if not shown or table["setting"].nunique() > 1:
+        return ""
+    best = sorted(shown.items(), key=lambda item: -item[1].value)
+    listed = "; ".join(f"{method} {rate.value:.2f} [{rate.low:.2f}, {rate.high:.2f}]" for (_, method), rate in best)
+    return f"Win rates against the reference at equal length: {listed}."
 
 
 def _win(row: Mapping[Any, Any], several_settings: bool) -> str:
     setting = f" on {row['setting']}" if several_settings else ""
-    difference = f"{row['difference']:.2f} [{row['difference_low']:.2f}, {row['difference_high']:.2f}]"
     first, second, p = row["first"], row["second"], shown_p(row["p_holm"])
-    return f"{first} wins {difference} more of the pairs than {second}{setting} ({p})"
+    return f"{first} wins {_ends(row)} more of the pairs than {second}{setting} ({p})"
+
+
+def _ends(row: Mapping[Any, Any]) -> str:
+    return f"{row['difference']:.2f} [{row['difference_low']:.2f}, {row['difference_high']:.2f}]"
 
 
 def shown_rows(table: pd.DataFrame) -> list[list[str]]:
@@ -138,7 +154,8 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
             f"{row['prompts']} prompts, {row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}",
             f"{row['first_rate']:.3f}",
             f"{row['second_rate']:.3f}",
-            _difference(row),
+            *(_controlled(row[f"{side}_controlled"]) for side in ("first", "second")),
+            difference_cell(row),
             number(row["p"]),
             number(row["p_holm"]),
         ]
@@ -146,6 +163,11 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def _difference(row: Mapping[Any, Any]) -> str:
+def difference_cell(row: Mapping[Any, Any]) -> str:
+    """The difference with its interval, as a cell of a table."""
     ends = [f"{row[name]:+.3f}" for name in ("difference", "difference_low", "difference_high")]
     return ends[0] if np.isnan(row["difference_low"]) else f"{ends[0]} [{ends[1]}, {ends[2]}]"
+
+
+def _controlled(rate: Estimate) -> str:
+    return "-" if np.isnan(rate.value) else str(rate)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nlhf.analysis.arena_ranking import write_ranking
 from nlhf.arena.completion_file import CompletionFile
 from nlhf.arena.contestants import Contestant, gathered
 from nlhf.arena.games import Arena
 from nlhf.arena.meetings import Meetings
 from nlhf.arena.options import Options
-from nlhf.arena.page import write
+from nlhf.arena.page import ranking_of, write
 from nlhf.arena.ranking import Ranking, rank
 from nlhf.arena.rules import Rules
 from nlhf.config import ConfigError, build, checked
@@ -81,6 +82,7 @@ def hold(
         meetings = Meetings(options.next, options.precision, options.target)
         new = arena.play(judge, options.block, meetings, progress)
     ranking = rank(arena.judged, arena.wins_by_prompt, len(arena.rules.prompts), options.redraws)
+    write_ranking(folder, ranking_of(ranking, arena))
     verdicts = f"{new} new verdicts ({account_text(judge.account)}); in all: {account_text(arena.account)}."
     return Contest(ranking, str(write(folder, ranking, arena)), verdicts)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlhf.analysis.arena_ranking import ArenaRanking
 from nlhf.analysis.figures.games import matrix
 from nlhf.analysis.page import Picture
 from nlhf.analysis.page import write as write_page
@@ -33,10 +34,7 @@ def write(folder: Path, ranking: Ranking, arena: Arena) -> Path:
         figure = matrix(names, ranking.pooled.preference, ranking.pooled.diagnosis, "P(row preferred to column)")
         pictures.append(Picture("win_rates", figure, caption))
     rows = [[names[k], *ranking.cells(k)] for k in ranking.order]
-    rules = arena.rules.card
-    count = rules["completions"]
-    completions = "1 completion" if count == 1 else f"{count} completions"
-    setup = f"{len(rules['prompts'])} prompts, {completions} per contestant, judged by {arena.rules.judge_name}."
+    setup = setup_of(arena)
     lines, title = [ranking.headline, *ranking.lines, setup], f"{folder.resolve().parent.name}/{folder.name}"
     return write_page(
         folder,
@@ -50,6 +48,20 @@ def write(folder: Path, ranking: Ranking, arena: Arena) -> Path:
         answers=_answers(arena, [names[k] for k in ranking.order]),
         left_out=max(0, len(arena.rules.prompts) - MOST_PROMPTS),
     )
+
+
+def setup_of(arena: Arena) -> str:
+    """Prompts, completions and judge in words."""
+    rules = arena.rules.card
+    count = rules["completions"]
+    completions = "1 completion" if count == 1 else f"{count} completions"
+    return f"{len(rules['prompts'])} prompts, {completions} per contestant, judged by {arena.rules.judge_name}."
+
+
+def ranking_of(ranking: Ranking, arena: Arena) -> ArenaRanking:
+    """The ranking as other pages show it."""
+    rows = [[str(rank), ranking.pooled.items[k], *ranking.cells(k)] for rank, k in enumerate(ranking.order, start=1)]
+    return ArenaRanking(ranking.headline, setup_of(arena), rows)
 
 
 def _certificate(ranking: Ranking) -> list[Section]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nlhf.analysis.arena_ranking import TITLES
 from nlhf.cli.parser import Parser, in_sentences
 from nlhf.config import ConfigError
 from nlhf.runner.lock import BusyError
-from nlhf.runner.trust import Trust, add_options
+from nlhf.runner.trust import NOTHING, Trust, add_options
 from nlhf.terminal import console, say, show_progress, show_warnings, warn_lines
 
 if TYPE_CHECKING:
     from nlhf.arena.ranking import Ranking
 
 WIDTH = 100  # columns, if the output is not a terminal
-TITLES = ("", "contestant", "preferred to others", "exploitability", "equilibrium, redrawn")
 DESCRIPTION = """\
 Let every policy and checkpoint play every other one on prompts under a judge, and rank them. Repeating the command
 plays only missing games. conf/arena.yaml explains the keys."""
@@ -23,7 +23,7 @@ plays only missing games. conf/arena.yaml explains the keys."""
 
 @in_sentences
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; exit code 130 for an interrupt."""
+    """Run the command; returns the exit code."""
     parser = Parser("nlhf arena", "nlhf arena runs/language_model judge=panel most_prompts=50", description=DESCRIPTION)
     parser.add_argument("words", nargs="*", metavar="STUDY|RUN|MODEL|FILE|KEY=VALUE",
                         help="folders of runs and models, files of completions; keys of conf/arena.yaml")  # fmt: skip
@@ -33,10 +33,15 @@ def main(arguments: Sequence[str]) -> int:
     paths = [word for word in options.words if "=" not in word]
     overrides = [word for word in options.words if "=" in word]
     show_warnings()
+    return play(paths, overrides, Trust.of(options), options.config_dir)
+
+
+def play(paths: Sequence[str], overrides: Sequence[str], trust: Trust = NOTHING, config_dir: str | None = None) -> int:
+    """Play the missing games and print the ranking; returns the exit code, 130 for an interrupt."""
     try:
         from nlhf.arena.contest import hold  # loads torch
 
-        contest = hold(paths, overrides, Trust.of(options), options.config_dir, show_progress)
+        contest = hold(paths, overrides, trust, config_dir, show_progress)
     except (ConfigError, BusyError) as error:
         raise ConfigError(str(error).replace("game.judge.", "judge.")) from error  # this judge is not part of a game
     except KeyboardInterrupt:

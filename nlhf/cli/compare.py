@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     by = tuple(filter(None, options.by.split(",")))
     criterion = Criterion(options.metric, options.target, options.x, by, options.horizon)
-    from nlhf.analysis import conclusions, ranking_table, text_pairs
+    from nlhf.analysis import conclusions, ranking_table
     from nlhf.analysis.results import analyse
 
     results = analyse(options.folder, criterion)
@@ -34,9 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     output.print(", ".join(f"{count} {status}" for status, count in states.items()))
     ranking_table.show(results, output)
     output.print()
-    output.print(conclusions.headline(results), style="bold")
-    if pairs := text_pairs.sentence(results.text_pairs):
-        output.print(pairs)
+    first, *others = [*results.text_sentences, conclusions.headline(results)]
+    output.print(first, style="bold")
+    for sentence in others:
+        output.print(sentence)
     if results.judge:
         output.print(results.judge)
     for caution in results.cautions:

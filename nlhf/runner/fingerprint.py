@@ -44,7 +44,7 @@ ADDED_LATER: dict[tuple[str, str], Any] = {
     ("prox", "recorded"): None,
 }
 LEFT_OUT = frozenset({"budget", "study", "runs_dir", "progress", "tensorboard", "keep_checkpoint", "checkpoint_seconds",
-                      "retry_failed", "fail_fast", "dry_run", "vectorise", "force"})  # fmt: skip
+                      "retry_failed", "fail_fast", "dry_run", "vectorise", "force", "arena"})  # fmt: skip
 
 
 def fingerprint(coerced: Mapping[str, Any], inputs: dict[str, str] | None = None) -> str:

@@ -34,6 +34,7 @@ class Options:
         fail_fast: stop a sweep at the first run that fails.
         dry_run: list the runs without running them.
         force: move the run's folder aside, NAME to NAME.1, and run again from the start.
+        arena: let the language models of a sweep play each other at its end.
         vectorise: let launchers compute runs as one batch if they differ in numbers only.
     """
 
@@ -54,6 +55,7 @@ class Options:
     fail_fast: bool
     dry_run: bool
     force: bool
+    arena: bool
     vectorise: bool
 
     @property

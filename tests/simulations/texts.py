@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from nlhf.analysis.criterion import OF_TEXTS
 from nlhf.analysis.row_bounds import FEW_PROMPTS, FEWEST_PROMPTS, upper_bounds
@@ -15,6 +15,8 @@ from nlhf.analysis.text_pairs import paired_differences
 from nlhf.language.estimates import estimates
 from nlhf.stats.clusters import clustered_mean
 from nlhf.stats.curves import cost_to_target
+from nlhf.stats.equal_divergence import Curve, at_equal_divergence
+from nlhf.stats.equal_length import rate_at_equal_length
 from tests.simulations.cell import Cell
 
 Measure = Literal["size", "coverage"]
@@ -85,6 +87,53 @@ def _pair(chances: tuple[float, float], prompts: int, seeds: int, measures: Meas
     return simulate
 
 
+def _exact_pair(chances: tuple[float, float], ties: float, prompts: int) -> Simulation:
+    """One completion of each prompt, of which a share are ties; rejections of equal methods."""
+
+    def simulate(rng: np.random.Generator) -> bool:
+        won = _wins(rng, (prompts, 1, 2), np.array(chances), 0.5).astype(float)
+        won = np.where(rng.random(won.shape) < ties, 0.5, won).ravel()
+        index = pd.MultiIndex.from_product([range(prompts), [0], ["a", "b"]], names=["prompt", "seed", "method"])
+        rates = pd.DataFrame({"win_rate": won}, index).reset_index().assign(setting="text")
+        (row,) = paired_differences(rates).to_dict("records")
+        return bool(row["exact"] and row["p"] < 0.05)
+
+    return simulate
+
+
+def _equal_kl(gains: tuple[float, float], prompts: int, measures: Measure) -> Simulation:
+    """Runs whose true win rate is 0.5 + gain sqrt(KL), with rows at different divergences that depend on the prompt."""
+    true = np.array([0, 0.04, 0.16, 0.5]), np.array([0, 0.3, 0.9, 1.6])
+
+    def simulate(rng: np.random.Generator) -> bool | None:
+        sizes, curves = rng.exponential(size=prompts), []
+        chances = np.stack([0.5 + gain * np.sqrt(points) for gain, points in zip(gains, true, strict=True)])
+        rows = _wins(rng, (prompts, 2, 4), chances, 0.5)
+        for number, divergences in enumerate(true):
+            noise = rng.gamma(4, 0.25, (4, prompts))
+            curves.append(Curve(divergences[:, None] * sizes * noise, rows[:, number].T.astype(float)))
+        result = at_equal_divergence(*([curve] for curve in curves))
+        if result is None or np.isnan(result.p):
+            return None
+        difference = (gains[0] - gains[1]) * np.sqrt(0.5)
+        low, high = result.difference.low, result.difference.high
+        return result.p < 0.05 if measures == "size" else bool(low <= difference <= high)
+
+    return simulate
+
+
+def _equal_length(theta: float, phi: float, prompts: int) -> Simulation:
+    """Wins that depend on skewed differences of length."""
+
+    def simulate(rng: np.random.Generator) -> bool | None:
+        lengths = rng.normal(10, 30, prompts) + rng.exponential(40, prompts)
+        wins = rng.random(prompts) < special.expit(theta + phi * np.tanh(lengths / lengths.std()))
+        rate = rate_at_equal_length(wins.astype(float), lengths, np.arange(prompts))
+        return None if np.isnan(rate.value) else bool(rate.low <= special.expit(theta) <= rate.high)
+
+    return simulate
+
+
 DIVERGENCES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "equal divergences": lambda _, n: np.ones(n),
     "exponential divergences": lambda rng, n: rng.exponential(size=n),
@@ -140,5 +189,38 @@ CELLS = [
             _pair((first, second), prompts, seeds, measures),
         )
         for prompts, seeds, first, second, measures in PAIRS
+    ),
+    *(
+        Cell(
+            "exact test of paired win rates",
+            f"{prompts} prompts, one completion each, true rates {first:g} and {second:g}, {ties:.0%} ties",
+            "size",
+            _exact_pair((first, second), ties, prompts),
+        )
+        for prompts, first, second, ties in ((16, 0.7, 0.7, 0.0), (64, 0.7, 0.7, 0.3), (256, 0.9, 0.9, 0.3))
+    ),
+    *(
+        Cell(
+            "difference of win rates at equal divergence",
+            f"{prompts} prompts, 4 rows of each run, gains {first:g} and {second:g}",
+            measures,
+            _equal_kl((first, second), prompts, measures),
+        )
+        for prompts, first, second, measures in (
+            (32, 0.2, 0.2, "size"),
+            (256, 0.2, 0.2, "size"),
+            (32, 0.3, 0.1, "coverage"),
+            (256, 0.3, 0.1, "coverage"),
+        )
+    ),
+    *(
+        Cell(
+            "interval of a win rate at equal length",
+            f"{prompts} prompts, theta {theta:g}, phi {phi:g}",
+            "coverage",
+            _equal_length(theta, phi, prompts),
+        )
+        for prompts in (32, 256)
+        for theta, phi in ((0.0, 0.0), (0.5, 1.5), (1.5, -1.0))
     ),
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nlhf.analysis.figures import comparison, games, robustness, sensitivity
+from nlhf.analysis.figures import comparison, equal_kl, games, robustness, sensitivity
 from nlhf.analysis.figures.convergence import convergence
 from nlhf.analysis.figures.preset import BUDGET_SPENT, preset_of
 from nlhf.analysis.figures.simplex import CAPTION, simplex
@@ -50,6 +50,12 @@ def _convergence(results: Results) -> Iterator[Picture]:
     if criterion.x != "seconds":
         timed = replace(criterion, x="seconds")
         yield Picture("seconds", convergence(data, timed, caveats), f"{start} training time. {CLOCK}")
+
+
+def _equal_kl(results: Results) -> Iterator[Picture]:
+    if not results.at_equal_kl.empty:
+        figure = equal_kl.win_rate_over_kl(results.text_curves, results.focused.study.rows, results.caveats)
+        yield Picture("equal_kl", figure, equal_kl.CAPTION)
 
 
 def _heatmap(results: Results) -> Iterator[Picture]:
@@ -151,6 +157,7 @@ RATES = (
     "method without a linear tail has no point."
 )
 KINDS: dict[str, Callable[[Results], Iterator[Picture]]] = {
+    "equal_kl": _equal_kl,
     "convergence": _convergence,
     "heatmap": _heatmap,
     "profile": _profile,
