@@ -58,6 +58,7 @@ LEFT_OUT = {
     "runs_dir": "/elsewhere", "progress": False, "tensorboard": True, "keep_checkpoint": False,
     "checkpoint_seconds": 1.0,
     "game.clip": 0.2, "fail_fast": True, "retry_failed": True, "vectorise": False, "dry_run": True, "force": True,
+    "arena": True,
 }  # fmt: skip
 ENTERS = {
     "beta": 0.1, "seeds": 2, "device": "cuda", "equilibrium": "never", "log_policy": True, "names.game": "other",

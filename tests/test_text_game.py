@@ -430,6 +430,13 @@ def test_further_bundled_prompts_are_trained_on_and_have_other_topics():
     assert not [prompt for prompt in further if any(topic in prompt for topic in topics)]
 
 
+def test_more_bundled_prompts_are_another_run_and_older_configs_have_300(text_config):
+    config = text_config()
+    older = config | {"game": {key: value for key, value in config["game"].items() if key != "bundled_prompts"}}
+    assert specify(older).fingerprint == specify(config).fingerprint
+    assert specify(text_config("game.bundled_prompts=400")).fingerprint != specify(config).fingerprint
+
+
 @pytest.mark.parametrize("count", [0, 801])
 def test_other_numbers_of_bundled_prompts_are_refused(text_config, count):
     with pytest.raises(ConfigError, match=f"game.bundled_prompts={count} is out of range: give 1 to 800"):

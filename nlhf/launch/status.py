@@ -39,6 +39,7 @@ class RunState:
         result: the main results of the last rows of a running run, in words.
         detail: the last line of a failure, the damaged file, or the process that works on it.
         checked: False if it was completed before files had checksums.
+        caveat: of the method of a run that has ended.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RunState:
     result: str = ""
     detail: str = ""
     checked: bool = True
+    caveat: str = ""
 
 
 def states(study: Path) -> Iterator[RunState]:
@@ -75,7 +77,9 @@ def _ended(folder: Path, killed: bool) -> RunState:
     if name := next((name for name, record in files.items() if _differs(folder / name, record)), None):
         return RunState(folder.name, "damaged", detail=f"{name} is damaged: {RESTORE}")
     reason = str(summary.get("stop_reason")) if status == "failed" else ""
-    return RunState(folder.name, status, detail=reason, checked=bool(files) or status != "completed")
+    method = summary.get("method")
+    caveat = str(method.get("caveat") or "") if isinstance(method, dict) else ""
+    return RunState(folder.name, status, detail=reason, checked=bool(files) or status != "completed", caveat=caveat)
 
 
 def _differs(path: Path, record: Any) -> bool:
@@ -152,6 +156,8 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
             remaining = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
             lines.append(f"  running      {run.name}  {far}{remaining}{result}  {run.detail}")
     lines += [f"  {run.state:<12} {run.name}  {run.detail}" for run in runs if run.detail and run.state != "running"]
+    caveats = Counter(run.caveat for run in runs if run.caveat)
+    lines += [f"  note         {caveat} ({count} run{'s' * (count > 1)})" for caveat, count in caveats.items()]
     if unchecked := sum(not run.checked for run in runs):
         lines.append(f"  {unchecked} completed before files had checksums: damage to them would go unnoticed")
     if not_begun["missing"]:

@@ -119,6 +119,16 @@ def test_a_damaged_summary_is_told_with_its_remedy(tmp_path, said, content):
     ]
 
 
+def test_caveats_of_methods_are_counted(tmp_path, said):
+    caveat = "completions are drawn with policy.top_p=0.9, so KL divergences and gradients are biased"
+    for name, method in (("a", {"caveat": caveat}), ("b", {"caveat": caveat}), ("c", {"caveat": None}), ("d", None)):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "summary.json", {"status": "completed", "method": method, "files": {}})
+    code, out, err = said("status", tmp_path)
+    assert (code, err) == (0, "")
+    assert f"  note         {caveat} (2 runs)" in out.splitlines()
+
+
 def test_a_study_without_runs_says_so(tmp_path, said):
     assert said("status", tmp_path) == (0, f"{tmp_path}: no run yet\n", "")
 
