@@ -224,15 +224,15 @@ def write_rows(folder, points):
 
 
 def test_methods_are_compared_at_the_largest_common_divergence(tmp_path):
-    write_rows(write_texts(tmp_path, "nash_mp", 0, WORSE), [(0, 0, 0.5), (5, 0.25, 0.75)])
-    write_rows(write_texts(tmp_path, "omd", 0, BETTER), [(0, 0, 0.5), (5, 1, 0.75)])
+    write_rows(write_texts(tmp_path, "nash_mp", 0, WORSE), [(0, 0, 0.5), (5, 0.25, 0.7)])
+    write_rows(write_texts(tmp_path, "omd", 0, BETTER), [(0, 0, 0.5), (5, 1, 0.7)])
     results = analyse(tmp_path, Criterion())
     (row,) = results.at_equal_kl.itertuples()
     assert (row.first, row.second, row.divergence) == ("nash_mp", "omd", pytest.approx(0.25))
-    assert (row.first_rate, row.second_rate, row.difference) == pytest.approx((0.75, 0.625, 0.125))
+    assert (row.first_rate, row.second_rate, row.difference) == pytest.approx((0.7, 0.6, 0.1))
     assert results.text_sentences[0].startswith("On the same 40 test prompts omd wins")
     assert results.text_sentences[1].startswith(
-        "At equal KL divergence, 0.25, the largest that both reach, nash_mp wins 0.12 [0.12, 0.12] more of the pairs "
+        "At equal KL divergence, 0.25, the largest that both reach, nash_mp wins 0.10 [0.10, 0.10] more of the pairs "
         "than omd (p < 0.001)."
     )
     page = write(results, tmp_path).read_text()
