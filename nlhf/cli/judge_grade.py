@@ -33,7 +33,7 @@ def grade(overrides: Sequence[str], config_dir: Path | None = None) -> None:
     judge: TextJudge = build(options["judge"], "judge", TextJudge)
     judge.use_device(str(find_device(str(options["device"]))))
     votes = read_votes(options)
-    rows = grades.table({name: judge.preference(votes.texts())}, votes)
+    rows = grades.table({name: judge.verdicts(votes.texts())}, votes)
     output = console(WIDTH)
     if trained_on := prompts_trained_on(str(getattr(judge, "model", "")), votes):
         output.print(

@@ -21,7 +21,7 @@ def cycles(judge: TextJudge, votes: TextVotes, limit: int = 8) -> dict[str, int]
     triples = [triple for answers in groups for triple in combinations(answers, 3)]
     beats: dict[tuple[int, int], bool] = {}
     if pairs:
-        chances = judge.preference([(*votes.answers[first], votes.answers[second][1]) for first, second in pairs])
+        chances = judge.verdicts([(*votes.answers[first], votes.answers[second][1]) for first, second in pairs])
         for (first, second), chance in zip(pairs, chances, strict=True):
             beats[first, second], beats[second, first] = chance > 0.5, chance < 0.5
     cyclic = [
