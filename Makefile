@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-PRESETS := $(filter-out language_model,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
+PRESETS := $(filter-out language_%,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
 PICTURES := human_votes baselines trajectories neural action_space payoffs asking egpo egpo_gradients egpo_sampled egpo_neural munos nash_rs regularisers stackelberg exploring_losses
 
 # Three workers of one thread each keep two cores busy, as many tests wait for processes.

@@ -90,6 +90,8 @@ def test_the_commands_for_language_models_and_judges_work(folder, capsys, tiny_m
         lines.append(json.dumps({"prompt": prompt, "a": a, "b": b, "votes": [2, 1, 0]}))
     (folder / "votes.jsonl").write_text("\n".join(lines))
     (folder / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"{n} the sea"}) for n in range(12)))
+    pairs = [{"prompt": f"{n} the moon", "chosen": "is good", "rejected": "is old"} for n in range(12)]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     judge = reward_model(Path(shutil.copytree(tiny_model, folder / "judge")), 0.0)
     small = [*SHORT_TEXT, f"policy.model={tiny_model}"]
     folders = {

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.analysis.arena_ranking import write_ranking
+from nlhf.arena.best_of import BestOf, kl_bound
 from nlhf.arena.completion_file import CompletionFile
 from nlhf.arena.contestants import Contestant, gathered
 from nlhf.arena.games import Arena
 from nlhf.arena.meetings import Meetings
+from nlhf.arena.model import Model
 from nlhf.arena.options import Options
 from nlhf.arena.page import ranking_of, write
 from nlhf.arena.ranking import Ranking, rank
@@ -68,10 +70,16 @@ def hold(
     contestants = gathered(paths, policy, options.reference, options.device, trust)
     judge = _judge(judge_config, paths, trust)
     judge.use_device(options.device)
+    decides = canonical(judge, "game.judge")
+    contestants = [
+        player
+        for contestant in contestants
+        for player in (contestant, *_bests(contestant, options.best_of, judge, decides))
+    ]
     prompts = _prompts(options, paths, contestants)
     if not prompts:
         raise ConfigError(f"{' '.join(paths)} has no prompt to play on: give prompts=FILE, a jsonl file.")
-    rules = Rules(prompts, options.completions, options.seed, canonical(judge, "game.judge"))
+    rules = Rules(prompts, options.completions, options.seed, decides)
     folder = _folder(options, paths)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +92,15 @@ def hold(
     ranking = rank(arena.judged, arena.wins_by_prompt, len(arena.rules.prompts), options.redraws)
     write_ranking(folder, ranking_of(ranking, arena))
     verdicts = f"{new} new verdicts ({account_text(judge.account)}); in all: {account_text(arena.account)}."
-    return Contest(ranking, str(write(folder, ranking, arena)), verdicts)
+    bounds = "".join(f" The KL divergence of the best of {n} is at most {kl_bound(n):.2f}." for n in options.best_of)
+    return Contest(ranking, str(write(folder, ranking, arena)), verdicts + bounds)
+
+
+def _bests(contestant: Contestant, counts: Sequence[int], judge: TextJudge, decides: Any) -> list[Contestant]:
+    """The best of several completions of a model, next to it, so that it is loaded once; none of other contestants."""
+    if not isinstance(contestant, Model):
+        return []
+    return [BestOf(f"{contestant.name}-best-of-{count}", contestant, count, judge, decides) for count in counts]
 
 
 def _composed(overrides: Sequence[str], config_dir: str | None) -> tuple[Options, CausalLM, Any]:

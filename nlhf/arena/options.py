@@ -26,11 +26,14 @@ class Options:
     seed: int
     device: str
     out: str | None
+    best_of: list[int]
 
     def __post_init__(self) -> None:
         for name in ("most_prompts", "completions", "block", "redraws"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} is too small: give 1 or more.")
+        if len(set(self.best_of)) < len(self.best_of) or any(count < 2 for count in self.best_of):
+            raise ConfigError(f"best_of={list(self.best_of)} is out of range: give distinct numbers of 2 or more.")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ConfigError(f"seed={self.seed} is out of range: give a whole number from 0 to {LARGEST_SEED}.")
         if self.target is not None and not 0 <= self.target < 0.5:

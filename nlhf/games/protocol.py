@@ -26,6 +26,14 @@ class PairGame(Protocol):
         """P(first > second | context) - 1/2 for contexts (S, B) and actions (S, B, k), shape (S, B, k)."""
 
 
+class RecordedGame(PairGame, Protocol):
+    """A game with pairs that were compared before."""
+
+    @property
+    def recorded(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Contexts, first and second actions of the pairs, and P(first > second) - 1/2, (1 or S, N) each."""
+
+
 class FiniteGame(PairGame, Protocol):
     """A game whose actions are listed, so that it answers about whole policies. S seeds, X contexts, Y actions."""
 

@@ -1,4 +1,4 @@
-"""A panel of readable criteria, whose preferences have cycles."""
+"""Panels of readable criteria: one whose preferences have cycles, and one with a scalar reward."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nlhf.judges.base import Answer, Pair, TextJudge
 from nlhf.judges.truncation import Truncator, padded
 from nlhf.models.bundled import bundled_embedder
 from nlhf.models.prompts import answers_in
+from nlhf.numerics.bradley_terry import sigmoid
 
 MAX_TOKENS = 128  # of a text that MiniLM reads
 
@@ -72,31 +73,59 @@ def shorter(answers: list[Answer]) -> np.ndarray:
     return np.array(savings)
 
 
+# Standard deviations between completions of a prompt, of 24 tokens by the bundled model; that of `shorter` is assumed
+SPREADS = {"relevance": 0.16, "sentiment": 0.36, "diversity": 0.44, "length": 3.1, "shorter": 0.5}
 CRITERIA: dict[str, Callable[[list[Answer]], np.ndarray]] = {"sentiment": sentiment, "diversity": diversity}
 
 
 @dataclass(frozen=True)
-class Panel(TextJudge):
-    """P(a > b) is the share of criteria that rank a above b; a tie counts half.
-
-    Each criterion is transitive, but the panel is not (Condorcet).
+class Criteria(TextJudge):
+    """Readable criteria that score completions, for judges that combine the scores.
 
     Args:
         criteria: `relevance`, `sentiment`, `diversity`, `length` (close to `words`); of dialogues, they read the
             policy's answers, and `shorter` prefers those whose last answer saves words.
         words: the number of words that `length` ranks highest.
-        margin: the largest difference of scores that is a tie.
     """
 
     criteria: list[Literal["relevance", "sentiment", "diversity", "length", "shorter"]]
     words: int
-    margin: float
 
     def __post_init__(self) -> None:
         if not self.criteria or len(set(self.criteria)) < len(self.criteria):
             raise ConfigError(f"game.judge.criteria={list(self.criteria)} is not a panel: give distinct criteria.")
-        if self.words < 1 or not 0 <= self.margin < float("inf"):
-            raise ConfigError(f"game.judge.words={self.words}, margin={self.margin}: give words >= 1 and margin >= 0.")
+        if self.words < 1:
+            raise ConfigError(f"game.judge.words={self.words} is too small: give 1 or more.")
+
+    def scores(self, answers: list[Answer]) -> np.ndarray:
+        """The criteria of every answer, (n, criteria)."""
+        functions = CRITERIA | {"length": self._length, "relevance": partial(relevance, device=self.run_device)}
+        written = [(prompt, "\n\n".join(answers_in(text))) for prompt, text in answers]
+        return np.stack(
+            [shorter(answers) if name == "shorter" else functions[name](written) for name in self.criteria], 1
+        )
+
+    def _length(self, answers: list[Answer]) -> np.ndarray:
+        return np.array([-abs(len(text.split()) - self.words) for _, text in answers], float)
+
+
+@dataclass(frozen=True)
+class Panel(Criteria):
+    """P(a > b) is the share of criteria that rank a above b; a tie counts half.
+
+    Each criterion is transitive, but the panel is not (Condorcet). With four criteria, three completions are in a
+    strict cycle only where criteria tie; three criteria suffice for a cycle.
+
+    Args:
+        margin: the largest difference of scores that is a tie.
+    """
+
+    margin: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.margin < float("inf"):
+            raise ConfigError(f"game.judge.margin={self.margin} is out of range: give a finite number >= 0.")
 
     def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
         gap = self._differences(pairs, self.scores)
@@ -113,13 +142,27 @@ class Panel(TextJudge):
         """Between couples of criteria."""
         return Agreement(VOTERS)
 
-    def scores(self, answers: list[Answer]) -> np.ndarray:
-        """The criteria of every answer, (n, criteria)."""
-        functions = CRITERIA | {"length": self._length, "relevance": partial(relevance, device=self.run_device)}
-        written = [(prompt, "\n\n".join(answers_in(text))) for prompt, text in answers]
-        return np.stack(
-            [shorter(answers) if name == "shorter" else functions[name](written) for name in self.criteria], 1
-        )
 
-    def _length(self, answers: list[Answer]) -> np.ndarray:
-        return np.array([-abs(len(text.split()) - self.words) for _, text in answers], float)
+@dataclass(frozen=True)
+class ScalarPanel(Criteria):
+    """P(a > b) = sigmoid(scale (r(a) - r(b))), where the reward r is the mean of the criteria: transitive.
+
+    Each criterion is divided by its spread in `SPREADS`, so that all have about the same weight.
+
+    Args:
+        scale: multiplies the rewards.
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.scale < float("inf"):
+            raise ConfigError(f"game.judge.scale={self.scale} is out of range: give a finite number > 0.")
+
+    def preference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        return np.asarray(sigmoid(self.scale * self._differences(pairs, self.rewards)))
+
+    def rewards(self, answers: list[Answer]) -> np.ndarray:
+        """The reward of every answer, (n)."""
+        return np.asarray((self.scores(answers) / [SPREADS[name] for name in self.criteria]).mean(1))

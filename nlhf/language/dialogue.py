@@ -29,6 +29,8 @@ class Dialogue(Text):
         words: see `short_reply`.
     """
 
+    provides = Text.provides - {"pair-file"}
+
     turns: int = field(kw_only=True)
     reply: str = field(kw_only=True)
     short_reply: str | None = field(kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nlhf.config import ConfigError
 from nlhf.games.base import GameFamily, check_size
+from nlhf.io.containers import frame
 from nlhf.io.inputs import InputFile
 from nlhf.judges.base import TextJudge
 from nlhf.language.reading import transcript
@@ -15,6 +16,7 @@ from nlhf.models import prompt_files
 from nlhf.models.content import InputDataset
 from nlhf.models.prompt_list import PromptList
 from nlhf.models.prompts import bundled_prompts
+from nlhf.models.recorded_pairs import RecordedPair, read_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +58,7 @@ class Text(GameFamily):
     bundled_prompts: int = 300
 
     random: ClassVar[bool] = False
-    provides = frozenset({"one-turn", "pairs", "prompts"})
+    provides = frozenset({"one-turn", "pair-file", "pairs", "prompts"})
     needs: ClassVar[frozenset[str]] = frozenset({"reverse-kl", "text"})
 
     def __post_init__(self) -> None:
@@ -100,6 +102,22 @@ class Text(GameFamily):
         return self._split[1] if self.duplicates == "keep" else self._split[1].without_copies()
 
     @property
+    def pairs(self) -> dict[int, RecordedPair]:
+        """The chosen and rejected completions of the prompts by line or row.
+
+        Raises: ConfigError for prompts without them.
+        """
+        if self.path is None and self.dataset is None:
+            raise ConfigError(
+                "prox.recorded=file needs a file of pairs: give game.path=FILE or game.dataset=FOLDER with chosen and "
+                "rejected, or prox.recorded=NUMBER."
+            )
+        if self.path is not None:
+            return read_pairs(frame(self.path))
+        assert self.dataset is not None
+        return read_pairs(prompt_files.dataset_frame(self.dataset, self.split))
+
+    @property
     def sources(self) -> tuple[PromptList, ...]:
         """All prompts by the file that they are from, copies included."""
         return (self._listed,) if self.test_path is None else self._split
@@ -131,10 +149,13 @@ class TextGame:
         judge: compares texts.
         model: holds the completions by number.
         turns: the prompts.
+        recorded: pairs that were compared before, see `nlhf.games.protocol.RecordedGame`.
     """
 
-    def __init__(self, judge: TextJudge, model: LanguageModel, turns: tuple[Turn, ...]) -> None:
-        self.judge, self.model, self.turns = judge, model, turns
+    def __init__(
+        self, judge: TextJudge, model: LanguageModel, turns: tuple[Turn, ...], recorded: tuple[Tensor, ...] = ()
+    ) -> None:
+        self.judge, self.model, self.turns, self.recorded = judge, model, turns, recorded
 
     @property
     def contexts(self) -> tuple[str, ...]:

@@ -91,6 +91,10 @@ class LanguageModel:
             self._answers.append(answers)
         return self._numbers[answers]
 
+    def tokenised(self, text: str) -> Tokens:
+        """A completion as the tokens that the model would draw, with the end token."""
+        return (*self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids, self.end_tokens[0])
+
     def answers(self, number: int) -> Answers:
         """The answers of a number: one, or those of a dialogue in turn."""
         return self._answers[number]

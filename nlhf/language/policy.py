@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nlhf.games.protocol import FiniteGame
     from nlhf.language.model import LanguageModel
-    from nlhf.language.reading import Turn
+    from nlhf.language.reading import Answers, Turn
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,17 @@ class CausalLMPolicy(TrainablePolicy):
     def at_work(self, template: Policy) -> CausalLMPolicy:
         assert isinstance(template, CausalLMPolicy)
         return replace(self, model=template.model, turns=template.turns, refine=template.refine)
+
+    def stored(self, actions: Tensor) -> list[list[Answers]]:
+        """The tokens of completions (1, n)."""
+        assert self.model is not None
+        return [[self.model.answers(number) for number in row] for row in actions.tolist()]
+
+    def loaded(self, content: list[list[Answers]]) -> Tensor:
+        import torch
+
+        assert self.model is not None
+        return torch.tensor([[self.model.number(*answers) for answers in row] for row in content])
 
     def save(self, folder: Path) -> None:
         """Write `policy/`: an adapter for peft, or a model for transformers, and the tokenizer."""

@@ -47,13 +47,20 @@ def of_dataset(name: InputDataset, split: str) -> list[Prompt]:
 
     Raises: ConfigError for a dataset that does not exist or has no prompts.
     """
+    return [prompt for _, prompt in _of_frame(dataset_frame(name, split))]
+
+
+def dataset_frame(name: InputDataset, split: str) -> Frame:
+    """The table of a dataset of Hugging Face.
+
+    Raises: ConfigError for a dataset that does not exist.
+    """
     with name.unchanged() as source:
         if is_saved(Path(source)):
-            return [prompt for _, prompt in _of_frame(saved_frame(Path(source), split, f"game.dataset={name}"))]
+            return saved_frame(Path(source), split, f"game.dataset={name}")
     rows = _loaded(name, split)
     columns = {column: list(rows[column]) for column in rows.column_names}
-    table = RecordFrame(f"game.dataset={name}", columns, range(1, len(rows) + 1))
-    return [prompt for _, prompt in _of_frame(table)]
+    return RecordFrame(f"game.dataset={name}", columns, range(1, len(rows) + 1))
 
 
 def _loaded(name: InputDataset, split: str) -> Any:

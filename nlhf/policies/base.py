@@ -94,6 +94,15 @@ class Policy:
         """This policy with the parts of `template` that a checkpoint does not store."""
         return self
 
+    def stored(self, actions: Tensor) -> Any:
+        """Actions as a checkpoint holds them; another process may give them other numbers."""
+        return actions
+
+    def loaded(self, content: Any) -> Tensor:
+        """The actions that `stored` returned."""
+        actions: Tensor = content
+        return actions
+
     def save(self, folder: Path) -> None:
         """Write files for other programs, in addition to the log-probabilities."""
 

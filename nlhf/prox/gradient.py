@@ -39,10 +39,12 @@ class GradientProx(ProxFamily):
         alpha: weight of the log-likelihood term: exploration in `logistic` (XPO), damping in `enpo`.
         comparators: draws of the opponent that each action meets, where the loss compares actions with the opponent.
         weight_decay: every step multiplies the parameters by 1 - learning rate * weight_decay first, as AdamW does.
+        recorded: take recorded pairs: a number of pairs that the reference draws and the judge compares once, or `file`
+            for those of game.path or game.dataset; null draws new pairs in every step.
         warmup_steps: step t < warmup_steps has (t + 1)/warmup_steps times its learning rate.
     """
 
-    surrogate: Literal["policy_gradient", "pair", "ipo", "uniform_pair", "sppo", "logistic", "enpo"]
+    surrogate: Literal["policy_gradient", "pair", "ipo", "uniform_pair", "sppo", "logistic", "likelihood", "enpo"]
     inner_steps: int
     contexts: int | None
     samples: int | None
@@ -58,6 +60,7 @@ class GradientProx(ProxFamily):
     comparators: int = field(default=1, kw_only=True)
     weight_decay: float = field(default=0.0, kw_only=True)
     warmup_steps: int = field(default=0, kw_only=True)
+    recorded: int | Literal["file"] | None = field(default=None, kw_only=True)
 
     remedy = "a smaller prox.learning_rate, prox.clip=1, or more prox.samples may help"
 
@@ -80,6 +83,7 @@ class GradientProx(ProxFamily):
                 f"prox.alpha={self.alpha} weighs a term that prox.surrogate={self.surrogate} does not have: set "
                 f"prox.alpha=0, or prox.surrogate={able}."
             )
+        self._check_recorded()
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"prox.momentum={self.momentum} is out of range: give a number in [0, 1).")
         if self.samples is not None and SURROGATES[self.surrogate].paired and self.samples % 2:
@@ -89,6 +93,30 @@ class GradientProx(ProxFamily):
             )
         if self.surrogate == "policy_gradient" and self.baseline == "leave_one_out" and self.samples == 1:
             raise ConfigError("prox.samples=1 leaves no other sample for prox.baseline=leave_one_out: give 2 or more.")
+
+    def _check_recorded(self) -> None:
+        """Refuse recorded pairs where the loss or the engine cannot use them, and losses that need them."""
+        surrogate = SURROGATES[self.surrogate]
+        if self.recorded is None:
+            if not surrogate.online:
+                raise ConfigError(
+                    f"prox.surrogate={self.surrogate} needs recorded pairs: give prox.recorded=NUMBER, or file."
+                )
+            return
+        if isinstance(self.recorded, int) and self.recorded < 1:
+            raise ConfigError(f"prox.recorded={self.recorded} is too small: give 1 or more.")
+        able = ", ".join(name for name, loss in SURROGATES.items() if loss.offline)
+        if not surrogate.offline:
+            raise ConfigError(
+                f"prox.surrogate={self.surrogate} needs new answers, which recorded pairs do not have: set "
+                f"prox.recorded=null, or one of {able}."
+            )
+        if self.samples is None:
+            raise ConfigError(
+                "prox.samples=null enumerates pairs instead of reading recorded ones: give prox.samples=2."
+            )
+        if self.alpha > 0:
+            raise ConfigError(f"prox.alpha={self.alpha} rewards draws, and recorded pairs have none: set prox.alpha=0.")
 
     @property
     def random(self) -> bool:
@@ -102,20 +130,24 @@ class GradientProx(ProxFamily):
         self_play = {"self-play"} if surrogate.self_play else set()
         reverse = set() if surrogate.any_regulariser else {"reverse-kl"}
         listed = {"enumerate"} if surrogate.listed else set()
-        return frozenset({"gradient", "one-turn"} | answers | self_play | reverse | listed)
+        file = {"pair-file"} if self.recorded == "file" else set()
+        return frozenset({"gradient", "one-turn"} | answers | self_play | reverse | listed | file)
 
     @property
     def provides(self) -> frozenset[str]:
         if self.samples is None:
             return frozenset({self.surrogate, "answers", "local"})
+        recorded = {"recorded"} if self.recorded is not None else set()
         leads = self.surrogate == "policy_gradient" and self.baseline != "learned"
-        return frozenset({self.surrogate} | ({"leads"} if leads else set()))
+        return frozenset({self.surrogate} | ({"leads"} if leads else set()) | recorded)
 
     @property
     def cited(self) -> tuple[str, ...]:
         return SURROGATES[self.surrogate].sources
 
     def caveat(self, beta: float) -> str | None:
+        if self.recorded is not None:
+            return None  # the algorithm says where it rests
         surrogate = SURROGATES[self.surrogate]
         explores = self.alpha > 0 and surrogate.alpha_caveat
         return surrogate.caveat if not explores else "; ".join(filter(None, (surrogate.caveat, explores)))
@@ -128,4 +160,10 @@ class GradientProx(ProxFamily):
     def pair_engine(self, parts: Parts[PairGame]) -> ProxEngine:
         from nlhf.prox.gradient_steps import SampledGradient  # torch
 
-        return super().pair_engine(parts) if self.samples is None else SampledGradient(parts, self, self.samples)
+        if self.samples is None:
+            return super().pair_engine(parts)
+        if self.recorded is None:
+            return SampledGradient(parts, self, self.samples)
+        from nlhf.prox.recorded import RecordedGradient
+
+        return RecordedGradient(parts, self, self.samples)

@@ -9,6 +9,7 @@ With kappa = beta + 1/lambda and m(y) = beta log(pi/ref)(y) + (1/lambda) log(pi/
     sppo              E_{y~mu} (m(y) - (p(y) - 1/2))^2 / (2 kappa)                              log Z is dropped
     logistic          -E_{y~mu,y'~nu} [P log sig(b D) + (1-P) log sig(-b D) - alpha log pi(y')] / (2 b)
     enpo              E_{y~mu,y'~nu} (m(y) - m(y') - p(y) + p(y'))^2 / (4 kappa) - alpha kappa E_{y~mu} log pi(y) / 4
+    likelihood        -E [P log pi(y) + (1-P) log pi(y')], for recorded pairs only: supervised fine-tuning
 
 With another regulariser R than the reverse KL, m(y) is beta dR/dpi(y) + (1/lambda) log(pi/anchor)(y) in
 `policy_gradient`; the other losses rely on log-ratios to the reference.
@@ -24,7 +25,8 @@ so beta_dpo = 4 beta is comparable. alpha >= 0 has the units of the papers. XPO 
 actions: the minimised loss has a plus, where one public re-implementation has a minus. ENPO raises that of the
 opponent's actions.
 All gradients have the scale of -grad J, so that learning rates are comparable. See docs/mathematics.md, "Policy
-gradient and pair loss".
+gradient and pair loss". With prox.recorded, `logistic` (DPO), `ipo` and `likelihood`
+take recorded pairs, whatever mu is.
 
 Sources: policy gradient, arXiv:2312.00886; IPO, arXiv:2310.12036; online IPO, arXiv:2403.08635; INPO, arXiv:2407.00617;
 uniform pairs, arXiv:2503.08942; SPPO, arXiv:2405.00675; online DPO, arXiv:2402.04792; XPO, arXiv:2405.21046; ENPO,
@@ -58,6 +60,7 @@ class Surrogate:
         alpha_caveat: how alpha > 0 moves the fixed point, or None.
         listed: True if it draws from all actions alike, so that they have to be listed.
         any_regulariser: True if its gradient is -grad J for every regulariser.
+        offline: True if it can take recorded pairs; then only, if `online` is False.
         self_play: True if it requires that the opponent is the policy itself and that the step has no anchor.
     """
 
@@ -68,6 +71,8 @@ class Surrogate:
     likelihood: bool = False
     alpha_caveat: str | None = None
     self_play: bool = False
+    offline: bool = False
+    online: bool = True
     any_regulariser: bool = False
     listed: bool = False
 
@@ -138,6 +143,14 @@ def enpo(problem: Problem, draws: Draws) -> Tensor:
     return loss
 
 
+def likelihood(problem: Problem, draws: Draws) -> Tensor:
+    """The log-likelihood of the answers that were chosen."""
+    first, second, weights = draws.pairs(problem.opponent, problem.partner)
+    log_probs = problem.learner.log_prob(first), problem.learner.log_prob(second)
+    chosen = draws.duel(first, second).to(log_probs[0]) + 0.5
+    return -(weights * (chosen * log_probs[0] + (1 - chosen) * log_probs[1])).sum(-1).mean(-1)
+
+
 def _regression(problem: Problem, first: Tensor, second: Tensor, weights: Tensor | float, target: Tensor) -> Tensor:
     difference = problem.margin(first) - problem.margin(second)
     gap = difference - target.to(difference)
@@ -147,7 +160,7 @@ def _regression(problem: Problem, first: Tensor, second: Tensor, weights: Tensor
 SURROGATES = {
     "policy_gradient": Surrogate(policy_gradient, paired=False, sources=("2312.00886",), any_regulariser=True),
     "pair": Surrogate(pair, paired=True, sources=("2505.19731",)),
-    "ipo": Surrogate(ipo, paired=True, sources=("2310.12036", "2403.08635", "2407.00617")),
+    "ipo": Surrogate(ipo, paired=True, sources=("2310.12036", "2403.08635", "2407.00617"), offline=True),
     "uniform_pair": Surrogate(uniform_pair, paired=True, sources=("2503.08942",), listed=True),
     "sppo": Surrogate(
         sppo, paired=False, sources=("2405.00675",), caveat="its regression drops log Z, an error of O(step_size^2)"
@@ -157,9 +170,11 @@ SURROGATES = {
         paired=True,
         sources=("2402.04792",),
         self_play=True,
+        offline=True,
         caveat="it fits a Bradley-Terry model: elsewhere it rests near the equilibrium for beta_dpo/4",
         likelihood=True,
         alpha_caveat="alpha > 0 moves it away from there",
     ),
+    "likelihood": Surrogate(likelihood, paired=True, sources=(), any_regulariser=True, offline=True, online=False),
     "enpo": Surrogate(enpo, paired=True, sources=("2606.01382",), likelihood=True),
 }

@@ -39,6 +39,10 @@ CAPABILITIES = {
     "asking": "an algorithm that asks for votes: set algorithm=asking, or choose another prox",
     "exact": "exactly solved steps, which it compares its model with: set prox=exact",
     "logistic": "the logistic loss, which defines it: set prox=gradient prox.surrogate=logistic",
+    "ipo": "the squared loss, which defines it: set prox=gradient prox.surrogate=ipo",
+    "likelihood": "the likelihood of chosen answers, which defines it: set prox=gradient prox.surrogate=likelihood",
+    "recorded": "recorded pairs: set prox=gradient prox.recorded=NUMBER, or file",
+    "pair-file": "prompts with recorded pairs: set game=text, or prox.recorded to a number of pairs",
     "reverse-kl": "the reverse KL, whose log-ratios it uses: set regulariser=reverse_kl, or choose another algorithm "
     "or prox.surrogate",
     "strongly-convex": "a regulariser that is strongly convex relative to KL, from which its step follows: set "

@@ -16,6 +16,7 @@ from nlhf.language.game import Text, TextGame
 from nlhf.language.loading import load
 from nlhf.language.measure import TextMeasure
 from nlhf.language.policy import CausalLM, CausalLMPolicy
+from nlhf.language.recorded import recorded_pairs
 from nlhf.language.refinement import LeaderMeasure
 from nlhf.language.team import team
 from nlhf.language.turns import split_turns
@@ -111,10 +112,12 @@ def assemble_text(run: Specification, device: torch.device, beta: Tensor) -> Tex
     model.sampled_tokens = 0  # a process loads equal models once
     judge.use_device(str(device))
     refine, follower_beta = run.solution.refine, run.solution.follower_strength(beta)
-    trained, tested = (tuple(turns.values()) for turns in split_turns(run.game, model, refine))
+    training, test = split_turns(run.game, model, refine)
+    trained, tested = tuple(training.values()), tuple(test.values())
+    recorded = recorded_pairs(run.game, model, list(training)) if "pair-file" in run.prox.needs else ()
     graded = TextGame(judge, model, tested), CausalLMPolicy(None, None, model, tested, refine)
     measure = TextMeasure(*graded, run.game.completions, seed)
     if follower_beta is not None:
         measure = LeaderMeasure(*graded, run.game.completions, seed, float(beta), float(follower_beta))
     base = CausalLMPolicy(None, None, model, trained, refine)
-    return TextWorld(TextGame(judge, model, trained), base, beta, measure, follower_beta)
+    return TextWorld(TextGame(judge, model, trained, recorded), base, beta, measure, follower_beta)

@@ -15,8 +15,8 @@ from nlhf.runner.chosen import CONF
 from nlhf.runner.run_one import run_one
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-LARGE = ("dialogue", "language_model", "language_model_1b", "language_model_8b", "stackelberg_text")  # 135M parameters
-SMALL = [name for name in PRESETS if name not in LARGE]
+LARGE = ("dialogue", "stackelberg_text")  # these, and those of language models, need 135M parameters
+SMALL = [name for name in PRESETS if name not in LARGE and not name.startswith("language_")]
 FEW = {"algorithm": 2, "game": 2, "game.actions": 2}  # values of a swept key; three of any other one
 
 
