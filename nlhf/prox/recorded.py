@@ -6,6 +6,7 @@ batches are drawn from these with replacement. One query is one pair that is rea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,9 @@ class Recorded:
 
     def pairs(self, first: Distribution, second: Distribution) -> tuple[Tensor, Tensor, float]:
         return self._pairs.first[..., None], self._pairs.second[..., None], 1.0
+
+    def spread(self, policy: Distribution, value: Callable[[Tensor], Tensor]) -> Tensor:
+        raise NotImplementedError("GradientProx refuses losses of pairs that no one compared")
 
     def against_opponent(self, actions: Tensor) -> Tensor:
         raise NotImplementedError("GradientProx refuses losses against the opponent")
