@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -30,5 +31,6 @@ class ArenaAfterSweep(Callback):
         from nlhf.cli.arena import play
         from nlhf.launch.sweep import errors_as_sentences
 
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # Hydra shows what is logged at the level INFO
         with errors_as_sentences():
             play([words[0]], words[1:])
