@@ -161,6 +161,7 @@ def _shape(options: CausalLM, source: str) -> Shape:
                 f"policy.model={source} has no config.json on this machine, from which its memory is estimated: give a "
                 "folder."
             ) from error
+    text = config.get_text_config()
     with torch.device("meta"):
         from_config: Any = AutoModelForCausalLM.from_config
         module = from_config(config, **code)
@@ -180,9 +181,11 @@ def _shape(options: CausalLM, source: str) -> Shape:
                 cache_size += outputs if name.rpartition(".")[2] in ("k_proj", "v_proj") else 0
             elif weight is not None:
                 singles += 2 * weight.numel()
+        # Besides: rotated queries, keys and values of all heads, and the activation's result of the perceptron
+        widest = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+        values += len(layers) * (3 * text.hidden_size + widest)
         adapted = with_lora(options, module)[0] if lora else module
         trained = [value for name, value in adapted.named_parameters() if not lora or ".lora_" in name]
-    text = config.get_text_config()
     return Shape(
         parameters=parameters,
         trained=sum(value.numel() for value in trained),
