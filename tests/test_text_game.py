@@ -168,7 +168,7 @@ def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(text_
         micro_batch, count = scoring.micro_batch, iter(range(1000))
 
         def hungry(model, weights, rows):
-            if next(count) > 20:
+            if next(count) > 5:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
             return micro_batch(model, weights, rows)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nlhf.language.policy import CausalLM
     from nlhf.language.reading import Turn
 
+COMPLETIONS = 16  # drawn at once, unless policy.micro_batch is given
 log = logging.getLogger("nlhf")
 
 
@@ -84,7 +85,7 @@ class Model:
         streams = [np.random.default_rng([seed, identity, first + index]) for index, turn in enumerate(turns) if turn]
         uniforms = np.array([stream.random(samples) for stream in streams]).ravel()
         drawn: list[str] = []
-        size = self.options.micro_batch
+        size = self.options.micro_batch or COMPLETIONS
         for start in range(0, len(tokens), size):
             sampled = model.sample([(None, 1.0)], tokens[start : start + size], uniforms[start : start + size])
             drawn += [model.decoded(completion) for completion in sampled]

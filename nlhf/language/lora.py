@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nlhf.config import ConfigError
 from nlhf.models.bundled import hushed
@@ -40,7 +42,41 @@ def _adapted(options: CausalLM, module: Any, targets: list[str] | str) -> nn.Mod
     with hushed(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")  # peft then sets it to True
         warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys")  # its own
-        return get_peft_model(module, config).eval()
+        return _direct(get_peft_model(module, config).eval())
+
+
+def _direct(module: nn.Module) -> nn.Module:
+    """The module, whose linear layers add their LoRA matrices in one product, without copies in between."""
+    from peft.tuners.lora import Linear
+
+    layers = module.modules()
+    for layer in layers:
+        if type(layer) is Linear and type(layer.base_layer) is nn.Linear:
+            layer.__class__ = _direct_linear()
+    return module
+
+
+@cache
+def _direct_linear() -> Any:
+    from peft.tuners.lora import Linear
+
+    class DirectLinear(Linear):
+        """W x + scale B A x, for one adapter without dropout."""
+
+        def forward(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+            matrices: tuple[Any, Any] = self.lora_A["default"], self.lora_B["default"]
+            down, up = (matrix.weight for matrix in matrices)
+            if x.dtype != down.dtype:
+                output: Tensor = super().forward(x, *arguments, **options)
+                return output
+            output = self.base_layer(x)
+            rows = output.flatten(0, -2), x.flatten(0, -2) @ down.T, up.T
+            if torch.is_grad_enabled():
+                return torch.addmm(*rows, alpha=self.scaling["default"]).view(output.shape)
+            rows[0].addmm_(*rows[1:], alpha=self.scaling["default"])
+            return output
+
+    return DirectLinear
 
 
 def _copy(module: nn.Module) -> nn.Module:

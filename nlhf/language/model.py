@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from nlhf.language import sampling, scoring
+from nlhf.language.caches import attends_everywhere, new_cache, shared_prefix
 from nlhf.language.reading import Answers, Tokens, Turn, first_turn
 from nlhf.models.prompts import Prompt
 from nlhf.models.tokens import end_tokens, max_positions
@@ -137,20 +138,31 @@ class LanguageModel:
             mixture: weights and exponents of the models; a single model with exponent 1 is that model.
             uniforms: numbers on [0, 1), (n). Each seeds the random generator of one completion.
         """
+        return self.scored_sample(mixture, prompts, uniforms)[0]
+
+    def scored_sample(
+        self, mixture: Mixture, prompts: Sequence[Tokens], uniforms: np.ndarray
+    ) -> tuple[list[Tokens], Tensor | None]:
+        """`sample`, and what the tokens' log-probabilities in the mixture sum to, (n); None from several processes."""
+        scores: Tensor | None = None
         if self.team is not None and self.team.divides(len(prompts)):
             sampled = self.team.sample(mixture, prompts, uniforms)
         else:
-            sampled = sampling.sample(self, mixture, prompts, uniforms)
+            sampled, scores = sampling.scored_sample(self, mixture, prompts, uniforms)
         self.sampled_tokens += sum(map(len, sampled))
-        return sampled
+        return sampled, scores
 
     def read_prompts(self, weights: Weights | None, prompts: Sequence[Tokens]) -> ReadPrompts:
-        """Read prompts; a prompt that occurs several times is read once."""
-        from transformers import DynamicCache
-
+        """Read prompts; a prompt that occurs several times is read once, and so is the start that all share."""
         row_of = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
-        tokens, attention_mask, position_ids = self.padded(list(row_of))
-        cache: Any = DynamicCache(config=self.config)
+        cache = new_cache(self.config)
+        prefix = shared_prefix(row_of) if attends_everywhere(cache) else ()
+        tokens, attention_mask, position_ids = self.padded([prompt[len(prefix) :] for prompt in row_of])
+        if prefix:
+            self.forward(weights, *self.padded([prefix]), 1, cache)
+            cache.reorder_cache(torch.zeros(len(row_of), dtype=torch.long, device=self.device))
+            attention_mask = torch.cat([attention_mask.new_ones(len(row_of), len(prefix)), attention_mask], 1)
+            position_ids = position_ids + len(prefix)
         logits = self.forward(weights, tokens, attention_mask, position_ids, 1, cache).logits[:, -1]
         rows = torch.tensor([row_of[prompt] for prompt in prompts], device=self.device)
         cache.reorder_cache(rows)  # the states of recurrent layers too

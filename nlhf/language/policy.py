@@ -40,7 +40,9 @@ class CausalLM(PolicyFamily):
         max_new_tokens: limit of a completion.
         temperature: divides the logits of every policy, of the reference too.
         top_p: of the draws; below 1 they are not from the trained policy, and estimates of KL divergences are biased.
-        micro_batch: completions that the model scores at once; the results are the same up to rounding.
+        micro_batch: completions that the model scores at once; null sets no limit. Results are the same up to rounding.
+        micro_batch_tokens: tokens that the model scores at once, with padding; a prompt counts once, however many
+            completions it has. null sets no limit.
         dtype: of the base model; `auto` is float32 on a CPU and bfloat16 elsewhere.
         trust_remote_code: let the hub's model run its own code here.
         shard: spread the frozen base model over the processes of torchrun: true, false (each has a copy), or `auto`
@@ -54,10 +56,11 @@ class CausalLM(PolicyFamily):
     max_new_tokens: int
     temperature: float
     top_p: float
-    micro_batch: int
+    micro_batch: int | None
     dtype: Literal["auto", "float32", "bfloat16"]
     trust_remote_code: bool
     shard: bool | Literal["auto"] = "auto"  # missing in configs of older runs
+    micro_batch_tokens: int | None = None  # missing in configs of older runs
 
     provides: ClassVar[frozenset[str]] = frozenset({"gradient", "sample", "sees", "text"})
     needs: ClassVar[frozenset[str]] = frozenset({"prompts"})
@@ -68,9 +71,10 @@ class CausalLM(PolicyFamily):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lora_targets", tuple(self.lora_targets))
-        for key in ("lora_rank", "max_new_tokens", "micro_batch"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"policy.{key}={getattr(self, key)} is too small: give 1 or more.")
+        for key in ("lora_rank", "max_new_tokens", "micro_batch", "micro_batch_tokens"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"policy.{key}={value} is too small: give 1 or more.")
         if not 0 < self.temperature < float("inf"):
             raise ConfigError(f"policy.temperature={self.temperature} is out of range: give a finite number > 0.")
         if not 0 < self.top_p <= 1:
@@ -111,6 +115,8 @@ class CausalLMPolicy(TrainablePolicy):
     model: LanguageModel | None = field(default=None, repr=False)
     turns: tuple[Turn, ...] = field(default=(), repr=False)
     refine: str | None = None
+
+    listed: ClassVar[bool] = False
 
     @property
     def parameters(self) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ the base model are divided by it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,26 +27,39 @@ def log_prob(
 ) -> Tensor:
     """log pi(y | x) of every row, (n), float32 or better, differentiable in `weights`; None is the base model.
 
-    A micro-batch has `policy.micro_batch` rows. The backward pass computes its activations again, so any loss
-    needs the memory of one micro-batch.
+    The backward pass computes the activations of a micro-batch again if there are several, so any loss needs the
+    memory of one micro-batch.
     """
-    micro_batches = batches(model, list(zip(prompts, completions, strict=True)))
-    if weights is None or not torch.is_grad_enabled() or len(micro_batches) == 1:
-        return torch.cat([micro_batch(model, weights, batch) for batch in micro_batches])
+    parts = batches(model, list(zip(prompts, completions, strict=True)))
+    if weights is None or not torch.is_grad_enabled() or len(parts) == 1:
+        return torch.cat([micro_batch(model, weights, batch) for batch in parts])
     scores = []
-    for batch in reversed(
-        micro_batches
-    ):  # autograd starts with the node that was made last: with the first micro-batch
+    for batch in reversed(parts):  # autograd starts with the node that was made last: with the first micro-batch
         views = {name: value.view_as(value) for name, value in weights.items()}  # sum the gradients of a micro-batch
         score = partial(micro_batch, model, views, batch)
         scores.append(checkpoint(score, use_reentrant=False, preserve_rng_state=False))
     return torch.cat(scores[::-1])
 
 
-def batches(model: LanguageModel, rows: Sequence[tuple[Tokens, Tokens]]) -> list[Sequence[tuple[Tokens, Tokens]]]:
-    """The rows in micro-batches."""
-    size = model.options.micro_batch
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+def batches(model: LanguageModel, rows: Sequence[tuple[Tokens, Tokens]]) -> list[list[tuple[Tokens, Tokens]]]:
+    """The rows in micro-batches, as long as `policy.micro_batch` and `policy.micro_batch_tokens` allow.
+
+    Neighbours stay together, as they share prompts. A row that is longer than the limit is a micro-batch by itself.
+    """
+    limits = model.options.micro_batch or math.inf, model.options.micro_batch_tokens or math.inf
+    parts: list[list[tuple[Tokens, Tokens]]] = []
+    for row in rows:
+        if parts and all(size <= limit for size, limit in zip(_size([*parts[-1], row]), limits, strict=True)):
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts
+
+
+def _size(rows: Sequence[tuple[Tokens, Tokens]]) -> tuple[int, int]:
+    """The numbers of rows and of tokens that the model reads for them, with padding."""
+    prompts, completions = {prompt for prompt, _ in rows}, [completion for _, completion in rows]
+    return len(rows), sum(len(side) * max(map(len, side)) for side in (prompts, completions))
 
 
 @torch.no_grad()
@@ -58,8 +72,8 @@ def divergence_and_entropy(
     completions (the chain rule). No estimate of a divergence is negative, and its variance is smaller than that of
     log pi(y | x) - log base(y | x), as every step is an exact mean over the vocabulary.
     """
-    parts = [_steps(model, weights, batch) for batch in batches(model, list(zip(prompts, completions, strict=True)))]
-    return torch.cat(parts, -1)
+    parts = batches(model, list(zip(prompts, completions, strict=True)))
+    return torch.cat([_steps(model, weights, rows) for rows in parts], -1)
 
 
 def _steps(model: LanguageModel, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
@@ -75,7 +89,8 @@ def _steps(model: LanguageModel, weights: Weights | None, rows: Sequence[tuple[T
 def micro_batch(model: LanguageModel, weights: Weights | None, rows: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
     """The log-probabilities of one micro-batch of prompts and completions, (n)."""
     steps = list(_read(model, weights, rows))
-    log_probs = torch.cat([_log_probs(step.logits, step.tokens) for step in steps], 1)
+    apply: Any = _LogProbs.apply
+    log_probs: Tensor = torch.cat([apply(step.logits, step.tokens) for step in steps], 1)
     return (log_probs * torch.cat([step.mask for step in steps], 1)).sum(-1)
 
 
@@ -108,6 +123,20 @@ def tempered(model: LanguageModel, logits: Tensor) -> Tensor:
     return logits if temperature == 1 else logits / temperature
 
 
-def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probabilities of tokens, (n, length), from logits (n, length, vocabulary)."""
-    return logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(-1)
+class _LogProbs(torch.autograd.Function):
+    """Log-probabilities of tokens, (n, length), from logits (n, length, vocabulary).
+
+    The backward pass allocates one tensor of the size of the logits, where autograd would allocate five.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, tokens: Tensor) -> Tensor:
+        normaliser = logits.logsumexp(-1, keepdim=True)
+        ctx.save_for_backward(logits, tokens, normaliser)
+        return (logits.gather(-1, tokens[..., None]) - normaliser)[..., 0]
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        logits, tokens, normaliser = ctx.saved_tensors
+        gradient = (logits - normaliser).exp_().mul_(-upstream[..., None])
+        return gradient.scatter_add_(-1, tokens[..., None], upstream[..., None]), None

@@ -81,7 +81,7 @@ def _load(job: Job, processes: int) -> Load:
     longest = max(map(len, prompts)) // CHARACTERS + TEMPLATE
     drawn = max(run.prox.contexts * run.prox.samples, len(run.game.test) * run.game.completions)
     share = -(-drawn // processes)
-    return Load(min(run.policy.micro_batch, share), share, longest, run.policy.max_new_tokens)
+    return Load(min(run.policy.micro_batch or share, share), share, longest, run.policy.max_new_tokens)
 
 
 def _source(options: Any) -> str:

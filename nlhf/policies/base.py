@@ -52,6 +52,7 @@ class Policy:
             """log pi(y | x), float64 (S, X, Y), normalised over the last dimension."""
 
     memory: Memory | None = None  # of the optimiser that trained it
+    listed: ClassVar[bool] = True  # False if its actions cannot be listed
 
     @cached_property
     def probabilities(self) -> Tensor:

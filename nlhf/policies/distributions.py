@@ -19,6 +19,9 @@ class Distribution(Protocol):
     def log_prob(self, actions: Tensor) -> Tensor:
         """Log-probabilities of actions (S, B, k)."""
 
+    def announce(self, *actions: Tensor) -> None:
+        """Expect that the log-probabilities of all these actions will be asked, so that one evaluation gives them."""
+
     def sample(self, uniforms: Tensor) -> Tensor:
         """Actions (S, B, k) from uniform numbers (S, B, k) on [0, 1)."""
 
@@ -40,6 +43,9 @@ class Categorical:
 
     def log_prob(self, actions: Tensor) -> Tensor:
         return self.log_probabilities.expand(len(actions), -1, -1).gather(-1, actions)  # seeds may share a table
+
+    def announce(self, *actions: Tensor) -> None:
+        pass
 
     def sample(self, uniforms: Tensor) -> Tensor:
         """Actions by inversion of the cumulative distribution function."""

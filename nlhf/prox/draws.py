@@ -30,6 +30,7 @@ class Problem:
         beta_dpo: (S, 1, 1), of the logistic loss.
         alpha: weight of the log-likelihood term of the losses `logistic` and `enpo`.
         regulariser: R.
+        weighs_reference, weighs_anchor: False if beta or inverse_step is zero for all seeds.
     """
 
     learner: Distribution
@@ -42,17 +43,32 @@ class Problem:
     beta_dpo: Tensor
     alpha: float
     regulariser: Regulariser
+    weighs_reference: bool = True
+    weighs_anchor: bool = True
 
     @cached_property
     def kappa(self) -> Tensor:
         """beta + 1/step_size, (S, 1)."""
         return (self.beta + self.inverse_step)[..., 0]
 
+    def announce(self, first: Tensor, second: Tensor) -> None:
+        """Expect that the loss compares these actions (S, B, k): each distribution is evaluated at both together."""
+        for distribution in (self.learner, self.anchor, self.reference):
+            distribution.announce(first, second)
+
     def margin(self, actions: Tensor) -> Tensor:
-        """m(y) = beta dR/dpi(y) + log(pi/anchor)(y)/step_size, for actions (S, B, k)."""
+        """m(y) = beta dR/dpi(y) + log(pi/anchor)(y)/step_size, for actions (S, B, k).
+
+        A term without weight evaluates nothing: each evaluation of a language model takes seconds.
+        """
         log_prob = self.learner.log_prob(actions)
-        slope = self.regulariser.slope(log_prob, self.reference.log_prob(actions).to(log_prob))
-        return self.beta * slope + self.inverse_step * (log_prob - self.anchor.log_prob(actions).to(log_prob))
+        terms = []
+        if self.weighs_reference:
+            slope = self.regulariser.slope(log_prob, self.reference.log_prob(actions).to(log_prob))
+            terms.append(self.beta * slope)
+        if self.weighs_anchor:
+            terms.append(self.inverse_step * (log_prob - self.anchor.log_prob(actions).to(log_prob)))
+        return sum(terms[1:], terms[0]) if terms else 0 * log_prob
 
 
 class Draws(Protocol):

@@ -74,14 +74,9 @@ class GradientSteps(ProxEngine):
         parameter = next(iter(start.parameters.values()))
         scales = self.beta, 1 / step_size, self.options.beta_dpo * self.beta
         beta, inverse_step, beta_dpo = (scale.to(parameter) for scale in scales)
-        return partial(
-            Problem,
-            beta=beta,
-            inverse_step=inverse_step,
-            beta_dpo=beta_dpo,
-            alpha=self.options.alpha,
-            regulariser=self.regulariser,
-        )
+        weighs = (True, True) if start.listed else (bool(beta.any()), bool(inverse_step.any()))  # waits for a device
+        made = partial(Problem, beta=beta, inverse_step=inverse_step, beta_dpo=beta_dpo, alpha=self.options.alpha)
+        return partial(made, regulariser=self.regulariser, weighs_reference=weighs[0], weighs_anchor=weighs[1])
 
     def charged(self, batch: Problem, draws: Draws) -> Tensor:
         """The loss of every seed, (S); its queries are charged."""

@@ -88,6 +88,7 @@ def policy_gradient(problem: Problem, draws: Draws) -> Tensor:
 def pair(problem: Problem, draws: Draws) -> Tensor:
     """Pairs of the policy, each action against its own opponents."""
     first, second, weights = draws.pairs(problem.learner, problem.learner)
+    problem.announce(first, second)
     target = draws.against_opponent(first) - draws.against_opponent(second)
     return _regression(problem, first, second, weights, target)
 
@@ -95,6 +96,7 @@ def pair(problem: Problem, draws: Draws) -> Tensor:
 def ipo(problem: Problem, draws: Draws) -> Tensor:
     """Pairs of the opponent, against each other."""
     first, second, weights = draws.pairs(problem.opponent, problem.opponent)
+    problem.announce(first, second)
     return _regression(problem, first, second, weights, draws.duel(first, second))
 
 
@@ -123,6 +125,7 @@ def logistic(problem: Problem, draws: Draws) -> Tensor:
     from torch.nn.functional import logsigmoid
 
     first, second, weights = draws.pairs(problem.opponent, problem.partner)
+    problem.announce(first, second)
     ratios = [problem.learner.log_prob(side) - problem.reference.log_prob(side) for side in (first, second)]
     logit = problem.beta_dpo * (ratios[0] - ratios[1])
     preference = draws.duel(first, second).to(logit) + 0.5
@@ -135,6 +138,7 @@ def logistic(problem: Problem, draws: Draws) -> Tensor:
 def enpo(problem: Problem, draws: Draws) -> Tensor:
     """An action of the opponent and one of its partner, each against the opponent; alpha keeps pi at the opponent."""
     first, second, weights = draws.pairs(problem.opponent, problem.partner)
+    problem.announce(first, second)
     target = draws.against_opponent(first) - draws.against_opponent(second)
     loss = _regression(problem, first, second, weights, target)
     if problem.alpha:

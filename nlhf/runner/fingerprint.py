@@ -120,6 +120,7 @@ def _affects_memory(key: str, name: object) -> bool:
     """True for keys that affect memory use or whether a run can finish, but none of its results."""
     return (key, name) in {
         ("policy", "micro_batch"),
+        ("policy", "micro_batch_tokens"),
         ("policy", "shard"),
         ("game.judge", "batch"),
         ("game", "long_prompts"),
