@@ -13,7 +13,7 @@ from nlhf.launch.compose import composed
 from nlhf.launch.composer import Composer
 
 # Algorithms that a loss defines, which only prox=gradient runs.
-BY_LOSS = ("online_dpo", "xpo")
+BY_LOSS = ("offline_dpo", "offline_ipo", "online_dpo", "sft", "xpo")
 # Algorithms that refuse beta > 0.
 ASKING = ("asking", "asking_bradley_terry", "asking_log_barrier", "asking_thompson", "asking_uniform")  # for votes only
 # Algorithms that solve for another solution than Nash.

@@ -470,6 +470,8 @@ CITED = {
     "nash_prox": ["2505.19731", "2312.00886"],
     "nash_prox_fast": ["2505.19731", "2312.00886"],
     "nash_rs": ["2503.10990"],
+    "offline_dpo": ["2305.18290"],
+    "offline_ipo": ["2310.12036"],
     "omd": ["2206.05825", "2407.00617", "2403.08635"],
     "online_dpo": ["2402.04792"],
     "online_ipo": ["2206.05825", "2407.00617", "2403.08635"],
@@ -481,6 +483,7 @@ CITED = {
     "restarted_optimistic": ["2505.19731", "2105.15186"],
     "secant": ["2505.19731"],
     "self_play": ["2206.05825", "2407.00617", "2403.08635"],
+    "sft": [],
     "sppo": ["2405.00675", "2401.04056"],
     "stackelberg": ["2512.16626"],
     "xpo": ["2405.21046", "2402.04792"],
@@ -504,7 +507,8 @@ def test_an_algorithm_without_a_caveat_comes_to_rest_at_the_equilibrium(name):
     beta = 0.0 if name in UNREGULARISED else 0.6
     algorithm = algorithm_of(name)
     if algorithm.caveat(beta) is not None:
-        assert name in ("sppo", "regret_matching", "predictive_regret_matching", "nash_md_pg", "ipo_md", "xpo")
+        elsewhere = ("nash_md_pg", "ipo_md", "xpo", "offline_dpo", "offline_ipo", "sft")
+        assert name in ("sppo", "regret_matching", "predictive_regret_matching", *elsewhere)
         return
     games = arena("uniform", 6, (beta,), (1.0,))
     *_, (state, _) = games.states(algorithm, 1000 if name in ("nash_mp_ema", "nash_prox") else 400)

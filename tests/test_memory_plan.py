@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 from importlib.util import find_spec
@@ -16,7 +18,6 @@ from torch.utils._pytree import tree_leaves
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from nlhf.cli import entry
 from nlhf.language.loading import wrapped
 from nlhf.language.memory import LLAMA, SHAPES, Load, estimate, shape_of
 from nlhf.language.model import LanguageModel
@@ -119,9 +120,9 @@ class LiveBytes(TorchDispatchMode):
         self.bytes -= count
 
 
-def test_a_dry_run_names_the_largest_micro_batch_that_fits(monkeypatch, capsys, tmp_path):
+def test_a_dry_run_names_the_largest_micro_batch_that_fits(tmp_path):
     """And nothing is loaded: the models of the presets are not on this machine."""
-    line, warning = dry_run(capsys, monkeypatch, tmp_path, "hydra.launcher.gpu_gb=40")
+    line, warning = dry_run(tmp_path, "hydra.launcher.gpu_gb=40")
     assert line.startswith("memory per GPU of 4, 8.03B parameters complete on every GPU, 41.9M trained")
     needed, size = (
         float(re.search(pattern, warning)[1]) for pattern in ("needs about ([0-9.]+) GB", "batch=([0-9]+)[.]")
@@ -129,19 +130,18 @@ def test_a_dry_run_names_the_largest_micro_batch_that_fits(monkeypatch, capsys, 
     assert (
         warning == f"policy.micro_batch=8 needs about {needed:g} GB of a GPU's 40 GB: set policy.micro_batch={size:g}."
     )
-    (line,) = dry_run(capsys, monkeypatch, tmp_path, "hydra.launcher.gpu_gb=40", f"policy.micro_batch={size:g}")
+    (line,) = dry_run(tmp_path, "hydra.launcher.gpu_gb=40", f"policy.micro_batch={size:g}")
     assert "parameters complete" in line
     assert needed > 40 > float(re.search("about ([0-9.]+) GB", line)[1])
-    line, *_ = dry_run(capsys, monkeypatch, tmp_path, "hydra.launcher.gpu_gb=20", "policy.micro_batch=1")
+    line, *_ = dry_run(tmp_path, "hydra.launcher.gpu_gb=20", "policy.micro_batch=1")
     assert "parameters spread over the processes" in line  # 16 GB are more than two thirds of 20
 
 
-def dry_run(capsys, monkeypatch, folder, *overrides):
-    """The lines about memory of a dry run of a preset."""
+def dry_run(folder, *overrides):
+    """The lines about memory of a dry run of a preset, in a process of its own, as Hydra changes the root logger."""
     words = ["experiment=language_model_8b", "algorithm=online_ipo", "dry_run=true", f"runs_dir={folder}", *overrides]
-    monkeypatch.setattr("sys.argv", ["nlhf", *words])
-    entry.main()
-    lines = capsys.readouterr().out.splitlines()
+    command = [sys.executable, "-m", "nlhf", "run", *words]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return [text for text in lines if "GPU" in text]
 
 

@@ -144,7 +144,7 @@ def test_text_columns_of_parquet_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(pq.ParquetFile, "read", recorded)
     path = votes_files.write(tmp_path / "v.parquet", votes_files.rows("arena_140k", VOTES), "parquet")
     read(path, context=["language"])
-    assert set(read_columns) == {"model_a", "model_b", "winner", "language"}
+    assert set(read_columns) == {"model_a", "model_b", "winner", "language", "id"}
 
 
 # --- what is not used is counted; what is unknown is refused ---------------------------------------------------------

@@ -17,7 +17,7 @@ from nlhf.launch.choices import BUNDLED, Choices
 from nlhf.launch.unknown_key import unknown_key
 from nlhf.messages import nearest, quoted_override
 
-MOST = 40  # choices that a sentence lists
+MOST = 60  # choices that a sentence lists
 PARTNER = {"]": "[", "}": "{", ")": "("}
 INNER = {"judge": "judge@game.judge"}  # groups that are chosen within another one
 

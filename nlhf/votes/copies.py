@@ -30,7 +30,7 @@ def warn_of_copies(source: Source) -> None:
     if not source.file.is_streamed and (copies := number_of_copies(*_cells(source))) > 1:
         log.warning(
             "%s holds every row %s, as if it had been appended to itself, and each copy counts as a vote of its own: "
-            "remove the copies if they are no votes.",
+            "remove the copies if they are not votes.",
             source.file.name,
             "twice" if copies == 2 else f"{copies} times",
         )
