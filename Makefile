@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-PRESETS := $(filter-out language_%,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
+PRESETS := $(filter-out language_% dialogue stackelberg_text,$(notdir $(basename $(wildcard conf/experiment/*.yaml))))
 PICTURES := human_votes baselines trajectories neural action_space payoffs asking egpo egpo_gradients egpo_sampled egpo_neural munos nash_rs regularisers stackelberg exploring_losses
 
 # Three workers of one thread each keep two cores busy, as many tests wait for processes.
@@ -35,7 +35,7 @@ quick: lint
 mutations: .venv/installed-dev
 	$(BIN)/python -m tests.mutations
 
-# Every preset from nothing, its figures and report.html in runs/PRESET, and the README's pictures in docs/.
+# Every preset without a language model from nothing, its figures and report.html in runs/PRESET, and the README's pictures in docs/.
 figures: .venv/installed
 	for preset in $(PRESETS); do \
 	  $(BIN)/nlhf run experiment=$$preset hydra/launcher=pool && $(BIN)/nlhf compare runs/$$preset || exit 1; \
