@@ -124,8 +124,18 @@ def test_draws_of_a_mixture_are_evaluated_as_actions():
     model = Counting(tiny())
     turns = [Turn(tokens, "") for tokens in PROMPTS]
     mixture = Completions(model, [(other(model), 0.7), (None, 0.3)], turns)
-    mixture.log_prob(mixture.sample(torch.full((1, 3, 2), 0.3, dtype=torch.float64)))
+    drawn = mixture.sample(torch.full((1, 3, 2), 0.3, dtype=torch.float64))
+    values = mixture.log_prob(drawn)
     assert len(model.evaluations) == 2
+    first, second = (Completions(model, [(weights, 1.0)], turns).log_prob(drawn) for weights in (other(model), None))
+    assert torch.allclose(values, 0.7 * first + 0.3 * second)
+    assert not torch.allclose(values, first + second)
+
+
+def test_the_gradient_of_log_probabilities_is_that_of_finite_differences():
+    logits = torch.randn(2, 3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    tokens = torch.tensor([[0, 6, 3], [2, 2, 5]])
+    assert torch.autograd.gradcheck(lambda values: scoring._LogProbs.apply(values, tokens), (logits,))
 
 
 @pytest.mark.parametrize("regularised", [True, False])
@@ -171,6 +181,8 @@ def test_the_beginning_that_prompts_share_is_read_once(kind, shared, monkeypatch
 def test_the_shared_beginning_leaves_every_prompt_a_token():
     assert caches.shared_prefix(ALIKE) == BEGINNING
     assert caches.shared_prefix([BEGINNING, ALIKE[0]]) == BEGINNING[:-1]
+    apart = [(1, 2, 3, 4, 5, 9, 9), (1, 2, 3, 4, 6, 7, 7, 7), (1, 2, 3, 4, 5, 8, 8)]
+    assert caches.shared_prefix(apart) == caches.shared_prefix(apart[::-1]) == (1, 2, 3, 4)
     assert caches.shared_prefix([BEGINNING]) == caches.shared_prefix([(1, 2, 3, 9), (1, 2, 3, 4)]) == ()
 
 
