@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 import nlhf
-from benchmarks.gpu_language import language_models
+from benchmarks.gpu_language import language_models, timed
 from benchmarks.iteration import assembled
 from nlhf.algorithms.nash_mp import NashMP
 from nlhf.equilibria.solve import solve
@@ -150,7 +150,7 @@ def network(clock: Clock, short: bool) -> int:
 def lm(clock: Clock, short: bool) -> int:
     """Print the speed of language models (benchmarks/gpu_language.py)."""
     for (index,) in clock.cases([(0,)] if short else [(0,), (1,), (2,), (3,)]):
-        language_models(DEVICE, index, short, timed)
+        language_models(DEVICE, index, short, lambda call: timed(call, DEVICE))
     return 0
 
 
@@ -163,21 +163,11 @@ def skew(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
 def repeated(call: Callable[[], object], least: float = 0.5) -> float:
     """Median seconds of a call over blocks of ten, or of single calls if they are slow."""
     call()
-    block = 10 if timed(call) < 0.02 else 1
+    block = 10 if timed(call, DEVICE) < 0.02 else 1
     seconds, end = [], time.perf_counter() + least
     while time.perf_counter() < end or len(seconds) < 3:
-        seconds.append(timed(lambda: [call() for _ in range(block)]) / block)
+        seconds.append(timed(lambda: [call() for _ in range(block)], DEVICE) / block)
     return median(seconds)
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Seconds of a call and of all the work that it queued."""
-    wait = torch.cuda.synchronize if DEVICE.type == "cuda" else lambda: None
-    wait()
-    started = time.perf_counter()
-    call()
-    wait()
-    return time.perf_counter() - started
 
 
 def copy_rate(count: int) -> float:
@@ -185,7 +175,7 @@ def copy_rate(count: int) -> float:
     source = torch.empty(count, dtype=torch.float64, device=DEVICE)
     target = torch.empty_like(source)
     target.copy_(source)
-    return 2 * source.numel() * 8 / median([timed(lambda: target.copy_(source)) for _ in range(5)])
+    return 2 * source.numel() * 8 / median([timed(lambda: target.copy_(source), DEVICE) for _ in range(5)])
 
 
 PARTS: dict[str, Callable[[Clock, bool], int]] = {

@@ -34,6 +34,16 @@ CASES: tuple[tuple[dict[str, int], str], ...] = tuple(product(({}, BILLION), ("f
 Timed = Callable[[Callable[[], object]], float]
 
 
+def timed(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call and of all the work that it queued on the device."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    started = time.perf_counter()
+    call()
+    wait()
+    return time.perf_counter() - started
+
+
 def language_models(device: torch.device, index: int, short: bool, timed: Timed) -> None:
     """Print the line of one case: SmolLM2-135M or a random model with a billion parameters, in one precision."""
     size, dtype = CASES[index]
@@ -122,16 +132,8 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
 
-    def timed(call: Callable[[], object]) -> float:
-        wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-        wait()
-        started = time.perf_counter()
-        call()
-        wait()
-        return time.perf_counter() - started
-
     for size, dtype in product((TINY,), ("float32", "bfloat16")) if options.tiny else CASES:
-        measure(size, dtype, device, options.tiny, timed)
+        measure(size, dtype, device, options.tiny, lambda call: timed(call, device))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from benchmarks.busy import record
 from benchmarks.iteration import ENDLESS, Call, NoRecorder, seconds
 from nlhf.budget import Budget
 from nlhf.launch.compose import composed, plain
-from nlhf.prox.draws import Problem
+from nlhf.prox.problem import Problem
 from nlhf.prox.surrogates import ipo
 from nlhf.runner.assemble import assemble
 from nlhf.runner.folder import RunFolder

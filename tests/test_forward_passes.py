@@ -21,8 +21,8 @@ from nlhf.language.model import LanguageModel
 from nlhf.language.policy import CausalLMPolicy
 from nlhf.language.reading import Turn
 from nlhf.prox.base import Parts
-from nlhf.prox.draws import Problem
 from nlhf.prox.gradient import GradientProx
+from nlhf.prox.problem import Problem
 from tests.test_language_architectures import made
 from tests.test_language_model import PROMPTS, other, tiny
 

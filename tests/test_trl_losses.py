@@ -18,7 +18,7 @@ from nlhf.language.completions import Completions
 from nlhf.language.loading import wrapped
 from nlhf.language.policy import CausalLM
 from nlhf.models.content import InputModel
-from nlhf.prox.draws import Problem
+from nlhf.prox.problem import Problem
 from nlhf.prox.surrogates import SURROGATES
 from nlhf.regularisers.reverse_kl import ReverseKL
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from nlhf.analysis.text_pairs import ALPHA, difference_cell
+from nlhf.analysis.text_pairs import ALPHA, difference_cell, difference_with_interval, pair_cells
 from nlhf.stats.equal_divergence import Curve, at_equal_divergence
 from nlhf.stats.significance import holm
 from nlhf.stats.text import number, shown_p
@@ -24,7 +24,7 @@ def at_equal_kl(curves: Mapping[tuple[str, str, int], Curve]) -> pd.DataFrame:
     """
     table = []
     for setting in sorted({setting for setting, _, _ in curves}):
-        methods = sorted({method for other, method, _ in curves if other == setting})
+        methods = sorted({method for played_on, method, _ in curves if played_on == setting})
         for pair in combinations(methods, 2):
             seeds = [{seed for *key, seed in curves if key == [setting, method]} for method in pair]
             common = sorted(seeds[0] & seeds[1])
@@ -74,10 +74,10 @@ def sentence(table: pd.DataFrame) -> str:
     tested = table.dropna(subset="p_holm").sort_values("p_holm", kind="stable")
     if tested.empty:
         return ""
-    row = tested.iloc[0]
+    row = tested.to_dict("records")[0]
     several = f", Holm over {len(tested)} pairs" if len(tested) > 1 else ""
     scope = f"At equal KL divergence, {number(row['divergence'])}, the largest that both reach,"
-    difference = f"{row['difference']:.2f} [{row['difference_low']:.2f}, {row['difference_high']:.2f}]"
+    difference = difference_with_interval(row)
     p = f"({shown_p(row['p_holm'])}{several})"
     if row["p_holm"] < ALPHA:
         return f"{scope} {row['first']} wins {difference} more of the pairs than {row['second']} {p}."
@@ -90,10 +90,7 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
     """The rows of the report's table."""
     return [
         [
-            row["setting"],
-            row["first"],
-            row["second"],
-            f"{row['prompts']} prompts, {row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}",
+            *pair_cells(row),
             number(row["divergence"]),
             f"{row['first_rate']:.3f}",
             f"{row['second_rate']:.3f}",

@@ -98,8 +98,8 @@ def sentence(table: pd.DataFrame) -> str:
         return f"{scope} {_undecided(tested, several)}. {_validity(tested)}"
     several_settings = table["setting"].nunique() > 1
     wins = "; ".join(_win(row, several_settings) for row in significant[:MOST_NAMED])
-    rest = f"; {len(significant) - MOST_NAMED} more pairs differ" if len(significant) > MOST_NAMED else ""
-    return f"{scope} {wins}{rest}{several}. {_validity(tested)}"
+    further = f"; {len(significant) - MOST_NAMED} more pairs differ" if len(significant) > MOST_NAMED else ""
+    return f"{scope} {wins}{further}{several}. {_validity(tested)}"
 
 
 def _undecided(tested: pd.DataFrame, several: str) -> str:
@@ -108,7 +108,8 @@ def _undecided(tested: pd.DataFrame, several: str) -> str:
         return f"no two methods are distinguishable ({shown_p(best['p_holm'])}{several})"
     return (
         f"{best['first']} and {best['second']} are not distinguishable: they win {best['first_rate']:.2f} and "
-        f"{best['second_rate']:.2f} of the pairs, a difference of {_ends(best)} ({shown_p(best['p_holm'])})"
+        f"{best['second_rate']:.2f} of the pairs, a difference of {difference_with_interval(best)} "
+        f"({shown_p(best['p_holm'])})"
     )
 
 
@@ -126,10 +127,10 @@ def length_sentence(table: pd.DataFrame) -> str:
         for row in table.to_dict("records")
         for side in ("first", "second")
     }
-    shown = {key: rate for key, rate in rates.items() if not np.isnan(rate.value)}
-    if not shown or table["setting"].nunique() > 1:
+    finite = {key: rate for key, rate in rates.items() if not np.isnan(rate.value)}
+    if not finite or table["setting"].nunique() > 1:
         return ""
-    best = sorted(shown.items(), key=lambda item: -item[1].value)
+    best = sorted(finite.items(), key=lambda item: -item[1].value)
     listed = "; ".join(f"{method} {rate.value:.2f} [{rate.low:.2f}, {rate.high:.2f}]" for (_, method), rate in best)
     return f"Win rates against the reference at equal length: {listed}."
 
@@ -137,10 +138,11 @@ def length_sentence(table: pd.DataFrame) -> str:
 def _win(row: Mapping[Any, Any], several_settings: bool) -> str:
     setting = f" on {row['setting']}" if several_settings else ""
     first, second, p = row["first"], row["second"], shown_p(row["p_holm"])
-    return f"{first} wins {_ends(row)} more of the pairs than {second}{setting} ({p})"
+    return f"{first} wins {difference_with_interval(row)} more of the pairs than {second}{setting} ({p})"
 
 
-def _ends(row: Mapping[Any, Any]) -> str:
+def difference_with_interval(row: Mapping[Any, Any]) -> str:
+    """The difference with its interval, as in a sentence."""
     return f"{row['difference']:.2f} [{row['difference_low']:.2f}, {row['difference_high']:.2f}]"
 
 
@@ -148,10 +150,7 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
     """The rows of the report's table."""
     return [
         [
-            row["setting"],
-            row["first"],
-            row["second"],
-            f"{row['prompts']} prompts, {row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}",
+            *pair_cells(row),
             f"{row['first_rate']:.3f}",
             f"{row['second_rate']:.3f}",
             *(_controlled(row[f"{side}_controlled"]) for side in ("first", "second")),
@@ -161,6 +160,12 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
         ]
         for row in table.to_dict("records")
     ]
+
+
+def pair_cells(row: Mapping[Any, Any]) -> list[str]:
+    """The cells of a table that say what is compared."""
+    seeds = f"{row['seeds']} {'seed' if row['seeds'] == 1 else 'seeds'}"
+    return [row["setting"], row["first"], row["second"], f"{row['prompts']} prompts, {seeds}"]
 
 
 def difference_cell(row: Mapping[Any, Any]) -> str:

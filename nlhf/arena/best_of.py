@@ -72,11 +72,11 @@ class BestOf:
         indices = list(combinations(range(len(texts)), 2))
         if not indices:
             return texts[0]
-        chances = self.judge.verdicts([(prompt, texts[one], texts[other]) for one, other in indices])
+        chances = self.judge.verdicts([(prompt, texts[first], texts[second]) for first, second in indices])
         wins = np.zeros(len(texts))
-        for (one, other), chance in zip(indices, chances, strict=True):
-            wins[one] += chance - 0.5
-            wins[other] -= chance - 0.5
+        for (first, second), chance in zip(indices, chances, strict=True):
+            wins[first] += chance - 0.5
+            wins[second] -= chance - 0.5
         return texts[int(wins.argmax())]
 
 

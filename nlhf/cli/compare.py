@@ -34,9 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     output.print(", ".join(f"{count} {status}" for status, count in states.items()))
     ranking_table.show(results, output)
     output.print()
-    first, *others = [*results.text_sentences, conclusions.headline(results)]
+    first, *further = [*results.text_sentences, conclusions.headline(results)]
     output.print(first, style="bold")
-    for sentence in others:
+    for sentence in further:
         output.print(sentence)
     if results.judge:
         output.print(results.judge)

@@ -24,13 +24,13 @@ class ArenaAfterSweep(Callback):
         if OmegaConf.select(config, "arena") is not True or config.dry_run:
             return
         study = Path(str(config.runs_dir), str(config.study))
-        words = [str(study), f"most_prompts={OmegaConf.select(config, 'game.test_prompts') or 100}"]
+        arguments = [str(study), f"most_prompts={OmegaConf.select(config, 'game.test_prompts') or 100}"]
         if "slurm" in str(config.hydra.launcher._target_).lower():
-            say(f"when the runs are completed, let them play: {command('nlhf', 'arena', *words)}")
+            say(f"when the runs are completed, let them play: {command('nlhf', 'arena', *arguments)}")
             return
         from nlhf.cli.arena import play
         from nlhf.launch.sweep import errors_as_sentences
 
         logging.getLogger("fontTools").setLevel(logging.WARNING)  # Hydra shows what is logged at the level INFO
         with errors_as_sentences():
-            play([words[0]], words[1:])
+            play([arguments[0]], arguments[1:])

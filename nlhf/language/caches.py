@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,23 @@ if TYPE_CHECKING:
 
 BLOCK = 32  # positions by which a cache grows
 SHORTEST_PREFIX = 4  # tokens; a shorter prefix saves less than a further forward pass costs
+
+
+@dataclass(frozen=True)
+class ReadPrompts:
+    """The state of a model after it has read n prompts.
+
+    Args:
+        cache: keys and values, or recurrent states, of transformers.
+        logits: of the next token, (n, vocabulary).
+        attention_mask: (n, length); prompts are padded on the left.
+        last_positions: position id of each prompt's last token, (n, 1).
+    """
+
+    cache: Any
+    logits: Tensor
+    attention_mask: Tensor
+    last_positions: Tensor
 
 
 def new_cache(config: Any) -> Any:

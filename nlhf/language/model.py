@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from nlhf.language import sampling, scoring
-from nlhf.language.caches import attends_everywhere, new_cache, shared_prefix
+from nlhf.language.caches import ReadPrompts, attends_everywhere, new_cache, shared_prefix
 from nlhf.language.reading import Answers, Tokens, Turn, first_turn
 from nlhf.models.prompts import Prompt
 from nlhf.models.tokens import end_tokens, max_positions
@@ -36,23 +35,6 @@ if TYPE_CHECKING:
 
 Weights = Mapping[str, Tensor]
 Mixture = Sequence[tuple[Weights | None, float]]  # weights of models with their exponents; None is the base model
-
-
-@dataclass(frozen=True)
-class ReadPrompts:
-    """The state of a model after it has read n prompts.
-
-    Args:
-        cache: keys and values, or recurrent states, of transformers.
-        logits: of the next token, (n, vocabulary).
-        attention_mask: (n, length); prompts are padded on the left.
-        last_positions: position id of each prompt's last token, (n, 1).
-    """
-
-    cache: Any
-    logits: Tensor
-    attention_mask: Tensor
-    last_positions: Tensor
 
 
 class LanguageModel:

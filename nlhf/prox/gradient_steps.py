@@ -15,11 +15,12 @@ from nlhf.games.feedback import Judge
 from nlhf.numerics.streams import Uniforms
 from nlhf.policies.base import TrainablePolicy
 from nlhf.prox.base import Parts, ProximalProblem
-from nlhf.prox.draws import Draws, Enumerated, Problem, Sampled, evaluated
+from nlhf.prox.draws import Draws, Enumerated, Sampled
 from nlhf.prox.engine import ProxEngine
 from nlhf.prox.leading import followed, led
 from nlhf.prox.ledger import as_mask
 from nlhf.prox.optimiser import Optimiser, clipped, learning_rate
+from nlhf.prox.problem import Problem, evaluated
 from nlhf.prox.surrogates import SURROGATES
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from nlhf.policies.base import Policy
     from nlhf.policies.distributions import Distribution
     from nlhf.prox.base import Parts
-    from nlhf.prox.draws import Draws, Problem
+    from nlhf.prox.draws import Draws
     from nlhf.prox.gradient import GradientProx
+    from nlhf.prox.problem import Problem
 
 
 @dataclass(frozen=True)

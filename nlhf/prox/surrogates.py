@@ -44,7 +44,8 @@ from nlhf.policies.distributions import Categorical
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlhf.prox.draws import Draws, Problem
+    from nlhf.prox.draws import Draws
+    from nlhf.prox.problem import Problem
 
 
 @dataclass(frozen=True)
