@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nlhf.config import ConfigError
+from nlhf.launch import status
 from nlhf.launch.batch import batches
 from nlhf.launch.job import Job
 from nlhf.launch.sweep import SweepRecord
@@ -24,7 +25,7 @@ from nlhf.runner.session import fail
 from nlhf.runner.stop import stop_on_signal
 from nlhf.terminal import say, warn
 
-REPORT_EVERY = 10.0  # seconds between two reports of progress
+REPORT_EVERY, REPORT_SHARE = 10.0, 0.05  # between two reports of progress: seconds, and part of the time so far
 
 
 class Pool:
@@ -58,7 +59,7 @@ class Pool:
         self.jobs, self.record = jobs, record or SweepRecord()
         self.queue = sorted(batches(jobs, count), key=_weight, reverse=True)
         self.deaths, self.ended = Counter[str](), dict[int, Ended]()
-        self.stopping, self.signal = False, 0
+        self.stopping, self.signal, self.shown = False, 0, dict[str, str]()
         self.started = self.reported = time.monotonic()
 
     def run(self) -> list[float]:
@@ -97,7 +98,7 @@ class Pool:
 
     def _listen(self) -> None:
         """Wait up to a second for results of busy workers."""
-        running = sum(len(worker.batch) for worker in self.workers.busy())
+        running = [job for worker in self.workers.busy() for job in worker.batch]
         for batch, results in self.workers.returned():
             if isinstance(results, Lost):
                 self._retry(batch, results)
@@ -131,17 +132,26 @@ class Pool:
         if ended.state == "failed" and job.run.options.fail_fast and not self.stopping:
             self._stop()
 
-    def _report(self, running: int) -> None:
-        """Print the progress and the remaining time, at most every REPORT_EVERY seconds."""
+    def _report(self, running: Sequence[Job]) -> None:
+        """Print the new rows of running runs, and how many runs are done; rarer the longer the sweep takes."""
         now = time.monotonic()
-        if now - self.reported < REPORT_EVERY or not self.ended:
+        if now - self.reported < max(REPORT_EVERY, REPORT_SHARE * (now - self.started)):
             return
         self.reported = now
-        total = _weight(self.jobs)
-        remaining = _weight([job for job in self.jobs if id(job) not in self.ended])
-        seconds = (now - self.started) * remaining / max(total - remaining, 1e-9)
+        states = {id(job): status.running(job.run.folder) for job in running if job.run.options.progress}
+        for state in states.values():
+            if state.result and self.shown.get(state.name) != (line := status.in_words(state)):
+                self.shown[state.name] = line
+                warn(line)
+        shares = [float(id(job) in self.ended) or _share(states.get(id(job))) for job in self.jobs]
+        done = sum(job.weight * share for job, share in zip(self.jobs, shares, strict=True))
+        left = f", about {(now - self.started) * (_weight(self.jobs) / done - 1):.0f} s left" if done else ""
         failed = sum(ended.state == "failed" for ended in self.ended.values())
-        warn(f"{len(self.ended)} done, {running} running, {failed} failed, about {seconds:.0f} s left")
+        warn(f"{len(self.ended)} done, {len(running)} running, {failed} failed{left}")
+
+
+def _share(state: status.RunState | None) -> float:
+    return state.share or 0.0 if state else 0.0
 
 
 def _weight(batch: Sequence[Job]) -> float:

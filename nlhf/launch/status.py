@@ -59,7 +59,7 @@ def states(study: Path) -> Iterator[RunState]:
             continue
         owner = owner_of(folder / "lock")
         if owner and is_alive(owner):
-            yield _running(folder, owner)
+            yield running(folder, f"process {owner.get('pid')} on {owner.get('host')}")
         elif (folder / "summary.json").exists():  # correct even if its process died before it removed the lock
             yield _ended(folder, killed=bool(owner))
         elif owner or (folder / ".hydra").exists():
@@ -98,9 +98,12 @@ def _differs(path: Path, record: Any) -> bool:
         return True
 
 
-def _running(folder: Path, owner: Mapping[str, object]) -> RunState:
-    """The progress of a running run, from its last rows."""
-    process = f"process {owner.get('pid')} on {owner.get('host')}"
+def running(folder: Path, process: str = "") -> RunState:
+    """The progress of a running run, from its last rows.
+
+    Args:
+        process: which one works on it, in words.
+    """
     try:
         share, seconds, result = _progress(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):  # no progress yet
@@ -149,12 +152,7 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
     runs = list(states(study))
     counts = Counter(run.state for run in runs) + Counter(not_begun)
     lines = [f"{study}: " + (", ".join(f"{count} {state}" for state, count in counts.items()) or "no run yet")]
-    for run in runs:
-        if run.state == "running":
-            far = "" if run.share is None else f"{run.share:.0%}"
-            result = f", {run.result}" if run.result else ""
-            remaining = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
-            lines.append(f"  running      {run.name}  {far}{remaining}{result}  {run.detail}")
+    lines += [f"  running      {in_words(run)}  {run.detail}" for run in runs if run.state == "running"]
     lines += [f"  {run.state:<12} {run.name}  {run.detail}" for run in runs if run.detail and run.state != "running"]
     caveats = Counter(run.caveat for run in runs if run.caveat)
     lines += [f"  note         {caveat} ({count} run{'s' * (count > 1)})" for caveat, count in caveats.items()]
@@ -165,6 +163,14 @@ def show(study: Path, not_begun: Mapping[str, int]) -> list[str]:
     if end := _end(study, runs, not_begun["pending"]):
         lines.append(f"all may be done at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(end))}")
     return lines
+
+
+def in_words(run: RunState) -> str:
+    """The name of a running run, the spent share of its budget, the time left and its last results."""
+    far = "" if run.share is None else f"{run.share:.0%}"
+    result = f", {run.result}" if run.result else ""
+    remaining = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
+    return f"{run.name}  {far}{remaining}{result}"
 
 
 def _end(study: Path, runs: list[RunState], pending: int) -> float | None:

@@ -90,10 +90,28 @@ def test_progress_says_how_many_are_done_run_and_failed_and_how_long_it_may_take
         pool_workers, "wait", lambda pipes, timeout: ready(pipes, timeout)[:1]
     )  # one run ends at a time
     monkeypatch.setattr(pool, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(pool, "REPORT_SHARE", 0.0)
     Pool(configs("said", [(0.1, 20), (0.2, 20), (0.3, 20)]), 2, 1, 5).run()
-    said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("1 done, 2 running, 0 failed, about ")
-    assert said[-1] == "3 done, 1 running, 0 failed, about 0 s left"
+    lines = [line for line in capsys.readouterr().err.splitlines() if " done, " in line]
+    assert any(line.startswith("1 done, 2 running, 0 failed, about ") for line in lines)
+    assert lines[-1] == "3 done, 1 running, 0 failed, about 0 s left"
+
+
+def test_progress_shows_each_new_row_of_a_running_run_once(configs, monkeypatch, capsys):
+    monkeypatch.setattr(pool, "REPORT_EVERY", 0.0)
+    jobs = configs("rows", [(0.1, 20), (0.2, 40)])
+    Pool(jobs[:1], 1, 1, 5).run()
+    monkeypatch.setattr(pool, "REPORT_SHARE", 0.0)
+    running = Pool(jobs, 2, 1, 5)
+    running.started -= 100.0
+    capsys.readouterr()
+    for _ in range(2):
+        running._report(jobs)  # the second run has no row
+    row, *counts = capsys.readouterr().err.splitlines()
+    assert row.startswith(f"{jobs[0].run.name}  100%, about 0 s left, exploitability ")
+    weights = [job.weight for job in jobs]
+    assert counts[0].startswith("0 done, 2 running, 0 failed, about ")
+    assert float(counts[1].split()[-3]) == pytest.approx(100 * weights[1] / weights[0], rel=0.1)
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
