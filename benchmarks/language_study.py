@@ -10,17 +10,20 @@ For each of two judges, one with cycles and one without, and for each of four me
 4. An exploiter is trained against every policy, a lower bound of its exploitability.
 
 Training, validation and test prompts are disjoint parts of the bundled prompts. `--scale` multiplies the times; 1 takes
-about six hours of training, and rows and exploiters come on top. Everything that is complete is skipped, as `nlhf run`
-skips it, so the command can be stopped and repeated. `--write` puts table and figure into docs/.
+about six hours of training, and rows and exploiters come on top. Both judges are studied at the same time, each on half
+of the cores, so two cores take half as long. Everything that is complete is skipped, as `nlhf run` skips it, so the
+command can be stopped and repeated. `--write` puts table and figure into docs/.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from typing import Any
 from nlhf.io.json_files import read_json
 from nlhf.io.yaml_files import read_yaml
 from nlhf.models.prompts import Prompt, bundled_prompts
+from nlhf.numerics.threads import cores
 
 PRESETS = {"cyclic": "language_study", "transitive": "language_study_transitive"}
 METHODS = ("nash_prox_fast", "nash_mp_ema", "online_ipo", "nash_md_pg")
@@ -76,6 +80,7 @@ class Study:
         scale: multiplies the times.
         validation, test: numbers of prompts.
         steps: of an exploiter.
+        threads: of torch in each command.
         words: further overrides of all runs.
     """
 
@@ -84,6 +89,7 @@ class Study:
     validation: int
     test: int
     steps: int
+    threads: int
     words: tuple[str, ...] = ()
 
     def prompts(self, part: str) -> Path:
@@ -107,12 +113,20 @@ class Study:
         """
         seconds = self.scale * (TUNING if stage == "validation" else TRAINING)
         number = self.validation if stage == "validation" else self.test
-        _nlhf(
+        self.nlhf(
             *("run", "-m", f"experiment={PRESETS[panel]}", f"algorithm={method}", f"study={self.name(panel, stage)}"),
             *(f"prox.learning_rate={','.join(map(str, rates))}", f"seeds={','.join(f'[{seed}]' for seed in seeds)}"),
             *(f"game.path={self.prompts('training')}", f"game.test_path={self.prompts(stage)}"),
-            *(f"game.test_prompts={number}", f"budget.seconds={seconds:g}", f"runs_dir={self.runs_dir}", *self.words),
+            *(f"game.test_prompts={number}", f"budget.seconds={seconds:g}", f"runs_dir={self.runs_dir}"),
+            *("hydra/launcher=basic", *self.words),
         )
+
+    def nlhf(self, *words: str) -> None:
+        """Run a command of nlhf; its output goes to the terminal."""
+        print("nlhf", *words, flush=True)
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
+        if code := subprocess.run([sys.executable, "-m", "nlhf", *words], env=environment).returncode:
+            raise SystemExit(f"nlhf {words[0]} ended with code {code}: repeat the command to go on")
 
     def name(self, panel: str, stage: str) -> str:
         """The name of the `nlhf` study of a stage."""
@@ -135,13 +149,17 @@ class Study:
             self.exploit(run)
         return runs
 
+    def of_panel(self, panel: str, methods: Sequence[str]) -> dict[str, list[Run]]:
+        """The runs of each method with a judge."""
+        return {method: self.of_method(panel, method) for method in methods}
+
     def exploit(self, run: Run) -> None:
         """Train an exploiter against the policy of a run, unless its file is newer than the run."""
         file = run.folder / "exploiter.json"
         done = read_json(file) or {}
         current = file.exists() and file.stat().st_mtime >= (run.folder / "summary.json").stat().st_mtime
         if not (current and done.get("steps") == self.steps):
-            _nlhf("exploit", str(run.folder), "--steps", str(self.steps), "--completions", "2")
+            self.nlhf("exploit", str(run.folder), "--steps", str(self.steps), "--completions", "2")
 
 
 def chosen_rate(rates: Sequence[tuple[float, float]]) -> float:
@@ -169,13 +187,6 @@ def _line(prompt: Prompt) -> str:
     return json.dumps({"prompt": prompt}) + "\n"
 
 
-def _nlhf(*words: str) -> None:
-    """Run a command of nlhf; its output goes to the terminal."""
-    print("nlhf", *words, flush=True)
-    if code := subprocess.run([sys.executable, "-m", "nlhf", *words]).returncode:
-        raise SystemExit(f"nlhf {words[0]} ended with code {code}: repeat the command to go on")
-
-
 def main() -> None:
     """Run the study and print its table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.language_study", description=__doc__,
@@ -193,8 +204,10 @@ def main() -> None:
     options = parser.parse_args()
     scale = options.scale if options.hours is None else options.hours / HOURS
     study = Study(options.runs_dir, scale, options.validation_prompts, options.test_prompts, options.exploiter_steps,
-                  tuple(options.overrides))  # fmt: skip
-    runs = {panel: {method: study.of_method(panel, method) for method in options.methods} for panel in options.panels}
+                  max(1, cores() // len(options.panels)), tuple(options.overrides))  # fmt: skip
+    with ThreadPoolExecutor(len(options.panels)) as side_by_side:
+        studied = side_by_side.map(lambda panel: study.of_panel(panel, options.methods), options.panels)
+        runs = dict(zip(options.panels, studied, strict=True))
     from benchmarks import language_study_results as results
 
     print(results.text(runs, scale))

@@ -22,7 +22,7 @@ def study(tmp_path, monkeypatch):
     """A study whose commands write what runs and exploiters write, and are listed in `commands`."""
     commands = []
 
-    def finish(*words):
+    def finish(study, *words):
         commands.append(words)
         if words[0] == "exploit":
             path = f"{words[1]}/exploiter.json"
@@ -42,8 +42,8 @@ def study(tmp_path, monkeypatch):
                 if not (folder / "summary.json").exists():
                     (folder / "summary.json").write_text(json.dumps({"status": "completed", "final": final}))
 
-    monkeypatch.setattr("benchmarks.language_study._nlhf", finish)
-    made = Study(tmp_path, 0.5, 8, 16, 3, ("policy.max_new_tokens=4",))
+    monkeypatch.setattr(Study, "nlhf", finish)
+    made = Study(tmp_path, 0.5, 8, 16, 3, 1, ("policy.max_new_tokens=4",))
     return made, commands
 
 

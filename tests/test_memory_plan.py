@@ -59,8 +59,9 @@ def test_models_of_presets_have_their_published_numbers_of_parameters(name, para
     assert set(LLAMA) <= set(SHAPES[name])
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize(("micro_batch", "prompt", "new"), [(4, 8, 40), (16, 60, 8), (16, 20, 20)])
-def test_the_peak_of_a_step_is_within_a_factor_of_the_estimate(tmp_path, micro_batch, prompt, new):
+def test_the_peak_of_a_step_is_within_a_factor_of_the_estimate(tmp_path, micro_batch, prompt, new, recompute):
     """The peak of a gradient's activations, logits and results, by a count of live tensors."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -68,7 +69,7 @@ def test_the_peak_of_a_step_is_within_a_factor_of_the_estimate(tmp_path, micro_b
     config = LlamaConfig(vocab_size=600, hidden_size=64, intermediate_size=160, num_hidden_layers=4, eos_token_id=0,
                          num_attention_heads=4, num_key_value_heads=2, bos_token_id=None)  # fmt: skip
     config.save_pretrained(tmp_path)
-    family = options(micro_batch=micro_batch)
+    family = options(micro_batch=micro_batch, recompute=recompute)
     model = wrapped(family, LlamaForCausalLM(config), Tokenizer(), 0)
     check_peak(model, str(tmp_path), micro_batch, prompt, new)
 
@@ -94,7 +95,8 @@ def check_peak(model, folder, micro_batch, prompt, new):
         score = model.log_prob(weights, prompts, completions).sum()
         torch.autograd.grad(score, list(weights.values()))
     load = Load(micro_batch, micro_batch, prompt, new, models=1)
-    need = estimate(shape_of(model.options, folder), load, width=4, processes=1, spread=False)
+    shape, recompute = shape_of(model.options, folder), model.options.recompute
+    need = estimate(shape, load, width=4, processes=1, spread=False, recompute=recompute)
     expected = need.gradients / 2 + need.activations + need.logits
     assert live.peak / FACTOR < expected < live.peak * FACTOR, (live.peak, need)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from nlhf.config import ConfigError
 from nlhf.language.memory import LORA_ABOVE
 from nlhf.language.model import LanguageModel
+from nlhf.language.recomputed import recompute_layers
 from nlhf.language.recurrent import check_recurrent
 from nlhf.language.sharding import spread
 from nlhf.models.content import in_memory
@@ -65,7 +66,9 @@ def is_spread(options: CausalLM, module: torch.nn.Module, device: str) -> bool:
         if not several:
             problem, remedy = "there is one process", "start the command with torchrun, or set policy.shard=auto"
         raise ConfigError(f"policy.shard=true spreads a base model over several processes, but {problem}: {remedy}.")
-    return several and lora and options.shard is not False and (options.shard is True or not fits(module, device))
+    if not several or not lora or options.shard is False or options.recompute:
+        return False
+    return options.shard is True or not fits(module, device)
 
 
 def fits(module: torch.nn.Module, device: str) -> bool:
@@ -100,6 +103,8 @@ def wrapped(options: CausalLM, module: torch.nn.Module, tokenizer: Any, seed: in
     else:
         trainable = dict(module.named_parameters())
     module.requires_grad_(False)
+    if options.recompute:
+        recompute_layers(module, options.model)
     return LanguageModel(options, module, base, tokenizer, dict(_initial(trainable, seed)))
 
 

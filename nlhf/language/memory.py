@@ -41,6 +41,8 @@ class Shape:
         trained: of one set of trained weights: LoRA matrices, or all weights.
         lora: the trained weights are LoRA matrices.
         layer: parameters of the largest decoder layer.
+        layers: number of decoder layers.
+        inputs: numbers that enter all layers for each token.
         singles, values: numbers that the backward pass of all layers needs for each token, in float32 and in the
             model's precision.
         cache: keys and values of one token in all layers.
@@ -51,6 +53,8 @@ class Shape:
     trained: int
     lora: bool
     layer: int
+    layers: int
+    inputs: int
     singles: int
     values: int
     cache: int
@@ -66,6 +70,7 @@ class Load:
         sampled: completions that are drawn together.
         prompt, new: tokens of the longest prompt, and of a completion.
         models: caches of the sampler; a mixture has two.
+        completions: of one prompt, which is read once for all of them.
     """
 
     scored: int
@@ -73,6 +78,7 @@ class Load:
     prompt: int
     new: int
     models: int = 2
+    completions: int = 1
 
 
 @dataclass(frozen=True)
@@ -111,24 +117,30 @@ class Estimate:
         return f"{listed}; while sampling KV cache {self.kv_cache / GB:.3g}, logits {self.sampled_logits / GB:.3g}"
 
 
-def estimate(shape: Shape, load: Load, *, width: int, processes: int, spread: bool) -> Estimate:
+def estimate(
+    shape: Shape, load: Load, *, width: int, processes: int, spread: bool, recompute: bool = False
+) -> Estimate:
     """The memory of the GPU that holds the optimiser.
 
     Args:
         width: bytes of a base weight.
         spread: each of the processes holds a slice of every layer, and at most two whole layers at a time.
+        recompute: the inputs of all layers, their keys and values, and the activations of one layer are saved.
     """
     whole = shape.parameters * width
     slices = whole / processes + 2 * shape.layer * width
-    tokens = load.scored * (load.prompt + load.new)
-    saved = shape.singles * SINGLE + shape.values * width
+    tokens = load.scored * load.new + -(-load.scored // load.completions) * load.prompt
+    activations: float = tokens * (shape.singles * SINGLE + shape.values * width)
+    logits = load.scored * load.new * shape.vocabulary * (width + 3 * SINGLE)
+    if recompute:  # a layer's activations are computed when the logits are no longer needed
+        activations = tokens * (shape.inputs + shape.cache) * width + max(0, activations / shape.layers - logits)
     return Estimate(
         weights=min(whole, slices) if spread else whole,
         adapters=shape.trained * SINGLE * (SETS if shape.lora else SETS - 1),
         gradients=2 * shape.trained * SINGLE,  # of a micro-batch, and their sum
         adam=2 * shape.trained * SINGLE,
-        activations=tokens * saved,
-        logits=load.scored * load.new * shape.vocabulary * (width + 3 * SINGLE),
+        activations=activations,
+        logits=logits,
         kv_cache=load.models * load.sampled * (load.prompt + load.new) * shape.cache * width,
         sampled_logits=load.sampled * shape.vocabulary * (load.models * width + SINGLE + 2 * 8),
     )
@@ -191,6 +203,8 @@ def _shape(options: CausalLM, source: str) -> Shape:
         trained=sum(value.numel() for value in trained),
         lora=lora,
         layer=layer,
+        layers=max(1, len(layers)),
+        inputs=len(layers) * text.hidden_size,
         singles=singles,
         values=values,
         cache=cache_size or 2 * text.num_hidden_layers * text.hidden_size,

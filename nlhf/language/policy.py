@@ -47,6 +47,8 @@ class CausalLM(PolicyFamily):
         trust_remote_code: let the hub's model run its own code here.
         shard: spread the frozen base model over the processes of torchrun: true, false (each has a copy), or `auto`
             (if a copy does not fit on one GPU).
+        recompute: save only the inputs of each layer, and compute its activations again in the backward pass, which
+            takes a third more time and much less memory (arXiv:1604.06174). Results are the same.
     """
 
     model: InputModel
@@ -61,13 +63,17 @@ class CausalLM(PolicyFamily):
     trust_remote_code: bool
     shard: bool | Literal["auto"] = "auto"  # missing in configs of older runs
     micro_batch_tokens: int | None = None  # missing in configs of older runs
+    recompute: bool = False  # missing in configs of older runs
 
     provides: ClassVar[frozenset[str]] = frozenset({"gradient", "sample", "sees", "text"})
     needs: ClassVar[frozenset[str]] = frozenset({"prompts"})
     random: ClassVar[bool] = True
     averaged: ClassVar[bool] = False
     few_iterations: ClassVar[int] = 20
-    spares_memory: ClassVar[str] = "a smaller policy.micro_batch, with which the run goes on, or policy.max_new_tokens"
+    spares_memory: ClassVar[str] = (
+        "a smaller policy.micro_batch or policy.recompute=true, with which the run goes on, or a smaller "
+        "policy.max_new_tokens"
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lora_targets", tuple(self.lora_targets))
@@ -79,7 +85,11 @@ class CausalLM(PolicyFamily):
             raise ConfigError(f"policy.temperature={self.temperature} is out of range: give a finite number > 0.")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"policy.top_p={self.top_p} is out of range: give a number in (0, 1].")
-
+        if self.shard is True and self.recompute:
+            raise ConfigError(
+                "policy.shard=true and policy.recompute=true do not work together: set policy.recompute=false and a "
+                "smaller policy.micro_batch."
+            )
         if self.shard is True and self.lora is False:
             raise ConfigError(
                 "policy.shard=true spreads a base model that is not trained, but policy.lora=false trains all weights: "

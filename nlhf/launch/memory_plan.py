@@ -44,10 +44,12 @@ def _lines(job: Job, processes: int, gpu_gb: float | None) -> list[str]:
     width = 4 if options.dtype == "float32" or (options.dtype == "auto" and job.run.options.device == "cpu") else 2
     load = _load(job, processes)
     whole_fits = total is None or shape.parameters * width < 2 / 3 * total
-    spread = processes > 1 and shape.lora and (options.shard is True or (options.shard == "auto" and not whole_fits))
+    asked = options.shard is True or (options.shard == "auto" and not whole_fits and not options.recompute)
+    spread = processes > 1 and shape.lora and asked
 
     def needed(scored: int) -> Any:
-        return estimate(shape, replace(load, scored=scored), width=width, processes=processes, spread=spread)
+        sizes = {"width": width, "processes": processes, "spread": spread, "recompute": options.recompute}
+        return estimate(shape, replace(load, scored=scored), **sizes)
 
     need = needed(load.scored)
     unit = "GPU" if processes == 1 else f"GPU of {processes}"
@@ -79,9 +81,10 @@ def _load(job: Job, processes: int) -> Load:
     run: Any = job.run
     prompts = [prompt_text(prompt) for prompt in (*run.game.training.prompts, *run.game.test.prompts)]
     longest = max(map(len, prompts)) // CHARACTERS + TEMPLATE
-    drawn = max(run.prox.contexts * run.prox.samples, len(run.game.test) * run.game.completions)
-    share = -(-drawn // processes)
-    return Load(min(run.policy.micro_batch or share, share), share, longest, run.policy.max_new_tokens)
+    trained, measured = run.prox.contexts * run.prox.samples, len(run.game.test) * run.game.completions
+    learned, drawn = (-(-count // processes) for count in (trained, max(trained, measured)))
+    scored = min(run.policy.micro_batch or learned, learned)
+    return Load(scored, drawn, longest, run.policy.max_new_tokens, completions=run.prox.samples)
 
 
 def _source(options: Any) -> str:

@@ -7,7 +7,6 @@ Workers share the cores, so that their torch threads do not compete for cores.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from nlhf.launch.job import Job
 from nlhf.launch.sweep import SweepRecord
 from nlhf.launch.worker import warm
 from nlhf.launch.workers import Lost, Workers
+from nlhf.numerics.threads import cores
 from nlhf.runner.outcome import Ended
 from nlhf.runner.run_one import COMMAND_ERRORS
 from nlhf.runner.session import fail
@@ -53,9 +53,8 @@ class Pool:
             default = value is None and key != "deaths"
             if not default and (type(value) is not int or value < 1):
                 raise ConfigError(f"hydra.launcher.{key}={value} is out of range: give a whole number >= 1.")
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        count = min(workers or cores, max(len(jobs), 1))
-        self.workers = Workers(count, threads or max(1, cores // count), deaths)
+        count = min(workers or cores(), max(len(jobs), 1))
+        self.workers = Workers(count, threads or max(1, cores() // count), deaths)
         self.jobs, self.record = jobs, record or SweepRecord()
         self.queue = sorted(batches(jobs, count), key=_weight, reverse=True)
         self.deaths, self.ended = Counter[str](), dict[int, Ended]()

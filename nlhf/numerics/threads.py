@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 LARGE = 1500  # rows from which several threads factorise a single matrix
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def set_threads(threads: int) -> None:
     """Let torch use so many threads, and MKL as few of them as a call is worth, unless MKL_DYNAMIC is set."""
     import torch

@@ -121,6 +121,7 @@ def _affects_memory(key: str, name: object) -> bool:
     return (key, name) in {
         ("policy", "micro_batch"),
         ("policy", "micro_batch_tokens"),
+        ("policy", "recompute"),
         ("policy", "shard"),
         ("game.judge", "batch"),
         ("game", "long_prompts"),
