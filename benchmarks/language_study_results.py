@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -73,11 +74,19 @@ def cycles(runs: Sequence[Run]) -> tuple[int, int]:
         for entry in read_json_lines(run.folder / "completions.jsonl"):
             answers.setdefault(entry["prompt"], {}).update({entry["reference"]: None, entry["policy"]: None})
     judge: TextJudge = build(runs[0].config["game"]["judge"], "game.judge", TextJudge)
+    triples = sum(math.comb(len(texts), 3) for texts in answers.values())
+    return cyclic_triples(judge, {prompt: list(texts) for prompt, texts in answers.items()}), triples
+
+
+def cyclic_triples(judge: TextJudge, answers: Mapping[str, Sequence[str]]) -> int:
+    """How many triples of answers to the same prompt the judge prefers in a strict cycle."""
     pairs = [(prompt, *pair) for prompt, texts in answers.items() for pair in combinations(texts, 2)]
-    gains = dict(zip(pairs, np.sign(judge.preference(pairs) - 0.5).tolist(), strict=True))
-    triples = [(prompt, *three) for prompt, texts in answers.items() for three in combinations(texts, 3)]
-    cyclic = sum(gains[p, a, b] == gains[p, b, c] == -gains[p, a, c] != 0 for p, a, b, c in triples)
-    return cyclic, len(triples)
+    signs = iter(np.sign(judge.preference(pairs) - 0.5).tolist())
+    cyclic = 0
+    for texts in answers.values():
+        gains = {pair: next(signs) for pair in combinations(range(len(texts)), 2)}
+        cyclic += sum(gains[a, b] == gains[b, c] == -gains[a, c] != 0 for a, b, c in combinations(range(len(texts)), 3))
+    return cyclic
 
 
 def figure(runs: Runs) -> Figure:

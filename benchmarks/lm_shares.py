@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -48,7 +48,7 @@ class Stopwatch:
     """Seconds of the parts of a program; the seconds of a part within another count for the inner one only."""
 
     def __init__(self) -> None:
-        self.seconds, self.inner = Counter[str](), [0.0]
+        self.seconds, self.inner = defaultdict[str, float](float), [0.0]
 
     def timed(self, call: Callable[..., Any], part: Callable[..., str]) -> Callable[..., Any]:
         """`call`, whose seconds count for a part that may depend on its arguments."""
@@ -91,7 +91,7 @@ def training(method: str, model: str) -> Iterator[Trainer]:
     """A trainer of the preset, without rows."""
     overrides = [f"algorithm={method}", f"policy.model={model}", "seeds=[0]", f"game.test_prompts={TEST_PROMPTS}"]
     with assembled(["experiment=language_model", *overrides]) as (trainer, _):
-        trainer.prox.active = np.ones(1, bool)  # type: ignore[attr-defined]
+        trainer.prox.active = np.ones(1, bool)
         yield trainer
 
 
@@ -111,7 +111,8 @@ def shares(method: str, model: str, rounds: int) -> None:
         trainer.measure(trainer.state.policy, None)
         row = time.perf_counter() - started
     step = seconds / rounds
-    parts = ", ".join(f"{name} {part / seconds:.0%}" for name, part in stopwatch.seconds.most_common())
+    ordered = sorted(stopwatch.seconds.items(), key=lambda entry: -entry[1])
+    parts = ", ".join(f"{name} {part / seconds:.0%}" for name, part in ordered)
     print(f"{method}: a step takes {step:.1f} s: {parts}; a row of {TEST_PROMPTS} prompts takes {row / step:.1f} steps",
           flush=True)  # fmt: skip
 

@@ -110,15 +110,15 @@ def _seeds(observations: pd.DataFrame) -> Iterator[str]:
         return
     if max(seeds.values()) == 1:
         yield (
-            "There is one different seed, so no interval or test over seeds is possible: the numbers are exact for "
-            "these games, and say nothing about other seeds, games or votes."
+            "There is one different seed, so no interval or test over seeds is possible: the numbers say nothing about "
+            "other seeds, games or votes."
         )
         return
     short = distinct(list(seeds))
     if few := [name for name, count in seeds.items() if count < FEWEST]:
         where = spread_over([short[name] for name in few], len(seeds))
         fewest = _count(min(seeds.values()), "different seed")
-        yield f"On {where} there is only {fewest} to compare: intervals and tests need {FEWEST} or more."
+        yield f"On {where} there {'is' if min(seeds.values()) == 1 else 'are'} only {fewest} to compare: intervals and tests need {FEWEST} or more."
     required = {name: pairs_needed(len(groups[name].p_values)) for name, count in seeds.items() if count >= FEWEST}
     if poor := [name for name, count in required.items() if count > seeds[name]]:
         where = spread_over([short[name] for name in poor], len(seeds))

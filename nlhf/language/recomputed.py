@@ -36,7 +36,7 @@ def recompute_layers(module: torch.nn.Module, name: object) -> None:
             "a smaller policy.micro_batch."
         )
     for layer in layers:
-        layer.forward = partial(_output, _Plain(layer))  # type: ignore[assignment]
+        layer.forward = partial(_output, _Plain(layer))
 
 
 class _Plain(torch.nn.Module):
@@ -74,7 +74,7 @@ def _output(layer: _Plain, hidden: Tensor, *inputs: Any, **named: Any) -> Any:
         return layer(hidden, *inputs, **named)
     from transformers import Cache
 
-    weights = dict(layer.named_parameters())  # of the policy that is evaluated now
+    weights: dict[str, Tensor] = dict(layer.named_parameters())  # of the policy that is evaluated now
     cache: Any = next((value for value in (*inputs, *named.values()) if isinstance(value, Cache)), None)
     states = None if cache is None else cache.layers[layer.number]
 

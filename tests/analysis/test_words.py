@@ -335,7 +335,7 @@ def test_copies_are_told_and_not_counted(tmp_path):
 def test_few_seeds_are_named(tmp_path):
     study(tmp_path, {"a": 10, "b": 20}, seeds=4)
     assert warned(tmp_path) == [
-        "On circle, beta = 0.05 there is only 4 different seeds to compare: intervals and tests need 5 or more."
+        "On circle, beta = 0.05 there are only 4 different seeds to compare: intervals and tests need 5 or more."
     ]
 
 
