@@ -117,8 +117,9 @@ def _seeds(observations: pd.DataFrame) -> Iterator[str]:
     short = distinct(list(seeds))
     if few := [name for name, count in seeds.items() if count < FEWEST]:
         where = spread_over([short[name] for name in few], len(seeds))
-        fewest = _count(min(seeds.values()), "different seed")
-        yield f"On {where} there {'is' if min(seeds.values()) == 1 else 'are'} only {fewest} to compare: intervals and tests need {FEWEST} or more."
+        fewest = min(seeds.values())
+        only = f"{'is' if fewest == 1 else 'are'} only {_count(fewest, 'different seed')}"
+        yield f"On {where} there {only} to compare: intervals and tests need {FEWEST} or more."
     required = {name: pairs_needed(len(groups[name].p_values)) for name, count in seeds.items() if count >= FEWEST}
     if poor := [name for name, count in required.items() if count > seeds[name]]:
         where = spread_over([short[name] for name in poor], len(seeds))
