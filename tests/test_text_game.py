@@ -175,7 +175,10 @@ def test_a_run_that_is_out_of_memory_says_what_to_do_and_goes_on_with_less(text_
         patched.setattr(scoring, "micro_batch", hungry)
         failed = run_one(text_config("checkpoint_seconds=0"))
     assert failed.status == "failed"
-    assert "give a smaller policy.micro_batch, with which the run goes on" in failed.summary["stop_reason"]
+    assert (
+        "give a smaller policy.micro_batch or policy.recompute=true, with which the run goes on"
+        in failed.summary["stop_reason"]
+    )
     again = run_one(text_config("policy.micro_batch=1"))
     assert (again.folder, again.status) == (failed.folder, "completed")
     assert rows(again).round(4).equals(rows(run_one(text_config("study=whole"))).round(4))
