@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nlhf.io.files import replacing
 from nlhf.io.json_files import read_json
 from nlhf.io.yaml_files import read_yaml
 from nlhf.models.prompts import Prompt, bundled_prompts
@@ -102,7 +103,8 @@ class Study:
         }
         path = self.runs_dir / "language_study_prompts" / f"{part}-{self.validation}-{self.test}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(map(_line, parts[part])))
+        with replacing(path) as stream:  # never torn: runs of the other judge read it at the same time
+            stream.write("".join(map(_line, parts[part])))
         return path
 
     def train(self, panel: str, stage: str, method: str, rates: Sequence[float], seeds: Sequence[int]) -> None:

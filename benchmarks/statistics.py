@@ -8,11 +8,11 @@ code 1 if a rate is outside its limit and no sentence of the reports warns of it
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from nlhf.numerics.threads import cores
 from tests.simulations import all_cells
 from tests.simulations.cell import Cell, Rate
 
@@ -35,7 +35,7 @@ def main() -> int:
         n for n, cell in enumerate(cells) if any(word in f"{cell.statistic}, {cell.setting}" for word in options.only)
     ]
     rates = []
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         for number, counts in zip(chosen, pool.map(_counts, chosen, [options.share] * len(chosen)), strict=True):
             rates.append(rate := Rate(cells[number], *counts))
             print(f"{'ok ' if rate.within else 'OUT'} {rate}", flush=True)

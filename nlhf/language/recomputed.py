@@ -80,8 +80,8 @@ def _output(layer: _Plain, hidden: Tensor, *inputs: Any, **named: Any) -> Any:
 
     def run(hidden: Tensor, keys: Tensor | None, values: Tensor | None) -> tuple[Any, Tensor | None, Tensor | None]:
         part = None if cache is None else _KeysAndValues(cache, keys, values)
-        own: Callable[[Any], Any] = lambda value: part if value is cache else value  # noqa: E731
-        arguments = (hidden, *map(own, inputs)), {key: own(value) for key, value in named.items()}
+        with_part: Callable[[Any], Any] = lambda value: part if value is cache else value  # noqa: E731
+        arguments = (hidden, *map(with_part, inputs)), {key: with_part(value) for key, value in named.items()}
         output = torch.func.functional_call(layer, weights, *arguments, tie_weights=False)
         return output, *((None, None) if part is None else (part.keys, part.values))
 

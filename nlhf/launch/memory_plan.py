@@ -44,8 +44,8 @@ def _lines(job: Job, processes: int, gpu_gb: float | None) -> list[str]:
     width = 4 if options.dtype == "float32" or (options.dtype == "auto" and job.run.options.device == "cpu") else 2
     load = _load(job, processes)
     whole_fits = total is None or shape.parameters * width < 2 / 3 * total
-    asked = options.shard is True or (options.shard == "auto" and not whole_fits and not options.recompute)
-    spread = processes > 1 and shape.lora and asked
+    may_spread = options.shard is True or (options.shard == "auto" and not whole_fits and not options.recompute)
+    spread = processes > 1 and shape.lora and may_spread
 
     def needed(scored: int) -> Any:
         sizes = {"width": width, "processes": processes, "spread": spread, "recompute": options.recompute}

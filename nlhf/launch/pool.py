@@ -143,13 +143,14 @@ class Pool:
                 self.shown[state.name] = line
                 warn(line)
         shares = [float(id(job) in self.ended) or _share(states.get(id(job))) for job in self.jobs]
-        done = sum(job.weight * share for job, share in zip(self.jobs, shares, strict=True))
-        left = f", about {(now - self.started) * (_weight(self.jobs) / done - 1):.0f} s left" if done else ""
+        spent = sum(job.weight * share for job, share in zip(self.jobs, shares, strict=True))
+        estimate = f", about {(now - self.started) * (_weight(self.jobs) / spent - 1):.0f} s left" if spent else ""
         failed = sum(ended.state == "failed" for ended in self.ended.values())
-        warn(f"{len(self.ended)} done, {len(running)} running, {failed} failed{left}")
+        warn(f"{len(self.ended)} done, {len(running)} running, {failed} failed{estimate}")
 
 
 def _share(state: status.RunState | None) -> float:
+    """The part of its budget that a running run has spent, 0 if it is not known."""
     return state.share or 0.0 if state else 0.0
 
 
